@@ -1,0 +1,84 @@
+"""From per-atom to per-crystal features: reductions over the atoms of each crystal."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from descriptors.elements import check_weights, weight_columns
+from descriptors.neighbors import Neighborhood
+
+POOLINGS = ("max", "min", "mean")
+
+
+def pool(
+    features: Float[Tensor, "n_atoms n_features"],
+    system_idx: Int[Tensor, " n_atoms"],
+    n_atoms_per_system: Int[Tensor, " n_systems"],
+    *,
+    how: str,
+) -> Float[Tensor, "n_systems n_features"]:
+    """Reduce over the atoms of each crystal; "max", "min" and "mean" are those of any supercell too.
+
+    Crystals of equal size are reduced as one dense array, several times faster than by index.
+
+    Raises:
+        ValueError: If `how` is none of these.
+    """
+    if how not in POOLINGS:
+        raise ValueError(f"pooling is {how!r}, expected one of {', '.join(POOLINGS)}")
+    n_systems = len(n_atoms_per_system)
+    if n_systems and len(features) % n_systems == 0:
+        size = len(features) // n_systems
+        if bool((n_atoms_per_system == size).all()):
+            return _reduce_dense(features.reshape(n_systems, size, -1), how)
+    shape = (n_systems, features.shape[1])
+    if how == "mean":
+        total = features.new_zeros(shape).index_add(0, system_idx, features)
+        return total / n_atoms_per_system[:, None]
+    index = system_idx[:, None].expand_as(features)
+    return features.new_zeros(shape).scatter_reduce(0, index, features, f"a{how}", include_self=False)
+
+
+def _reduce_dense(
+    features: Float[Tensor, "n_systems size n_features"], how: str
+) -> Float[Tensor, "n_systems n_features"]:
+    if how == "mean":
+        return features.mean(1)
+    return features.amax(1) if how == "max" else features.amin(1)
+
+
+def check_poolings(names: Sequence[str]) -> None:
+    """Check names as `pool_all` takes them.
+
+    Raises:
+        ValueError: If a name is none of "max", "min", "mean", "mean:KIND", or there is no such element
+            weight.
+    """
+    for name in names:
+        how, colon, kind = name.partition(":")
+        if how not in POOLINGS or (colon and how != "mean"):
+            raise ValueError(f"pooling is {name!r}, expected max, min, mean or mean:KIND")
+        if colon:
+            check_weights([kind])
+
+
+def pool_all(
+    features: Float[Tensor, "n_atoms n_features"], neighborhood: Neighborhood, names: Sequence[str]
+) -> Float[Tensor, "n_systems n_pooled"]:
+    """Pool over the atoms of each crystal in several ways, one block of columns each, in order.
+
+    Args:
+        features: Per atom.
+        neighborhood: Tells which atoms make up a crystal, and their elements.
+        names: "max", "min", "mean", or "mean:KIND", the mean of the features times the atom's element weight
+            of that kind (`descriptors.elements.element_weights`), which tells whose surroundings the features
+            describe.
+    """
+    pooled = []
+    for name in names:
+        how, _, kind = name.partition(":")
+        weighted = features * weight_columns([kind], neighborhood, dtype=features.dtype) if kind else features
+        pooled.append(pool(weighted, neighborhood.system_idx, neighborhood.n_atoms_per_system, how=how))
+    return torch.cat(pooled, dim=1)
