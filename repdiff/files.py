@@ -1,0 +1,112 @@
+"""Files that are written whole or not at all, their hashes, and what a disk's refusal means to the user."""
+
+import errno
+import hashlib
+import json
+import math
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from repdiff.errors import UserError
+
+UNHASHED = {"manifest.json", "config.yaml"}  # they hold times and paths, so they differ between equal runs
+
+DISK_TROUBLE = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EROFS: "the disk is read-only: choose another --workspace",
+    errno.EACCES: "permission denied: choose another path or change its permissions",
+    errno.EPERM: "permission denied: choose another path or change its permissions",
+    errno.ENOTDIR: "a part of this path is a file, expected a folder",
+}
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[Path, None, None]:
+    """Yield a path beside `path` to write to; on success it takes its place in one step, else it is removed.
+
+    The yielded path keeps the suffix, for writers that look at it.
+    """
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: object) -> None:
+    """Write JSON in one step; NaN and infinities, which JSON lacks, become null."""
+    text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON holds anything)
+    """Read JSON.
+
+    Raises:
+        UserError: If the file is absent or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: damaged, expected JSON: {error}") from error
+
+
+def sha256(path: Path) -> str:
+    """Hash a file, or a folder by the names and hashes of its files.
+
+    Hidden files and the manifest and config of a run do not count.
+
+    Raises:
+        UserError: If there is nothing at `path`.
+    """
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file or folder")
+    total = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        parts = file.relative_to(path).parts
+        if file.is_file() and parts[0] not in UNHASHED and not any(part.startswith(".") for part in parts):
+            total.update(f"{'/'.join(parts)} {sha256(file)}\n".encode())
+    return total.hexdigest()
+
+
+def disk_trouble(error: BaseException | None) -> str | None:
+    """Say in one line what the disk refused, or return None if the error is of another kind.
+
+    Libraries that write through native code wrap the disk's error in one of their own: the cause and the text
+    of such an error are looked at too.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+            return f"{error.filename or 'writing'}: {DISK_TROUBLE[error.errno]}"
+        for code in (errno.ENOSPC, errno.EROFS):
+            if os.strerror(code) in str(error):
+                return DISK_TROUBLE[code]
+        error = error.__cause__
+    return None
+
+
+def _plain(data: object) -> object:
+    if isinstance(data, dict):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if data is None or isinstance(data, str | int):
+        return data
+    if isinstance(data, Path):
+        return str(data)
+    raise TypeError(f"{data!r} is a {type(data).__name__}, expected numbers, text, lists and dicts only")

@@ -1,0 +1,201 @@
+"""The settings of every verb, each written once: a YAML key, a command-line option and a line of help."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+DEFAULT_ROOT = Path("repdiff-workspace")  # of the workspace, in the working directory
+Role = Literal["result", "input", "speed", "extent", "budget"]
+M = TypeVar("M", bound=BaseModel)
+
+
+def setting(
+    default: object, text: str, *, role: Role = "result", positional: bool = False, **bounds: int | float
+) -> Any:  # noqa: ANN401 (as pydantic's Field: the class attribute has the annotated type)
+    """Declare one setting.
+
+    Args:
+        default: Its default; `...` where the user must give it.
+        text: What it is, with its unit.
+        role: How a run with another value stands to a folder that holds one. "result", for what shapes the
+            output: they are different runs. "input", for paths: what they hold is compared, by its hash.
+            "speed", for what leaves the output as it is: they are the same run. "extent", for how much is
+            made: more makes a finished run go on. "budget", for when to stop: any change makes it go on.
+        positional: Whether the command line takes it without a flag.
+        bounds: `ge`, `gt`, `le`, `lt` of pydantic.
+    """
+    extra: dict[str, Any] = {"role": role, "positional": positional}
+    return Field(default, description=text, json_schema_extra=extra, **cast("Any", bounds))
+
+
+class Settings(BaseModel):
+    """Base of the settings of a verb: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    verb: ClassVar[str]
+
+    def part(self, model: type[M]) -> M:
+        """Hand the settings that `model` has too on to it, such as a layer's own settings."""
+        return model.model_validate(
+            {name: getattr(self, name) for name in model.model_fields if name in type(self).model_fields}
+        )
+
+
+class EncodeSettings(Settings):
+    """Settings of `repdiff encode`."""
+
+    verb: ClassVar[str] = "encode"
+    dataset: str = setting(
+        ...,
+        "Data set: prototypes (built in), a benchmark (perov_5, carbon_24, mp_20), or a path to CSV, CIF, "
+        "POSCAR, extxyz, ase.db, pymatgen JSON or parquet",
+        positional=True,
+    )
+    data_dir: Path | None = setting(
+        None,
+        "Folder of the benchmark files; without it `data` in the workspace, which `repdiff download` fills",
+        role="input",
+    )
+    descriptor: str = setting("ead", "Descriptor, NAME or NAME:PRESET, such as ead, ead:paper or soap")
+    niggli: bool = setting(True, "Reduce every cell to its Niggli cell first")
+    max_atoms: int | None = setting(None, "Leave out crystals of more atoms than this", ge=1)
+    limit: int | None = setting(None, "Take this many crystals only, chosen at random", ge=1)
+    seed: int = setting(0, "Seed of the choice of --limit and of the split where the data set has none", ge=0)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+    batch_atoms: int = setting(2000, "Atoms encoded at once", ge=1, role="speed")
+
+
+class TrainSettings(Settings):
+    """Settings of `repdiff train`."""
+
+    verb: ClassVar[str] = "train"
+    encoded: Path | None = setting(
+        None, "Encoded data set; without it the newest of the workspace", role="input"
+    )
+    denoiser: str = setting("mlp", "Network: mlp, or unet1d as in the paper")
+    denoiser_options: dict[str, Any] = setting(
+        {}, "Settings of the network where they differ from its defaults, such as width=512 or dim=64"
+    )
+    timesteps: int = setting(1000, "Steps of the noise process", ge=2)
+    schedule: Literal["cosine", "linear"] = setting("cosine", "How the noise grows with the steps")
+    objective: Literal["pred_noise", "pred_x0", "pred_v"] = setting(
+        "pred_v", "What the network predicts: the noise, the clean vector, or v"
+    )
+    self_condition: bool = setting(False, "Show the network its earlier estimate of the clean vector")
+    weighting: Literal["noise", "min_snr", "uniform"] = setting(
+        "noise", "Weight of each time in the loss: by the error of the noise, the same capped, or one"
+    )
+    min_snr_gamma: float = setting(5.0, "Cap of the weighting min_snr", gt=0)
+    time_sampling: Literal["stratified", "uniform"] = setting(
+        "stratified", "Times of a batch: spread evenly from a random start, or independent"
+    )
+    block_weights: dict[str, float] = setting(
+        {}, "Weight in the loss of each feature of a block, such as composition=4; 1 elsewhere"
+    )
+    max_epochs: int | None = setting(200, "Passes over the training set at most", ge=1, role="budget")
+    max_steps: int | None = setting(None, "Optimiser steps at most", ge=1, role="budget")
+    max_minutes: float | None = setting(
+        None, "Minutes of training at most, resumed ones included", gt=0, role="budget"
+    )
+    batch_size: int = setting(256, "Vectors in a step, all processes together", ge=1)
+    optimizer: Literal["adam", "adamw"] = setting("adamw", "Adam, or with decoupled decay (AdamW)")
+    learning_rate: float = setting(1e-3, "Highest learning rate", gt=0)
+    adam_betas: tuple[float, float] = setting((0.9, 0.99), "Decay of Adam's two moments")
+    weight_decay: float = setting(0.0, "Weight decay, adamw only", ge=0)
+    lr_schedule: Literal["constant", "cosine"] = setting(
+        "cosine", "Learning rate after the warm-up; cosine falls with the share of the budget used"
+    )
+    warmup_steps: int = setting(200, "Steps of linear warm-up", ge=0)
+    final_lr_fraction: float = setting(0.01, "Cosine only: last learning rate over the highest", ge=0, le=1)
+    clip_norm: float = setting(1.0, "Largest norm of the gradient", gt=0)
+    ema_decay: float = setting(0.999, "Decay a step of the averaged weights", ge=0, lt=1)
+    ema_every: int = setting(10, "Steps between updates of the averaged weights", ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", "Number format inside the network; auto takes bf16 where the processor computes in it"
+    )
+    log_every: int = setting(50, "Steps between records of the metrics", ge=1, role="speed")
+    validate_every: int = setting(500, "Steps between validations", ge=1, role="speed")
+    checkpoint_every: int | None = setting(None, "Steps between checkpoints", ge=1, role="speed")
+    checkpoint_minutes: float = setting(5.0, "Minutes between checkpoints", gt=0, role="speed")
+    tensorboard: bool = setting(False, "Write TensorBoard files as well", role="speed")
+    seed: int = setting(0, "Seed of weights, data order, noise and dropout", ge=0)
+    device: str = setting("auto", "Where to compute: auto or cpu", role="speed")
+    resume: bool = setting(True, "Go on from the last checkpoint of an interrupted run", role="speed")
+
+    @model_validator(mode="after")
+    def _has_a_budget(self) -> "TrainSettings":
+        if self.max_epochs is None and self.max_steps is None and self.max_minutes is None:
+            raise ValueError("no budget, expected at least one of --max-epochs, --max-steps, --max-minutes")
+        return self
+
+
+class GenerateSettings(Settings):
+    """Settings of `repdiff generate`."""
+
+    verb: ClassVar[str] = "generate"
+    model: Path | None = setting(None, "Trained model; without it the newest of the workspace", role="input")
+    n: int = setting(1000, "Representations to generate", ge=1, role="extent")
+    seed: int = setting(0, "Seed of the samples", ge=0)
+    sampler: Literal["ddpm", "ddim", "dpm"] = setting(
+        "ddpm", "ddpm: ancestral, all steps; ddim and dpm (DPM-Solver++): fewer steps"
+    )
+    steps: int | None = setting(None, "Denoising steps; without it what suits the sampler", ge=1)
+    eta: float = setting(0.0, "ddim only: share of the ancestral noise, 0 (none) to 1 (as ddpm)", ge=0, le=1)
+    shard_size: int = setting(1000, "Representations made at once and written to one file", ge=1)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+
+
+class ReconstructSettings(Settings):
+    """Settings of `repdiff reconstruct`."""
+
+    verb: ClassVar[str] = "reconstruct"
+    generated: Path | None = setting(
+        None, "Generated representations; without them the newest of the workspace", role="input"
+    )
+    dataset: str | None = setting(
+        None, "Invert true representations of this data set instead, as a benchmark"
+    )
+    split: Literal["train", "val", "test", "all"] = setting("test", "With --dataset: which part of it")
+    n: int | None = setting(None, "Crystals to reconstruct; without it all", ge=1, role="extent")
+    preset: Literal["default", "fast", "paper"] = setting(
+        "default", "How hard to search; paper: 6 x 7 x 300 steps"
+    )
+    descriptor: str = setting("ead", "With --dataset: descriptor, NAME or NAME:PRESET")
+    niggli: bool = setting(True, "With --dataset: reduce every cell to its Niggli cell first")
+    data_dir: Path | None = setting(
+        None,
+        "With --dataset: folder of the benchmark files; without it `data` in the workspace",
+        role="input",
+    )
+    seed: int = setting(0, "Seed of the random starts", ge=0)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+    n_workers: int | None = setting(None, "Processes; without it one per core", ge=1, role="speed")
+
+    @model_validator(mode="after")
+    def _take_one_source(self) -> "ReconstructSettings":
+        if self.generated is not None and self.dataset is not None:
+            raise ValueError(
+                f"both generated ({self.generated}) and dataset ({self.dataset}), expected one of them"
+            )
+        return self
+
+
+class EvaluateSettings(Settings):
+    """Settings of `repdiff evaluate`."""
+
+    verb: ClassVar[str] = "evaluate"
+    structures: Path | None = setting(
+        None, "Structures to judge; without them the newest reconstruction of the workspace", role="input"
+    )
+    reference: str | None = setting(None, "Known structures: a data set, NAME:SPLIT, or a path")
+    only: tuple[str, ...] | None = setting(None, "Families of metrics, separated by commas; without it all")
+    seed: int = setting(0, "Seed of random subsets", ge=0)
+    n_workers: int | None = setting(None, "Processes; without it one per core", ge=1, role="speed")
+
+
+SECTIONS: dict[str, type[Settings]] = {
+    model.verb: model
+    for model in (EncodeSettings, TrainSettings, GenerateSettings, ReconstructSettings, EvaluateSettings)
+}
+"""The settings of each verb, by the verb; also the sections of a YAML file."""

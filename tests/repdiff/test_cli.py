@@ -1,0 +1,219 @@
+import json
+import logging
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from repdiff.cli import HELP, main
+from repdiff.config import leaves
+from repdiff.errors import UserError
+from repdiff.manifest import read_manifest
+from repdiff.settings import SECTIONS
+from repdiff.workspace import Workspace
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Put a stand-in for the work of a verb in place; it returns the list of what it was called with."""
+
+    def put(verb, work=None):
+        calls = []
+
+        def run(settings, workspace):
+            calls.append((settings, workspace))
+            with workspace.run(settings, "fake") as folder:
+                if work is not None:
+                    work(folder)
+            return folder.path
+
+        monkeypatch.setitem(sys.modules, f"repdiff.{verb}", types.SimpleNamespace(**{f"run_{verb}": run}))
+        return calls
+
+    return put
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_verb_prints_its_path_on_stdout_and_nothing_else(fake, capsys):
+    fake("train", lambda run: logging.getLogger("repdiff.train").info("epoch 1"))
+    assert main(["train"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "repdiff-workspace/train/fake\n"
+    assert told.err == "repdiff train: epoch 1\n"
+
+
+def test_flags_and_file_reach_the_verb(fake, tmp_path):
+    calls = fake("train")
+    Path("x.yaml").write_text("seed: 4\ntrain: {max_epochs: 5, batch_size: 6}")
+    flags = [
+        "--config",
+        "x.yaml",
+        "--max-epochs",
+        "7",
+        "--no-resume",
+        "--denoiser",
+        "unet1d",
+        "--block-weights",
+        "a=2",
+    ]
+    assert main(["train", *flags, "--workspace", "w", "--name", "n", "--overwrite"]) == 0
+    settings, workspace = calls[0]
+    assert (settings.max_epochs, settings.batch_size, settings.seed) == (7, 6, 4)
+    assert (settings.resume, settings.denoiser, settings.block_weights) == (False, "unet1d", {"a": 2})
+    assert workspace == Workspace(root=Path("w"), name="n", overwrite=True)
+
+
+def test_the_data_set_stands_without_a_flag(fake):
+    calls = fake("encode")
+    assert main(["encode", "perov_5", "--no-niggli"]) == 0
+    assert (calls[0][0].dataset, calls[0][0].niggli) == ("perov_5", False)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["generate", "--n", "0"], "repdiff generate: --n is 0, expected at least 1"),
+        (["encode"], "repdiff encode: DATASET is missing"),
+        (["trian"], "repdiff: unknown command 'trian'; known: download, encode, .* Did you mean 'train'"),
+        (["train", "--max-epoch", "3"], "repdiff train: No such option.*--max-epochs"),
+        (["train", "--max-epochs"], "repdiff train: Option '--max-epochs' requires an argument"),
+        (["train", "--config", "none.yaml"], "repdiff train: none.yaml: No such file"),
+        (["info", "none"], "repdiff info: none: no such file or folder"),
+        (["info"], "repdiff info: Missing argument 'PATH'"),
+    ],
+)
+def test_a_mistake_is_one_line_on_stderr_and_code_2(argv, message, capsys):
+    assert main(argv) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert re.match(message, told.err)
+
+
+def test_a_mistake_found_during_the_work_is_one_line(fake, capsys):
+    def work(run):
+        raise UserError("x.csv has no column\n'cif'")
+
+    fake("encode", work)
+    assert main(["encode", "x.csv"]) == 2
+    assert capsys.readouterr().err == "repdiff encode: x.csv has no column 'cif'\n"
+
+
+def test_our_own_mistakes_keep_their_traceback(fake):
+    def work(run):
+        raise ZeroDivisionError
+
+    fake("train", work)
+    with pytest.raises(ZeroDivisionError):
+        main(["train"])
+
+
+def test_an_interrupt_says_what_is_kept_and_how_to_go_on(fake, capsys):
+    def work(run):
+        raise KeyboardInterrupt
+
+    fake("train", work)
+    assert main(["train"]) == 130
+    told = capsys.readouterr()
+    assert (
+        "repdiff train: interrupted; repdiff-workspace/train/fake keeps what was done; give the same"
+        in told.err
+    )
+    assert read_manifest(Path("repdiff-workspace/train/fake")).status == "interrupted"
+
+
+def test_a_full_disk_is_one_line(fake, capsys):
+    def work(run):
+        raise OSError(28, "No space left on device", "x")
+
+    fake("train", work)
+    assert main(["train"]) == 2
+    assert capsys.readouterr().err == "repdiff train: x: the disk is full: free some space\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_one_line(fake, capsys, tmp_path):
+    fake("train")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert main(["train", "--workspace", "locked/w"]) == 2
+    assert "permission denied" in capsys.readouterr().err
+
+
+def test_a_workspace_that_is_a_file_is_one_line(fake, capsys, tmp_path):
+    fake("train")
+    (tmp_path / "w").write_text("x")
+    assert main(["train", "--workspace", "w"]) == 2
+    assert "expected a folder" in capsys.readouterr().err
+
+
+def test_the_second_process_of_a_job_prints_no_path(fake, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    fake("train")
+    assert main(["train"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_help_lists_the_verbs_in_the_order_of_work(capsys):
+    assert main([]) == 0
+    told = capsys.readouterr().out
+    places = [told.index(f"  {verb} ") for verb in HELP]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("verb", sorted(SECTIONS))
+def test_the_help_of_a_verb_names_every_setting(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    told = capsys.readouterr().out
+    for leaf in leaves(SECTIONS[verb]):
+        assert (leaf.key.upper() if leaf.extra["positional"] else f"--{leaf.flag}") in told
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["train", "--help"], ["train", "--max-epochs", "x"]])
+def test_help_and_mistakes_load_nothing_heavy(argv):
+    code = f"import sys; from repdiff.cli import main; main({argv}); print([*sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stderr.splitlines()[-1]
+    assert "'repdiff.suggest'" in loaded
+    for module in ("torch", "numpy", "pymatgen", "scipy", "ase"):
+        assert f"'{module}'" not in loaded
+
+
+def test_help_takes_less_than_half_a_second_of_work():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "repdiff", "train", "--help"]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "--max-epochs" in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+def test_a_polite_kill_leaves_a_run_that_can_go_on(tmp_path):
+    code = (
+        "import sys, types, time, repdiff.cli as cli\n"
+        "def run(settings, workspace):\n"
+        "    with workspace.run(settings, 'fake') as folder:\n"
+        "        print('ready', flush=True); time.sleep(60)\n"
+        "sys.modules['repdiff.train'] = types.SimpleNamespace(run_train=run)\n"
+        "sys.argv = ['repdiff', 'train']; cli.run()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "keeps what was done" in told
+    manifest = json.loads((tmp_path / "repdiff-workspace/train/fake/manifest.json").read_text())
+    assert manifest["status"] == "interrupted"

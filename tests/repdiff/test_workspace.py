@@ -1,0 +1,337 @@
+import errno
+import json
+import logging
+import multiprocessing
+import time
+
+import pytest
+import yaml
+
+from repdiff.config import load_settings
+from repdiff.errors import UserError
+from repdiff.files import disk_trouble, replacing, sha256, write_json
+from repdiff.info import describe
+from repdiff.manifest import Input, read_manifest
+from repdiff.settings import EncodeSettings, GenerateSettings, TrainSettings
+from repdiff.workspace import Workspace, plain_name
+
+ENCODE = EncodeSettings(dataset="prototypes")
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(root=tmp_path / "workspace")
+
+
+def make(workspace, settings, name="a", *, inputs=None, **summary):
+    with workspace.run(settings, name, inputs=inputs) as run:
+        (run.path / "data.txt").write_text("data")
+        run.summary.update(summary)
+    return run.path
+
+
+def interrupt(workspace, settings, name="a", error=KeyboardInterrupt):
+    def work():
+        with workspace.run(settings, name) as run:
+            (run.path / "part.txt").write_text("half")
+            raise error
+
+    with pytest.raises(error) as caught:
+        work()
+    return workspace.root / settings.verb / name, caught.value
+
+
+def test_a_run_writes_down_what_where_and_with_what(workspace, tmp_path):
+    source = tmp_path / "source.csv"
+    source.write_text("a")
+    path = make(workspace, ENCODE, inputs={"dataset": source}, n_crystals=3)
+    manifest = read_manifest(path)
+    assert path == workspace.root / "encode" / "a"
+    assert (manifest.verb, manifest.name, manifest.status, manifest.seed) == ("encode", "a", "finished", 0)
+    assert manifest.summary == {"n_crystals": 3}
+    assert manifest.inputs["dataset"] == Input(path=str(source), sha256=sha256(source))
+    assert manifest.config == ENCODE.model_dump(mode="json")
+    assert {"python", "torch", "repdiff", "pymatgen"} <= set(manifest.versions)
+    assert manifest.hardware["cores"]
+    assert manifest.finished is not None
+    assert manifest.created <= manifest.finished
+
+
+def test_the_written_config_gives_the_same_settings_again(workspace):
+    settings = TrainSettings(max_epochs=3, block_weights={"lattice": 2.0}, max_minutes=1.5)
+    path = make(workspace, settings)
+    assert load_settings(TrainSettings, path / "config.yaml") == settings
+    assert yaml.safe_load((path / "config.yaml").read_text()).keys() == {"train"}
+
+
+def test_a_finished_run_is_used_again(workspace, caplog):
+    caplog.set_level(logging.INFO)
+    path = make(workspace, ENCODE, n_crystals=3)
+    before = (path / "manifest.json").read_bytes()
+    with workspace.run(ENCODE, "a") as run:
+        assert run.state == "finished"
+        assert run.summary == {"n_crystals": 3}
+    assert (path / "manifest.json").read_bytes() == before
+    assert "is finished already" in caplog.text
+
+
+def test_a_device_or_a_number_of_workers_does_not_make_another_run(workspace):
+    make(workspace, ENCODE)
+    with workspace.run(ENCODE.model_copy(update={"device": "cuda", "batch_atoms": 5}), "a") as run:
+        assert run.state == "finished"
+
+
+def test_other_settings_are_refused_and_nothing_is_lost(workspace):
+    path = make(workspace, ENCODE)
+    other = ENCODE.model_copy(update={"niggli": False})
+    with (
+        pytest.raises(UserError, match=r"niggli was True, now False.*--name.*--overwrite"),
+        workspace.run(other, "a"),
+    ):
+        pass
+    assert (path / "data.txt").exists()
+    assert read_manifest(path).config["niggli"] is True
+
+
+def test_overwrite_replaces_a_run(workspace):
+    path = make(workspace, ENCODE)
+    other = ENCODE.model_copy(update={"niggli": False})
+    with Workspace(root=workspace.root, overwrite=True).run(other, "a") as run:
+        assert run.state == "new"
+        assert not (path / "data.txt").exists()
+    assert read_manifest(path).config["niggli"] is False
+
+
+def test_a_chosen_name_keeps_both_runs(workspace):
+    make(workspace, ENCODE)
+    path = make(Workspace(root=workspace.root, name="b"), ENCODE.model_copy(update={"niggli": False}))
+    assert path.name == "b"
+    assert len(workspace.runs("encode")) == 2
+
+
+def test_a_changed_input_makes_another_run_and_a_moved_one_does_not(workspace, tmp_path):
+    source = tmp_path / "source.csv"
+    source.write_text("a")
+    make(workspace, ENCODE, inputs={"dataset": source})
+    moved = source.rename(tmp_path / "moved.csv")
+    with workspace.run(ENCODE, "a", inputs={"dataset": moved}) as run:
+        assert run.state == "finished"
+    moved.write_text("b")
+    with (
+        pytest.raises(UserError, match=r"dataset was .*source\.csv"),
+        workspace.run(ENCODE, "a", inputs={"dataset": moved}),
+    ):
+        pass
+
+
+def test_an_interrupted_run_says_what_is_kept_and_goes_on(workspace):
+    path, error = interrupt(workspace, ENCODE)
+    assert read_manifest(path).status == "interrupted"
+    assert f"{path} keeps what was done" in error.__notes__[0]
+    created = read_manifest(path).created
+    with workspace.run(ENCODE, "a") as run:
+        assert run.state == "resumed"
+        assert (path / "part.txt").exists()
+    manifest = read_manifest(path)
+    assert (manifest.status, manifest.n_sessions, manifest.created) == ("finished", 2, created)
+
+
+def test_no_resume_starts_an_interrupted_run_anew(workspace):
+    path, _ = interrupt(workspace, ENCODE)
+    with workspace.run(ENCODE, "a", resume=False) as run:
+        assert run.state == "new"
+        assert not (path / "part.txt").exists()
+
+
+def test_a_failed_run_keeps_its_reason(workspace):
+    path, _ = interrupt(workspace, ENCODE, error=ZeroDivisionError)
+    assert read_manifest(path).status == "interrupted"
+    assert read_manifest(path).reason == "ZeroDivisionError"
+
+
+def test_more_of_the_same_goes_on_and_less_is_refused(workspace):
+    few = GenerateSettings(n=10)
+    make(workspace, few)
+    with workspace.run(few.model_copy(update={"n": 20}), "a") as run:
+        assert run.state == "resumed"
+    with pytest.raises(UserError, match="n was 20, now 10"), workspace.run(few, "a"):
+        pass
+
+
+def test_another_budget_goes_on(workspace):
+    make(workspace, TrainSettings(max_epochs=5))
+    with workspace.run(TrainSettings(max_epochs=None, max_minutes=1), "a") as run:
+        assert run.state == "resumed"
+
+
+def test_files_that_are_no_run_are_left_alone(workspace):
+    folder = workspace.root / "encode" / "a"
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").write_text("x")
+    mine = Workspace(root=workspace.root, overwrite=True)
+    with pytest.raises(UserError, match="no run of repdiff"), mine.run(ENCODE, "a"):
+        pass
+    assert (folder / "thesis.tex").exists()
+
+
+def test_the_newest_finished_run_is_taken_and_named(workspace, caplog):
+    caplog.set_level(logging.INFO)
+    make(workspace, ENCODE, "z")
+    time.sleep(0.002)
+    newest = make(workspace, ENCODE, "a")
+    interrupt(workspace, ENCODE, "half")
+    assert workspace.newest("encode") == newest
+    assert str(newest) in caplog.text
+
+
+def test_an_empty_workspace_names_the_command_to_run_first(workspace):
+    with pytest.raises(
+        UserError, match=r"no output of `repdiff encode` in .*: run `repdiff encode prototypes` first"
+    ):
+        workspace.newest("encode")
+
+
+def test_an_unfinished_run_is_not_taken_by_itself_but_may_be_named(workspace, caplog):
+    path, _ = interrupt(workspace, TrainSettings())
+    with pytest.raises(UserError, match="is not finished"):
+        workspace.newest("train")
+    assert workspace.find("train", path) == path
+    assert "although it is interrupted" in caplog.text
+
+
+def test_an_input_is_found_by_path_by_name_and_otherwise_guessed(workspace, tmp_path):
+    path = make(workspace, ENCODE, "perov_5-ead")
+    assert workspace.find("encode", path) == path
+    assert workspace.find("encode", type(path)("perov_5-ead")) == path
+    assert workspace.find("encode", None) == path
+    with pytest.raises(UserError, match=r"perov5-ead: no such path.*Did you mean 'perov_5-ead'"):
+        workspace.find("encode", type(path)("perov5-ead"))
+
+
+def test_a_damaged_manifest_is_reported_and_left_out(workspace, caplog):
+    good, bad = make(workspace, ENCODE, "good"), make(workspace, ENCODE, "bad")
+    (bad / "manifest.json").write_text('{"verb": "encode", "na')
+    assert workspace.newest("encode") == good
+    assert "bad/manifest.json: damaged" in caplog.text
+    (bad / "manifest.json").write_text('{"verb": "encode"}')
+    with pytest.raises(UserError, match=r"damaged \(name\)"):
+        read_manifest(bad)
+
+
+def test_another_process_of_the_same_job_writes_nothing(workspace, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with workspace.run(ENCODE, "a") as run:
+        assert run.state == "new"
+    assert not workspace.root.exists()
+
+
+def hold(workspace, ready, done):
+    with workspace.run(ENCODE, "a"):
+        ready.set()
+        done.wait(20)
+
+
+def test_two_processes_do_not_work_in_one_folder(workspace):
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    process = context.Process(target=hold, args=(workspace, ready, done))
+    process.start()
+    try:
+        assert ready.wait(60)
+        with pytest.raises(UserError, match="in use by another process"), workspace.run(ENCODE, "a"):
+            pass
+    finally:
+        done.set()
+        process.join()
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize(
+    ("label", "name"), [("perov_5-ead:paper", "perov_5-ead-paper"), ("../x/y", "x-y"), (".hidden", "hidden")]
+)
+def test_names_of_folders_stay_plain_and_inside_the_workspace(label, name):
+    assert plain_name(label) == name
+
+
+def test_a_name_without_letters_is_refused():
+    with pytest.raises(UserError, match="expected letters"):
+        plain_name("../..")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "x.json"
+    write_json(file, {"loss": float("nan"), "sizes": (1, 2)})
+    assert json.loads(file.read_text()) == {"loss": None, "sizes": [1, 2]}
+
+    def fail():
+        with replacing(file) as partial:
+            partial.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert json.loads(file.read_text())["sizes"] == [1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_the_hash_of_a_folder_sees_contents_and_names_but_no_times(tmp_path):
+    def folder(name, files):
+        for file, text in files.items():
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_text(text)
+        return sha256(tmp_path / name)
+
+    first = folder("a", {"x": "1", "sub/y": "2", "manifest.json": "10:00", ".lock": ""})
+    assert first == folder("b", {"x": "1", "sub/y": "2", "manifest.json": "11:00"})
+    assert first != folder("c", {"x": "1", "sub/y": "3"})
+    assert first != folder("d", {"x": "1", "sub/z": "2"})
+
+
+def test_a_full_or_read_only_disk_is_told_from_our_own_bugs():
+    assert "read-only" in str(disk_trouble(OSError(errno.EROFS, "Read-only file system", "x")))
+    wrapped = RuntimeError("could not write")
+    wrapped.__cause__ = OSError(errno.ENOSPC, "No space left on device", "x")
+    assert "full" in str(disk_trouble(wrapped))
+    assert "full" in str(disk_trouble(RuntimeError("No space left on device (os error 28)")))
+    assert disk_trouble(RuntimeError("bug")) is None
+
+
+def test_info_describes_a_run_and_a_workspace(workspace):
+    path = make(workspace, ENCODE, "a", n_crystals=2000)
+    told = describe(path)
+    for fact in (
+        "output of `repdiff encode`",
+        "status: finished",
+        "n_crystals: 2000",
+        "dataset: prototypes",
+        "data.txt",
+    ):
+        assert fact in told
+    assert "a: finished" in describe(workspace.root)
+    assert "n_crystals 2000" in describe(workspace.root)
+
+
+def test_info_counts_what_is_in_files(tmp_path):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    save_file({"w": np.zeros((2, 3))}, tmp_path / "m.safetensors", metadata={"model": '{"kind": "mlp"}'})
+    told = describe(tmp_path / "m.safetensors")
+    assert "w: 2 x 3" in told
+    assert "kind: mlp" in told
+    (tmp_path / "s.extxyz").write_text("1\ncomment\nH 0 0 0\n2\n\nH 0 0 0\nH 1 0 0\n")
+    assert "2 crystals" in describe(tmp_path / "s.extxyz")
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "t.parquet", "c.zip", "s.json.gz", "x.json", "s.extxyz"])
+def test_info_names_a_damaged_file(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x30\x00\x00 cut short")
+    with pytest.raises(UserError, match=name):
+        describe(tmp_path / name)
+
+
+def test_info_refuses_what_is_not_ours(tmp_path):
+    (tmp_path / "x.docx").write_text("x")
+    for path in (tmp_path / "none", tmp_path, tmp_path / "x.docx"):
+        with pytest.raises(UserError, match=path.name):
+            describe(path)
