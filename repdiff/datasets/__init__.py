@@ -1,0 +1,1 @@
+"""Reading crystals from any source, splitting them, and the embedded prototype set."""

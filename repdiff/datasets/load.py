@@ -1,0 +1,173 @@
+"""One word to a data set: the prototypes, a named benchmark, or any path."""
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from repdiff.datasets.benchmarks import BENCHMARKS, find_benchmark
+from repdiff.datasets.checks import check_crystals
+from repdiff.datasets.crystal import Crystal
+from repdiff.datasets.download import verify_download
+from repdiff.datasets.readers import hash_inputs, read_path
+from repdiff.datasets.rows import Rejection, Row, parse_rows, row_of
+from repdiff.datasets.splits import FRACTIONS, assign_splits
+from repdiff.errors import UserError
+
+PROTOTYPES = "prototypes"
+RECONSTRUCTED_NOTE = "MP-20 (reconstructed train split)"  # results on it must bear this name
+LEAK_LABEL = "matches_val_test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Crystals that passed every check, each with a split and a name of its own.
+
+    Attributes:
+        name: "prototypes", the benchmark's name, or the path's last part without its suffix.
+        crystals: In the order of the source.
+        rejected: What the source holds beyond them, with the reasons, in the order of the source.
+        input_hashes: sha256 by path; empty for the prototypes, which are code.
+        note: What results on this set must say, or what was decided on reading it; None if there is nothing.
+    """
+
+    name: str
+    crystals: list[Crystal]
+    rejected: list[Rejection] = field(default_factory=list)
+    input_hashes: dict[str, str] = field(default_factory=dict)
+    note: str | None = None
+
+
+def load_dataset(
+    source: str,
+    *,
+    data_dir: Path | None,
+    downloads: Path | None = None,
+    max_atoms: int | None = None,
+    progress: bool = True,
+    limit: int | None = None,
+    seed: int = 0,
+    processes: int | None = None,
+) -> Dataset:
+    """Read, check and split a data set. Bad rows never stop it: they are listed with their reasons.
+
+    Splits of the source are kept when all its crystals name one, otherwise drawn by `assign_splits`. A name
+    that occurs again gets "#2", "#3", ... behind it.
+
+    Args:
+        source: "prototypes", a benchmark ("perov_5", "carbon_24", "mp_20"), or a path (see `read_path`).
+        data_dir: Folder to look for benchmarks in, before `downloads`.
+        downloads: Folder where downloads go, `<workspace>/data`.
+        max_atoms: Refuse larger cells.
+        progress: Show bars on stderr.
+        limit: Take only so many rows, chosen at random by `seed`, in the order of the source.
+        seed: For the choice of rows and for drawn splits.
+        processes: Worker processes that parse texts; None takes one per core.
+
+    Raises:
+        UserError: If the source is unknown, absent, unreadable or empty, or all its rows are bad.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"limit is {limit}, expected at least 1 row")
+    rows, hashes, name = _read(source, [place for place in (data_dir, downloads) if place is not None])
+    note = RECONSTRUCTED_NOTE if name == "mp_20" and any(LEAK_LABEL in row.labels for row in rows) else None
+    if limit is not None and limit < len(rows):
+        chosen = np.random.default_rng(seed).choice(len(rows), size=limit, replace=False)
+        rows = [rows[number] for number in sorted(chosen.tolist())]
+    pairs = parse_rows(rows, progress=progress, processes=processes)
+    found = [crystal for _, crystal in pairs if isinstance(crystal, Crystal)]
+    reasons = iter(check_crystals(found, max_atoms, progress=progress))
+    crystals: list[Crystal] = []
+    rejected: list[Rejection] = []
+    for row, result in pairs:
+        reason = result if isinstance(result, str) else next(reasons)
+        if isinstance(result, Crystal) and reason is None and note and _leaks(result):
+            reason = "left out of train: its structure is in val or test"
+        if isinstance(result, Crystal) and reason is None:
+            crystals.append(result)
+        else:
+            rejected.append(Rejection(source=row.source, row=row.row, id=row.id, reason=str(reason)))
+    if not crystals:
+        raise UserError(_all_bad(source, rejected))
+    crystals, split_note = _with_splits(_with_unique_ids(crystals), seed)
+    notes = [text for text in (note, split_note) if text]
+    return Dataset(
+        name=name,
+        crystals=crystals,
+        rejected=rejected,
+        input_hashes=hashes,
+        note="; ".join(notes) or None,
+    )
+
+
+def _read(source: str, places: Sequence[Path]) -> tuple[list[Row], dict[str, str], str]:
+    """Read the rows of a source, with the hashes of its files and its name."""
+    path = Path(source).expanduser()
+    if source == PROTOTYPES:
+        from repdiff.datasets.prototypes import build_prototypes
+
+        crystals = build_prototypes()
+        rows = [
+            row_of(
+                PROTOTYPES, row, crystal, {"id": crystal.id, "split": crystal.split} | dict(crystal.labels)
+            )
+            for row, crystal in enumerate(crystals)
+        ]
+        return rows, {}, PROTOTYPES
+    if source in BENCHMARKS:
+        path = find_benchmark(source, places)
+        hashes = hash_inputs(path)
+        verify_download(path, hashes)
+        return read_path(path), hashes, source
+    if not path.exists():
+        known = [PROTOTYPES, *BENCHMARKS]
+        near = difflib.get_close_matches(source, known, n=1)
+        raise UserError(
+            f"{source!r} is neither a path nor a data set; known: {', '.join(known)}."
+            + (f" Did you mean {near[0]!r}?" if near else "")
+        )
+    return read_path(path), hash_inputs(path), path.resolve().name.split(".")[0] or "data"
+
+
+def _leaks(crystal: Crystal) -> bool:
+    return crystal.split == "train" and bool(crystal.labels.get(LEAK_LABEL))
+
+
+def _all_bad(source: str, rejected: Sequence[Rejection]) -> str:
+    if not rejected:
+        return f"{source} holds no crystal, expected at least one"
+    reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
+    listed = "; ".join(f"{count} × {reason}" for reason, count in reasons)
+    return f"none of the {len(rejected)} rows of {source} can be used: {listed}"
+
+
+def _with_unique_ids(crystals: Sequence[Crystal]) -> list[Crystal]:
+    taken = {crystal.id for crystal in crystals}
+    seen: Counter[str] = Counter()
+    result = []
+    for crystal in crystals:
+        name = crystal.id
+        seen[name] += 1
+        if seen[name] > 1:
+            number = seen[name]
+            while (unique := f"{name}#{number}") in taken:
+                number += 1
+            taken.add(unique)
+            crystal = crystal.replace(id=unique)
+        result.append(crystal)
+    return result
+
+
+def _with_splits(crystals: Sequence[Crystal], seed: int) -> tuple[list[Crystal], str | None]:
+    """Give every crystal its split; the note says what happened to splits that were named only in part."""
+    n_named = sum(crystal.split is not None for crystal in crystals)
+    n_unknown = sum("split_name" in crystal.labels for crystal in crystals)
+    splits = assign_splits(crystals, fractions=FRACTIONS, seed=seed)
+    note = None
+    if n_named < len(crystals) and n_named + n_unknown:
+        named = f"only {n_named} of {len(crystals)} crystals name train, val or test"
+        note = f"splits drawn with seed {seed}: {named}"
+    return [crystal.replace(split=split) for crystal, split in zip(crystals, splits, strict=True)], note

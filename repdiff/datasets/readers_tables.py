@@ -1,0 +1,175 @@
+"""Tables with one crystal a row: CSV with a column of texts, parquet with texts or arrays."""
+
+import csv
+import gzip
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from repdiff.datasets.crystal import Crystal
+from repdiff.datasets.rows import ID_COLUMNS, STRUCTURE_COLUMNS, Row, is_scalar, row_of, typed_columns
+from repdiff.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LARGEST_FIELD = 2**31 - 1
+ARRAY_COLUMNS = {  # what the arrays may be called
+    "atomic_numbers": ("atomic_numbers", "numbers"),
+    "lattice": ("lattice", "cell"),
+    "frac_coords": ("frac_coords", "frac"),
+}
+
+
+def read_csv(path: Path, *, split: str | None = None) -> list[Row]:
+    """Read a CSV (or .csv.gz) whose column `cif`, `cif_string` or `structure` holds one structure a row.
+
+    Args:
+        path: The file.
+        split: The split of all its rows, overruling a `split` column.
+
+    Raises:
+        UserError: If the file is empty, is no CSV, or has no such column; those found are listed.
+    """
+    csv.field_size_limit(LARGEST_FIELD)
+    try:
+        with _open(path) as file:
+            reader = csv.DictReader(file)
+            found = list(reader.fieldnames or [])
+            if not found:
+                raise UserError(f"{path} is empty, expected a CSV with a column cif")
+            records = list(reader)
+    except (csv.Error, gzip.BadGzipFile, EOFError) as error:
+        raise UserError(f"{path} cannot be read as CSV: {error}; expected a column cif") from error
+    column = _structure_column(path, found)
+    if not records:
+        raise UserError(f"{path} has a header but no rows, expected one crystal a row")
+    names = [name for name in found if name and not name.startswith("Unnamed:") and name != column]
+    texts = {name: [record.get(name) for record in records] for name in names}
+    keep = {name: values for name, values in texts.items() if all(is_scalar(value) for value in values)}
+    facts = typed_columns({name: values for name, values in keep.items() if name not in ID_COLUMNS})
+    facts |= {name: list(values) for name, values in keep.items() if name in ID_COLUMNS}
+    forced = {"split": split} if split else {}
+    return [
+        row_of(path, row, record.get(column) or "", {name: facts[name][row] for name in facts} | forced)
+        for row, record in enumerate(records)
+    ]
+
+
+def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
+    """Read a parquet file: arrays (as `write_crystals` makes, or `numbers`, `lattice`, `frac`), or texts.
+
+    Args:
+        path: The file.
+        split: The split of all its rows, overruling a `split` column.
+
+    Raises:
+        UserError: If the file is no parquet, has no rows, or lacks the columns; those found are listed.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path} cannot be read as parquet: {' '.join(str(error).split())[:150]}; is it complete?"
+        ) from error
+    if not table.num_rows:
+        raise UserError(f"{path} has no rows, expected one crystal a row")
+    arrays = {
+        key: next((n for n in names if n in table.column_names), None) for key, names in ARRAY_COLUMNS.items()
+    }
+    facts, forced = _facts(table), {"split": split} if split else {}
+    described = [
+        {name: values[row] for name, values in facts.items()} | forced for row in range(table.num_rows)
+    ]
+    if all(arrays.values()):
+        columns = [_lists(table[name]) for name in arrays.values() if name]
+        return [
+            _array_row(path, row, parts, described[row])
+            for row, parts in enumerate(zip(*columns, strict=True))
+        ]
+    column = _structure_column(path, table.column_names)
+    return [
+        row_of(path, row, text if isinstance(text, str) else "", described[row])
+        for row, text in enumerate(table[column].to_pylist())
+    ]
+
+
+def _open(path: Path) -> io.TextIOWrapper:
+    opener = gzip.open if path.suffix == ".gz" else open
+    return io.TextIOWrapper(opener(path, "rb"), encoding="utf-8-sig", errors="replace", newline="")
+
+
+def _structure_column(path: Path, found: Sequence[str]) -> str:
+    for name in STRUCTURE_COLUMNS:
+        if name in found:
+            return name
+    raise UserError(
+        f"{path} has the columns {', '.join(found) or '(none)'}, expected one called "
+        f"{', '.join(STRUCTURE_COLUMNS[:-1])} or {STRUCTURE_COLUMNS[-1]}"
+    )
+
+
+def _facts(table: "pa.Table") -> dict[str, list[Any]]:
+    """Take the columns of scalars out of a table."""
+    import pyarrow.types as kinds
+
+    checks = (
+        kinds.is_integer,
+        kinds.is_floating,
+        kinds.is_boolean,
+        kinds.is_string,
+        kinds.is_large_string,
+        kinds.is_null,
+    )
+    scalar = [field.name for field in table.schema if any(check(field.type) for check in checks)]
+    return {name: table[name].to_pylist() for name in scalar}
+
+
+def _lists(column: "pa.ChunkedArray") -> list[np.ndarray | None]:
+    """Turn a column of lists, nested or flat, into one flat array a row; None where there is no list."""
+    values = column.to_numpy(zero_copy_only=False)
+    return [
+        None
+        if value is None
+        else np.concatenate(list(value))
+        if value.dtype == object and len(value)
+        else value
+        for value in (item if isinstance(item, np.ndarray) else None for item in values)
+    ]
+
+
+def _array_row(path: Path, row: int, parts: Sequence[np.ndarray | None], facts: Mapping[str, Any]) -> Row:
+    try:
+        return row_of(path, row, _crystal(parts), facts)
+    except (TypeError, ValueError) as error:
+        return row_of(path, row, None, facts, reason=str(error))
+
+
+def _crystal(parts: Sequence[np.ndarray | None]) -> Crystal:
+    """Build a crystal from flat arrays: atomic numbers, cell, coordinates.
+
+    Raises:
+        ValueError: If one is missing, holds something that is no number, or has the wrong length.
+    """
+    if any(part is None for part in parts):
+        raise ValueError("no structure: the atomic numbers, the cell or the coordinates are missing")
+    numbers, lattice, frac = (np.array(part, dtype=np.float64) for part in parts)
+    if len(lattice) != 9 or len(frac) != 3 * len(numbers):
+        raise ValueError(
+            f"{len(numbers)} atoms with {len(frac)} coordinates and {len(lattice)} numbers for the cell, "
+            "expected 3 per atom and 9"
+        )
+    if not np.isfinite(numbers).all() or (numbers % 1).any():
+        raise ValueError("unknown element: an atomic number is no integer")
+    return Crystal(
+        id="",
+        atomic_numbers=numbers.astype(np.int64),
+        lattice=lattice.reshape(3, 3),
+        frac_coords=frac.reshape(-1, 3),
+    )

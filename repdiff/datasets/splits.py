@@ -1,0 +1,48 @@
+"""Train, validation and test, with duplicates together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from repdiff.datasets.crystal import SPLITS, Crystal
+from repdiff.datasets.duplicates import group_duplicates
+
+FRACTIONS = (0.6, 0.2, 0.2)
+
+
+def assign_splits(
+    crystals: Sequence[Crystal],
+    *,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    seed: int,
+    progress: bool = True,
+) -> list[str]:
+    """Name the split of every crystal: the one it has if all have one, otherwise one drawn at random.
+
+    Drawn splits keep all duplicates of a crystal (see `group_duplicates`) on one side. Groups are taken in
+    random order, each for the split that lacks most, so that the fractions are met as closely as the groups
+    allow.
+
+    Args:
+        crystals: Any number.
+        fractions: Shares of train, validation and test, summing to 1.
+        seed: Of the order of the groups.
+        progress: Show bars on stderr for large sets.
+
+    Raises:
+        ValueError: If a fraction is negative or they do not sum to 1.
+    """
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise ValueError(f"fractions are {fractions}, expected three shares that sum to 1")
+    official = [crystal.split for crystal in crystals if crystal.split is not None]
+    if len(official) == len(crystals):
+        return official
+    groups = group_duplicates(crystals, progress=progress)
+    names, sizes = np.unique(groups, return_counts=True)
+    lacking = np.array(fractions) * len(crystals)
+    chosen: dict[int, str] = {}
+    for place in np.random.default_rng(seed).permutation(len(names)):
+        split = int(lacking.argmax())
+        lacking[split] -= sizes[place]
+        chosen[int(names[place])] = SPLITS[split]
+    return [chosen[int(group)] for group in groups]
