@@ -1,0 +1,15 @@
+"""Scores of generated and reconstructed crystals, one family a module; importing this registers them all."""
+
+from repdiff.metrics import compositions, matching, validity
+from repdiff.metrics.base import METRICS, EvaluationSet, Metric, MetricResult, MetricValue
+
+__all__ = [
+    "METRICS",
+    "EvaluationSet",
+    "Metric",
+    "MetricResult",
+    "MetricValue",
+    "compositions",
+    "matching",
+    "validity",
+]

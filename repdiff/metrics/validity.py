@@ -1,0 +1,171 @@
+"""Whether crystals are possible at all: atoms apart, a cell with a volume, balanced charges."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from descriptors.batch import MAX_ATOMIC_NUMBER
+from descriptors.neighbors import find_pairs
+from repdiff.datasets.crystal import Crystal, to_batch
+from repdiff.metrics.base import METRICS, EvaluationSet, Metric, MetricResult, share
+from repdiff.metrics.charge_balance import OXIDATION_STATES, Verdict, check_composition
+from repdiff.metrics.formula import count_elements
+
+MIN_DISTANCE = 0.5  # Å
+MIN_VOLUME = 0.1  # Å³
+NOT_MADE = "not reconstructed"
+PAIRS_PER_SEARCH = 2_000_000  # atoms squared, summed over the crystals searched at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureCheck:
+    """What the structure test found.
+
+    Attributes:
+        valid: Whether the crystal passed.
+        reason: Why not; "" if it did.
+        shortest_distance: Å, through all images, those of an atom itself included; None if there is no cell
+            to measure in.
+        volume: Å³; None if not finite.
+    """
+
+    valid: bool
+    reason: str
+    shortest_distance: float | None
+    volume: float | None
+
+
+def check_structures(crystals: Sequence[Crystal]) -> list[StructureCheck]:
+    """Test that cells have at least 0.1 Å³ and no two atoms, in any image, are closer than 0.5 Å.
+
+    Any input is answered: NaN, no atoms, parallel cell vectors and unknown elements fail with their reason.
+
+    Source: Xie et al., arXiv 2110.06197, and its published evaluation for the two constants. There the images
+        of an atom itself are left out; they count here, since a 0.3 Å cell vector is as impossible as a bond
+        of that length.
+    """
+    checks = [_check_cell(crystal) for crystal in crystals]
+    sound = [index for index, check in enumerate(checks) if check.valid]
+    distances = shortest_distances([crystals[index] for index in sound])
+    for index, distance in zip(sound, distances, strict=True):
+        near = distance < MIN_DISTANCE
+        checks[index] = StructureCheck(
+            valid=not near,
+            reason=f"atoms closer than {MIN_DISTANCE} Å" if near else "",
+            shortest_distance=distance,
+            volume=checks[index].volume,
+        )
+    return checks
+
+
+def shortest_distances(crystals: Sequence[Crystal]) -> list[float]:
+    """Return the shortest distance between two atoms of each crystal, Å, through all images.
+
+    The radius of the search starts at 0.5 Å and doubles for the crystals in which nothing was found.
+
+    Args:
+        crystals: Finite, each with atoms and a volume.
+    """
+    shortest = np.full(len(crystals), np.inf)
+    cutoff = MIN_DISTANCE
+    while len(open_cases := np.flatnonzero(np.isinf(shortest))):
+        for part in _parts(open_cases, crystals):
+            batch = to_batch([crystals[index] for index in part])
+            pairs = find_pairs(batch, cutoff)
+            squared = (pairs.displacements(batch) ** 2).sum(1)
+            system = batch.system_idx[pairs.pair_idx[0]]
+            least = torch.full((len(part),), torch.inf, dtype=squared.dtype)
+            least.scatter_reduce_(0, system, squared, "amin")
+            shortest[part] = least.sqrt().numpy()
+        cutoff *= 2
+    return shortest.tolist()
+
+
+def _check_cell(crystal: Crystal) -> StructureCheck:
+    """Test all that needs no distance."""
+    finite = bool(np.isfinite(crystal.lattice).all() and np.isfinite(crystal.frac_coords).all())
+    volume = crystal.volume if finite else None
+    numbers = crystal.atomic_numbers
+    reason = ""
+    if crystal.n_atoms == 0:
+        reason = "no atoms"
+    elif volume is None or not np.isfinite(volume):
+        reason, volume = "a coordinate or a cell vector is not finite", None
+    elif numbers.min() < 1 or numbers.max() > MAX_ATOMIC_NUMBER:
+        reason = "unknown element"
+    elif volume < MIN_VOLUME:
+        reason = f"volume below {MIN_VOLUME} Å³"
+    return StructureCheck(valid=not reason, reason=reason, shortest_distance=None, volume=volume)
+
+
+def _parts(indices: np.ndarray, crystals: Sequence[Crystal]) -> Iterator[np.ndarray]:
+    """Cut a list of crystals so that each part has a bounded number of pairs of atoms."""
+    n_pairs = np.cumsum([crystals[index].n_atoms ** 2 for index in indices])
+    return iter(np.split(indices, np.flatnonzero(np.diff(n_pairs // PAIRS_PER_SEARCH)) + 1))
+
+
+def check_crystal_composition(crystal: Crystal) -> Verdict:
+    """Apply `check_composition` to a crystal, whatever it holds."""
+    return check_composition(count_elements(crystal)) if crystal.n_atoms else Verdict(False, "no atoms")
+
+
+@METRICS.register("validity")
+class Validity(Metric):
+    """Fractions of crystals that pass the structure test, the composition test, and both."""
+
+    description = "atoms at least 0.5 Å apart in a cell with a volume; formula charge-balanced (smact)"
+
+    def compute(
+        self,
+        generated: EvaluationSet,
+        reference: EvaluationSet | None = None,
+        *,
+        progress: bool = False,
+        n_workers: int = 1,
+    ) -> MetricResult:
+        """Test every crystal; what was not reconstructed is invalid."""
+        missing = len(generated.failed)
+        structure = check_structures(generated.crystals) + missing * [
+            StructureCheck(valid=False, reason=NOT_MADE, shortest_distance=None, volume=None)
+        ]
+        composition = [check_crystal_composition(crystal) for crystal in generated.crystals]
+        composition += missing * [Verdict(False, NOT_MADE)]
+        both = [s.valid and c.valid for s, c in zip(structure, composition, strict=True)]
+        named = f"cdvae-{OXIDATION_STATES}"
+        distance: dict[str, float | int | str | bool] = {
+            "min_distance_angstrom": MIN_DISTANCE,
+            "min_volume_angstrom3": MIN_VOLUME,
+            "own_images_count": True,
+        }
+        charges: dict[str, float | int | str | bool] = {
+            "oxidation_states": OXIDATION_STATES,
+            "pauling_test": True,
+            "metals_and_elements_valid": True,
+        }
+        return MetricResult(
+            values={
+                "structure_valid": share([check.valid for check in structure], "cdvae"),
+                "composition_valid": share([verdict.valid for verdict in composition], named),
+                "valid": share(both, named),
+            },
+            protocols={"cdvae": distance, named: distance | charges},
+            columns={
+                "structure_valid": [check.valid for check in structure],
+                "structure_reason": [check.reason for check in structure],
+                "shortest_distance": [check.shortest_distance for check in structure],
+                "volume": [check.volume for check in structure],
+                "composition_valid": [verdict.valid for verdict in composition],
+                "composition_reason": [verdict.reason for verdict in composition],
+            },
+            details={
+                "structure_reasons": _tally(check.reason for check in structure if not check.valid),
+                "composition_reasons": _tally(verdict.reason for verdict in composition),
+            },
+        )
+
+
+def _tally(reasons: Iterator[str]) -> dict[str, int]:
+    return dict(sorted(Counter(reasons).items(), key=lambda item: (-item[1], item[0])))
