@@ -1,0 +1,149 @@
+"""Checkpoints: safetensors files whose header also carries JSON; nothing is ever unpickled."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from repdiff.errors import UserError
+
+FORMAT_VERSION = 1
+SUFFIX = ".safetensors"
+MODEL_FILE = "model.safetensors"
+
+
+def save_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, kind: str
+) -> Path:
+    """Write tensors and JSON metadata to one file, which appears complete or not at all.
+
+    Args:
+        path: File ending in `.safetensors`; replaced if it exists, its folder is made if it does not.
+        tensors: Any names.
+        metadata: Plain JSON values; numbers must be finite.
+        kind: What the file is, checked by `load_checkpoint`.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: If the disk refuses; the old file is untouched then.
+    """
+    header = {"format": FORMAT_VERSION, "kind": kind, **metadata}
+    text = json.dumps(header, allow_nan=False)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        independent = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        save_file(independent, temporary, metadata={"repdiff": text})
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UserError(f"{path}: cannot write ({error}): is the disk full or read-only?") from error
+    return path
+
+
+def load_checkpoint(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint that `save_checkpoint` wrote.
+
+    Args:
+        path: The file, or a folder that holds `model.safetensors`.
+        kind: What it must be.
+
+    Returns:
+        The tensors, on the CPU, and the metadata, with `format` and `kind`.
+
+    Raises:
+        UserError: If it is missing, truncated, not ours, of another kind, or of a later format.
+    """
+    file = path / MODEL_FILE if path.is_dir() else path
+    metadata = read_metadata(file)
+    if metadata["kind"] != kind:
+        raise UserError(f"{file} is a {metadata['kind']!r} file, expected {kind!r}: name another file")
+    try:
+        with safe_open(file, framework="pt") as reader:
+            return {name: reader.get_tensor(name) for name in reader.keys()}, metadata  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(file, error) from error
+
+
+def read_metadata(file: Path) -> dict[str, Any]:
+    """Read the metadata of a checkpoint without its tensors.
+
+    Raises:
+        UserError: If the file is missing, truncated, not ours, or of a later format.
+    """
+    if not file.is_file():
+        raise UserError(f"{file}: no such checkpoint; train a model first, or name another file")
+    try:
+        with safe_open(file, framework="pt") as reader:
+            text = (reader.metadata() or {}).get("repdiff")
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(file, error) from error
+    if text is None:
+        raise UserError(f"{file}: a safetensors file, but not written by repdiff: name another file")
+    metadata = json.loads(text)
+    if metadata["format"] > FORMAT_VERSION:
+        raise UserError(
+            f"{file} has format {metadata['format']}, this version reads up to {FORMAT_VERSION}: "
+            "upgrade repdiff"
+        )
+    return metadata
+
+
+def tensors_under(prefix: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Split tensors into those whose name starts with the prefix, which is cut off, and the others."""
+    inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return inside, {name: value for name, value in tensors.items() if not name.startswith(prefix)}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """Return an optimiser's state as named tensors, and its parameter groups as JSON values."""
+    state = optimizer.state_dict()
+    tensors = {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, entries in state["state"].items()
+        for name, value in entries.items()
+    }
+    return tensors, json.loads(json.dumps(state["param_groups"]))
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], param_groups: list[dict[str, Any]]
+) -> None:
+    """Put back what `optimizer_tensors` returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for full_name, tensor in tensors.items():
+        index, name = full_name.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": param_groups})
+
+
+def numbered(folder: Path) -> list[Path]:
+    """List the complete numbered checkpoints of a folder, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+
+
+def publish_folder(temporary: Path, final: Path, *, keep: int) -> None:
+    """Give a finished checkpoint folder its name, then remove all but the `keep` newest of its siblings."""
+    if final.exists():
+        shutil.rmtree(final)
+    temporary.rename(final)
+    for old in numbered(final.parent)[:-keep]:
+        shutil.rmtree(old)
+
+
+def _unreadable(file: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{file} cannot be read ({error}): it is truncated or no safetensors file; "
+        "take an older checkpoint, or train again"
+    )

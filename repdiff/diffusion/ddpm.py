@@ -1,0 +1,333 @@
+"""Denoising diffusion of vectors in [0, 1]; the only file that knows denoising-diffusion-pytorch."""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import GaussianDiffusion1D, Unet1D
+from jaxtyping import Bool, Float, Int
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from repdiff.diffusion.samplers import (
+    SAMPLERS,
+    Estimate,
+    NoiseStreams,
+    SamplerSettings,
+    Schedule,
+    sample_in_batches,
+)
+from repdiff.errors import UserError
+from repdiff.networks.base import Denoiser
+from repdiff.networks.heads import IdentityHead, OutputHead
+
+
+class DiffusionSettings(BaseModel):
+    """Noise process, training target and weights of the loss."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timesteps: int = Field(1000, ge=2, description="steps of the noise process")
+    schedule: Literal["cosine", "linear"] = Field("cosine", description="how the noise grows with the steps")
+    objective: Literal["pred_noise", "pred_x0", "pred_v"] = Field(
+        "pred_v", description="what the network predicts: the noise, the clean vector, or v"
+    )
+    self_condition: bool = Field(
+        False, description="show the network its earlier estimate of the clean vector"
+    )
+    weighting: Literal["noise", "min_snr", "uniform"] = Field(
+        "noise",
+        description="weight of a time: that of the noise's error; the same with the weight of the clean "
+        "vector's error capped by min_snr_gamma (arXiv 2303.09556); or 1, in units of what is predicted",
+    )
+    min_snr_gamma: float = Field(5.0, gt=0, description="cap of the weighting min_snr")
+    time_sampling: Literal["stratified", "uniform"] = Field(
+        "stratified", description="times of a batch: spread evenly from a random start, or independent"
+    )
+    block_weights: dict[str, float] = Field(
+        default_factory=dict, description="weight of each feature of a named block against 1 elsewhere"
+    )
+    given: tuple[str, ...] = Field(
+        (), description="named blocks that are not generated: the network always sees them clean"
+    )
+
+
+class Draws(NamedTuple):
+    """The random numbers of one loss, one row a vector."""
+
+    times: Int[Tensor, " n"]
+    noise: Float[Tensor, "n n_features"]
+    conditioned: Bool[Tensor, " n"]
+
+    def rows(self, rows: slice) -> "Draws":
+        """Return the draws of some of the vectors."""
+        return Draws(self.times[rows], self.noise[rows], self.conditioned[rows])
+
+
+class VectorDiffusion(nn.Module):
+    """Gaussian diffusion of vectors in [0, 1], over a `Denoiser` and an output head.
+
+    Args:
+        denoiser: Network; its `n_outputs` must be what the head wants.
+        settings: Noise process and loss.
+        blocks: Named parts of the vector, for the weights and for the log.
+        head: Output head; raw outputs are the prediction when absent.
+
+    Raises:
+        UserError: If a block weight names an unknown block or is negative, or all weights are zero.
+    """
+
+    feature_weights: Tensor
+    time_weights: Tensor
+    given: Tensor
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        settings: DiffusionSettings,
+        *,
+        blocks: Mapping[str, slice],
+        head: OutputHead | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.blocks = dict(blocks)
+        self.n_features = denoiser.n_features
+        self.network = nn.ModuleDict({"denoiser": denoiser, "head": head or IdentityHead(self.n_features)})
+        self.process = GaussianDiffusion1D(
+            nn.Identity(),  # the network is called here, not by the library, whose random numbers are global
+            seq_length=self.n_features,
+            channels=1,
+            timesteps=settings.timesteps,
+            objective=settings.objective,
+            beta_schedule=settings.schedule,
+            self_condition=settings.self_condition,
+        )
+        self.register_buffer("given", self._given(), persistent=False)
+        self.register_buffer("feature_weights", self._feature_weights(), persistent=False)
+        self.register_buffer("time_weights", self._time_weights(), persistent=False)
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The network."""
+        denoiser = self.network["denoiser"]
+        assert isinstance(denoiser, Denoiser)
+        return denoiser
+
+    @property
+    def head(self) -> OutputHead:
+        """The output head."""
+        head = self.network["head"]
+        assert isinstance(head, OutputHead)
+        return head
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives."""
+        return self.feature_weights.device
+
+    @property
+    def noise_schedule(self) -> Schedule:
+        """The noise process for the samplers, in double precision."""
+        return Schedule(self.process.get_buffer("betas").detach().cpu().double())
+
+    def draw(self, n: int, *, generator: torch.Generator) -> Draws:
+        """Draw times, noise and which vectors are self-conditioned, on the generator's device."""
+        device, n_times = generator.device, self.settings.timesteps
+        if self.settings.time_sampling == "stratified":
+            start = torch.rand((), generator=generator, device=device, dtype=torch.float64)
+            fractions = (torch.arange(n, device=device, dtype=torch.float64) / n + start) % 1.0
+            times = (fractions * n_times).long().clamp_(max=n_times - 1)
+        else:
+            times = torch.randint(n_times, (n,), generator=generator, device=device)
+        noise = torch.randn(n, self.n_features, generator=generator, device=device)
+        conditioned = torch.rand(n, generator=generator, device=device) < 0.5
+        return Draws(times, noise, conditioned)
+
+    def loss(
+        self, features: Float[Tensor, "n n_features"], *, generator: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Return the training loss of vectors in [0, 1], and the mean squared error of each block.
+
+        The blocks' errors carry the weights of the times but not those of the blocks.
+        """
+        draws = Draws(*(part.to(features.device) for part in self.draw(len(features), generator=generator)))
+        total, per_feature = self(features, *draws)
+        return total, self.block_means(per_feature)
+
+    def block_means(self, per_feature: Float[Tensor, " n_features"]) -> dict[str, Float[Tensor, ""]]:
+        """Average numbers that belong to features over each block."""
+        return {name: per_feature[part].mean() for name, part in self.blocks.items()}
+
+    def forward(
+        self,
+        features: Float[Tensor, "n n_features"],
+        times: Int[Tensor, " n"],
+        noise: Float[Tensor, "n n_features"],
+        conditioned: Bool[Tensor, " n"],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " n_features"]]:
+        """Return the weighted loss, and the error of each feature averaged over the batch, detached."""
+        clean = 2 * features - 1
+        noisy = torch.where(self.given, clean, self.process.q_sample(clean, times, noise))
+        signal = self.process.get_buffer("alphas_cumprod")[times][:, None]
+        previous = self._earlier_estimate(noisy, times, conditioned) if self.settings.self_condition else None
+        raw = self.denoiser(noisy, times, previous).float()
+        prediction = self.head.predict(raw, noisy, signal)
+        target = self._target(clean, times, noise)
+        squared = (prediction - target).square() * self.time_weights[times][:, None]
+        per_feature = squared.mean(0)
+        total = (per_feature * self.feature_weights).mean() + self.head.auxiliary_loss(raw, clean, signal)
+        return total, per_feature.detach()
+
+    def estimate_clean(
+        self,
+        noisy: Float[Tensor, "n n_features"],
+        times: Int[Tensor, " n"],
+        previous: Float[Tensor, "n n_features"] | None = None,
+    ) -> Float[Tensor, "n n_features"]:
+        """Estimate the clean vectors, in [-1, 1] and clipped to it."""
+        signal = self.process.get_buffer("alphas_cumprod")[times][:, None]
+        prediction = self.head.predict(self.denoiser(noisy, times, previous).float(), noisy, signal)
+        if self.settings.objective == "pred_noise":
+            prediction = self.process.predict_start_from_noise(noisy, times, prediction)
+        elif self.settings.objective == "pred_v":
+            prediction = self.process.predict_start_from_v(noisy, times, prediction)
+        return prediction.clamp(-1.0, 1.0)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n_samples: int,
+        *,
+        generator: torch.Generator,
+        sampler: SamplerSettings,
+        first: int = 0,
+        given: Float[Tensor, "n_samples n_features"] | None = None,
+        batch_size: int = 1024,
+        progress: bool = False,
+    ) -> Float[Tensor, "n_samples n_features"]:
+        """Generate vectors in [0, 1].
+
+        Sample i draws all its noise from a stream of its own, keyed by one number from `generator` and by
+        `first + i`. Whatever the batches and shards, it is the same up to the rounding of matrix products.
+
+        Args:
+            n_samples: How many; may be 0.
+            generator: Seed of the streams; a fresh one with the same seed for every shard of a run.
+            sampler: Which sampler, and its settings.
+            first: Number of the first sample within the run.
+            given: Vectors in [0, 1] whose entries in the given blocks the samples shall have; the other entries
+                do not count. Needed if and only if the model has given blocks.
+            batch_size: How many go through the network at once.
+            progress: Whether to show a bar on stderr.
+
+        Raises:
+            ValueError: If `given` is missing or not wanted.
+        """
+        if (given is not None) != bool(self.given.any()):
+            raise ValueError(
+                f"given is {given is not None}, but the model's given blocks are {self.settings.given}"
+            )
+        fixed = torch.zeros(n_samples, self.n_features) if given is None else 2 * given - 1
+        fixed = fixed.to(self.device)
+        key = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        was_training = self.training
+        self.eval()
+
+        def estimator(rows: slice) -> Estimate:
+            def estimate(noisy: Tensor, time: int, previous: Tensor | None) -> Tensor:
+                times = torch.full((len(noisy),), time, device=noisy.device)
+                shown = torch.where(self.given, fixed[rows], noisy)
+                clean = self.estimate_clean(shown, times, previous if self.settings.self_condition else None)
+                return torch.where(self.given, fixed[rows], clean)
+
+            return estimate
+
+        try:
+            samples = sample_in_batches(
+                SAMPLERS[sampler.name](sampler),
+                estimator,
+                self.noise_schedule,
+                NoiseStreams(key, range(first, first + n_samples), self.n_features, device=self.device),
+                batch_size=batch_size,
+                progress=progress,
+            )
+        finally:
+            self.train(was_training)
+        samples = torch.where(self.given, fixed, samples)
+        return ((samples + 1) / 2).clamp_(0.0, 1.0)
+
+    def _earlier_estimate(self, noisy: Tensor, times: Tensor, conditioned: Tensor) -> Tensor:
+        """Estimate the clean vectors where they shall be seen; zeros elsewhere (arXiv 2208.04202)."""
+        previous = torch.zeros_like(noisy)
+        rows = conditioned.nonzero()[:, 0]
+        if len(rows):
+            with torch.no_grad():
+                estimate = self.estimate_clean(noisy[rows], times[rows])
+            previous[rows] = torch.where(self.given, noisy[rows], estimate)  # as sampling does
+        return previous
+
+    def _target(self, clean: Tensor, times: Tensor, noise: Tensor) -> Tensor:
+        if self.settings.objective == "pred_noise":
+            return noise
+        if self.settings.objective == "pred_x0":
+            return clean
+        return self.process.predict_v(clean, times, noise)
+
+    def _time_weights(self) -> Tensor:
+        """Weight of each time; the library's own weights are those of the noise's error."""
+        if self.settings.weighting == "uniform":
+            return torch.ones_like(self.process.get_buffer("loss_weight"))
+        if self.settings.weighting == "noise":
+            return self.process.get_buffer("loss_weight").clone()
+        signal = self.noise_schedule.signals
+        snr = signal / (1 - signal)
+        return (
+            self.process.get_buffer("loss_weight") * snr.clamp(max=self.settings.min_snr_gamma) / snr
+        ).float()
+
+    def _feature_weights(self) -> Tensor:
+        weights = torch.ones(self.n_features)
+        for name, weight in self.settings.block_weights.items():
+            if name not in self.blocks:
+                raise UserError(
+                    f"block_weights names {name!r}, expected one of {', '.join(self.blocks) or 'none'}"
+                )
+            if weight < 0:
+                raise UserError(f"block_weights gives {name} the weight {weight}, expected 0 or more")
+            weights[self.blocks[name]] = weight
+        weights[self.given] = 0
+        if not bool(weights.any()):
+            raise UserError(
+                "block_weights are all 0, expected at least one positive: nothing would be learnt"
+            )
+        return weights / weights.mean()
+
+    def _given(self) -> Tensor:
+        mask = torch.zeros(self.n_features, dtype=torch.bool)
+        for name in self.settings.given:
+            if name not in self.blocks:
+                raise UserError(f"given names {name!r}, expected one of {', '.join(self.blocks) or 'none'}")
+            mask[self.blocks[name]] = True
+        return mask
+
+
+def make_unet1d(
+    *,
+    dim: int,
+    dim_mults: tuple[int, ...],
+    attn_heads: int,
+    attn_dim_head: int,
+    dropout: float,
+    self_condition: bool,
+) -> nn.Module:
+    """Build the library's U-Net for sequences with one channel."""
+    return Unet1D(
+        dim=dim,
+        dim_mults=dim_mults,
+        channels=1,
+        dropout=dropout,
+        self_condition=self_condition,
+        attn_heads=attn_heads,
+        attn_dim_head=attn_dim_head,
+    )

@@ -1,0 +1,330 @@
+"""The training loop."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from repdiff.diffusion.ddpm import Draws, VectorDiffusion
+from repdiff.errors import UserError
+from repdiff.training.interrupt import StopRequest
+from repdiff.training.log import MetricsLog
+from repdiff.training.settings import (
+    TrainingSettings,
+    derived_generator,
+    derived_seed,
+    epoch_order,
+    resolve_precision,
+)
+from repdiff.training.state import Progress, RunFiles
+
+AGREE_EVERY = 10  # steps between exchanges of clock and signals when there are several processes
+VALIDATION_ROWS = 4096  # validation vectors in one pass
+PURPOSE_STEP, PURPOSE_VALIDATION, PURPOSE_DROPOUT = 2, 3, 4  # 1 is the data order
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run came to."""
+
+    step: int
+    epoch: int
+    seconds: float
+    stopped_by: Literal["budget", "signal"]
+    model: Path
+    best: Path | None
+    train_loss: float | None
+    validation_loss: float | None
+
+
+def train(
+    diffusion: VectorDiffusion,
+    train_features: Float[Tensor, "n_train n_features"],
+    validation_features: Float[Tensor, "n_validation n_features"],
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    metadata: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    resume: bool = False,
+    progress: bool = True,
+) -> TrainingResult:
+    """Train a model, in this process or in all those that `accelerate launch` started.
+
+    The run writes, in `folder`: `metrics.jsonl`; `model.safetensors`, the averaged weights of the newest
+    checkpoint; `best.safetensors`, those of the lowest validation loss; and `checkpoints/`, the two newest
+    with all that resuming needs. Batches, noise and dropout are functions of seed and step, so on a CPU a
+    resumed run repeats the losses of an uninterrupted one bit for bit, unless a budget in minutes steers a
+    cosine rate.
+
+    Args:
+        diffusion: Model with its initial weights, replaced by the trained ones.
+        train_features: Training vectors, in [0, 1].
+        validation_features: Validation vectors; may be empty.
+        settings: How to train.
+        folder: Folder of the run; made if absent.
+        metadata: Plain JSON to store in every checkpoint (normaliser, layout of the vector, ...).
+        tensors: Tensors to store in every checkpoint, under names that do not begin with "network.".
+        resume: Go on from the newest checkpoint of `folder`; from the start if there is none.
+        progress: Whether to show a bar on stderr.
+
+    Raises:
+        UserError: If features are not finite, the folder holds another run, a checkpoint does not fit or
+            cannot be read, the disk refuses, or the loss stops being finite.
+    """
+    files = RunFiles(folder, metadata, tensors)
+    trainer = _Trainer(diffusion, train_features, validation_features, settings, files, progress)
+    trainer.start(resume=resume)
+    log = None
+    if trainer.is_main:
+        log = MetricsLog(folder, step=trainer.state.step, tensorboard=settings.tensorboard)
+    devices = [trainer.device] if trainer.device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices), StopRequest() as stop:
+            return trainer.run(log, stop)
+    finally:
+        if log is not None:
+            log.close()
+
+
+class _Trainer:
+    def __init__(
+        self,
+        diffusion: VectorDiffusion,
+        train_features: Tensor,
+        validation_features: Tensor,
+        settings: TrainingSettings,
+        files: RunFiles,
+        progress: bool,
+    ) -> None:
+        self.settings, self.files = settings, files
+        self.accelerator = Accelerator()
+        self.device = self.accelerator.device
+        self.is_main = self.accelerator.is_main_process
+        self.show_bar = progress and self.is_main
+        self.train_features = _checked("training", train_features, diffusion).to(self.device)
+        self.validation_features = _checked("validation", validation_features, diffusion).to(self.device)
+        self.batch_size = self._usable_batch_size()
+        self.steps_per_epoch = len(train_features) // self.batch_size
+        self.precision = resolve_precision(settings.precision, self.device)
+        self.diffusion = diffusion.to(self.device)
+        adam = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+        self.optimizer = adam(
+            diffusion.parameters(),
+            lr=settings.learning_rate,
+            betas=settings.adam_betas,
+            weight_decay=settings.weight_decay if settings.optimizer == "adamw" else 0.0,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        self.averaged = AveragedModel(diffusion, multi_avg_fn=self._average)
+        self.model = self.accelerator.prepare(diffusion)
+        self.state = Progress.at_start(diffusion.n_features, self.device)
+        self._order = (-1, torch.empty(0, dtype=torch.long))
+        self._validation_draws: Draws | None = None
+
+    @property
+    def ema(self) -> VectorDiffusion:
+        """The model with averaged weights."""
+        assert isinstance(self.averaged.module, VectorDiffusion)
+        return self.averaged.module
+
+    def start(self, *, resume: bool) -> None:
+        """Make the folder, or restore its newest checkpoint."""
+        restored = self.files.restore(self.diffusion, self.ema, self.optimizer, self.settings, resume=resume)
+        if restored is not None:
+            self.state = restored.to(self.device)
+            self.averaged.n_averaged.fill_(restored.step // self.settings.ema_every)
+        self.accelerator.wait_for_everyone()
+
+    def run(self, log: MetricsLog | None, stop: StopRequest) -> TrainingResult:
+        """Train until a budget is used up or a signal arrives."""
+        self.model.train()
+        self.averaged.eval()
+        state, settings = self.state, self.settings
+        saved_step, saved_seconds = state.step, state.seconds
+        clock = _Clock(self.accelerator, state.seconds)
+        total = settings.total_steps(self.steps_per_epoch)
+        with tqdm(
+            total=total, initial=state.step, desc="training", unit="step", disable=not self.show_bar
+        ) as bar:
+            while True:
+                state.seconds, stopping = clock.agree(state.step, stop.requested)
+                used = settings.progress(state.step, state.seconds, self.steps_per_epoch)
+                if stopping or used >= 1:
+                    break
+                self._step(settings.rate(state.step, used))
+                if state.step % settings.log_every == 0 or state.step % settings.validate_every == 0:
+                    self._report(log, bar)
+                bar.update()
+                by_steps = settings.checkpoint_every and state.step % settings.checkpoint_every == 0
+                if by_steps or state.seconds - saved_seconds > 60 * settings.checkpoint_minutes:
+                    self._save()
+                    saved_step, saved_seconds = state.step, state.seconds
+        if state.step != saved_step or state.step == 0:
+            self._save()
+        self.accelerator.wait_for_everyone()
+        return TrainingResult(
+            step=state.step,
+            epoch=state.step // self.steps_per_epoch,
+            seconds=state.seconds,
+            stopped_by="budget" if used >= 1 else "signal",
+            model=self.files.model,
+            best=self.files.best if state.best_loss is not None else None,
+            train_loss=state.train_loss,
+            validation_loss=state.validation_loss,
+        )
+
+    def _step(self, rate: float) -> None:
+        """Take one optimiser step and add its losses to the running sums."""
+        state, seed, rank = self.state, self.settings.seed, self.accelerator.process_index
+        share = self.batch_size // self.accelerator.num_processes
+        mine = slice(rank * share, (rank + 1) * share)
+        generator = derived_generator(seed, PURPOSE_STEP, state.step, device=self.device)
+        draws = self.diffusion.draw(self.batch_size, generator=generator).rows(mine)
+        torch.manual_seed(derived_seed(seed, PURPOSE_DROPOUT, state.step, rank))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with self._autocast():
+            loss, per_feature = self.model(self.train_features[self._rows(state.step)[mine]], *draws)
+        self.accelerator.backward(loss)
+        state.gradient_norm = torch.nn.utils.clip_grad_norm_(
+            self.diffusion.parameters(), self.settings.clip_norm
+        )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        state.rate = rate
+        state.add(loss.detach(), per_feature)
+        if state.step % self.settings.ema_every == 0:
+            self.averaged.update_parameters(self.diffusion)
+
+    def _rows(self, step: int) -> Tensor:
+        """Return the rows of the training data in a step's batch; an incomplete last batch is left out."""
+        epoch, number = divmod(step, self.steps_per_epoch)
+        if self._order[0] != epoch:
+            order = epoch_order(len(self.train_features), seed=self.settings.seed, epoch=epoch)
+            self._order = (epoch, order.to(self.device))
+        return self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
+
+    def _average(self, averages: Any, weights: Any, n_averaged: Any) -> None:  # noqa: ANN401
+        """Update the averaged weights; the decay grows, so that the first ones are soon forgotten."""
+        n = int(n_averaged)
+        decay = min(self.settings.ema_decay**self.settings.ema_every, (1 + n) / (10 + n))
+        get_ema_multi_avg_fn(decay)(averages, weights, n_averaged)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def _report(self, log: MetricsLog | None, bar: tqdm) -> None:
+        """Write the mean losses since the last report, and validate if it is time."""
+        state = self.state
+        loss, per_feature = state.take_means(self.accelerator)
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the training loss is {float(loss)} at step {state.step}: "
+                f"lower learning_rate ({self.settings.learning_rate:g}) and resume from the last checkpoint"
+            )
+        state.train_loss = float(loss)
+        record: dict[str, Any] = {
+            "step": state.step,
+            "epoch": state.step / self.steps_per_epoch,
+            "train_loss": state.train_loss,
+            "train_blocks": _floats(self.diffusion.block_means(per_feature)),
+            "lr": state.rate,
+            "gradient_norm": float(state.gradient_norm),
+            "seconds": round(state.seconds, 3),
+        }
+        if state.step % self.settings.validate_every == 0 and self.is_main and len(self.validation_features):
+            state.validation_loss, record["validation_blocks"] = self._validate()
+            record["validation_loss"] = state.validation_loss
+            if state.best_loss is None or state.validation_loss < state.best_loss:
+                state.best_loss = state.validation_loss
+                self.files.save_best(self.ema, state)
+        if log is not None:
+            log.write(record)
+        if self.settings.max_minutes:  # the number of steps is a guess, for the time that is left
+            used = self.settings.progress(state.step, state.seconds, self.steps_per_epoch)
+            bar.total = max(state.step, round(state.step / used))
+        shown = {"loss": state.train_loss, "validation": state.validation_loss}
+        bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items() if value is not None})
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, dict[str, float]]:
+        """Return loss and blocks of the averaged weights, with the same noise and times at every call."""
+        n_rows = len(self.validation_features)
+        if self._validation_draws is None:
+            generator = derived_generator(self.settings.seed, PURPOSE_VALIDATION, device=self.device)
+            self._validation_draws = self.diffusion.draw(n_rows, generator=generator)
+        sums = torch.zeros(1 + self.diffusion.n_features, device=self.device, dtype=torch.float64)
+        for start in range(0, n_rows, VALIDATION_ROWS):
+            rows = slice(start, min(start + VALIDATION_ROWS, n_rows))
+            with self._autocast():
+                loss, per_feature = self.ema(
+                    self.validation_features[rows], *self._validation_draws.rows(rows)
+                )
+            sums += torch.cat([loss[None], per_feature]).double() * (rows.stop - rows.start)
+        means = sums / n_rows
+        return float(means[0]), _floats(self.diffusion.block_means(means[1:]))
+
+    def _save(self) -> None:
+        self.state.share_sums(self.accelerator)
+        if self.is_main:
+            self.files.save(self.diffusion, self.ema, self.optimizer, self.settings, self.state)
+
+    def _usable_batch_size(self) -> int:
+        """Return the batch size: all of the data if there is less, and a multiple of the processes."""
+        n_rows, n_processes = len(self.train_features), self.accelerator.num_processes
+        size = min(self.settings.batch_size, n_rows)
+        size -= size % n_processes
+        if size == 0:
+            raise UserError(
+                f"{n_rows} training vectors in batches of {self.settings.batch_size}, expected at least one "
+                f"for each of the {n_processes} processes: encode more crystals, or start fewer processes"
+            )
+        return size
+
+
+class _Clock:
+    """Seconds of training and the wish to stop, the same in all processes at the same step."""
+
+    def __init__(self, accelerator: Accelerator, seconds: float) -> None:
+        self._now = time.monotonic
+        self._zero = self._now() - seconds
+        self._accelerator = accelerator
+        self._seconds = seconds
+
+    def agree(self, step: int, stop: bool) -> tuple[float, bool]:
+        if self._accelerator.num_processes == 1:
+            return self._now() - self._zero, stop
+        if step % AGREE_EVERY:
+            return self._seconds, False
+        here = torch.tensor([self._now() - self._zero, float(stop)], device=self._accelerator.device)
+        wishes = self._accelerator.gather(here[1:])
+        self._seconds = float(broadcast(here)[0])
+        return self._seconds, bool(wishes.any())
+
+
+def _checked(what: str, features: Tensor, diffusion: VectorDiffusion) -> Tensor:
+    if features.ndim != 2 or features.shape[1] != diffusion.n_features:
+        raise UserError(
+            f"{what} features have shape {tuple(features.shape)}, expected (n, {diffusion.n_features}): "
+            "encode the data with the representation of the model"
+        )
+    bad = (~torch.isfinite(features)).any(1).nonzero()[:, 0]
+    if len(bad):
+        raise UserError(
+            f"{what} features: {len(bad)} rows are not finite, the first is row {int(bad[0])}: encode again"
+        )
+    return features.float()
+
+
+def _floats(tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    return {name: float(value) for name, value in tensors.items()}
