@@ -63,7 +63,6 @@ class EncodeSettings(Settings):
     limit: int | None = setting(None, "Take this many crystals only, chosen at random", ge=1)
     seed: int = setting(0, "Seed of the choice of --limit and of the split where the data set has none", ge=0)
     device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
-    batch_atoms: int = setting(2000, "Atoms encoded at once", ge=1, role="speed")
 
 
 class TrainSettings(Settings):
@@ -76,6 +75,10 @@ class TrainSettings(Settings):
     denoiser: str = setting("mlp", "Network: mlp, or unet1d as in the paper")
     denoiser_options: dict[str, Any] = setting(
         {}, "Settings of the network where they differ from its defaults, such as width=512 or dim=64"
+    )
+    compositions: Literal["first", "joint"] = setting(
+        "first",
+        "Formulas: drawn first by a model of their own and given to the diffusion, or diffused with the rest",
     )
     timesteps: int = setting(1000, "Steps of the noise process", ge=2)
     schedule: Literal["cosine", "linear"] = setting("cosine", "How the noise grows with the steps")
@@ -142,6 +145,9 @@ class GenerateSettings(Settings):
     )
     steps: int | None = setting(None, "Denoising steps; without it what suits the sampler", ge=1)
     eta: float = setting(0.0, "ddim only: share of the ancestral noise, 0 (none) to 1 (as ddpm)", ge=0, le=1)
+    composition_temperature: float = setting(
+        1.0, "Of formulas drawn first: below 1 likelier ones, less diverse", gt=0, le=2
+    )
     shard_size: int = setting(1000, "Representations made at once and written to one file", ge=1)
     device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
 

@@ -1,0 +1,1 @@
+"""Vector → crystal: integer formulas, valid cells, and basin-hopping inversion of descriptors."""

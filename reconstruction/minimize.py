@@ -1,0 +1,106 @@
+"""Gradient descent of many crystals at once: Adam on Cartesian positions under a neighbour table with a skin."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from descriptors import lattice as cells
+from descriptors.batch import CrystalBatch
+from descriptors.neighbors import find_neighborhood
+from reconstruction.objective import Objective
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.99, 1e-10
+SKIN = 0.4  # Å
+SLACK = 0.8  # Å
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """Settings of one descent.
+
+    Attributes:
+        n_steps: Adam iterations at most.
+        learning_rate: First step length, Å; it falls to 0 along a cosine.
+        n_stages: How many stages of the descriptor to match; None for all.
+        solved_below: Crystals whose loss is below this at a check leave the batch.
+        check_every: Iterations between two checks.
+    """
+
+    n_steps: int
+    learning_rate: float
+    n_stages: int | None = None
+    solved_below: float = 0.0
+    check_every: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descended:
+    """Outcome of a descent: the best point of each crystal, its loss, and the evaluations it took."""
+
+    batch: CrystalBatch
+    losses: Float[Tensor, " n_systems"]
+    n_evaluations: Float[Tensor, " n_systems"]
+
+
+def descend(
+    batch: CrystalBatch,
+    objective: Objective,
+    descent: Descent,
+) -> Descended:
+    """Move the atoms of every crystal downhill; each crystal keeps the best point it has visited.
+
+    The neighbour table is made with a skin and renewed when two atoms may have come closer by the skin and a slack
+    of 0.8 Å beyond it: what is missed meanwhile lies where the cutoff function is below 2 %, and the reported losses
+    are computed with a fresh table.
+    """
+    cutoff = objective.descriptor.cutoff
+    cart = batch.cart_coords.detach().clone()
+    lattice, active = batch.lattice, torch.arange(batch.n_systems, device=batch.device)
+    best_cart, best_loss = (
+        cart.clone(),
+        torch.full((batch.n_systems,), math.inf, dtype=batch.dtype, device=batch.device),
+    )
+    spent = torch.zeros_like(best_loss)
+    current, target = batch, objective
+    rows = torch.arange(batch.n_atoms, device=batch.device)
+    first, second = torch.zeros_like(cart), torch.zeros_like(cart)
+    neighborhood, origin = None, cart
+    for step in range(descent.n_steps):
+        if neighborhood is None or float((cart - origin).norm(dim=1).max()) * 2 > SKIN + SLACK:
+            current = replace(
+                current, frac_coords=cells.cart_to_frac(cart, current.lattice, current.system_idx)
+            )
+            neighborhood, origin = find_neighborhood(current, cutoff + SKIN), cart
+            offsets = neighborhood.shifts @ current.lattice[current.system_idx]
+        position = cart.detach().requires_grad_()
+        vectors = position[neighborhood.neighbor_idx] + offsets - position[:, None]
+        losses = target(neighborhood, vectors, n_stages=descent.n_stages)
+        (gradient,) = torch.autograd.grad(losses.sum(), position)
+        losses = losses.detach()
+        spent[active] += 1
+        better = losses < best_loss[active]
+        best_loss[active] = torch.where(better, losses, best_loss[active])
+        moved = better[current.system_idx]
+        best_cart[rows[moved]] = cart[moved]
+        first = BETA_1 * first + (1 - BETA_1) * gradient
+        second = BETA_2 * second + (1 - BETA_2) * gradient**2
+        rate = descent.learning_rate * 0.5 * (1 + math.cos(math.pi * step / descent.n_steps))
+        direction = (first / (1 - BETA_1 ** (step + 1))) / (
+            (second / (1 - BETA_2 ** (step + 1))).sqrt() + EPSILON
+        )
+        cart = cart - rate * direction
+        if descent.solved_below and step % descent.check_every == descent.check_every - 1:
+            unsolved = best_loss[active] >= descent.solved_below
+            if not bool(unsolved.any()):
+                break
+            if float(unsolved.float().mean()) < 0.8:
+                keep = unsolved[current.system_idx]
+                systems = torch.nonzero(unsolved).flatten()
+                current, target, active = current.select(systems), target.select(systems), active[systems]
+                rows, cart, first, second = rows[keep], cart[keep], first[keep], second[keep]
+                neighborhood = None
+    frac = cells.cart_to_frac(best_cart, lattice, batch.system_idx)
+    return Descended(batch=replace(batch, frac_coords=frac), losses=best_loss, n_evaluations=spent)

@@ -1,0 +1,67 @@
+"""How far a crystal is from the vector it should have, and from being physical."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from descriptors.base import Descriptor
+from descriptors.neighbors import Neighborhood
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """Relative L1 error between the descriptors of crystals and their targets, one target a crystal.
+
+    The error is Σ|features - target| / Σ|target| over the stages compared, so that 0.01 means one per cent whatever
+    the scale of the descriptor. A hinge keeps atoms apart: each pair closer than `shortest` adds the square of what
+    is missing, Å², averaged over atoms, times `repulsion`. It vanishes at the solution if `shortest` is below the
+    shortest distance of the crystal sought.
+
+    Attributes:
+        descriptor: Gives the features.
+        targets: The vectors sought.
+        shortest: Distance that no pair should fall below, Å, for each crystal.
+        repulsion: Weight of the hinge, Å⁻²; 0 turns it off.
+
+    Source: L1 as in StructRepDiff, arXiv 2408.07213, section A.3.5; the scale and the hinge are ours.
+    """
+
+    descriptor: Descriptor
+    targets: Float[Tensor, "n_systems n_features"]
+    shortest: Float[Tensor, " n_systems"]
+    repulsion: float
+
+    def __call__(
+        self,
+        neighborhood: Neighborhood,
+        vectors: Float[Tensor, "n_atoms n_slots 3"],
+        *,
+        n_stages: int | None = None,
+    ) -> Float[Tensor, " n_systems"]:
+        """Return the loss of each crystal; with `n_stages`, over the leading stages of the descriptor alone."""
+        features = self.descriptor.evaluate(neighborhood, vectors, n_stages=n_stages)
+        targets = self.targets[:, : features.shape[1]]
+        error = (features - targets).abs().sum(1) / targets.abs().sum(1).clamp(min=1e-12)
+        return error + self.repulsion * self.overlap(neighborhood, vectors) if self.repulsion else error
+
+    def overlap(
+        self, neighborhood: Neighborhood, vectors: Float[Tensor, "n_atoms n_slots 3"]
+    ) -> Float[Tensor, " n_systems"]:
+        """Return the mean over atoms of Σ max(0, shortest - r)², Å²."""
+        floor = self.shortest[neighborhood.system_idx][:, None]
+        squared = (vectors**2).sum(2).clamp(min=1e-12)
+        missing = torch.where(neighborhood.present, (floor - squared.sqrt()).clamp(min=0), 0.0)
+        per_atom = (missing**2).sum(1)
+        total = per_atom.new_zeros(neighborhood.n_systems).index_add(0, neighborhood.system_idx, per_atom)
+        return total / neighborhood.n_atoms_per_system
+
+    def select(self, systems: Int[Tensor, " n_selected"]) -> "Objective":
+        """Return the objective of the named crystals, in that order."""
+        return Objective(
+            descriptor=self.descriptor,
+            targets=self.targets[systems],
+            shortest=self.shortest[systems],
+            repulsion=self.repulsion,
+        )

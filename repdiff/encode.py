@@ -1,0 +1,99 @@
+"""`repdiff encode`: crystals → representation vectors."""
+
+import json
+import logging
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from repdiff.datasets.crystal import Crystal
+from repdiff.datasets.load import Dataset, load_dataset
+from repdiff.datasets.niggli import niggli_reduced
+from repdiff.datasets.rows import Rejection
+from repdiff.device import choose_device
+from repdiff.encoded import REJECTED, EncodedSet, Layout, encode_crystals
+from repdiff.errors import UserError
+from repdiff.files import replacing
+from repdiff.manifest import Input
+from repdiff.settings import EncodeSettings
+from repdiff.workspace import Workspace, plain_name
+
+log = logging.getLogger(__name__)
+
+
+def run_encode(settings: EncodeSettings, workspace: Workspace) -> Path:
+    """Read a data set, reduce its cells, encode every crystal, and write the encoded set.
+
+    Returns:
+        The run's folder: `crystals.parquet`, `representations.safetensors` and `rejected.jsonl`.
+
+    Raises:
+        UserError: If the data set, the descriptor or the device is not there, or no crystal is usable.
+    """
+    device = choose_device(settings.device)
+    dataset = load_dataset(
+        settings.dataset,
+        data_dir=settings.data_dir,
+        downloads=workspace.data_dir,
+        max_atoms=settings.max_atoms,
+        limit=settings.limit,
+        seed=settings.seed,
+    )
+    inputs = {name: Input(path=name, sha256=digest) for name, digest in dataset.input_hashes.items()}
+    name = plain_name(f"{dataset.name}-{settings.descriptor}")
+    with workspace.run(settings, name, inputs=inputs) as run:
+        if run.state != "finished":
+            encoded, rejected = encode_dataset(dataset, settings.descriptor, niggli=settings.niggli, device=device)
+            _write_rejected(run.path / REJECTED, rejected)
+            encoded.write(run.path)
+            splits = Counter(crystal.split for crystal in encoded.crystals)
+            run.summary.update(
+                n_crystals=len(encoded.crystals),
+                n_rejected=len(rejected),
+                n_features=encoded.representations.shape[1],
+                splits={split: splits[split] for split in ("train", "val", "test")},
+                note=dataset.note,
+            )
+            log.info(
+                "%d crystals in %d features, %d rejected%s",
+                len(encoded.crystals),
+                encoded.representations.shape[1],
+                len(rejected),
+                f" (reasons in {run.path / REJECTED})" if rejected else "",
+            )
+    return run.path
+
+
+def encode_dataset(
+    dataset: Dataset, descriptor: str, *, niggli: bool, device: torch.device
+) -> tuple[EncodedSet, list[Rejection]]:
+    """Encode a data set; return it with what was rejected, in reading and here."""
+    crystals, rejected = list(dataset.crystals), list(dataset.rejected)
+    if niggli:
+        crystals, failed = _reduce(crystals)
+        rejected += failed
+    if not crystals:
+        raise UserError(f"no crystal of {dataset.name} could be reduced to its Niggli cell: try --no-niggli")
+    elements = sorted({int(z) for crystal in crystals for z in crystal.atomic_numbers})
+    layout = Layout.of(descriptor, elements, niggli=niggli, dataset=dataset.name, note=dataset.note)
+    vectors = encode_crystals(crystals, layout.representation(), device=device)
+    return EncodedSet(crystals=crystals, representations=vectors, layout=layout), rejected
+
+
+def _reduce(crystals: list[Crystal]) -> tuple[list[Crystal], list[Rejection]]:
+    reduced, failed = [], []
+    for row, crystal in enumerate(tqdm(crystals, desc="reducing cells", unit="crystal")):
+        try:
+            reduced.append(niggli_reduced(crystal))
+        except ValueError as error:
+            failed.append(Rejection(source="niggli", row=row, id=crystal.id, reason=str(error)))
+    return reduced, failed
+
+
+def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
+    with replacing(path) as partial:
+        lines = (json.dumps(asdict(rejection), ensure_ascii=False) + "\n" for rejection in rejected)
+        partial.write_text("".join(lines), encoding="utf-8")

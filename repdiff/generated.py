@@ -1,0 +1,51 @@
+"""Generated representation vectors: shards of a fixed size in one folder, and the layout of their columns."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from repdiff.checkpoint import load_checkpoint, save_checkpoint
+from repdiff.encoded import Layout
+from repdiff.errors import UserError
+
+SHARDS = "shards"
+KIND = "generated"
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Return the file of one shard."""
+    return folder / SHARDS / f"{number:05d}.safetensors"
+
+
+def write_shard(
+    folder: Path, number: int, vectors: Float[Tensor, "n_vectors n_features"], layout: Layout
+) -> None:
+    """Write one shard of vectors in physical units, whole or not at all."""
+    save_checkpoint(
+        shard_path(folder, number), {"vectors": vectors}, {"layout": layout.model_dump(mode="json")}, kind=KIND
+    )
+
+
+def read_shard(path: Path) -> tuple[Float[Tensor, "n_vectors n_features"], Layout]:
+    """Read one shard.
+
+    Raises:
+        UserError: If the file is damaged or no shard.
+    """
+    tensors, metadata = load_checkpoint(path, kind=KIND)
+    return tensors["vectors"], Layout.model_validate(metadata["layout"])
+
+
+def read_generated(folder: Path) -> tuple[Float[Tensor, "n_vectors n_features"], Layout]:
+    """Read all shards of a folder, in order.
+
+    Raises:
+        UserError: If there is none, or one is damaged.
+    """
+    paths = sorted((folder / SHARDS).glob("*.safetensors"))
+    if not paths:
+        raise UserError(f"{folder} holds no generated representations, expected files in {folder / SHARDS}")
+    shards = [read_shard(path) for path in paths]
+    return torch.cat([vectors for vectors, _ in shards]), shards[0][1]
