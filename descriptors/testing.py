@@ -24,15 +24,24 @@ from descriptors.neighbors import find_neighborhood, find_pairs
 TOL = {torch.float64: {"rtol": 1e-7, "atol": 1e-8}, torch.float32: {"rtol": 1e-2, "atol": 1e-3}}
 MIN_DISTANCE = 1.2  # Å, between atoms of the crystals made here
 VOLUME_PER_ATOM = 25.0  # Å³
+MAX_DRAWS = 1000
 INPUTS = ("frac_coords", "lattice", "atomic_numbers")
 
 
 def random_crystals(sizes: Sequence[int], *, generator: torch.Generator) -> CrystalBatch:
-    """Make triclinic crystals of these numbers of atoms, float64, with no two atoms nearer than 1.2 Å."""
+    """Make triclinic crystals of these numbers of atoms, float64, with no two atoms nearer than 1.2 Å.
+
+    Raises:
+        RuntimeError: If a size is so large (over about 20) that random positions always overlap.
+    """
     batches = []
     for size in sizes:
-        while len(find_pairs(batch := _draw(size, generator), MIN_DISTANCE).shifts):
-            pass
+        for _ in range(MAX_DRAWS):
+            batch = _draw(size, generator)
+            if len(find_pairs(batch, MIN_DISTANCE).shifts) == 0:
+                break
+        else:
+            raise RuntimeError(f"no crystal of {size} atoms without overlap in {MAX_DRAWS} draws")
         batches.append(batch)
     return join(batches)
 

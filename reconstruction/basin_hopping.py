@@ -14,6 +14,7 @@ from reconstruction.minimize import Descended, Descent, descend
 from reconstruction.objective import Objective
 from reconstruction.result import AGREED, SOLVED, SPENT, Reconstructed
 
+SCREEN_SHARE = 0.5  # of the first step length, reached at the end of the screening
 MOVES = ("displace", "swap", "relocate", "restart")
 
 
@@ -25,6 +26,8 @@ class Search:
         n_trials: Independent chains for each crystal.
         n_hops: Descents of each chain at most, the first from a random start included.
         n_steps: Adam iterations of each descent.
+        n_screen: Of these, so many are done by all trials; 0 for all.
+        n_kept: Trials of a crystal, the lowest after the screening, that do the rest.
         learning_rate: First step length of a descent, Å.
         moves: Relative frequency of each hop; see `reconstruction.initialize`.
         hop_size: Range of the "displace" hop, Å.
@@ -39,6 +42,8 @@ class Search:
     n_hops: int
     n_steps: int
     learning_rate: float
+    n_screen: int = 0
+    n_kept: int = 1
     moves: Mapping[str, float] = field(default_factory=lambda: {"displace": 1.0})
     hop_size: float = 1.0
     solved_below: float = 2e-4
@@ -99,16 +104,7 @@ def search(
     for hop in range(settings.n_hops):
         proposals = chains.propose(active, settings, first=hop == 0, generator=generator)
         target = objective.select(active.repeat_interleave(settings.n_trials))
-        outcome = descend(
-            proposals,
-            target,
-            Descent(
-                n_steps=settings.n_steps,
-                learning_rate=settings.learning_rate,
-                solved_below=settings.solved_below,
-            ),
-        )
-        chains.accept(active, outcome)
+        chains.accept(active, _descend_trials(proposals, target, settings))
         lowest = chains.losses[active].amin(1)
         solved = lowest < settings.solved_below
         agreeing = chains.n_agreeing()[active]
@@ -123,6 +119,34 @@ def search(
         if len(active) == 0:
             break
     return _finish(chains, objective, settings, stopped)
+
+
+def _descend_trials(proposals: CrystalBatch, target: Objective, settings: Search) -> Descended:
+    """Descend all trials for a while, and those that are lowest then to the end."""
+    rest = Descent(
+        n_steps=settings.n_steps - settings.n_screen,
+        learning_rate=settings.learning_rate,
+        solved_below=settings.solved_below,
+    )
+    if not settings.n_screen:
+        return descend(proposals, target, rest)
+    screen = Descent(n_steps=settings.n_screen, learning_rate=settings.learning_rate, final_share=SCREEN_SHARE)
+    screened = descend(proposals, target, screen)
+    ranks = screened.losses.reshape(-1, settings.n_trials).argsort(1)[:, : settings.n_kept]
+    first = torch.arange(len(ranks), device=ranks.device)[:, None] * settings.n_trials
+    kept = (first + ranks).flatten()
+    rest = replace(rest, learning_rate=settings.learning_rate * SCREEN_SHARE)
+    finished = descend(screened.batch.select(kept), target.select(kept), rest)
+    size = proposals.n_atoms // proposals.n_systems
+    better = finished.losses < screened.losses[kept]
+    frac = screened.batch.frac_coords.reshape(-1, size, 3).clone()
+    moved = finished.batch.frac_coords.reshape(-1, size, 3)
+    frac[kept] = torch.where(better[:, None, None], moved, frac[kept])
+    losses, spent = screened.losses.clone(), screened.n_evaluations.clone()
+    losses[kept] = torch.where(better, finished.losses, losses[kept])
+    spent[kept] += finished.n_evaluations
+    batch = replace(screened.batch, frac_coords=frac.reshape(-1, 3))
+    return Descended(batch=batch, losses=losses, n_evaluations=spent)
 
 
 def _finish(chains: "_Chains", objective: Objective, settings: Search, stopped: list[str]) -> Reconstructed:

@@ -32,9 +32,9 @@ class Cells:
 def decode_cells(parameters: Float[Tensor, "n_systems 6"], n_atoms: Float[Tensor, " n_systems"]) -> Cells:
     """Build cells from a, b, c in Å and α, β, γ in degrees, repairing what is slightly off.
 
-    Angles outside 20 to 160 degrees are brought to that range; angles that do not close, or give a cell flatter than
-    0.05 abc, are moved towards 90 degrees by the least multiple of 2 % that helps. Refused are numbers that are not finite,
-    edges below 1 Å and volumes outside 1.5 to 500 Å³ an atom.
+    Angles outside 20 to 160 degrees are brought to that range; angles that do not close, or give a cell flatter
+    than 0.05 abc, are moved towards 90 degrees by the least multiple of 2 % that helps. Refused are numbers that
+    are not finite, edges below 1 Å and volumes outside 1.5 to 500 Å³ an atom.
     """
     lattice = torch.eye(3, dtype=parameters.dtype, device=parameters.device).repeat(len(parameters), 1, 1)
     repaired: list[str | None] = []

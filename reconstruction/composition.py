@@ -1,5 +1,6 @@
 """Composition block → integer formula."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -50,7 +51,7 @@ def decode_compositions(
         reason = None
         if not 1 <= size <= max_atoms:  # also catches NaN
             reason = f"number of atoms is {raw:.3g}, expected 1 to {max_atoms}"
-        elif not amount > 0:
+        elif not 0 < amount < math.inf:  # also catches NaN
             reason = f"element frequencies add up to {amount:.3g}, expected about 1"
         reasons.append(reason)
     good = torch.tensor([reason is None for reason in reasons], device=frequencies.device)

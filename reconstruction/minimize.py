@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from descriptors import lattice as cells
@@ -23,7 +23,8 @@ class Descent:
 
     Attributes:
         n_steps: Adam iterations at most.
-        learning_rate: First step length, Å; it falls to 0 along a cosine.
+        learning_rate: First step length, Å; it falls along a cosine.
+        final_share: The last step length over the first.
         n_stages: How many stages of the descriptor to match; None for all.
         solved_below: Crystals whose loss is below this at a check leave the batch.
         check_every: Iterations between two checks.
@@ -31,6 +32,7 @@ class Descent:
 
     n_steps: int
     learning_rate: float
+    final_share: float = 0.0
     n_stages: int | None = None
     solved_below: float = 0.0
     check_every: int = 20
@@ -87,7 +89,8 @@ def descend(
         best_cart[rows[moved]] = cart[moved]
         first = BETA_1 * first + (1 - BETA_1) * gradient
         second = BETA_2 * second + (1 - BETA_2) * gradient**2
-        rate = descent.learning_rate * 0.5 * (1 + math.cos(math.pi * step / descent.n_steps))
+        falling = 0.5 * (1 + math.cos(math.pi * step / descent.n_steps))
+        rate = descent.learning_rate * (descent.final_share + (1 - descent.final_share) * falling)
         direction = (first / (1 - BETA_1 ** (step + 1))) / (
             (second / (1 - BETA_2 ** (step + 1))).sqrt() + EPSILON
         )

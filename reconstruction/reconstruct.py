@@ -38,7 +38,7 @@ class Decoded:
         reasons: Why a vector was refused, or None.
     """
 
-    atomic_numbers: list[Int[Tensor, " n_atoms"]]
+    atomic_numbers: list[Int[Tensor, " _"]]
     lattice: Float[Tensor, "n_systems 3 3"]
     features: Float[Tensor, "n_systems n_features"]
     shortest: Float[Tensor, " n_systems"]

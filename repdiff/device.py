@@ -18,7 +18,9 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise UserError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs here: use --device cpu")
+        raise UserError(
+            f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs here: use --device cpu"
+        )
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
     return device

@@ -46,7 +46,9 @@ def run_encode(settings: EncodeSettings, workspace: Workspace) -> Path:
     name = plain_name(f"{dataset.name}-{settings.descriptor}")
     with workspace.run(settings, name, inputs=inputs) as run:
         if run.state != "finished":
-            encoded, rejected = encode_dataset(dataset, settings.descriptor, niggli=settings.niggli, device=device)
+            encoded, rejected = encode_dataset(
+                dataset, settings.descriptor, niggli=settings.niggli, device=device
+            )
             _write_rejected(run.path / REJECTED, rejected)
             encoded.write(run.path)
             splits = Counter(crystal.split for crystal in encoded.crystals)

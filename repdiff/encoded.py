@@ -1,14 +1,14 @@
 """An encoded data set: crystals, their representations, and the layout that says what the columns mean."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from tqdm import tqdm
 
@@ -35,7 +35,9 @@ class Layout(BaseModel):
     note: str | None = None
 
     @classmethod
-    def of(cls, descriptor: str, elements: Sequence[int], *, niggli: bool, dataset: str, note: str | None) -> "Layout":
+    def of(
+        cls, descriptor: str, elements: Sequence[int], *, niggli: bool, dataset: str, note: str | None
+    ) -> "Layout":
         """Describe vectors made by a descriptor, NAME or NAME:PRESET.
 
         Raises:
@@ -53,6 +55,20 @@ class Layout(BaseModel):
             dataset=dataset,
             note=note,
         )
+
+    @classmethod
+    def of_file(cls, path: Path, metadata: Mapping[str, Any]) -> "Layout":
+        """Take the layout out of the metadata of a file.
+
+        Raises:
+            UserError: If there is none, or it is not as this version writes it.
+        """
+        try:
+            return cls.model_validate(metadata["layout"])
+        except (KeyError, ValidationError) as error:
+            raise UserError(
+                f"{path} does not say what its columns mean: was it written by another version?"
+            ) from error
 
     def representation(self) -> Representation:
         """Build the encoder.
@@ -102,9 +118,15 @@ class EncodedSet:
             UserError: If files are missing, damaged, or do not belong together.
         """
         if not (folder / REPRESENTATIONS).is_file() or not (folder / CRYSTALS).is_file():
-            raise UserError(f"{folder} is no encoded data set, expected {CRYSTALS} and {REPRESENTATIONS} in it")
+            raise UserError(
+                f"{folder} is no encoded data set, expected {CRYSTALS} and {REPRESENTATIONS} in it"
+            )
         tensors, metadata = load_checkpoint(folder / REPRESENTATIONS, kind=KIND)
-        crystals = read_crystals(folder / CRYSTALS)
+        layout = Layout.of_file(folder / REPRESENTATIONS, metadata)
+        try:
+            crystals = read_crystals(folder / CRYSTALS)
+        except (ValueError, OSError) as error:
+            raise UserError(f"{folder / CRYSTALS} cannot be read ({error}): encode the data set again") from error
         if len(crystals) != len(tensors["representations"]):
             raise UserError(
                 f"{folder} holds {len(crystals)} crystals and {len(tensors['representations'])} representations, "
@@ -113,7 +135,7 @@ class EncodedSet:
         return cls(
             crystals=crystals,
             representations=tensors["representations"],
-            layout=Layout.model_validate(metadata["layout"]),
+            layout=layout,
         )
 
 
@@ -128,7 +150,10 @@ def encode_crystals(
     batch = to_batch(crystals, dtype=torch.float32)
     result = torch.empty(len(crystals), representation.n_features)
     representation.descriptor.to(device)
-    with torch.no_grad(), tqdm(total=len(crystals), desc="encoding", unit="crystal", disable=not progress) as bar:
+    with (
+        torch.no_grad(),
+        tqdm(total=len(crystals), desc="encoding", unit="crystal", disable=not progress) as bar,
+    ):
         for chunk in chunks_by_cost(batch, representation.descriptor):
             rows = torch.tensor(chunk)
             result[rows] = representation.encode(batch.select(rows).to(device)).cpu()

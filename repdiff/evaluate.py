@@ -1,6 +1,8 @@
 """Score crystals from any source: run the metrics, show them as a table, as JSON and per structure."""
 
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -8,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from descriptors.registry import unknown
-from repdiff.datasets.crystal import Crystal
+from repdiff.datasets.crystal import SPLITS, Crystal
+from repdiff.datasets.load import load_dataset
 from repdiff.errors import UserError
 from repdiff.metrics import METRICS, EvaluationSet, Metric, MetricResult, MetricValue
 from repdiff.metrics.formula import safe_formula
-from repdiff.structure_files import write_whole
+from repdiff.settings import EvaluateSettings
+from repdiff.structure_files import FAILED, TABLE, read_structures, write_whole
+from repdiff.workspace import Workspace, plain_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -164,6 +169,72 @@ def evaluate_crystals(
         results=results,
         skipped=skipped,
     )
+
+
+def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
+    """Judge structures, print the table to stdout, and write `metrics.json` and `per_structure.parquet`.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        UserError: If there are no structures, or the reference cannot be read.
+    """
+    path = workspace.find("reconstruct", settings.structures)
+    settings = settings.model_copy(update={"structures": path})
+    label = f"{path.name}-vs-{settings.reference}" if settings.reference else path.name
+    with workspace.run(settings, plain_name(label), inputs={"structures": path}) as run:
+        if run.state != "finished":
+            crystals, failed = read_for_evaluation(path)
+            reference = None
+            if settings.reference is not None:
+                reference = read_reference(settings.reference, settings.data_dir, workspace)
+            evaluation = evaluate_crystals(
+                crystals,
+                reference,
+                failed=failed,
+                metrics=settings.only,
+                n_workers=settings.n_workers or os.cpu_count() or 1,
+            )
+            evaluation.write(run.path)
+            (run.path / "table.txt").write_text(evaluation.table() + "\n", encoding="utf-8")
+            run.summary.update(
+                {
+                    f"{family}.{name}": value.value
+                    for family, result in evaluation.results.items()
+                    for name, value in result.values.items()
+                }
+            )
+    sys.stdout.write((run.path / "table.txt").read_text(encoding="utf-8") + "\n")
+    return run.path
+
+
+def read_for_evaluation(path: Path) -> tuple[list[Crystal], dict[str, str]]:
+    """Read crystals from a reconstruction or any readable path, and the reason of each that is missing."""
+    if path.is_dir() and (path / TABLE).is_file():
+        failed = {}
+        if (path / FAILED).is_file():
+            entries = map(json.loads, (path / FAILED).read_text(encoding="utf-8").splitlines())
+            failed = {entry["id"]: entry["reason"] for entry in entries}
+        return read_structures(path), failed
+    dataset = load_dataset(str(path), data_dir=None)
+    return dataset.crystals, {entry.id or f"row {entry.row}": entry.reason for entry in dataset.rejected}
+
+
+def read_reference(name: str, data_dir: Path | None, workspace: Workspace) -> list[Crystal]:
+    """Read known crystals from a data set or path, all of it or the split named behind a colon.
+
+    Raises:
+        UserError: If it cannot be read, or has no crystal in that split.
+    """
+    source, _, split = name.rpartition(":")
+    if split not in SPLITS or not source:
+        source, split = name, ""
+    dataset = load_dataset(source, data_dir=data_dir, downloads=workspace.data_dir)
+    chosen = [crystal for crystal in dataset.crystals if split in ("", crystal.split)]
+    if not chosen:
+        raise UserError(f"{source} has no crystal in split {split!r}, expected one of {', '.join(SPLITS)}")
+    return chosen
 
 
 def _choose(metrics: Sequence[str | Metric] | None) -> dict[str, Metric]:

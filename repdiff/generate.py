@@ -4,6 +4,9 @@ import logging
 import time
 from pathlib import Path
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from repdiff.device import choose_device
 from repdiff.diffusion.samplers import SamplerSettings
@@ -34,23 +37,27 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     name = plain_name(f"{path.name}-{label}-seed{settings.seed}")
     with workspace.run(settings.model_copy(update={"model": path}), name, inputs={"model": path}) as run:
         if run.state != "finished":
-            started = time.perf_counter()
+            started, n_made = time.perf_counter(), 0
             for number, first in enumerate(range(0, settings.n, settings.shard_size)):
                 size = min(settings.shard_size, settings.n - first)
-                if _n_in_shard(run.path, number) < size:
-                    vectors = model.sample(
-                        size,
+                held = _held(run.path, number, model)
+                if len(held) < size:
+                    more = model.sample(
+                        size - len(held),
                         seed=settings.seed,
-                        first=first,
+                        first=first + len(held),
                         sampler=sampler,
                         temperature=settings.composition_temperature,
                     )
-                    write_shard(run.path, number, vectors, model.layout)
-            run.summary.update(n=settings.n, seconds_per_vector=(time.perf_counter() - started) / settings.n)
+                    write_shard(run.path, number, torch.cat([held, more]), model.layout)
+                    n_made += len(more)
+            seconds = time.perf_counter() - started
+            run.summary.update(n=settings.n, seconds_per_vector=seconds / n_made if n_made else None)
             log.info("%d representations", settings.n)
     return run.path
 
 
-def _n_in_shard(folder: Path, number: int) -> int:
+def _held(folder: Path, number: int, model: GenerativeModel) -> Float[Tensor, "n_held n_features"]:
+    """Return what a shard holds already, which is kept as it is."""
     path = shard_path(folder, number)
-    return len(read_shard(path)[0]) if path.is_file() else 0
+    return read_shard(path)[0] if path.is_file() else torch.empty(0, model.diffusion.n_features)

@@ -24,7 +24,10 @@ def write_shard(
 ) -> None:
     """Write one shard of vectors in physical units, whole or not at all."""
     save_checkpoint(
-        shard_path(folder, number), {"vectors": vectors}, {"layout": layout.model_dump(mode="json")}, kind=KIND
+        shard_path(folder, number),
+        {"vectors": vectors},
+        {"layout": layout.model_dump(mode="json")},
+        kind=KIND,
     )
 
 
@@ -35,7 +38,7 @@ def read_shard(path: Path) -> tuple[Float[Tensor, "n_vectors n_features"], Layou
         UserError: If the file is damaged or no shard.
     """
     tensors, metadata = load_checkpoint(path, kind=KIND)
-    return tensors["vectors"], Layout.model_validate(metadata["layout"])
+    return tensors["vectors"], Layout.of_file(path, metadata)
 
 
 def read_generated(folder: Path) -> tuple[Float[Tensor, "n_vectors n_features"], Layout]:

@@ -107,9 +107,7 @@ class GenerativeModel:
         return cls(diffusion=diffusion, compositions=compositions, normalizer=normalizer, layout=layout)
 
     @staticmethod
-    def _compositions(
-        tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
-    ) -> CompositionModel | None:
+    def _compositions(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> CompositionModel | None:
         if metadata["compositions"] is None:
             return None
         own, _ = tensors_under("compositions.", tensors)

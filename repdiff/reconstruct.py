@@ -1,13 +1,15 @@
 """`repdiff reconstruct`: representation vectors → crystals, on one GPU or over processes."""
 
+import hashlib
 import json
 import logging
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -29,17 +31,27 @@ from repdiff.files import replacing
 from repdiff.generated import read_generated
 from repdiff.manifest import Input
 from repdiff.settings import ReconstructSettings
-from repdiff.structure_files import write_structures
+from repdiff.structure_files import FAILED, write_structures
 from repdiff.workspace import Workspace, plain_name
 
 MAX_ATOMS = 300
-FAILED, PARTS = "failed.jsonl", "parts"
+PARTS = "parts"
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The vectors to invert, and what is known of them. `exact` says that they belong to true crystals."""
+    """The vectors to invert, and what is known of them.
+
+    Attributes:
+        name: Of the run, in part.
+        ids: One for each vector.
+        vectors: In physical units.
+        layout: What the columns mean.
+        exact: Whether the vectors belong to true crystals.
+        inputs: For the manifest.
+        refused: Reason by name, of crystals that have no vector.
+    """
 
     name: str
     ids: list[str]
@@ -47,6 +59,7 @@ class Source:
     layout: Layout
     exact: bool
     inputs: dict[str, Path | Input]
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def run_reconstruct(settings: ReconstructSettings, workspace: Workspace) -> Path:
@@ -95,8 +108,11 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
     if settings.n is not None and settings.n < len(chosen):
         rows = np.random.default_rng(settings.seed).choice(len(chosen), size=settings.n, replace=False)
         chosen = [chosen[row] for row in sorted(rows.tolist())]
-    encoded, _ = encode_dataset(
-        replace(dataset, crystals=chosen, rejected=[]), settings.descriptor, niggli=settings.niggli, device=torch.device("cpu")
+    encoded, rejected = encode_dataset(
+        replace(dataset, crystals=chosen, rejected=[]),
+        settings.descriptor,
+        niggli=settings.niggli,
+        device=torch.device("cpu"),
     )
     return Source(
         name=f"{dataset.name}-{settings.split}-n{len(chosen)}-seed{settings.seed}",
@@ -105,6 +121,7 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
         layout=encoded.layout,
         exact=True,
         inputs={name: Input(path=name, sha256=digest) for name, digest in dataset.input_hashes.items()},
+        refused={str(rejection.id): rejection.reason for rejection in rejected},
     )
 
 
@@ -121,25 +138,26 @@ def _reconstruct(
         raise UserError(f"none of {len(source.ids)} vectors makes a crystal; the first: {decoded.reasons[0]}")
     parts = folder / PARTS
     parts.mkdir(exist_ok=True)
-    missing = [group for group in groups if not _part(parts, group).is_file()]
+    files = {tuple(group): _part(parts, group, source.ids) for group in groups}
+    missing = [group for group in groups if not files[tuple(group)].is_file()]
     job = _Job(decoded, source.layout, search, source.exact, settings.seed, source.ids, str(device))
     with tqdm(total=sum(map(len, groups)), desc="reconstructing", unit="crystal") as bar:
         bar.update(sum(map(len, groups)) - sum(map(len, missing)))
         for group, crystals in _in_parallel(job, missing, _n_workers(settings, device)):
-            write_crystals(_part(parts, group), crystals)
+            write_crystals(files[tuple(group)], crystals)
             bar.update(len(group))
-    crystals = {crystal.id: crystal for group in groups for crystal in read_crystals(_part(parts, group))}
-    ordered = [crystals[name] for name in source.ids if name in crystals]
+    seconds = (time.perf_counter() - started) / max(sum(map(len, missing)), 1)
+    crystals = {crystal.id: crystal for file in files.values() for crystal in read_crystals(file)}
+    reasons = dict(zip(source.ids, decoded.reasons, strict=True))
+    ordered = [crystals[name] for name, reason in reasons.items() if reason is None]
     failed = [
-        {"id": name, "reason": reason} for name, reason in zip(source.ids, decoded.reasons, strict=True) if reason
+        {"id": name, "reason": reason} for name, reason in (reasons | source.refused).items() if reason
     ]
     with replacing(folder / FAILED) as partial:
         partial.write_text("".join(json.dumps(entry) + "\n" for entry in failed), encoding="utf-8")
     write_structures(folder, ordered, progress=True)
-    for group in groups:
-        _part(parts, group).unlink()
-    parts.rmdir()
-    return _summary(ordered, failed, time.perf_counter() - started)
+    shutil.rmtree(parts)
+    return _summary(ordered, failed, seconds)
 
 
 @dataclass(frozen=True)
@@ -202,7 +220,9 @@ def _in_parallel(
             yield rows, job.run(rows)
         return
     context = get_context("spawn")  # a fork after torch has started its threads may hang
-    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_worker, initargs=(job,)) as pool:
+    with ProcessPoolExecutor(
+        n_workers, mp_context=context, initializer=_start_worker, initargs=(job,)
+    ) as pool:
         futures = {pool.submit(_work, rows): rows for rows in ordered}
         try:
             for future in as_completed(futures):
@@ -218,8 +238,10 @@ def _n_workers(settings: ReconstructSettings, device: torch.device) -> int:
     return settings.n_workers or os.cpu_count() or 1
 
 
-def _part(parts: Path, group: Sequence[int]) -> Path:
-    return parts / f"{group[0]:08d}-{len(group)}.parquet"
+def _part(parts: Path, group: Sequence[int], ids: Sequence[str]) -> Path:
+    """Name the file of a group by all that is in it: with another `n` or device, the groups are others."""
+    members = json.dumps([(row, ids[row]) for row in group])
+    return parts / f"{group[0]:08d}-{hashlib.sha256(members.encode()).hexdigest()[:16]}.parquet"
 
 
 def _summary(crystals: list[Crystal], failed: list[dict[str, str]], seconds: float) -> dict[str, object]:
@@ -241,5 +263,5 @@ def _summary(crystals: list[Crystal], failed: list[dict[str, str]], seconds: flo
         "n_cells_repaired": repaired,
         "median_loss": float(np.median(losses)),
         "stopped": dict(stopped),
-        "seconds_per_structure": seconds / max(len(crystals), 1),
+        "seconds_per_structure": seconds,
     }

@@ -195,6 +195,9 @@ class EvaluateSettings(Settings):
         None, "Structures to judge; without them the newest reconstruction of the workspace", role="input"
     )
     reference: str | None = setting(None, "Known structures: a data set, NAME:SPLIT, or a path")
+    data_dir: Path | None = setting(
+        None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
+    )
     only: tuple[str, ...] | None = setting(None, "Families of metrics, separated by commas; without it all")
     seed: int = setting(0, "Seed of random subsets", ge=0)
     n_workers: int | None = setting(None, "Processes; without it one per core", ge=1, role="speed")

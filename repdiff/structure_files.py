@@ -27,7 +27,7 @@ from repdiff.errors import UserError
 from repdiff.metrics.formula import count_elements
 
 EXTXYZ, CIF_ZIP, JSON_GZ = "structures.extxyz", "cif.zip", "structures.json.gz"
-CSV, TABLE = "structures.csv", "table.parquet"
+CSV, TABLE, FAILED = "structures.csv", "table.parquet", "failed.jsonl"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # no clock in the files: equal crystals give equal bytes
 
 

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from descriptors.normalization import Normalizer
@@ -13,7 +14,7 @@ from repdiff.diffusion.ddpm import DiffusionSettings
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.model import GIVEN, GenerativeModel
-from repdiff.networks.base import parse_denoiser
+from repdiff.networks.base import DenoiserSettings, parse_denoiser
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
 from repdiff.settings import TrainSettings
 from repdiff.training import TrainingResult, TrainingSettings, train
@@ -75,7 +76,7 @@ def _train(encoded: EncodedSet, settings: TrainSettings, folder: Path) -> Traini
         n_features=representation.n_features,
         blocks={name: (part.start, part.stop) for name, part in representation.blocks.items()},
         diffusion=diffusion_settings,
-        denoiser=parse_denoiser({"name": settings.denoiser, **settings.denoiser_options}),
+        denoiser=_denoiser_settings(settings),
     )
     tensors, metadata = GenerativeModel.stored(compositions, normalizer, encoded.layout)
     return train(
@@ -88,6 +89,19 @@ def _train(encoded: EncodedSet, settings: TrainSettings, folder: Path) -> Traini
         tensors=tensors,
         resume=settings.resume,
     )
+
+
+def _denoiser_settings(settings: TrainSettings) -> DenoiserSettings:
+    try:
+        chosen = parse_denoiser({"name": settings.denoiser, **settings.denoiser_options})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or settings.denoiser
+        raise UserError(f"denoiser option {where}: {first['msg']}, got {first['input']!r}") from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    assert isinstance(chosen, DenoiserSettings)
+    return chosen
 
 
 def _counts(vectors: Tensor, blocks: dict[str, slice]) -> Tensor:

@@ -1,7 +1,10 @@
 """Niggli reduction: one cell for every choice of cell vectors of the same crystal."""
 
+import warnings
+
 import numpy as np
 import spglib
+from jaxtyping import Float
 
 from repdiff.datasets.crystal import Crystal
 
@@ -19,7 +22,7 @@ def niggli_reduced(crystal: Crystal) -> Crystal:
 
     Source: Křivý and Gruber, Acta Cryst. A 1976, 32, 297, as implemented by spglib.
     """
-    reduced = spglib.niggli_reduce(crystal.lattice, eps=TOLERANCE)
+    reduced = _reduce(crystal.lattice)
     if reduced is None:
         raise ValueError(f"{crystal.id}: Niggli reduction of the cell does not converge")
     change = np.rint(reduced @ np.linalg.inv(crystal.lattice))
@@ -32,3 +35,13 @@ def niggli_reduced(crystal: Crystal) -> Crystal:
     frac -= np.floor(frac)
     frac[frac >= 1] = 0
     return crystal.replace(lattice=lattice, frac_coords=frac)
+
+
+def _reduce(lattice: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"] | None:
+    """Call spglib, which announces with every call that failures will raise; None is a failure in either way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return spglib.niggli_reduce(lattice, eps=TOLERANCE)
+        except Exception:  # its own exception class is younger than the oldest version we allow
+            return None

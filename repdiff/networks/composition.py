@@ -1,24 +1,19 @@
 """Autoregressive model of compositions: a number of atoms, then one element with its count after the other."""
 
 import copy
-import math
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from repdiff.errors import UserError
+from repdiff.networks.draws import choose, uniform_streams
+from repdiff.networks.element_table import ElementTable
 
-UNKNOWN_ELECTRONEGATIVITY = 2.5  # of the light noble gases, so that they stand with the nonmetals
-OXIDATION_STATES = range(-4, 8)
 CRYSTALS_AT_ONCE = 4096
-STREAM_START = (0, 0, 0, 1)  # counter from which a sample's stream is read; `NoiseStreams` reads from 0
 
 
 class CompositionModelSettings(BaseModel):
@@ -28,8 +23,8 @@ class CompositionModelSettings(BaseModel):
 
     width: int = Field(256, ge=1, description="channels of the residual stream")
     n_blocks: int = Field(2, ge=0, description="residual blocks, two linear layers each")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout probability inside the blocks")
-    max_epochs: float = Field(12.0, gt=0, description="passes through the training data")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout probability inside the blocks")
+    max_epochs: float = Field(20.0, gt=0, description="passes through the training data at most")
     min_steps: int = Field(300, ge=1, description="optimiser steps at least, for small data sets")
     batch_size: int = Field(512, ge=1, description="elements, each with what comes before it, in a step")
     learning_rate: float = Field(2e-3, gt=0, description="highest learning rate; it falls to 0 as a cosine")
@@ -40,48 +35,6 @@ class CompositionModelSettings(BaseModel):
     held_out: float = Field(
         0.05, gt=0, lt=1, description="share of the training data to validate on where no other is given"
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ElementTable:
-    """What the model is told about the elements.
-
-    Attributes:
-        order: Columns of the composition block in the order of generation: ascending electronegativity
-            (Pauling), ties by atomic number.
-        properties: Of each element, in that order: one-hot group and row, f-block, electronegativity minus 2,
-            and which of the states -4 to 7 are common oxidation states.
-    """
-
-    order: Int[Tensor, " n_elements"]
-    properties: Float[Tensor, "n_elements n_properties"]
-
-    @classmethod
-    def of(cls, elements: tuple[int, ...]) -> "ElementTable":
-        """Look the elements up in pymatgen."""
-        from pymatgen.core import Element
-
-        rows, scale = [], []
-        for number in elements:
-            element = Element.from_Z(number)
-            with warnings.catch_warnings():  # pymatgen warns that the light noble gases have none
-                warnings.simplefilter("ignore")
-                electronegativity = float(element.X)
-            if not math.isfinite(electronegativity):
-                electronegativity = UNKNOWN_ELECTRONEGATIVITY
-            states = [state in element.common_oxidation_states for state in OXIDATION_STATES]
-            scale.append(electronegativity)
-            rows.append(
-                [
-                    *np.eye(18)[element.group - 1],
-                    *np.eye(7)[element.row - 1],
-                    element.block == "f",
-                    electronegativity - 2,
-                    *states,
-                ]
-            )
-        order = torch.from_numpy(np.lexsort((elements, scale)))
-        return cls(order=order, properties=torch.tensor(np.array(rows), dtype=torch.float32)[order])
 
 
 class CompositionModel(nn.Module):
@@ -187,9 +140,7 @@ class CompositionModel(nn.Module):
         return self.element + self.element_properties(self.properties)
 
     def step_log_prob(
-        self,
-        counts: Int[Tensor, "n n_elements"],
-        element: Int[Tensor, " n"],
+        self, counts: Int[Tensor, "n n_elements"], element: Int[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
         """Return log p(element, its count | the elements before it, number of atoms).
 
@@ -256,35 +207,26 @@ class CompositionModel(nn.Module):
             raise UserError(f"temperature is {temperature}, expected a positive number: 1 samples as trained")
         key = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         exact = copy.deepcopy(self).double().eval()
+        n_draws = 1 + 2 * min(len(self.elements), self.n_max)  # number of atoms; each element, its count
         parts = [torch.zeros(0, len(self.elements), dtype=torch.long, device=self.device)]
         for start in range(0, n_samples, CRYSTALS_AT_ONCE):
             numbers = range(first + start, first + min(start + CRYSTALS_AT_ONCE, n_samples))
-            parts.append(exact._draw(self._streams(key, numbers), temperature))
+            uniform = uniform_streams(key, numbers, n_draws).to(self.device)
+            parts.append(exact._draw(uniform, temperature))
         return torch.cat(parts)[:, self.order.argsort()]
 
-    def _streams(self, key: int, numbers: range) -> Float[Tensor, "n n_draws"]:
-        """Draw uniform numbers: one for the number of atoms, two for every element there may be."""
-        n_draws = 1 + 2 * min(len(self.elements), self.n_max)
-        block = np.empty((len(numbers), n_draws))
-        for row, number in zip(block, numbers, strict=True):
-            philox = np.random.Philox(key=[key, number], counter=STREAM_START)
-            np.random.Generator(philox).random(out=row)
-        return torch.from_numpy(block).to(self.device)
-
-    def _draw(
-        self, uniform: Float[Tensor, "n n_draws"], temperature: float
-    ) -> Int[Tensor, "n n_elements"]:
+    def _draw(self, uniform: Float[Tensor, "n n_draws"], temperature: float) -> Int[Tensor, "n n_elements"]:
         """Turn uniform numbers into compositions, columns in the order of generation."""
-        sizes = _invert(self.size_counts.double().log().expand(len(uniform), -1), uniform[:, 0])
+        sizes = choose(self.size_counts.double().log().expand(len(uniform), -1), uniform[:, 0])
         counts = torch.zeros(len(uniform), len(self.elements), dtype=torch.long, device=self.device)
         active, position = torch.arange(len(uniform), device=self.device), 1
         while len(active):
             prefix, size = counts[active], sizes[active]
             hidden = self.hidden(prefix, size)
             scores = self.element_logits(hidden, prefix) / temperature
-            element = _invert(scores, uniform[active, position])
+            element = choose(scores, uniform[active, position])
             scores = self.count_logits(hidden, element, size - prefix.sum(1)) / temperature
-            counts[active, element] = 1 + _invert(scores, uniform[active, position + 1])
+            counts[active, element] = 1 + choose(scores, uniform[active, position + 1])
             active, position = active[counts[active].sum(1) < size], position + 2
         return counts
 
@@ -313,9 +255,3 @@ class CompositionModel(nn.Module):
                 f"the composition model cannot be restored ({reason}): was it written by another version?"
             ) from error
         return model.eval()
-
-
-def _invert(scores: Float[Tensor, "n n_choices"], uniform: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """Choose by the inverse of the cumulative probability; a score of -inf is never chosen."""
-    cumulative = scores.softmax(1).cumsum(1)
-    return (cumulative / cumulative[:, -1:] <= uniform[:, None]).sum(1)

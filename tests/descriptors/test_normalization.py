@@ -65,7 +65,9 @@ def test_values_beyond_the_training_vectors_are_clipped():
     normalizer = Normalizer.fit(features, exact=no_exact(features))
     unit = normalizer.normalize(torch.full((1, 5), 1e6, dtype=torch.float64))
     torch.testing.assert_close(unit[0, :4], torch.ones(4, dtype=torch.float64))
-    torch.testing.assert_close(normalizer.restore(torch.full((1, 5), 9.0)).double()[0, :4], features.amax(0)[:4])
+    torch.testing.assert_close(
+        normalizer.restore(torch.full((1, 5), 9.0)).double()[0, :4], features.amax(0)[:4]
+    )
 
 
 def test_tensors_rebuild_the_map():
