@@ -126,7 +126,9 @@ class EncodedSet:
         try:
             crystals = read_crystals(folder / CRYSTALS)
         except (ValueError, OSError) as error:
-            raise UserError(f"{folder / CRYSTALS} cannot be read ({error}): encode the data set again") from error
+            raise UserError(
+                f"{folder / CRYSTALS} cannot be read ({error}): encode the data set again"
+            ) from error
         if len(crystals) != len(tensors["representations"]):
             raise UserError(
                 f"{folder} holds {len(crystals)} crystals and {len(tensors['representations'])} representations, "

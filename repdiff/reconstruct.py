@@ -150,9 +150,7 @@ def _reconstruct(
     crystals = {crystal.id: crystal for file in files.values() for crystal in read_crystals(file)}
     reasons = dict(zip(source.ids, decoded.reasons, strict=True))
     ordered = [crystals[name] for name, reason in reasons.items() if reason is None]
-    failed = [
-        {"id": name, "reason": reason} for name, reason in (reasons | source.refused).items() if reason
-    ]
+    failed = [{"id": name, "reason": reason} for name, reason in (reasons | source.refused).items() if reason]
     with replacing(folder / FAILED) as partial:
         partial.write_text("".join(json.dumps(entry) + "\n" for entry in failed), encoding="utf-8")
     write_structures(folder, ordered, progress=True)

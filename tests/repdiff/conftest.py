@@ -7,12 +7,22 @@ import known_crystals
 import pytest
 
 from repdiff.cli import main
+from repdiff.networks.composition import CompositionModelSettings
 
-ENCODED, MODEL, GENERATED = "tiny-ead", "tiny-ead-mlp", "tiny-ead-mlp-ddim5-seed0"
-TRAINING = (
+SAMPLING = ["--sampler", "ddim", "--steps", "5"]
+TRAINING = [
     "--denoiser-options", "width=32,n_blocks=1", "--max-epochs", "3", "--batch-size", "8", "--timesteps", "20",
     "--warmup-steps", "0",
-)  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def _tiny_composition_model():
+    """Let `repdiff train` fit a composition model of no worth, in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        small = CompositionModelSettings(width=16, n_blocks=1, min_steps=20)
+        patch.setattr("repdiff.train.CompositionModelSettings", lambda: small)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -24,13 +34,14 @@ def tiny_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_workspace(tiny_file) -> Path:
-    """A workspace after encode, train and generate; not to be changed."""
+def tiny_workspace(tiny_file, _tiny_composition_model) -> Path:
+    """A workspace after encode, train, generate and reconstruct; not to be changed."""
     root = tiny_file.parent / "workspace"
     for argv in (
         ["encode", str(tiny_file)],
         ["train", *TRAINING],
-        ["generate", "--n", "4", "--sampler", "ddim", "--steps", "5"],
+        ["generate", "--n", "4", *SAMPLING],
+        ["reconstruct", "--preset", "fast", "--n-workers", "1"],
     ):
         assert main([*argv, "--workspace", str(root)]) == 0
     return root
@@ -38,5 +49,18 @@ def tiny_workspace(tiny_file) -> Path:
 
 @pytest.fixture
 def workspace(tiny_workspace, tmp_path) -> Path:
-    """A copy of that workspace, the working directory being beside it."""
-    return shutil.copytree(tiny_workspace, tmp_path / "workspace")
+    """A copy of that workspace, to work in."""
+    return Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
+
+
+@pytest.fixture
+def run(workspace, capsys):
+    """Run a verb in the workspace: returns the exit code, the path it printed, and what it said on stderr."""
+
+    def call(*argv: str) -> tuple[int, Path, str]:
+        capsys.readouterr()
+        code = main([*argv, "--workspace", str(workspace)])
+        told = capsys.readouterr()
+        return code, Path((told.out.strip().splitlines() or [""])[-1]), told.err
+
+    return call

@@ -1,0 +1,99 @@
+import known_crystals
+import pytest
+import torch
+
+from descriptors.base import make_descriptor
+from descriptors.batch import CrystalBatch, from_structures
+from descriptors.neighbors import find_neighborhood
+from reconstruction.objective import Objective
+
+
+@pytest.fixture(scope="module")
+def known() -> CrystalBatch:
+    return from_structures([known_crystals.caesium_chloride(), known_crystals.perovskite()])
+
+
+@pytest.fixture(scope="module")
+def descriptor():
+    return make_descriptor("ead")
+
+
+def objective(descriptor, targets, shortest=(1.0, 1.0), repulsion=1.0):
+    return Objective(
+        descriptor=descriptor,
+        targets=targets,
+        shortest=torch.tensor(shortest, dtype=targets.dtype),
+        repulsion=repulsion,
+    )
+
+
+def at(batch, descriptor):
+    neighborhood = find_neighborhood(batch, descriptor.cutoff)
+    return neighborhood, neighborhood.vectors(batch.frac_coords, batch.lattice)
+
+
+def test_the_truth_has_no_loss(known, descriptor):
+    losses = objective(descriptor, descriptor(known))(*at(known, descriptor))
+    torch.testing.assert_close(losses, torch.zeros(2, dtype=known.dtype), atol=1e-9, rtol=0)
+
+
+def test_the_loss_is_the_relative_error_whatever_the_scale(known, descriptor):
+    targets = descriptor(known) * torch.tensor([[1 / 1.01], [1 / 1.05]])
+    losses = objective(descriptor, targets)(*at(known, descriptor))
+    torch.testing.assert_close(losses, torch.tensor([0.01, 0.05], dtype=known.dtype))
+
+
+def test_stages_are_compared_alone(known, descriptor):
+    targets = descriptor(known)
+    for stage in descriptor.stages[1:]:
+        targets[:, stage] = 1e6
+    coarse = objective(descriptor, targets)(*at(known, descriptor), n_stages=1)
+    torch.testing.assert_close(coarse, torch.zeros(2, dtype=known.dtype), atol=1e-9, rtol=0)
+
+
+def test_the_overlap_is_the_mean_over_atoms_of_what_is_missing_squared(known, descriptor):
+    structure = known_crystals.caesium_chloride()
+    bond = float(structure.get_distance(0, 1))
+    found = objective(descriptor, descriptor(known), shortest=(bond + 0.1, 1.0))
+    overlap = found.overlap(*at(known, descriptor))
+    torch.testing.assert_close(overlap, torch.tensor([8 * 0.1**2, 0.0], dtype=known.dtype))
+
+
+def test_the_overlap_enters_the_loss_with_its_weight(known, descriptor):
+    for weight in (0.0, 3.0):
+        found = objective(descriptor, descriptor(known), shortest=(4.0, 1.0), repulsion=weight)
+        losses, overlap = found(*at(known, descriptor)), found.overlap(*at(known, descriptor))
+        assert float(overlap[0]) > 0.1
+        torch.testing.assert_close(losses, weight * overlap, atol=1e-9, rtol=1e-6)
+
+
+def test_the_hinge_pushes_atoms_apart(known, descriptor):
+    close = known.select(torch.tensor([0]))
+    cart = close.cart_coords + torch.tensor([[0.9, 0.9, 0.9], [0, 0, 0]], dtype=close.dtype)
+    frac = (cart @ torch.linalg.inv(close.lattice[0])).requires_grad_()
+    neighborhood = find_neighborhood(close, descriptor.cutoff)
+    found = objective(descriptor, descriptor(close), shortest=(2.5,))
+    (gradient,) = torch.autograd.grad(
+        found.overlap(neighborhood, neighborhood.vectors(frac, close.lattice)).sum(), frac
+    )
+    toward = (frac[1] - frac[0]).detach()
+    assert float(gradient[0] @ toward) > 0
+    assert float(gradient[1] @ toward) < 0
+
+
+def test_atoms_on_top_of_each_other_have_finite_gradients(known, descriptor):
+    frac = known.frac_coords * 0
+    frac.requires_grad_()
+    neighborhood = find_neighborhood(known, descriptor.cutoff)
+    losses = objective(descriptor, descriptor(known))(neighborhood, neighborhood.vectors(frac, known.lattice))
+    (gradient,) = torch.autograd.grad(losses.sum(), frac)
+    assert bool(torch.isfinite(losses).all())
+    assert bool(torch.isfinite(gradient).all())
+
+
+def test_a_selection_has_the_losses_of_its_crystals(known, descriptor):
+    rows = torch.tensor([1, 0, 1])
+    found = objective(descriptor, 1.1 * descriptor(known), shortest=(3.0, 2.5))
+    losses = found(*at(known, descriptor))
+    picked = found.select(rows)(*at(known.select(rows), descriptor))
+    torch.testing.assert_close(picked, losses[rows])
