@@ -32,8 +32,8 @@ class Search:
         moves: Relative frequency of each hop; see `reconstruction.initialize`.
         hop_size: Range of the "displace" hop, Å.
         solved_below: A crystal whose loss is below this is done.
-        n_agreeing: A crystal is done when, after the second hop, so many trials have found the same lowest loss
-            (within 1 %); 0 turns this off.
+        n_agreeing: A crystal is done when so many trials have found the same lowest loss (within 1 %); 0 turns
+            this off.
         n_polish: Adam iterations of the last descent, from the best point, at a fifth of the rate.
         repulsion: Weight of the overlap term of the objective, Å⁻².
     """
@@ -62,21 +62,12 @@ class Search:
             raise ValueError(f"moves are {sorted(self.moves)}, expected some of {', '.join(MOVES)}")
 
 
+HOPS = {"swap": 0.35, "relocate": 0.25, "displace": 0.1, "restart": 0.3}
 SEARCHES = {
     "default": Search(
-        n_trials=12,
-        n_hops=12,
-        n_steps=150,
-        learning_rate=0.3,
-        moves={"swap": 0.35, "relocate": 0.25, "displace": 0.1, "restart": 0.3},
+        n_trials=20, n_hops=10, n_steps=150, n_screen=40, n_kept=5, learning_rate=0.3, moves=HOPS
     ),
-    "fast": Search(
-        n_trials=8,
-        n_hops=4,
-        n_steps=120,
-        learning_rate=0.3,
-        moves={"swap": 0.4, "relocate": 0.2, "displace": 0.1, "restart": 0.3},
-    ),
+    "fast": Search(n_trials=16, n_hops=3, n_steps=120, n_screen=40, n_kept=4, learning_rate=0.3, moves=HOPS),
     "paper": Search(n_trials=6, n_hops=7, n_steps=300, learning_rate=0.2),
 }
 
@@ -109,7 +100,7 @@ def search(
         solved = lowest < settings.solved_below
         agreeing = chains.n_agreeing()[active]
         agreed = (
-            (agreeing >= settings.n_agreeing) & (hop > 0) if settings.n_agreeing else torch.zeros_like(solved)
+            agreeing >= settings.n_agreeing if settings.n_agreeing else torch.zeros_like(solved)
         )
         for row, done in zip(active.tolist(), solved.tolist(), strict=True):
             stopped[row] = SOLVED if done else stopped[row]

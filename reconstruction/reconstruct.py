@@ -91,7 +91,9 @@ def decode(
     )
 
 
-def plan(decoded: Decoded, descriptor: Descriptor, settings: Search, *, device: torch.device) -> list[list[int]]:
+def plan(
+    decoded: Decoded, descriptor: Descriptor, settings: Search, *, device: torch.device
+) -> list[list[int]]:
     """Group the rows that were not refused into batches of one size, similar density and bounded memory."""
     rows = [row for row, reason in enumerate(decoded.reasons) if reason is None]
     sizes = {row: len(decoded.atomic_numbers[row]) for row in rows}
@@ -102,7 +104,9 @@ def plan(decoded: Decoded, descriptor: Descriptor, settings: Search, *, device: 
     for row in rows:
         density = sizes[row] / volumes[row]
         n_atoms = sizes[row] * settings.n_trials
-        numbers = n_atoms * 4.2 * descriptor.cutoff**3 * max(density, dense) * max(64, descriptor.n_features / 3)
+        numbers = (
+            n_atoms * 4.2 * descriptor.cutoff**3 * max(density, dense) * max(64, descriptor.n_features / 3)
+        )
         group = groups[-1] if groups else []
         fits = (
             group

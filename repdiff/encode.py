@@ -14,7 +14,7 @@ from repdiff.datasets.load import Dataset, load_dataset
 from repdiff.datasets.niggli import niggli_reduced
 from repdiff.datasets.rows import Rejection
 from repdiff.device import choose_device
-from repdiff.encoded import REJECTED, EncodedSet, Layout, encode_crystals
+from repdiff.encoded import REJECTED, EncodedSet, Layout, encode_crystals, named_descriptor
 from repdiff.errors import UserError
 from repdiff.files import replacing
 from repdiff.manifest import Input
@@ -34,6 +34,7 @@ def run_encode(settings: EncodeSettings, workspace: Workspace) -> Path:
         UserError: If the data set, the descriptor or the device is not there, or no crystal is usable.
     """
     device = choose_device(settings.device)
+    named_descriptor(settings.descriptor)  # a mistake in its name is told before minutes of reading
     dataset = load_dataset(
         settings.dataset,
         data_dir=settings.data_dir,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from tqdm import tqdm
 
-from descriptors.base import make_descriptor
+from descriptors.base import Descriptor, make_descriptor
 from descriptors.representation import Representation, chunks_by_cost
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.datasets.crystal import Crystal, read_crystals, to_batch, write_crystals
@@ -20,6 +20,18 @@ from repdiff.errors import UserError
 
 CRYSTALS, REPRESENTATIONS, REJECTED = "crystals.parquet", "representations.safetensors", "rejected.jsonl"
 KIND = "representations"
+
+
+def named_descriptor(spec: str) -> Descriptor:
+    """Build a descriptor that a user named, NAME or NAME:PRESET.
+
+    Raises:
+        UserError: If there is no such descriptor.
+    """
+    try:
+        return make_descriptor(spec)
+    except KeyError as error:
+        raise UserError(str(error.args[0])) from error
 
 
 class Layout(BaseModel):
@@ -43,13 +55,9 @@ class Layout(BaseModel):
         Raises:
             UserError: If there is no such descriptor.
         """
-        try:
-            settings = make_descriptor(descriptor).settings()
-        except KeyError as error:
-            raise UserError(str(error.args[0])) from error
         return cls(
             descriptor=descriptor,
-            descriptor_settings=json.loads(json.dumps(settings)),
+            descriptor_settings=json.loads(json.dumps(named_descriptor(descriptor).settings())),
             elements=tuple(sorted(elements)),
             niggli=niggli,
             dataset=dataset,
@@ -67,7 +75,7 @@ class Layout(BaseModel):
             return cls.model_validate(metadata["layout"])
         except (KeyError, ValidationError) as error:
             raise UserError(
-                f"{path} does not say what its columns mean: was it written by another version?"
+                f"{path} holds no layout of its columns that this version reads: was it written by another version?"
             ) from error
 
     def representation(self) -> Representation:

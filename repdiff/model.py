@@ -52,16 +52,22 @@ class GenerativeModel:
             first: Number of the first within the stream.
             temperature: Of the composition model: below 1 for likelier formulas, fewer kinds of them.
         """
-        given = None
+        decided = None
         if self.compositions is not None:
             generator = torch.Generator().manual_seed(seed)
             counts = self.compositions.sample(n, generator=generator, first=first, temperature=temperature)
-            given = self.normalizer.normalize(self._as_given(counts))
+            decided = self._as_given(counts)
         generator = torch.Generator(device=self.diffusion.device).manual_seed(seed)
+        given = None if decided is None else self.normalizer.normalize(decided)
         unit = self.diffusion.sample(
             n, generator=generator, sampler=sampler, first=first, given=given, progress=True
         )
-        return self.normalizer.restore(unit.cpu())
+        vectors = self.normalizer.restore(unit.cpu())
+        if decided is not None:  # the normaliser clips a frequency that no training crystal has
+            for block in GIVEN:
+                columns = self.layout.representation().blocks[block]
+                vectors[:, columns] = decided[:, columns]
+        return vectors
 
     def _as_given(self, counts: Tensor) -> Float[Tensor, "n n_features"]:
         """Put formulas into vectors that hold nothing else."""

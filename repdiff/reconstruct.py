@@ -25,7 +25,7 @@ from repdiff.datasets.crystal import Crystal, from_batch, read_crystals, write_c
 from repdiff.datasets.load import load_dataset
 from repdiff.device import choose_device
 from repdiff.encode import encode_dataset
-from repdiff.encoded import Layout
+from repdiff.encoded import Layout, named_descriptor
 from repdiff.errors import UserError
 from repdiff.files import replacing
 from repdiff.generated import read_generated
@@ -101,6 +101,7 @@ def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Sour
 def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source:
     """Encode `n` random crystals of a split; the choice depends on the seed alone."""
     assert settings.dataset is not None
+    named_descriptor(settings.descriptor)
     dataset = load_dataset(settings.dataset, data_dir=settings.data_dir, downloads=workspace.data_dir)
     chosen = [c for c in dataset.crystals if settings.split in ("all", c.split)]
     if not chosen:

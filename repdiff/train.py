@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from descriptors.normalization import Normalizer
+from descriptors.representation import Representation
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.diffusion.build import ModelSettings, build_diffusion
-from repdiff.diffusion.ddpm import DiffusionSettings
+from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.model import GIVEN, GenerativeModel
@@ -65,22 +66,14 @@ def _train(encoded: EncodedSet, settings: TrainSettings, folder: Path) -> Traini
     for block in EXACT_BLOCKS:
         exact[representation.blocks[block]] = True
     normalizer = Normalizer.fit(vectors["train"], exact=exact)
+    diffusion = _build(representation, settings)
     compositions = None
     if settings.compositions == "first":
         counts = {split: _counts(part, representation.blocks) for split, part in vectors.items()}
         compositions = _fit_compositions(counts, encoded.layout.elements, settings, folder)
-    diffusion_settings = settings.part(DiffusionSettings)
-    if compositions is not None:
-        diffusion_settings = diffusion_settings.model_copy(update={"given": GIVEN})
-    model = ModelSettings(
-        n_features=representation.n_features,
-        blocks={name: (part.start, part.stop) for name, part in representation.blocks.items()},
-        diffusion=diffusion_settings,
-        denoiser=_denoiser_settings(settings),
-    )
     tensors, metadata = GenerativeModel.stored(compositions, normalizer, encoded.layout)
     return train(
-        build_diffusion(model, seed=settings.seed),
+        diffusion,
         normalizer.normalize(vectors["train"]),
         normalizer.normalize(vectors["val"]),
         settings.part(TrainingSettings),
@@ -89,6 +82,20 @@ def _train(encoded: EncodedSet, settings: TrainSettings, folder: Path) -> Traini
         tensors=tensors,
         resume=settings.resume,
     )
+
+
+def _build(representation: Representation, settings: TrainSettings) -> VectorDiffusion:
+    """Build the network and its diffusion; all that settings can get wrong is found here."""
+    diffusion = settings.part(DiffusionSettings)
+    if settings.compositions == "first":
+        diffusion = diffusion.model_copy(update={"given": GIVEN})
+    model = ModelSettings(
+        n_features=representation.n_features,
+        blocks={name: (part.start, part.stop) for name, part in representation.blocks.items()},
+        diffusion=diffusion,
+        denoiser=_denoiser_settings(settings),
+    )
+    return build_diffusion(model, seed=settings.seed)
 
 
 def _denoiser_settings(settings: TrainSettings) -> DenoiserSettings:

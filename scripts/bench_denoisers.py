@@ -28,7 +28,14 @@ BLOCKS = ("descriptor", "min_distance", "lattice")
 def start(name: str, options: list[str], arguments: argparse.Namespace) -> subprocess.Popen[bytes]:
     """Train one candidate in a process of its own, on one core."""
     command = [sys.executable, "-m", "repdiff", "train", "--encoded", str(arguments.encoded)]
-    command += ["--max-epochs", "none", "--max-minutes", str(arguments.minutes), "--seed", str(arguments.seed)]
+    command += [
+        "--max-epochs",
+        "none",
+        "--max-minutes",
+        str(arguments.minutes),
+        "--seed",
+        str(arguments.seed),
+    ]
     command += ["--name", f"bench-{name}", "--workspace", str(arguments.workspace), "--overwrite", *options]
     return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
@@ -56,7 +63,9 @@ def score(name: str, encoded: EncodedSet, arguments: argparse.Namespace) -> dict
 
 def main() -> None:
     """Run the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--encoded", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--n", type=int, default=1000)

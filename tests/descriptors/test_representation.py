@@ -82,14 +82,18 @@ def test_the_shortest_distance_is_the_cutoff_for_atoms_farther_apart(plain):
 def test_frequencies_are_shares_of_the_atoms_of_each_crystal():
     known = from_structures([known_crystals.perovskite(), known_crystals.diamond()])
     elements = (6, 8, 14, 22, 38)
-    frequencies = Representation(descriptor=DESCRIPTORS["ead"].example(), elements=elements).frequencies(known)
+    frequencies = Representation(descriptor=DESCRIPTORS["ead"].example(), elements=elements).frequencies(
+        known
+    )
     expected = torch.tensor([[0, 0.6, 0, 0.2, 0.2], [1, 0, 0, 0, 0]], dtype=torch.float64)
     torch.testing.assert_close(frequencies, expected)
 
 
 @given(batch=crystals())
 def test_frequencies_add_up_to_one(plain, batch):
-    torch.testing.assert_close(plain.frequencies(batch).sum(1), torch.ones(batch.n_systems, dtype=batch.dtype))
+    torch.testing.assert_close(
+        plain.frequencies(batch).sum(1), torch.ones(batch.n_systems, dtype=batch.dtype)
+    )
 
 
 def test_an_element_without_a_column_is_named():

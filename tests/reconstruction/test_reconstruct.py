@@ -75,7 +75,9 @@ def test_a_vector_that_makes_no_crystal_is_refused_with_the_reason(
 
 
 def test_atoms_repel_below_the_distance_in_the_vector_and_never_less_than_a_floor(vectors, representation):
-    shortest = [float(read(vectors[:1], representation, min_distance=d).shortest[0]) for d in (2.0, 0.1, -1.0)]
+    shortest = [
+        float(read(vectors[:1], representation, min_distance=d).shortest[0]) for d in (2.0, 0.1, -1.0)
+    ]
     assert shortest == pytest.approx([1.9, 0.6, 0.6])
 
 

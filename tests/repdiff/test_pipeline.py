@@ -138,7 +138,9 @@ def test_evaluation_prints_a_table_and_compares_with_the_reference(run, workspac
     assert code == 0
     metrics = json.loads((path / "metrics.json").read_text())
     assert metrics["n_generated"] == 4
-    assert metrics["n_reference"] == read_manifest(workspace / "encode" / "tiny-ead").summary["splits"]["test"]
+    assert (
+        metrics["n_reference"] == read_manifest(workspace / "encode" / "tiny-ead").summary["splits"]["test"]
+    )
     assert 0 <= metrics["metrics"]["validity"]["values"]["structure_valid"]["value"] <= 1
     assert pq.read_table(path / "per_structure.parquet").num_rows == 4
     assert main(["evaluate", "--reference", f"{tiny_file}:test", "--workspace", str(workspace)]) == 0
@@ -164,8 +166,9 @@ def test_compositions_may_be_learnt_together_with_the_rest(run):
     assert summary["n_crystals"] + summary["n_failed"] == 3
 
 
+@pytest.mark.usefixtures("_tiny_composition_model")
 @pytest.mark.parametrize("name", sorted(set(DESCRIPTORS) - {"ead"}))
-def test_another_descriptor_goes_through_the_whole_chain(name, tiny_file, tmp_path, _tiny_composition_model):
+def test_another_descriptor_goes_through_the_whole_chain(name, tiny_file, tmp_path):
     for argv in (
         ["encode", str(tiny_file), "--descriptor", name, "--limit", "20"],
         ["train", *TRAINING],

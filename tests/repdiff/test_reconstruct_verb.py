@@ -1,0 +1,192 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from pymatgen.analysis.structure_matcher import StructureMatcher
+
+from reconstruction.basin_hopping import Search
+from repdiff import reconstruct as verb
+from repdiff.datasets.crystal import to_structure
+from repdiff.encoded import EncodedSet
+from repdiff.evaluate import read_for_evaluation
+from repdiff.generated import read_generated, write_shard
+from repdiff.manifest import read_manifest
+from repdiff.structure_files import read_structures
+
+FAST = ["reconstruct", "--preset", "fast", "--n-workers", "1"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Make the preset `fast` faster than is of use."""
+    monkeypatch.setitem(verb.SEARCHES, "fast", Search(n_trials=2, n_hops=2, n_steps=8, learning_rate=0.3))
+
+
+@pytest.fixture
+def small_groups(monkeypatch):
+    """Cut the work into many groups, so that some are done and some are not."""
+    monkeypatch.setattr("reconstruction.reconstruct.CPU_ATOMS", 1)
+
+
+def crystals_of(run, *flags):
+    code, path, said = run(*FAST, *flags)
+    assert code == 0, said
+    return read_structures(path)
+
+
+def assert_same(actual, expected):
+    assert [crystal.id for crystal in actual] == [crystal.id for crystal in expected]
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(one.atomic_numbers, other.atomic_numbers)
+        np.testing.assert_array_equal(one.lattice, other.lattice)
+        np.testing.assert_array_equal(one.frac_coords, other.frac_coords)
+        assert one.labels["loss"] == other.labels["loss"]
+
+
+def test_an_interrupted_run_goes_on_and_gives_what_an_uninterrupted_one_gives(
+    run, workspace, small_groups, monkeypatch
+):
+    whole = crystals_of(run, "--name", "whole")
+    plain, written = verb.write_crystals, []
+
+    def stop_after_two(path, crystals):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        plain(path, crystals)
+        written.append(path.name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verb, "write_crystals", stop_after_two)
+        code, _, said = run(*FAST, "--name", "cut")
+        assert code == 130
+        assert "give the same command again to go on" in said
+    parts = workspace / "reconstruct" / "cut" / "parts"
+    assert sorted(path.name for path in parts.iterdir()) == sorted(written)
+    again = []
+    monkeypatch.setattr(verb, "write_crystals", lambda path, c: (again.append(path.name), plain(path, c)))
+    assert_same(crystals_of(run, "--name", "cut"), whole)
+    assert len(again) == len(whole) - 2
+    assert not set(again) & set(written)
+    assert not parts.exists()
+
+
+def test_parts_of_a_run_with_another_number_of_crystals_are_not_taken_for_its_own(
+    run, workspace, monkeypatch
+):
+    folder = workspace / "generate" / "tiny-ead-mlp-ddim5-seed0"
+    vectors, layout = read_generated(folder)
+    blocks = layout.representation().blocks
+    vectors = vectors[:1].repeat(3, 1)
+    lengths = slice(blocks["lattice"].start, blocks["lattice"].start + 3)
+    vectors[:, lengths] *= torch.tensor([[1.0], [1.2], [1.1]])
+    write_shard(folder, 0, vectors, layout)
+    two_crystals = 2 * verb.SEARCHES["fast"].n_trials * int(vectors[0, blocks["n_atoms"]])
+    monkeypatch.setattr("reconstruction.reconstruct.CPU_ATOMS", two_crystals)
+    whole = crystals_of(run, "--name", "whole")  # in groups of the rows 0 and 2, and 1
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verb, "write_structures", stop)
+        assert run(*FAST, "--name", "cut", "--n", "2")[0] == 130  # in one group, of the rows 0 and 1
+    assert_same(crystals_of(run, "--name", "cut"), whole)
+
+
+def test_worker_processes_give_the_same_crystals(run, small_groups):
+    alone = crystals_of(run, "--name", "alone")
+    code, path, said = run("reconstruct", "--preset", "fast", "--n-workers", "2", "--name", "two")
+    assert code == 0, said
+    assert_same(read_structures(path), alone)
+
+
+def test_the_first_n_are_taken(run):
+    some = crystals_of(run, "--n", "2", "--name", "some")
+    assert [crystal.id for crystal in some] == ["gen-000000", "gen-000001"]
+
+
+def test_a_finished_run_asked_for_more_makes_more(run):
+    assert len(crystals_of(run, "--n", "2", "--name", "some")) == 2
+    assert len(crystals_of(run, "--n", "4", "--name", "some")) == 4
+
+
+def test_true_vectors_of_a_data_set_are_inverted(run, workspace, tiny_file):
+    flags = ("--dataset", str(tiny_file), "--split", "test", "--n", "4")
+    code, path, said = run("reconstruct", "--n-workers", "1", *flags)
+    assert code == 0, said
+    assert path.name == "tiny-test-n4-seed0-default"
+    encoded = EncodedSet.read(workspace / "encode" / "tiny-ead")
+    known = {encoded.crystals[row].id: encoded.crystals[row] for row in encoded.rows("test")}
+    found = read_structures(path)
+    assert len(found) == 4
+    matcher = StructureMatcher(stol=0.5, ltol=0.3, angle_tol=10)
+    for crystal in found:
+        assert matcher.fit(to_structure(crystal), to_structure(known[crystal.id]))
+
+
+def test_another_seed_inverts_other_crystals(run, tiny_file):
+    ids = [
+        [crystal.id for crystal in crystals_of(run, "--dataset", str(tiny_file), "--n", "3", "--seed", seed)]
+        for seed in ("0", "1")
+    ]
+    assert ids[0] != ids[1]
+
+
+def test_a_crystal_that_cannot_be_reduced_is_listed_among_the_failed(run, tiny_file, monkeypatch):
+    from repdiff.datasets.niggli import niggli_reduced
+
+    chosen = []
+
+    def reduce(crystal):
+        chosen.append(crystal.id)
+        if len(chosen) == 1:
+            raise ValueError("does not converge")
+        return niggli_reduced(crystal)
+
+    monkeypatch.setattr("repdiff.encode.niggli_reduced", reduce)
+    code, path, _ = run(*FAST, "--dataset", str(tiny_file), "--n", "3")
+    assert code == 0
+    assert len(read_structures(path)) == 2
+    assert read_for_evaluation(path)[1] == {chosen[0]: "does not converge"}
+
+
+@pytest.fixture
+def spoilt(workspace):
+    """Generated vectors of which the second has no finite cell and the third no atoms."""
+    folder = workspace / "generate" / "tiny-ead-mlp-ddim5-seed0"
+    vectors, layout = read_generated(folder)
+    blocks = layout.representation().blocks
+    vectors[1, blocks["lattice"]] = float("nan")
+    vectors[2, blocks["n_atoms"]] = 0.0
+    shutil.rmtree(folder / "shards")
+    write_shard(folder, 0, vectors, layout)
+    return folder
+
+
+def test_vectors_that_make_no_crystal_are_listed_with_their_reasons(run, spoilt):
+    code, path, said = run(*FAST, "--name", "spoilt")
+    assert code == 0, said
+    assert "2 refused (in failed.jsonl)" in said
+    assert [crystal.id for crystal in read_structures(path)] == ["gen-000000", "gen-000003"]
+    failed = [json.loads(line) for line in (path / "failed.jsonl").read_text().splitlines()]
+    assert [entry["id"] for entry in failed] == ["gen-000001", "gen-000002"]
+    assert "expected finite numbers" in failed[0]["reason"]
+    assert "number of atoms is 0" in failed[1]["reason"]
+    assert read_manifest(path).summary["n_failed"] == 2
+    assert read_for_evaluation(path)[1].keys() == {"gen-000001", "gen-000002"}
+
+
+def test_if_no_vector_makes_a_crystal_the_first_reason_is_told(run, workspace, spoilt):
+    vectors, layout = read_generated(spoilt)
+    write_shard(spoilt, 0, vectors[1:3], layout)
+    code, _, said = run(*FAST, "--name", "none")
+    assert code == 2
+    assert "none of 2 vectors makes a crystal" in said.splitlines()[-1]
+
+
+def test_both_sources_at_once_are_refused(run, tiny_file):
+    code, _, said = run(*FAST, "--dataset", str(tiny_file), "--generated", "x")
+    assert code == 2
+    assert "expected one of them" in said.splitlines()[-1]
