@@ -23,15 +23,17 @@ LOW_LOSS = 1e-3  # relative; crystals below it that do not match would be ambigu
 
 def invert(preset: str, arguments: argparse.Namespace, workspace: Workspace) -> dict[str, object]:
     """Reconstruct with one preset and score against the true crystals."""
-    settings = ReconstructSettings(
-        dataset=arguments.dataset,
-        split="test",
-        n=arguments.n,
-        preset=preset,
-        descriptor=arguments.descriptor,
-        data_dir=arguments.data_dir,
-        seed=arguments.seed,
-        device=arguments.device,
+    settings = ReconstructSettings.model_validate(
+        {
+            "dataset": arguments.dataset,
+            "split": "test",
+            "n": arguments.n,
+            "preset": preset,
+            "descriptor": arguments.descriptor,
+            "data_dir": arguments.data_dir,
+            "seed": arguments.seed,
+            "device": arguments.device,
+        }
     )
     started = time.perf_counter()
     folder = run_reconstruct(settings, workspace)
