@@ -62,7 +62,9 @@ class Normalizer:
         """Which features never vary."""
         return self.high <= self.low
 
-    def normalize(self, features: Float[Tensor, "n_systems n_features"]) -> Float[Tensor, "n_systems n_features"]:
+    def normalize(
+        self, features: Float[Tensor, "n_systems n_features"]
+    ) -> Float[Tensor, "n_systems n_features"]:
         """Map to [0, 1]; values beyond those of the training vectors are clipped."""
         unit = (features - self.low) / self._width()
         bent = unit.clamp(0, 1) - _bend(-unit, self.tail_low) + _bend(unit - 1, self.tail_high)

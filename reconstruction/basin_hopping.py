@@ -99,9 +99,7 @@ def search(
         lowest = chains.losses[active].amin(1)
         solved = lowest < settings.solved_below
         agreeing = chains.n_agreeing()[active]
-        agreed = (
-            agreeing >= settings.n_agreeing if settings.n_agreeing else torch.zeros_like(solved)
-        )
+        agreed = agreeing >= settings.n_agreeing if settings.n_agreeing else torch.zeros_like(solved)
         for row, done in zip(active.tolist(), solved.tolist(), strict=True):
             stopped[row] = SOLVED if done else stopped[row]
         for row, done in zip(active.tolist(), (agreed & ~solved).tolist(), strict=True):
@@ -121,7 +119,9 @@ def _descend_trials(proposals: CrystalBatch, target: Objective, settings: Search
     )
     if not settings.n_screen:
         return descend(proposals, target, rest)
-    screen = Descent(n_steps=settings.n_screen, learning_rate=settings.learning_rate, final_share=SCREEN_SHARE)
+    screen = Descent(
+        n_steps=settings.n_screen, learning_rate=settings.learning_rate, final_share=SCREEN_SHARE
+    )
     screened = descend(proposals, target, screen)
     ranks = screened.losses.reshape(-1, settings.n_trials).argsort(1)[:, : settings.n_kept]
     first = torch.arange(len(ranks), device=ranks.device)[:, None] * settings.n_trials

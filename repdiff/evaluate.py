@@ -1,7 +1,6 @@
 """Score crystals from any source: run the metrics, show them as a table, as JSON and per structure."""
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from descriptors.registry import unknown
+from repdiff.cores import n_cores
 from repdiff.datasets.crystal import SPLITS, Crystal
 from repdiff.datasets.load import load_dataset
 from repdiff.errors import UserError
@@ -194,7 +194,7 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
                 reference,
                 failed=failed,
                 metrics=settings.only,
-                n_workers=settings.n_workers or os.cpu_count() or 1,
+                n_workers=settings.n_workers or n_cores(),
             )
             evaluation.write(run.path)
             (run.path / "table.txt").write_text(evaluation.table() + "\n", encoding="utf-8")

@@ -33,8 +33,7 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     path = workspace.find("train", settings.model)
     model = GenerativeModel.load(path, device=device)
     sampler = SamplerSettings(name=settings.sampler, n_steps=settings.steps, eta=settings.eta)
-    label = settings.sampler + (str(settings.steps) if settings.steps else "")
-    name = plain_name(f"{path.name}-{label}-seed{settings.seed}")
+    name = plain_name(f"{path.name}-{_label(settings)}-seed{settings.seed}")
     with workspace.run(settings.model_copy(update={"model": path}), name, inputs={"model": path}) as run:
         if run.state != "finished":
             started, n_made = time.perf_counter(), 0
@@ -55,6 +54,14 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
             run.summary.update(n=settings.n, seconds_per_vector=seconds / n_made if n_made else None)
             log.info("%d representations", settings.n)
     return run.path
+
+
+def _label(settings: GenerateSettings) -> str:
+    """Name the sampler and what differs from its defaults, so that such runs lie side by side."""
+    label = settings.sampler + (str(settings.steps) if settings.steps else "")
+    label += f"-eta{settings.eta:g}" if settings.eta else ""
+    cold = settings.composition_temperature != 1
+    return label + (f"-temperature{settings.composition_temperature:g}" if cold else "")
 
 
 def _held(folder: Path, number: int, model: GenerativeModel) -> Float[Tensor, "n_held n_features"]:

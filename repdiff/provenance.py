@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import repdiff
+from repdiff.cores import n_cores
 
 LIBRARIES = (
     "torch",
@@ -41,7 +42,7 @@ def hardware() -> dict[str, str | int | float]:
 
     Torch is asked only if it is loaded already, because loading it takes seconds.
     """
-    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    usable = n_cores()
     found: dict[str, str | int | float] = {
         "system": platform.platform(),
         "processor": _processor(),

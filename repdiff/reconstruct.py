@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from reconstruction.basin_hopping import SEARCHES, Search
 from reconstruction.reconstruct import Decoded, decode, plan, reconstruct_rows
+from repdiff.cores import n_cores
 from repdiff.datasets.crystal import Crystal, from_batch, read_crystals, write_crystals
 from repdiff.datasets.load import load_dataset
 from repdiff.device import choose_device
@@ -89,7 +89,7 @@ def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Sour
     if settings.n is not None:
         vectors = vectors[: settings.n]
     return Source(
-        name=folder.name,
+        name=f"{folder.name}-n{len(vectors)}",
         ids=[f"gen-{row:06d}" for row in range(len(vectors))],
         vectors=vectors,
         layout=layout,
@@ -234,7 +234,7 @@ def _in_parallel(
 def _n_workers(settings: ReconstructSettings, device: torch.device) -> int:
     if device.type != "cpu":
         return 1
-    return settings.n_workers or os.cpu_count() or 1
+    return settings.n_workers or n_cores()
 
 
 def _part(parts: Path, group: Sequence[int], ids: Sequence[str]) -> Path:

@@ -123,7 +123,9 @@ class TrainSettings(Settings):
     checkpoint_minutes: float = setting(5.0, "Minutes between checkpoints", gt=0, role="speed")
     tensorboard: bool = setting(False, "Write TensorBoard files as well", role="speed")
     seed: int = setting(0, "Seed of weights, data order, noise and dropout", ge=0)
-    device: str = setting("auto", "Where to compute: auto or cpu", role="speed")
+    device: Literal["auto", "cpu"] = setting(
+        "auto", "Where to compute: auto takes GPUs if there are any", role="speed"
+    )
     resume: bool = setting(True, "Go on from the last checkpoint of an interrupted run", role="speed")
 
     @model_validator(mode="after")

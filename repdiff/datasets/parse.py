@@ -2,8 +2,6 @@
 
 import ast
 import json
-import os
-import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 from tqdm import tqdm
+
+from repdiff.cores import n_cores
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -103,19 +103,14 @@ def parse_texts(
         progress: Show a bar on stderr.
         processes: Number of worker processes; None takes one per core, 1 stays in this process.
     """
-    n_cores = processes or _n_cores()
+    n_processes = processes or n_cores()
     bar = tqdm(total=len(texts), desc="read structures", unit="", disable=not progress or len(texts) < 200)
     chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
     with bar:
-        if n_cores == 1 or (processes is None and len(texts) < WORTH_PROCESSES):
+        if n_processes == 1 or (processes is None and len(texts) < WORTH_PROCESSES):
             return _collect(map(_parse_chunk, chunks), bar)
-        with ProcessPoolExecutor(n_cores, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
             return _collect(pool.map(_parse_chunk, chunks), bar)
-
-
-def _n_cores() -> int:
-    """Count the cores this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _collect(results: Iterable[list[list[Arrays | str]]], bar: tqdm) -> list[list[Arrays | str]]:

@@ -107,7 +107,7 @@ class _Trainer:
         progress: bool,
     ) -> None:
         self.settings, self.files = settings, files
-        self.accelerator = Accelerator()
+        self.accelerator = Accelerator(cpu=settings.device == "cpu")
         self.device = self.accelerator.device
         self.is_main = self.accelerator.is_main_process
         self.show_bar = progress and self.is_main

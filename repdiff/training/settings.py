@@ -10,7 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 BUDGET_FIELDS = ("max_epochs", "max_steps", "max_minutes")
-HOUSEKEEPING_FIELDS = ("log_every", "validate_every", "checkpoint_every", "checkpoint_minutes", "tensorboard")
+HOUSEKEEPING_FIELDS = (
+    "log_every",
+    "validate_every",
+    "checkpoint_every",
+    "checkpoint_minutes",
+    "tensorboard",
+    "device",
+)
 
 
 class TrainingSettings(BaseModel):
@@ -47,6 +54,9 @@ class TrainingSettings(BaseModel):
     checkpoint_minutes: float = Field(5.0, gt=0, description="minutes between checkpoints")
     tensorboard: bool = Field(False, description="also write TensorBoard files")
     seed: int = Field(0, ge=0, description="seed of data order, noise and dropout")
+    device: Literal["auto", "cpu"] = Field(
+        "auto", description="where to compute: auto takes GPUs if there are any"
+    )
 
     @model_validator(mode="after")
     def _has_a_budget(self) -> "TrainingSettings":
