@@ -46,9 +46,8 @@ def main() -> None:
             folder = following[0]
     result = {**dict(reversed(chain.items())), "versions": versions(), "hardware": hardware()}
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(
-        json.dumps({verb: {"seconds": entry["seconds"], **entry["summary"]} for verb, entry in chain.items()})
-    )
+    for verb in VERBS:
+        print(verb, json.dumps({"seconds": chain[verb]["seconds"], "summary": chain[verb]["summary"]}))
 
 
 def _is_path(value: object) -> bool:
