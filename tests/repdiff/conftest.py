@@ -5,15 +5,10 @@ from pathlib import Path
 
 import known_crystals
 import pytest
+from small_runs import SAMPLING, TRAINING
 
 from repdiff.cli import main
 from repdiff.networks.composition import CompositionModelSettings
-
-SAMPLING = ["--sampler", "ddim", "--steps", "5"]
-TRAINING = [
-    "--denoiser-options", "width=32,n_blocks=1", "--max-epochs", "3", "--batch-size", "8", "--timesteps", "20",
-    "--warmup-steps", "0",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="session")

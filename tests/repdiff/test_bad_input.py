@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
-from conftest import SAMPLING, TRAINING
 from pymatgen.io.cif import CifWriter
+from small_runs import SAMPLING, TRAINING
 
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.cli import main
@@ -259,7 +259,7 @@ def truncate(path):
         (f"generate/{GENERATED}/shards/00000.safetensors", ["reconstruct", "--preset", "fast"]),
         ("encode/tiny-ead/representations.safetensors", ["train", *TRAINING]),
         ("encode/tiny-ead/crystals.parquet", ["train", *TRAINING]),
-        (f"reconstruct/{GENERATED}-fast/table.parquet", ["evaluate"]),
+        (f"reconstruct/{GENERATED}-n4-fast/table.parquet", ["evaluate"]),
     ],
 )
 def test_a_truncated_file_is_named_with_the_way_out(file, argv, refused, workspace):

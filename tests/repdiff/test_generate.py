@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import SAMPLING
+from small_runs import SAMPLING
 
 from repdiff.device import choose_device
 from repdiff.diffusion.samplers import SamplerSettings

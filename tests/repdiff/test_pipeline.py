@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from ase.io import read
-from conftest import SAMPLING, TRAINING
 from monty.serialization import loadfn
 from pymatgen.core import Structure
 from pymatgen.io.cif import CifParser
+from small_runs import SAMPLING, TRAINING
 
 from descriptors.base import DESCRIPTORS
 from repdiff.cli import main
@@ -25,7 +25,7 @@ CHAIN = (
     ("encode", "tiny-ead"),
     ("train", "tiny-ead-mlp"),
     ("generate", "tiny-ead-mlp-ddim5-seed0"),
-    ("reconstruct", "tiny-ead-mlp-ddim5-seed0-fast"),
+    ("reconstruct", "tiny-ead-mlp-ddim5-seed0-n4-fast"),
 )
 RECONSTRUCT = ["reconstruct", "--preset", "fast", "--n-workers", "1"]
 
@@ -177,5 +177,5 @@ def test_another_descriptor_goes_through_the_whole_chain(name, tiny_file, tmp_pa
         ["evaluate", "--n-workers", "1"],
     ):
         assert main([*argv, "--workspace", str(tmp_path)]) == 0
-    folder = tmp_path / "reconstruct" / f"tiny-{name}-mlp-ddim5-seed0-fast"
+    folder = tmp_path / "reconstruct" / f"tiny-{name}-mlp-ddim5-seed0-n2-fast"
     assert len(read_structures(folder)) == 2
