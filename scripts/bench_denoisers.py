@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ def start(name: str, options: list[str], arguments: argparse.Namespace) -> subpr
         "--seed",
         str(arguments.seed),
     ]
-    command += ["--name", f"bench-{name}", "--workspace", str(arguments.workspace), "--overwrite", *options]
+    command += ["--name", f"bench-{name}", "--workspace", str(arguments.workspace), *options]
     return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
@@ -46,7 +47,9 @@ def score(name: str, encoded: EncodedSet, arguments: argparse.Namespace) -> dict
     model = arguments.workspace / "train" / f"bench-{name}"
     command = [sys.executable, "-m", "repdiff", "generate", "--model", str(model), "--n", str(arguments.n)]
     command += ["--sampler", "ddim", "--steps", "100", "--name", f"bench-{name}", "--overwrite", *place]
+    started = time.perf_counter()
     subprocess.run(command, check=True)
+    seconds = time.perf_counter() - started
     generated, layout = read_generated(arguments.workspace / "generate" / f"bench-{name}")
     test = encoded.representations[encoded.rows("test")]
     spread = test.std(0).clamp(min=1e-6)
@@ -57,6 +60,7 @@ def score(name: str, encoded: EncodedSet, arguments: argparse.Namespace) -> dict
     return {
         "steps": summary["steps"],
         "validation_loss": summary["validation_loss"],
+        "sampling_seconds": seconds,
         "wasserstein_over_std": {block: float(gaps[blocks[block]].mean()) for block in BLOCKS},
     }
 
@@ -68,7 +72,7 @@ def main() -> None:
     )
     parser.add_argument("--encoded", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--n", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workspace", type=Path, default=Path("repdiff-workspace"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/denoisers.json"))
