@@ -55,8 +55,8 @@ def descend(
     """Move the atoms of every crystal downhill; each crystal keeps the best point it has visited.
 
     The neighbour table is made with a skin and renewed when two atoms may have come closer by the skin and a slack
-    of 0.8 Å beyond it: what is missed meanwhile lies where the cutoff function is below 2 %, and the reported losses
-    are computed with a fresh table.
+    of 0.8 Å beyond it: what is missed meanwhile lies where the cutoff function is small. The losses returned are those
+    of the descent, off by about 1e-4 of themselves; whoever reports them measures them afresh.
     """
     cutoff = objective.descriptor.cutoff
     cart = batch.cart_coords.detach().clone()

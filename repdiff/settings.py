@@ -96,7 +96,7 @@ class TrainSettings(Settings):
     block_weights: dict[str, float] = setting(
         {}, "Weight in the loss of each feature of a block, such as composition=4; 1 elsewhere"
     )
-    max_epochs: int | None = setting(200, "Passes over the training set at most", ge=1, role="budget")
+    max_epochs: int | None = setting(1000, "Passes over the training set at most", ge=1, role="budget")
     max_steps: int | None = setting(None, "Optimiser steps at most", ge=1, role="budget")
     max_minutes: float | None = setting(
         None, "Minutes of training at most, resumed ones included", gt=0, role="budget"
