@@ -17,6 +17,7 @@ from descriptors.representation import Representation, chunks_by_cost
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.datasets.crystal import Crystal, read_crystals, to_batch, write_crystals
 from repdiff.errors import UserError
+from repdiff.files import replacing
 
 CRYSTALS, REPRESENTATIONS, REJECTED = "crystals.parquet", "representations.safetensors", "rejected.jsonl"
 KIND = "representations"
@@ -110,7 +111,8 @@ class EncodedSet:
 
     def write(self, folder: Path) -> None:
         """Write crystals and representations, each file whole or not at all."""
-        write_crystals(folder / CRYSTALS, self.crystals)
+        with replacing(folder / CRYSTALS) as partial:
+            write_crystals(partial, self.crystals)
         save_checkpoint(
             folder / REPRESENTATIONS,
             {"representations": self.representations},

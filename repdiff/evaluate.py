@@ -13,10 +13,11 @@ from repdiff.cores import n_cores
 from repdiff.datasets.crystal import SPLITS, Crystal
 from repdiff.datasets.load import load_dataset
 from repdiff.errors import UserError
+from repdiff.files import replacing, write_json
 from repdiff.metrics import METRICS, EvaluationSet, Metric, MetricResult, MetricValue
 from repdiff.metrics.formula import safe_formula
 from repdiff.settings import EvaluateSettings
-from repdiff.structure_files import FAILED, TABLE, read_structures, write_whole
+from repdiff.structure_files import FAILED, TABLE, read_structures
 from repdiff.workspace import Workspace, plain_name
 
 if TYPE_CHECKING:
@@ -113,9 +114,9 @@ class Evaluation:
         summary, rows = folder / "metrics.json", folder / "per_structure.parquet"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-            write_whole(summary, lambda path: path.write_text(text + "\n", encoding="utf-8"))
-            write_whole(rows, lambda path: pq.write_table(self.per_structure, path, compression="zstd"))
+            write_json(summary, self.to_json())
+            with replacing(rows) as partial:
+                pq.write_table(self.per_structure, partial, compression="zstd")
         except OSError as error:
             raise UserError(
                 f"{folder}: cannot write the metrics ({error.strerror or error}), expected a writable folder "

@@ -145,7 +145,8 @@ def _reconstruct(
     with tqdm(total=sum(map(len, groups)), desc="reconstructing", unit="crystal") as bar:
         bar.update(sum(map(len, groups)) - sum(map(len, missing)))
         for group, crystals in _in_parallel(job, missing, _n_workers(settings, device)):
-            write_crystals(files[tuple(group)], crystals)
+            with replacing(files[tuple(group)]) as partial:
+                write_crystals(partial, crystals)
             bar.update(len(group))
     seconds = (time.perf_counter() - started) / max(sum(map(len, missing)), 1)
     crystals = {crystal.id: crystal for file in files.values() for crystal in read_crystals(file)}

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from descriptors.batch import MAX_ATOMIC_NUMBER, MIN_VOLUME
 from repdiff.datasets.crystal import Crystal, Label, read_crystals, to_structure, write_crystals
 from repdiff.errors import UserError
+from repdiff.files import replacing
 from repdiff.metrics.formula import count_elements
 
 EXTXYZ, CIF_ZIP, JSON_GZ = "structures.extxyz", "cif.zip", "structures.json.gz"
@@ -74,11 +75,11 @@ def write_structures(
             ]
             cifs = [_cif(crystal, bar.update) for crystal in labelled]
             return [
-                write_whole(folder / EXTXYZ, lambda path: _write_extxyz(path, labelled, bar.update)),
-                write_whole(folder / CIF_ZIP, lambda path: _write_zip(path, labelled, cifs)),
-                write_whole(folder / JSON_GZ, lambda path: _write_json(path, labelled, bar.update)),
-                write_whole(folder / CSV, lambda path: _write_csv(path, labelled, cifs)),
-                write_whole(folder / TABLE, lambda path: write_crystals(path, labelled)),
+                _write_whole(folder / EXTXYZ, lambda path: _write_extxyz(path, labelled, bar.update)),
+                _write_whole(folder / CIF_ZIP, lambda path: _write_zip(path, labelled, cifs)),
+                _write_whole(folder / JSON_GZ, lambda path: _write_json(path, labelled, bar.update)),
+                _write_whole(folder / CSV, lambda path: _write_csv(path, labelled, cifs)),
+                _write_whole(folder / TABLE, lambda path: write_crystals(path, labelled)),
             ]
     except OSError as error:
         raise UserError(
@@ -135,14 +136,10 @@ def _symbol(number: int) -> str:
     return chemical_symbols[number]
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
+def _write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` make a file beside `path`, then put it in its place: it is whole or not there."""
-    partial = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as partial:
         write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

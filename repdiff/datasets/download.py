@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.crystal import SPLITS
-from repdiff.datasets.readers import hash_file
 from repdiff.errors import UserError
+from repdiff.files import sha256
 
 BASE_URL = "https://raw.githubusercontent.com/txie-93/cdvae/main/data"  # MIT licence
 CHECKSUMS: dict[str, dict[str, str]] = {}  # sha256 by benchmark and file name, where one is published
@@ -90,11 +90,11 @@ def verify_download(folder: Path, hashes: Mapping[str, str]) -> None:
     if not folder.is_dir():
         return
     record = _read_record(folder)
-    for path, sha256 in hashes.items():
-        expected = record.get(Path(path).name, sha256)
-        if expected != sha256:
+    for path, digest in hashes.items():
+        expected = record.get(Path(path).name, digest)
+        if expected != digest:
             raise UserError(
-                f"{path} has sha256 {sha256[:12]}…, {expected[:12]}… when it was downloaded: "
+                f"{path} has sha256 {digest[:12]}…, {expected[:12]}… when it was downloaded: "
                 f"delete it and run `repdiff download {folder.name}` again"
             )
 
@@ -107,11 +107,11 @@ def _obtain(
     record = _read_record(target)
     expected = checksums.get(file.name) or CHECKSUMS.get(name, {}).get(file.name) or record.get(file.name)
     if file.is_file():
-        if expected == hash_file(file):
+        if expected == sha256(file):
             return
         if expected is not None:
             raise UserError(
-                f"{file} has sha256 {hash_file(file)[:12]}…, expected {expected[:12]}…: "
+                f"{file} has sha256 {sha256(file)[:12]}…, expected {expected[:12]}…: "
                 f"delete it and run `repdiff download {name}` again"
             )
         arrived = file
@@ -125,13 +125,13 @@ def _obtain(
             f"{url} gave a file with {problem}; it is kept as {bad}: try again, or another mirror"
         )
     arrived.replace(file)
-    _write_record(target, record | {file.name: hash_file(file)})
+    _write_record(target, record | {file.name: sha256(file)})
 
 
 def _problem(file: Path, expected: str | None, n_rows: int) -> str | None:
     """Say what is wrong with a file: its checksum if there is one to hold it to, else its number of rows."""
     if expected is not None:
-        found = hash_file(file)
+        found = sha256(file)
         return None if found == expected else f"sha256 {found[:12]}…, expected {expected[:12]}…"
     found = _count_rows(file)
     return None if found == n_rows else f"{found} rows, expected {n_rows}"

@@ -14,6 +14,7 @@ from repdiff.datasets.readers_files import (
 from repdiff.datasets.readers_tables import read_csv, read_parquet
 from repdiff.datasets.rows import Row, row_of
 from repdiff.errors import UserError
+from repdiff.files import sha256
 
 READERS = {
     ".csv": read_csv,
@@ -78,15 +79,9 @@ def hash_inputs(path: Path) -> dict[str, str]:
     """Compute the sha256 of what `read_path` reads: one a table, one for all files of a folder together."""
     files = input_files(path)
     if path.is_file() or split_tables(path):
-        return {str(file): hash_file(file) for file in files}
-    lines = "".join(f"{hash_file(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        return {str(file): sha256(file) for file in files}
+    lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
     return {str(path): hashlib.sha256(lines.encode()).hexdigest()}
-
-
-def hash_file(path: Path) -> str:
-    """Compute the sha256 of one file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_table(path: Path, split: str) -> list[Row]:
