@@ -56,6 +56,11 @@ class Search:
             raise ValueError(
                 f"{self.n_trials} trials × {self.n_hops} hops × {self.n_steps} steps, expected at least 1 of each"
             )
+        if not (0 <= self.n_screen < self.n_steps and 1 <= self.n_kept <= self.n_trials):
+            raise ValueError(
+                f"{self.n_kept} of {self.n_trials} trials kept after {self.n_screen} of {self.n_steps} steps, "
+                "expected no more than there are"
+            )
         if self.learning_rate <= 0:
             raise ValueError(f"learning rate is {self.learning_rate} Å, expected a positive length")
         if not self.moves or not set(self.moves) <= set(MOVES):
@@ -100,10 +105,11 @@ def search(
         solved = lowest < settings.solved_below
         agreeing = chains.n_agreeing()[active]
         agreed = agreeing >= settings.n_agreeing if settings.n_agreeing else torch.zeros_like(solved)
-        for row, done in zip(active.tolist(), solved.tolist(), strict=True):
-            stopped[row] = SOLVED if done else stopped[row]
-        for row, done in zip(active.tolist(), (agreed & ~solved).tolist(), strict=True):
-            stopped[row] = AGREED if done else stopped[row]
+        for row, is_solved, is_agreed in zip(
+            *map(torch.Tensor.tolist, (active, solved, agreed)), strict=True
+        ):
+            if is_solved or is_agreed:
+                stopped[row] = SOLVED if is_solved else AGREED
         active = active[~(solved | agreed)]
         if len(active) == 0:
             break
