@@ -16,7 +16,6 @@ from torch import Tensor
 from repdiff.errors import UserError
 
 FORMAT_VERSION = 1
-SUFFIX = ".safetensors"
 MODEL_FILE = "model.safetensors"
 
 

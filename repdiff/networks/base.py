@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -108,8 +108,3 @@ def sinusoids(times: Float[Tensor, " n"] | Int[Tensor, " n"], width: int) -> Flo
     exponents = torch.arange(width // 2, device=times.device, dtype=torch.float32) / max(width // 2 - 1, 1)
     angles = times[:, None].float() * 10000.0 ** (-exponents)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-
-def settings_dump(settings: DenoiserSettings) -> dict[str, Any]:
-    """Return the settings as plain JSON values, `name` included."""
-    return settings.model_dump(mode="json")
