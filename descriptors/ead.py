@@ -7,7 +7,7 @@ Source: Zhang, Hu, Jiang, J. Phys. Chem. Lett. 2019, 10, 4962, eq. 2 to 4; poole
 StructRepDiff, arXiv 2408.07213, eq. 1.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from math import factorial
 
@@ -15,94 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from descriptors import fused
 from descriptors.base import DESCRIPTORS, Descriptor, padded_distances
-from descriptors.elements import check_weights, weight_columns
+from descriptors.elements import weight_columns
+from descriptors.kernels import TOUCHING
 from descriptors.neighbors import Neighborhood
-from descriptors.pooling import check_poolings, pool_all
+from descriptors.pooling import pool_all
 from descriptors.radial import cosine_cutoff, gaussians
-
-TOUCHING = 1e-6  # Å; atoms nearer than this have no direction, rather than one that is not a number
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resolution:
-    """Settings of one block of embedded atom densities.
-
-    Attributes:
-        cutoff: How far an atom sees, Å.
-        etas: Widths of the Gaussians, Å⁻².
-        centers: Their centres R_s, Å.
-        orders: Angular momenta l.
-        weights: Kinds of neighbour weight, one channel each; see `descriptors.elements.element_weights`.
-        poolings: "max", "min", "mean", or "mean:KIND", the mean weighted by the centre's element weight.
-        unit_vectors: Divide x, y, z by r, so that the angular factor has no length; irrelevant to l = 0.
-        log: Take log(1 + ρ), which brings the values of all shells to one scale.
-    """
-
-    cutoff: float
-    etas: tuple[float, ...]
-    centers: tuple[float, ...]
-    orders: tuple[int, ...]
-    weights: tuple[str, ...]
-    poolings: tuple[str, ...]
-    unit_vectors: bool
-    log: bool
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if not self.cutoff > 0:
-            raise ValueError(f"cutoff is {self.cutoff} Å, expected a positive length")
-        if not all((self.etas, self.centers, self.orders, self.weights, self.poolings)):
-            raise ValueError(
-                "one of etas, centers, orders, weights, poolings is empty, expected at least one of each"
-            )
-        if min(self.etas) <= 0 or min(self.orders) < 0:
-            raise ValueError(
-                f"etas are {self.etas} and orders {self.orders}, expected positive and not negative"
-            )
-        check_weights(self.weights)
-        check_poolings(self.poolings)
-
-    @property
-    def n_per_atom(self) -> int:
-        """Number of densities of one atom."""
-        return len(self.weights) * len(self.orders) * len(self.etas) * len(self.centers)
-
-    @property
-    def n_features(self) -> int:
-        """Number of pooled densities of a crystal."""
-        return self.n_per_atom * len(self.poolings)
-
-
-def evenly(start: float, stop: float, n: int) -> tuple[float, ...]:
-    """Return `n` numbers from `start` to `stop`, both included."""
-    return tuple(round(start + (stop - start) * k / max(n - 1, 1), 10) for k in range(n))
-
-
-PAPER = (
-    Resolution(
-        cutoff=20.0,
-        etas=(1.0, 20.0, 90.0),
-        centers=evenly(0.0, 19.9, 200),
-        orders=(0,),
-        weights=("number",),
-        poolings=("max", "min"),
-        unit_vectors=False,
-        log=False,
-    ),
-)
-COMPACT = (
-    Resolution(
-        cutoff=6.0,
-        etas=(0.25,),
-        centers=evenly(0.5, 6.0, 8),
-        orders=(0, 1, 2),
-        weights=("one", "rank", "relative_number"),
-        poolings=("mean", "mean:rank", "mean:relative_number", "max", "min"),
-        unit_vectors=True,
-        log=True,
-    ),
-)
+from descriptors.resolution import COMPACT, PAPER, Resolution
 
 
 @DESCRIPTORS.register("ead")
@@ -164,41 +84,43 @@ class EmbeddedAtomDensity(Descriptor):
         n_stages: int | None = None,
     ) -> Float[Tensor, "n_systems n_features"]:
         """Encode the crystals whose atoms have these neighbours; see the base class."""
-        distances = padded_distances(neighborhood, vectors, absent=2 * self.cutoff)
-        directions = vectors / distances.clamp(min=TOUCHING)[..., None]
         return torch.cat(
-            [
-                self._pooled(block, neighborhood, distances, directions)
-                for block in self.resolutions[:n_stages]
-            ],
-            dim=1,
+            [self._pooled(block, neighborhood, vectors) for block in self.resolutions[:n_stages]], dim=1
         )
 
     def _pooled(
-        self,
-        block: Resolution,
-        neighborhood: Neighborhood,
-        distances: Float[Tensor, "n_atoms n_slots"],
-        directions: Float[Tensor, "n_atoms n_slots 3"],
+        self, block: Resolution, neighborhood: Neighborhood, vectors: Float[Tensor, "n_atoms n_slots 3"]
     ) -> Float[Tensor, "n_systems n_features"]:
-        columns = weight_columns(block.weights, neighborhood, dtype=distances.dtype)
-        densities = _densities(block, distances, directions, columns[neighborhood.neighbor_idx])
+        weights = weight_columns(block.weights, neighborhood, dtype=vectors.dtype)
+        compute = fused.densities if fused.serves(block, vectors) else array_densities
+        densities = compute(block, neighborhood, vectors, weights)
         if block.log:
             densities = torch.log1p(densities)
         return pool_all(densities, neighborhood, block.poolings)
 
 
-def _densities(
+def array_densities(
     block: Resolution,
-    distances: Float[Tensor, "n_atoms n_slots"],
-    directions: Float[Tensor, "n_atoms n_slots 3"],
-    weights: Float[Tensor, "n_atoms n_slots n_weights"],
+    neighborhood: Neighborhood,
+    vectors: Float[Tensor, "n_atoms n_slots 3"],
+    weights: Float[Tensor, "n_atoms n_weights"],
 ) -> Float[Tensor, "n_atoms n_per_atom"]:
-    """Sum over neighbours as a product of (radial × neighbour) and (neighbour × weight, angle) matrices."""
+    """Return the densities of a block as array operations, on any device.
+
+    The sum over neighbours is a product of a (radial × neighbour) and a (neighbour × weight, angle) matrix.
+
+    Args:
+        block: Which densities.
+        neighborhood: Neighbours within at least the cutoff.
+        vectors: From each atom to its neighbours, Å.
+        weights: Of each atom as a neighbour.
+    """
+    distances = padded_distances(neighborhood, vectors, absent=2 * block.cutoff)
+    directions = vectors / distances.clamp(min=TOUCHING)[..., None]
     centers = torch.tensor(block.centers, dtype=distances.dtype, device=distances.device)
     radial = torch.cat([gaussians(distances, centers, eta=eta) for eta in block.etas], dim=2)
     angular, owner = _angular(block, distances, directions)
-    envelope = cosine_cutoff(distances, cutoff=block.cutoff)[..., None] * weights
+    envelope = cosine_cutoff(distances, cutoff=block.cutoff)[..., None] * weights[neighborhood.neighbor_idx]
     right = (envelope[..., :, None] * angular[..., None, :]).flatten(2)
     squared = (radial.transpose(1, 2) @ right) ** 2
     squared = squared.unflatten(2, (len(block.weights), -1))

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 
 from descriptors.batch import CrystalBatch, join
-from descriptors.ead import COMPACT, PAPER, EmbeddedAtomDensity, Resolution, evenly
+from descriptors.ead import EmbeddedAtomDensity
+from descriptors.resolution import COMPACT, PAPER, Resolution, evenly
 from descriptors.testing import check_invariances
 from tests.strategies import crystals
 
