@@ -1,80 +1,31 @@
-"""Basin hopping of many crystals at once: several trials a crystal, each a chain of hops and descents."""
+"""Search of many crystals at once, in rounds: propose, screen the proposals by short descents, finish the lowest."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import math
+import time
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch
 from descriptors.neighbors import find_neighborhood
 from reconstruction import initialize
-from reconstruction.minimize import Descended, Descent, descend
+from reconstruction.minimize import SKIN, Descended, Descent, descend
 from reconstruction.objective import Objective
+from reconstruction.population import Population
+from reconstruction.presets import Search
+from reconstruction.refine import refine
 from reconstruction.result import AGREED, SOLVED, SPENT, Reconstructed
+from reconstruction.symmetry import SymmetricStarts
 
-SCREEN_SHARE = 0.5  # of the first step length, reached at the end of the screening
-MOVES = ("displace", "swap", "relocate", "restart")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """Settings of a basin-hopping search.
-
-    Attributes:
-        n_trials: Independent chains for each crystal.
-        n_hops: Descents of each chain at most, the first from a random start included.
-        n_steps: Adam iterations of each descent.
-        n_screen: Of these, so many are done by all trials; 0 for all.
-        n_kept: Trials of a crystal, the lowest after the screening, that do the rest.
-        learning_rate: First step length of a descent, Å.
-        moves: Relative frequency of each hop; see `reconstruction.initialize`.
-        hop_size: Range of the "displace" hop, Å.
-        solved_below: A crystal whose loss is below this is done.
-        n_agreeing: A crystal is done when so many trials have found the same lowest loss (within 1 %); 0 turns
-            this off.
-        n_polish: Adam iterations of the last descent, from the best point, at a fifth of the rate.
-        repulsion: Weight of the overlap term of the objective, Å⁻².
-    """
-
-    n_trials: int
-    n_hops: int
-    n_steps: int
-    learning_rate: float
-    n_screen: int = 0
-    n_kept: int = 1
-    moves: Mapping[str, float] = field(default_factory=lambda: {"displace": 1.0})
-    hop_size: float = 1.0
-    solved_below: float = 2e-4
-    n_agreeing: int = 0
-    n_polish: int = 100
-    repulsion: float = 1.0
-
-    def __post_init__(self) -> None:
-        if min(self.n_trials, self.n_hops, self.n_steps) < 1:
-            raise ValueError(
-                f"{self.n_trials} trials × {self.n_hops} hops × {self.n_steps} steps, expected at least 1 of each"
-            )
-        if not (0 <= self.n_screen < self.n_steps and 1 <= self.n_kept <= self.n_trials):
-            raise ValueError(
-                f"{self.n_kept} of {self.n_trials} trials kept after {self.n_screen} of {self.n_steps} steps, "
-                "expected no more than there are"
-            )
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning rate is {self.learning_rate} Å, expected a positive length")
-        if not self.moves or not set(self.moves) <= set(MOVES):
-            raise ValueError(f"moves are {sorted(self.moves)}, expected some of {', '.join(MOVES)}")
-
-
-HOPS = {"swap": 0.35, "relocate": 0.25, "displace": 0.1, "restart": 0.3}
-SEARCHES = {
-    "default": Search(
-        n_trials=20, n_hops=10, n_steps=150, n_screen=40, n_kept=5, learning_rate=0.3, moves=HOPS
-    ),
-    "fast": Search(n_trials=16, n_hops=3, n_steps=120, n_screen=40, n_kept=4, learning_rate=0.3, moves=HOPS),
-    "paper": Search(n_trials=6, n_hops=7, n_steps=300, learning_rate=0.2),
-}
+N_GROUPS = 40  # space groups prepared for each crystal at most
+POLISH_SHARE = 0.2  # of the first step length
+CPU_SLOTS, GPU_SLOTS = (
+    1_500_000,
+    200_000_000,
+)  # of the neighbour tables of one evaluation; about 200 bytes each
 
 
 def search(
@@ -94,150 +45,266 @@ def search(
     size = start.n_atoms // max(start.n_systems, 1)
     if not bool((start.n_atoms_per_system == size).all()):
         raise ValueError("crystals differ in their number of atoms, expected one size in a call")
-    chains = _Chains.begin(start, settings)
+    began = time.perf_counter()
+    state = _State.begin(start, objective, settings, generator)
     stopped = [SPENT] * start.n_systems
     active = torch.arange(start.n_systems, device=start.device)
-    for hop in range(settings.n_hops):
-        proposals = chains.propose(active, settings, first=hop == 0, generator=generator)
-        target = objective.select(active.repeat_interleave(settings.n_trials))
-        chains.accept(active, _descend_trials(proposals, target, settings))
-        lowest = chains.losses[active].amin(1)
-        solved = lowest < settings.solved_below
-        agreeing = chains.n_agreeing()[active]
+    for _ in range(settings.n_rounds):
+        state.round(active)
+        _, lowest = state.population.lowest()
+        solved = (lowest < settings.solved_below)[active]
+        agreeing = state.population.n_agreeing[active]
         agreed = agreeing >= settings.n_agreeing if settings.n_agreeing else torch.zeros_like(solved)
-        for row, is_solved, is_agreed in zip(
-            *map(torch.Tensor.tolist, (active, solved, agreed)), strict=True
-        ):
-            if is_solved or is_agreed:
-                stopped[row] = SOLVED if is_solved else AGREED
-        active = active[~(solved | agreed)]
-        if len(active) == 0:
+        for row in active[agreed].tolist():
+            stopped[row] = AGREED
+        for row in active[solved].tolist():
+            stopped[row] = SOLVED
+        done = solved | agreed
+        if settings.max_evaluations:
+            done |= state.spent[active] >= settings.max_evaluations
+        active = active[~done]
+        late = settings.max_seconds and time.perf_counter() - began > settings.max_seconds * start.n_systems
+        if len(active) == 0 or late:
             break
-    return _finish(chains, objective, settings, stopped)
-
-
-def _descend_trials(proposals: CrystalBatch, target: Objective, settings: Search) -> Descended:
-    """Descend all trials for a while, and those that are lowest then to the end."""
-    rest = Descent(
-        n_steps=settings.n_steps - settings.n_screen,
-        learning_rate=settings.learning_rate,
-        solved_below=settings.solved_below,
-    )
-    if not settings.n_screen:
-        return descend(proposals, target, rest)
-    screen = Descent(
-        n_steps=settings.n_screen, learning_rate=settings.learning_rate, final_share=SCREEN_SHARE
-    )
-    screened = descend(proposals, target, screen)
-    ranks = screened.losses.reshape(-1, settings.n_trials).argsort(1)[:, : settings.n_kept]
-    first = torch.arange(len(ranks), device=ranks.device)[:, None] * settings.n_trials
-    kept = (first + ranks).flatten()
-    rest = replace(rest, learning_rate=settings.learning_rate * SCREEN_SHARE)
-    finished = descend(screened.batch.select(kept), target.select(kept), rest)
-    size = proposals.n_atoms // proposals.n_systems
-    better = finished.losses < screened.losses[kept]
-    frac = screened.batch.frac_coords.reshape(-1, size, 3).clone()
-    moved = finished.batch.frac_coords.reshape(-1, size, 3)
-    frac[kept] = torch.where(better[:, None, None], moved, frac[kept])
-    losses, spent = screened.losses.clone(), screened.n_evaluations.clone()
-    losses[kept] = torch.where(better, finished.losses, losses[kept])
-    spent[kept] += finished.n_evaluations
-    batch = replace(screened.batch, frac_coords=frac.reshape(-1, 3))
-    return Descended(batch=batch, losses=losses, n_evaluations=spent)
-
-
-def _finish(chains: "_Chains", objective: Objective, settings: Search, stopped: list[str]) -> Reconstructed:
-    """Polish the best point of each crystal and measure it with a fresh neighbour table."""
-    best = chains.best()
-    spent = chains.spent
-    if settings.n_polish:
-        polished = descend(
-            best, objective, Descent(n_steps=settings.n_polish, learning_rate=settings.learning_rate / 5)
-        )
-        spent = spent + polished.n_evaluations
-        candidates = (best, polished.batch)
-    else:
-        candidates = (best, best)
-    plain = replace(objective, repulsion=0.0)
-    losses = []
-    for batch in candidates:
-        neighborhood = find_neighborhood(batch, objective.descriptor.cutoff)
-        with torch.no_grad():
-            losses.append(plain(neighborhood, neighborhood.vectors(batch.frac_coords, batch.lattice)))
-    better = losses[1] < losses[0]
-    frac = torch.where(better[best.system_idx, None], candidates[1].frac_coords, best.frac_coords)
-    return Reconstructed(
-        batch=replace(best, frac_coords=frac).wrapped(),
-        losses=torch.minimum(*losses),
-        n_evaluations=spent.long(),
-        stopped=stopped,
-        n_agreeing=chains.n_agreeing(),
-    )
+    return _finish(state, stopped)
 
 
 @dataclass(kw_only=True)
-class _Chains:
-    """The best point that each trial of each crystal has visited."""
+class _State:
+    """What a search carries from round to round."""
 
     start: CrystalBatch
-    frac_coords: Float[Tensor, "n_systems n_trials size 3"]
-    losses: Float[Tensor, "n_systems n_trials"]
+    objective: Objective
+    settings: Search
+    generator: torch.Generator
+    population: Population
+    symmetric: SymmetricStarts | None
+    several: Bool[Tensor, " n_systems"]
     spent: Float[Tensor, " n_systems"]
 
     @classmethod
-    def begin(cls, start: CrystalBatch, settings: Search) -> "_Chains":
+    def begin(
+        cls, start: CrystalBatch, objective: Objective, settings: Search, generator: torch.Generator
+    ) -> "_State":
         size = start.n_atoms // max(start.n_systems, 1)
-        shape = (start.n_systems, settings.n_trials)
+        numbers = start.atomic_numbers.reshape(-1, size)
+        symmetric = None
+        if settings.symmetric:
+            symmetric = SymmetricStarts.prepare(
+                start.lattice, numbers, objective.shortest, n_groups=N_GROUPS, generator=generator
+            )
         return cls(
             start=start,
-            frac_coords=start.lattice.new_zeros(*shape, size, 3),
-            losses=start.lattice.new_full(shape, torch.inf),
+            objective=objective,
+            settings=settings,
+            generator=generator,
+            population=Population.empty(start, settings.n_kept),
+            symmetric=symmetric,
+            several=(numbers != numbers[:, :1]).any(1),
             spent=start.lattice.new_zeros(start.n_systems),
         )
 
-    def propose(
-        self, active: Int[Tensor, " n_active"], settings: Search, *, first: bool, generator: torch.Generator
-    ) -> CrystalBatch:
-        """Return one hop of every trial of the active crystals, from the trial's own best point."""
-        replicas = self.start.select(active.repeat_interleave(settings.n_trials))
-        size = self.frac_coords.shape[2]
-        frac = initialize.random_positions(
-            replicas.n_systems, size, dtype=replicas.dtype, generator=generator
-        )
-        if not first:
-            here = self.frac_coords[active].flatten(0, 1)
-            numbers = replicas.atomic_numbers.reshape(-1, size)
-            hops = {
-                "displace": lambda: initialize.displace(
-                    here, replicas.lattice, size=settings.hop_size, generator=generator
-                ),
-                "swap": lambda: initialize.swap(here, numbers, generator=generator),
-                "relocate": lambda: initialize.relocate(here, replicas.lattice, generator=generator),
-                "restart": lambda: frac,
-            }
-            names = sorted(settings.moves)
-            odds = torch.tensor([settings.moves[name] for name in names], device=generator.device)
-            chosen = torch.multinomial(odds, replicas.n_systems, replacement=True, generator=generator)
-            proposed = torch.stack([hops[name]() for name in names])
-            frac = proposed[chosen, torch.arange(replicas.n_systems, device=generator.device)]
-        return replace(replicas, frac_coords=frac.reshape(-1, 3))
-
-    def accept(self, active: Int[Tensor, " n_active"], outcome: Descended) -> None:
-        """Move each trial to where its descent ended if that is lower."""
-        n_trials, size = self.losses.shape[1], self.frac_coords.shape[2]
+    def round(self, active: Int[Tensor, " n_active"]) -> None:
+        """Propose, descend rung by rung, and remember where the lowest ended."""
+        frac, parents = self._propose(active)
+        systems = active.repeat_interleave(self.settings.n_proposals)
+        parents = parents.flatten()
+        proposals = replace(self.start.select(systems), frac_coords=frac.reshape(-1, 3))
+        n_done, outcome = 0, None
+        for rung in self.settings.rungs:
+            if outcome is not None:
+                ranks = outcome.losses.reshape(len(active), -1).argsort(1)[:, : rung.n_trials]
+                width = len(systems) // len(active)
+                kept = (torch.arange(len(active), device=ranks.device)[:, None] * width + ranks).flatten()
+                systems, parents, proposals = systems[kept], parents[kept], outcome.batch.select(kept)
+            outcome = self._descend(proposals, systems, rung.n_steps, n_done, rung.n_stages)
+            n_done += rung.n_steps
+        assert outcome is not None
+        n_trials = len(systems) // len(active)
         losses = outcome.losses.reshape(-1, n_trials)
-        frac = outcome.batch.frac_coords.reshape(-1, n_trials, size, 3)
-        better = losses < self.losses[active]
-        self.frac_coords[active] = torch.where(better[..., None, None], frac, self.frac_coords[active])
-        self.losses[active] = torch.where(better, losses, self.losses[active])
-        self.spent[active] += outcome.n_evaluations.reshape(-1, n_trials).sum(1)
+        frac = outcome.batch.frac_coords.reshape(len(active), n_trials, -1, 3)
+        before = self.population.losses[active].amin(1)
+        for trial in range(n_trials):
+            self.population.add(
+                active, frac[:, trial], losses[:, trial], parents.reshape(-1, n_trials)[:, trial]
+            )
+        improved = active[self.population.losses[active].amin(1) < before]
+        if len(improved):
+            self._improve(improved)
 
-    def best(self) -> CrystalBatch:
-        """Return the lowest point of each crystal."""
-        rows = torch.arange(len(self.losses), device=self.losses.device)
-        frac = self.frac_coords[rows, self.losses.argmin(1)]
-        return replace(self.start, frac_coords=frac.reshape(-1, 3))
+    def _improve(self, rows: Int[Tensor, " n"]) -> None:
+        """Go on from minima that are new and the lowest of their crystals; refine what is nearly right."""
+        settings, population = self.settings, self.population
+        if settings.n_polish:
+            share = Descent(n_steps=settings.n_polish, learning_rate=settings.learning_rate * POLISH_SHARE)
+            best, _ = population.lowest()
+            self._replace_lowest(rows, descend(best.select(rows), self.objective.select(rows), share))
+        near = rows[population.losses[rows].amin(1) < settings.refined_below]
+        if settings.n_refine and len(near):
+            best, _ = population.lowest()
+            refined = refine(best.select(near), self.objective.select(near), n_steps=settings.n_refine)
+            self._replace_lowest(near, refined)
 
-    def n_agreeing(self) -> Int[Tensor, " n_systems"]:
-        """Count the trials whose best loss is within 1 % of the crystal's lowest."""
-        return (self.losses <= self.losses.amin(1, keepdim=True) * 1.01).sum(1)
+    def _replace_lowest(self, rows: Int[Tensor, " n"], outcome: Descended) -> None:
+        """Put something better in the place of the lowest minimum of some crystals."""
+        population = self.population
+        self.spent[rows] += outcome.n_evaluations
+        place = population.losses[rows].argmin(1)
+        better = outcome.losses < population.losses[rows, place]
+        frac = outcome.batch.frac_coords.reshape(len(rows), *population.frac_coords.shape[2:])
+        population.losses[rows[better], place[better]] = outcome.losses[better]
+        population.frac_coords[rows[better], place[better]] = frac[better]
+
+    def _descend(
+        self,
+        proposals: CrystalBatch,
+        systems: Int[Tensor, " n"],
+        n_steps: int,
+        n_done: int,
+        n_stages: int | None,
+    ) -> Descended:
+        settings = self.settings
+        coarse = n_stages is not None and self._compounds(systems)
+        descent = Descent(
+            n_steps=n_steps,
+            learning_rate=settings.learning_rate,
+            n_done=n_done,
+            n_total=settings.n_steps,
+            n_stages=n_stages if coarse else None,
+            solved_below=0.0 if coarse else settings.solved_below,
+        )
+        everything = torch.arange(len(systems), device=systems.device)
+        parts = [
+            descend(
+                proposals.select(everything[part]),
+                self.objective.select(systems[part]),
+                descent,
+                rivals=systems[part],
+            )
+            for part in self._slices(systems)
+        ]
+        outcome = Descended(
+            batch=replace(proposals, frac_coords=torch.cat([part.batch.frac_coords for part in parts])),
+            losses=torch.cat([part.losses for part in parts]),
+            n_evaluations=torch.cat([part.n_evaluations for part in parts]),
+        )
+        self.spent.index_add_(0, systems, outcome.n_evaluations)
+        return outcome
+
+    def _propose(
+        self, active: Int[Tensor, " n_active"]
+    ) -> tuple[Float[Tensor, "n_active n_proposals size 3"], Int[Tensor, "n_active n_proposals"]]:
+        """Return the positions to descend from, and the place of the minimum hopped from, or -1."""
+        settings, n = self.settings, self.settings.n_proposals
+        first = not bool(torch.isfinite(self.population.losses[active]).any())
+        n_fresh = n if first else round(settings.fresh * n)
+        starts = self._starts(active, n_fresh)
+        parents = torch.full((len(active), n_fresh), -1, device=active.device)
+        if n_fresh == n:
+            return starts, parents
+        hopped, place = self._hops(active, n - n_fresh)
+        return torch.cat([starts, hopped], 1), torch.cat([parents, place], 1)
+
+    def _hops(
+        self, active: Int[Tensor, " n_active"], n: int
+    ) -> tuple[Float[Tensor, "n_active n size 3"], Int[Tensor, "n_active n"]]:
+        """Return hops, the lowest of those drawn, and the places hopped from."""
+        n_drawn = n * (self.settings.n_drawn if self._compounds(active) else 1)
+        place = self.population.draw(active, n_drawn, generator=self.generator)
+        hopped = self._hop(active.repeat_interleave(n_drawn), place.flatten())
+        hopped = hopped.reshape(len(active), n_drawn, *hopped.shape[1:])
+        if n_drawn == n:
+            return hopped, place
+        best = self._rank(active, hopped)[:, :n]
+        here = torch.arange(len(active), device=active.device)[:, None]
+        return hopped[here, best], place[here, best]
+
+    def _compounds(self, systems: Int[Tensor, " n"]) -> bool:
+        """Tell whether all of these crystals are of two or more elements."""
+        return bool(self.several[systems].all())
+
+    def _rank(
+        self, active: Int[Tensor, " n_active"], frac_coords: Float[Tensor, "n_active n_drawn size 3"]
+    ) -> Int[Tensor, "n_active n_drawn"]:
+        """Sort proposals by the loss of the first stage, without descending."""
+        n_drawn, size = frac_coords.shape[1:3]
+        systems = active.repeat_interleave(n_drawn)
+        frac = frac_coords.reshape(-1, size, 3)
+        losses = []
+        for part in self._slices(systems):
+            batch = replace(self.start.select(systems[part]), frac_coords=frac[part].reshape(-1, 3))
+            losses.append(_measure(batch, self.objective.select(systems[part]), n_stages=1))
+        self.spent[active] += n_drawn
+        return torch.cat(losses).reshape(-1, n_drawn).argsort(1)
+
+    def _slices(self, systems: Int[Tensor, " n"]) -> list[slice]:
+        """Cut a batch into parts that fit into memory together with their neighbour tables."""
+        size = self.population.frac_coords.shape[2]
+        density = size / float(cells.volume(self.start.lattice).min())
+        n_slots = 4 / 3 * math.pi * (self.objective.descriptor.cutoff + SKIN) ** 3 * density
+        most = CPU_SLOTS if systems.device.type == "cpu" else GPU_SLOTS
+        n = max(1, int(most / (size * max(n_slots, 1.0))))
+        return [slice(first, first + n) for first in range(0, len(systems), n)]
+
+    def _hop(self, systems: Int[Tensor, " n"], place: Int[Tensor, " n"]) -> Float[Tensor, "n size 3"]:
+        """Hop once from each of these minima."""
+        settings, generator = self.settings, self.generator
+        replicas = self.start.select(systems)
+        here = self.population.frac_coords[systems, place]
+        numbers = replicas.atomic_numbers.reshape(len(here), -1)
+        hops = {
+            "displace": lambda: initialize.displace(
+                here, replicas.lattice, size=settings.hop_size, generator=generator
+            ),
+            "swap": lambda: initialize.swap(here, numbers, generator=generator),
+            "relocate": lambda: initialize.relocate(here, replicas.lattice, generator=generator),
+        }
+        names = [name for name in sorted(settings.moves) if name != "swap" or self._compounds(systems)]
+        names = names or ["displace"]
+        odds = torch.tensor([settings.moves.get(name, 1.0) for name in names], device=generator.device)
+        chosen = torch.multinomial(odds, len(here), replacement=True, generator=generator)
+        proposed = torch.stack([hops[name]() for name in names])
+        return proposed[chosen, torch.arange(len(here), device=here.device)]
+
+    def _starts(self, active: Int[Tensor, " n_active"], n: int) -> Float[Tensor, "n_active n size 3"]:
+        """Return new starts, the lowest of those drawn."""
+        if not n or self.settings.n_drawn == 1 or not self._compounds(active):
+            return self._draw(active, n)
+        drawn = self._draw(active, n * self.settings.n_drawn)
+        best = self._rank(active, drawn)[:, :n]
+        return drawn[torch.arange(len(active), device=active.device)[:, None], best]
+
+    def _draw(self, active: Int[Tensor, " n_active"], n: int) -> Float[Tensor, "n_active n size 3"]:
+        """Draw starts, random or symmetric."""
+        size = self.population.frac_coords.shape[2]
+        starts = initialize.random_positions(
+            len(active) * n, size, dtype=self.start.dtype, generator=self.generator
+        ).reshape(len(active), n, size, 3)
+        n_symmetric = round(self.settings.symmetric * n)
+        if self.symmetric is not None and n_symmetric:
+            starts[:, :n_symmetric] = self.symmetric.draw(
+                active, n_symmetric, dtype=starts.dtype, generator=self.generator
+            )
+        return starts
+
+
+def _finish(state: _State, stopped: list[str]) -> Reconstructed:
+    """Measure the best point of each crystal with a fresh neighbour table."""
+    best, _ = state.population.lowest()
+    return Reconstructed(
+        batch=best.wrapped(),
+        losses=_measure(best, state.objective),
+        n_evaluations=state.spent.long(),
+        stopped=stopped,
+        n_agreeing=state.population.n_agreeing,
+    )
+
+
+def _measure(
+    batch: CrystalBatch, objective: Objective, *, n_stages: int | None = None
+) -> Float[Tensor, " n_systems"]:
+    """Return the loss without the overlap term, from a fresh neighbour table."""
+    neighborhood = find_neighborhood(batch, objective.descriptor.cutoff)
+    with torch.no_grad():
+        vectors = neighborhood.vectors(batch.frac_coords, batch.lattice)
+        return replace(objective, repulsion=0.0)(neighborhood, vectors, n_stages=n_stages)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from descriptors import lattice as cells
@@ -23,19 +23,26 @@ class Descent:
 
     Attributes:
         n_steps: Adam iterations at most.
-        learning_rate: First step length, Å; it falls along a cosine.
-        final_share: The last step length over the first.
+        learning_rate: First step length, Å; it falls along a cosine to zero.
+        n_done: Steps of the cosine that lie behind, if the descent goes on with an earlier one.
+        n_total: Steps of the whole cosine; None if it ends with this descent.
         n_stages: How many stages of the descriptor to match; None for all.
-        solved_below: Crystals whose loss is below this at a check leave the batch.
+        solved_below: Crystals whose loss is below this at a check leave the batch, and their rivals with them.
         check_every: Iterations between two checks.
     """
 
     n_steps: int
     learning_rate: float
-    final_share: float = 0.0
+    n_done: int = 0
+    n_total: int | None = None
     n_stages: int | None = None
     solved_below: float = 0.0
-    check_every: int = 20
+    check_every: int = 10
+
+    def rate(self, step: int) -> float:
+        """Return the step length of an iteration, Å."""
+        total = self.n_total or self.n_done + self.n_steps
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (self.n_done + step) / total))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +58,20 @@ def descend(
     batch: CrystalBatch,
     objective: Objective,
     descent: Descent,
+    *,
+    rivals: Int[Tensor, " n_systems"] | None = None,
 ) -> Descended:
     """Move the atoms of every crystal downhill; each crystal keeps the best point it has visited.
 
     The neighbour table is made with a skin and renewed when two atoms may have come closer by the skin and a slack
     of 0.8 Å beyond it: what is missed meanwhile lies where the cutoff function is small. The losses returned are those
     of the descent, off by about 1e-4 of themselves; whoever reports them measures them afresh.
+
+    Args:
+        batch: Where to start.
+        objective: One target for each crystal.
+        descent: How long and how fast.
+        rivals: Crystals with the same number seek the same target: when one is solved, the others stop.
     """
     cutoff = objective.descriptor.cutoff
     cart = batch.cart_coords.detach().clone()
@@ -89,17 +104,18 @@ def descend(
         best_cart[rows[moved]] = cart[moved]
         first = BETA_1 * first + (1 - BETA_1) * gradient
         second = BETA_2 * second + (1 - BETA_2) * gradient**2
-        falling = 0.5 * (1 + math.cos(math.pi * step / descent.n_steps))
-        rate = descent.learning_rate * (descent.final_share + (1 - descent.final_share) * falling)
         direction = (first / (1 - BETA_1 ** (step + 1))) / (
             (second / (1 - BETA_2 ** (step + 1))).sqrt() + EPSILON
         )
-        cart = cart - rate * direction
+        cart = cart - descent.rate(step) * direction
         if descent.solved_below and step % descent.check_every == descent.check_every - 1:
-            unsolved = best_loss[active] >= descent.solved_below
+            solved = best_loss < descent.solved_below
+            if rivals is not None:
+                solved = torch.isin(rivals, rivals[solved])
+            unsolved = ~solved[active]
             if not bool(unsolved.any()):
                 break
-            if float(unsolved.float().mean()) < 0.8:
+            if float(unsolved.float().mean()) < 0.85:
                 keep = unsolved[current.system_idx]
                 systems = torch.nonzero(unsolved).flatten()
                 current, target, active = current.select(systems), target.select(systems), active[systems]

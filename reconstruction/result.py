@@ -1,11 +1,13 @@
-"""What a reconstruction returns."""
+"""What a search returns, and what a reconstruction returns."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from descriptors.batch import CrystalBatch
+from descriptors.batch import CrystalBatch, join
 
 SOLVED = "solved"
 AGREED = "trials agree"
@@ -30,3 +32,97 @@ class Reconstructed:
     n_evaluations: Int[Tensor, " n_systems"]
     stopped: list[str]
     n_agreeing: Int[Tensor, " n_systems"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionResult:
+    """Crystals found for representation vectors, on the CPU; of one group, or of all.
+
+    Attributes:
+        batch: The crystals, atoms wrapped into the cell.
+        rows: Which vector each belongs to.
+        losses: Relative L1 error of each crystal's descriptor, without the overlap term.
+        n_evaluations: Descriptor-and-gradient evaluations spent on each.
+        seconds: Spent on each: its share, by evaluations, of the time of its group.
+        stopped: Why the search ended: "solved", "trials agree" or "budget spent"; see `Reconstructed`.
+        n_agreeing: Trials that found the lowest loss.
+        confidence: Probability that each is the crystal its vector was made of; NaN if the vectors are not exact, or
+            if nothing is fitted to this descriptor and search. See `reconstruction.confidence`.
+        shortest_distances: Of any two atoms through all images, Å.
+        composition_residuals: Σ|n f - count| of the formula, atoms: how far the vector was from it.
+        cell_repairs: What was changed in the vector's cell, or None.
+        refused: Vectors that make no crystal: the reason by row.
+    """
+
+    batch: CrystalBatch
+    rows: list[int]
+    losses: Float[Tensor, " n_found"]
+    n_evaluations: Int[Tensor, " n_found"]
+    seconds: Float[Tensor, " n_found"]
+    stopped: list[str]
+    n_agreeing: Int[Tensor, " n_found"]
+    confidence: Float[Tensor, " n_found"]
+    shortest_distances: Float[Tensor, " n_found"]
+    composition_residuals: Float[Tensor, " n_found"]
+    cell_repairs: list[str | None]
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Count the crystals found."""
+        return len(self.rows)
+
+    def labels(self, place: int) -> dict[str, float | int | str | None]:
+        """Return what is known of one crystal as plain values; a confidence that nobody knows is None."""
+        confidence = float(self.confidence[place])
+        return {
+            "loss": float(self.losses[place]),
+            "confidence": None if confidence != confidence else confidence,
+            "n_evaluations": int(self.n_evaluations[place]),
+            "seconds": float(self.seconds[place]),
+            "stopped": self.stopped[place],
+            "n_agreeing": int(self.n_agreeing[place]),
+            "shortest_distance": float(self.shortest_distances[place]),
+            "composition_residual": float(self.composition_residuals[place]),
+            "cell_repair": self.cell_repairs[place],
+        }
+
+    def in_order(self) -> "ReconstructionResult":
+        """Return the same with ascending rows."""
+        order = sorted(range(len(self.rows)), key=self.rows.__getitem__)
+        places = torch.tensor(order, dtype=torch.long)
+        return replace(
+            self,
+            batch=self.batch.select(places),
+            rows=[self.rows[place] for place in order],
+            losses=self.losses[places],
+            n_evaluations=self.n_evaluations[places],
+            seconds=self.seconds[places],
+            stopped=[self.stopped[place] for place in order],
+            n_agreeing=self.n_agreeing[places],
+            confidence=self.confidence[places],
+            shortest_distances=self.shortest_distances[places],
+            composition_residuals=self.composition_residuals[places],
+            cell_repairs=[self.cell_repairs[place] for place in order],
+        )
+
+
+def join_results(parts: Sequence[ReconstructionResult]) -> ReconstructionResult:
+    """Put results one after another into one.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    return ReconstructionResult(
+        batch=join([part.batch for part in parts]),
+        rows=[row for part in parts for row in part.rows],
+        losses=torch.cat([part.losses for part in parts]),
+        n_evaluations=torch.cat([part.n_evaluations for part in parts]),
+        seconds=torch.cat([part.seconds for part in parts]),
+        stopped=[reason for part in parts for reason in part.stopped],
+        n_agreeing=torch.cat([part.n_agreeing for part in parts]),
+        confidence=torch.cat([part.confidence for part in parts]),
+        shortest_distances=torch.cat([part.shortest_distances for part in parts]),
+        composition_residuals=torch.cat([part.composition_residuals for part in parts]),
+        cell_repairs=[note for part in parts for note in part.cell_repairs],
+        refused={row: reason for part in parts for row, reason in part.refused.items()},
+    )

@@ -1,0 +1,206 @@
+"""A reconstruction to be made: what is sought, and how; group by group."""
+
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from descriptors import lattice as cells
+from descriptors.base import Descriptor, padded_distances
+from descriptors.batch import CrystalBatch
+from descriptors.neighbors import find_neighborhood
+from descriptors.registry import unknown
+from descriptors.representation import Representation
+from reconstruction.basin_hopping import search
+from reconstruction.confidence import Confidence, Evidence, find_confidence
+from reconstruction.decode import Decoded, decode
+from reconstruction.objective import Objective
+from reconstruction.plan import plan
+from reconstruction.presets import SEARCHES, Search
+from reconstruction.result import Reconstructed, ReconstructionResult, join_results
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+AGREEING = 3  # trials that must find the same minimum before the search for an inexact vector stops
+CLOSEST_PACKING = 2 ** (
+    1 / 6
+)  # the shortest distance is at most this times the cube root of the volume per atom
+
+
+class TooLargeError(ValueError):
+    """One crystal alone needs more memory than the device has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inversion:
+    """Vectors to be turned into crystals, and how; `prepare` makes one.
+
+    Attributes:
+        decoded: What the vectors say without a search.
+        groups: Rows that are searched together; the result depends on them and on the seed, on nothing else.
+        descriptor: The one the vectors were made with, on the device.
+        search: How long and how to search.
+        exact: Whether the vectors belong to true crystals.
+        seed: Of the random starts.
+        device: Where to compute.
+        confidence: What turns losses into probabilities, if known.
+    """
+
+    decoded: Decoded
+    groups: list[list[int]]
+    descriptor: Descriptor
+    search: Search
+    exact: bool
+    seed: int
+    device: torch.device
+    confidence: Confidence | None
+
+    def run(self, rows: Sequence[int]) -> ReconstructionResult:
+        """Search for the crystals of one group.
+
+        Where a GPU has too little memory the group is halved, and so on down to one crystal. The halves get the
+        results that they would get as groups of their own: as with another seed, no worse.
+
+        Raises:
+            TooLargeError: If the memory is not enough for one crystal alone.
+        """
+        began = time.perf_counter()
+        with _one_thread() if self.device.type == "cpu" else nullcontext():
+            found = self._search(rows)
+        if found is None:
+            if len(rows) == 1:
+                n_atoms = len(self.decoded.atomic_numbers[rows[0]])
+                raise TooLargeError(
+                    f"a cell of {n_atoms} atoms with {self.search.n_proposals} trials does not fit into the memory "
+                    f"of {self.device}: use the device cpu, or a search of fewer trials"
+                )
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            middle = (len(rows) + 1) // 2
+            return join_results([self.run(rows[:middle]), self.run(rows[middle:])])
+        return self._result(rows, found, time.perf_counter() - began)
+
+    def _search(self, rows: Sequence[int]) -> Reconstructed | None:
+        """Search once; None if the memory is not enough."""
+        decoded, chosen = self.decoded, list(rows)
+        generator = torch.Generator(device=self.device)
+        generator.manual_seed((self.seed * 1_000_003 + rows[0]) % 2**63)
+        try:
+            start = decoded.unsearched(rows).to(self.device, dtype=torch.float32)
+            objective = Objective(
+                descriptor=self.descriptor,
+                targets=decoded.features[chosen].to(self.device, dtype=torch.float32),
+                shortest=decoded.shortest[chosen].to(self.device, dtype=torch.float32),
+                repulsion=self.search.repulsion,
+            )
+            return search(start, objective, self.search, generator=generator)
+        except torch.OutOfMemoryError:
+            return None
+
+    def _result(self, rows: Sequence[int], found: Reconstructed, seconds: float) -> ReconstructionResult:
+        """Add to what the search says what is known besides, on the CPU."""
+        batch, losses = found.batch.to("cpu"), found.losses.cpu()
+        n_evaluations, n_agreeing = found.n_evaluations.cpu(), found.n_agreeing.cpu()
+        confidence = torch.full_like(losses, torch.nan)
+        if self.confidence is not None:
+            confidence = self.confidence.predict(Evidence.of(batch, losses, n_agreeing))
+        shares = n_evaluations.to(losses) / n_evaluations.sum().clamp(min=1)
+        return ReconstructionResult(
+            batch=batch,
+            rows=list(rows),
+            losses=losses,
+            n_evaluations=n_evaluations,
+            seconds=seconds * shares,
+            stopped=found.stopped,
+            n_agreeing=n_agreeing,
+            confidence=confidence,
+            shortest_distances=shortest_distances(batch),
+            composition_residuals=self.decoded.residuals[list(rows)].to(losses),
+            cell_repairs=[self.decoded.repaired[row] for row in rows],
+        )
+
+
+def prepare(
+    vectors: Float[Tensor, "n_vectors n_columns"],
+    representation: Representation | Descriptor,
+    *,
+    search: str | Search = "default",
+    exact: bool,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    max_atoms: int = 300,
+) -> Inversion:
+    """Read formulas and cells off representation vectors, and plan the search for the positions.
+
+    Args:
+        vectors: One a row, as `Representation.encode` makes them, in physical units.
+        representation: What the columns mean. A descriptor stands for its representation with one composition column
+            for each element from hydrogen on, as many as there are.
+        search: A name of `SEARCHES`, or settings.
+        exact: Whether the vectors belong to true crystals. Otherwise no loss near zero can be expected: the search
+            for a crystal ends as soon as three trials have found the same minimum, unless the settings say how many.
+        seed: Of the random starts.
+        device: Where to search.
+        max_atoms: Vectors that ask for more atoms are refused.
+
+    Raises:
+        ValueError: If there is no search of that name, or the vectors have not the columns of the representation.
+    """
+    if isinstance(representation, Descriptor):
+        n_elements = (
+            vectors.shape[1] - representation.n_features - 8
+        )  # min_distance, n_atoms, six of the cell
+        representation = Representation(
+            descriptor=representation, elements=tuple(range(1, max(n_elements, 1) + 1))
+        )
+    if isinstance(search, str) and search not in SEARCHES:
+        raise ValueError(unknown("search", search, list(SEARCHES)))
+    settings = SEARCHES[search] if isinstance(search, str) else search
+    preset = next((name for name, known in SEARCHES.items() if known == settings), None)
+    descriptor, place = representation.descriptor, torch.device(device)
+    confidence = find_confidence(descriptor, preset) if exact and preset else None
+    if not exact and not settings.n_agreeing:
+        settings = replace(settings, n_agreeing=AGREEING)
+    decoded = decode(vectors.detach().cpu(), representation, max_atoms=max_atoms)
+    return Inversion(
+        decoded=decoded,
+        groups=plan(decoded, descriptor, settings, device=place),
+        descriptor=descriptor.to(place),
+        search=settings,
+        exact=exact,
+        seed=seed,
+        device=place,
+        confidence=confidence,
+    )
+
+
+def shortest_distances(batch: CrystalBatch) -> Float[Tensor, " n_systems"]:
+    """Return the shortest distance of any two atoms of each crystal through all images, Å.
+
+    Balls of that diameter do not overlap, so it is at most that of the closest packing of as many balls.
+    """
+    volumes = cells.volume(batch.lattice) / batch.n_atoms_per_system
+    reach = CLOSEST_PACKING * float(volumes.max()) ** (1 / 3) * 1.001 if batch.n_systems else 1.0
+    neighborhood = find_neighborhood(batch, reach)
+    nearest = padded_distances(
+        neighborhood, neighborhood.vectors(batch.frac_coords, batch.lattice), absent=reach
+    ).amin(1)
+    shortest = nearest.new_full((batch.n_systems,), torch.inf)
+    return shortest.scatter_reduce(0, batch.system_idx, nearest, "amin")
+
+
+@contextmanager
+def _one_thread() -> "Generator[None, None, None]":
+    """Compute with one thread: sums then do not depend on the number of cores, and small arrays are faster."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,89 @@
+"""The minima that a search has found, a few for each crystal."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from descriptors.batch import CrystalBatch
+
+SAME = 0.01  # relative difference of two losses that makes them one minimum
+
+
+@dataclass(kw_only=True)
+class Population:
+    """The lowest minima of each crystal, and how often the lowest of all was found.
+
+    Attributes:
+        start: Cells and elements.
+        frac_coords: Of the minima.
+        losses: Of the minima; infinite where there is none yet.
+        n_agreeing: Independent trials that ended in the lowest minimum.
+    """
+
+    start: CrystalBatch
+    frac_coords: Float[Tensor, "n_systems n_kept size 3"]
+    losses: Float[Tensor, "n_systems n_kept"]
+    n_agreeing: Int[Tensor, " n_systems"]
+
+    @classmethod
+    def empty(cls, start: CrystalBatch, n_kept: int) -> "Population":
+        """Begin without minima."""
+        size = start.n_atoms // max(start.n_systems, 1)
+        shape = (start.n_systems, n_kept)
+        return cls(
+            start=start,
+            frac_coords=start.lattice.new_zeros(*shape, size, 3),
+            losses=start.lattice.new_full(shape, torch.inf),
+            n_agreeing=torch.zeros(start.n_systems, dtype=torch.long, device=start.device),
+        )
+
+    def add(
+        self,
+        rows: Int[Tensor, " n_active"],
+        frac_coords: Float[Tensor, "n_active size 3"],
+        losses: Float[Tensor, " n_active"],
+        parents: Int[Tensor, " n_active"],
+    ) -> None:
+        """Offer one minimum to each of some crystals.
+
+        One that a hop has reached replaces the minimum hopped from, one of a new start the highest, if it is lower and
+        not remembered already.
+
+        Args:
+            rows: The crystals.
+            frac_coords: Of the minima offered.
+            losses: Of the minima offered.
+            parents: Place of the minimum hopped from; -1 for a new start.
+        """
+        known = self.losses[rows]
+        lowest, at = known.min(1)
+        here = torch.arange(len(rows), device=rows.device)
+        same = ((losses[:, None] - known).abs() <= SAME * known) & torch.isfinite(known)
+        better = losses < (1 - SAME) * lowest
+        independent = parents != at
+        agreeing = self.n_agreeing[rows] + (same[here, at] & independent).long()
+        self.n_agreeing[rows] = torch.where(better, 1, agreeing)
+        place = torch.where(parents < 0, known.argmax(1), parents)
+        twin = same.clone()
+        twin[here, place] = False
+        taken = (losses < known[here, place]) & ~twin.any(1)
+        self.losses[rows[taken], place[taken]] = losses[taken]
+        self.frac_coords[rows[taken], place[taken]] = frac_coords[taken]
+
+    def lowest(self) -> tuple[CrystalBatch, Float[Tensor, " n_systems"]]:
+        """Return the lowest minimum of each crystal, and its loss."""
+        rows = torch.arange(len(self.losses), device=self.losses.device)
+        losses, place = self.losses.min(1)
+        return replace(self.start, frac_coords=self.frac_coords[rows, place].reshape(-1, 3)), losses
+
+    def draw(
+        self, rows: Int[Tensor, " n_active"], n: int, *, generator: torch.Generator
+    ) -> Int[Tensor, "n_active n"]:
+        """Choose places of `n` minima of each crystal: all in turn, beginning with a random one."""
+        n_filled = torch.isfinite(self.losses[rows]).sum(1, keepdim=True)
+        order = self.losses[rows].argsort(1)
+        offset = torch.randint(self.losses.shape[1], (len(rows), 1), device=rows.device, generator=generator)
+        turn = (torch.arange(n, device=rows.device) + offset) % n_filled
+        return order.gather(1, turn)

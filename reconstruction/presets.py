@@ -1,0 +1,129 @@
+"""How long and how to search: the settings of a search, and the named ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+MOVES = ("displace", "swap", "relocate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One leg of the descents of a round.
+
+    Attributes:
+        n_trials: Trials of each crystal that take part: all proposals of the round in the first rung, then the lowest
+            of the rung before.
+        n_steps: Adam iterations.
+        n_stages: How many stages of the descriptor to match, for crystals of two or more elements; None for all.
+            Crystals of one element always match all: what steers the coarse stage is chemistry.
+    """
+
+    n_trials: int
+    n_steps: int
+    n_stages: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.n_trials < 1 or self.n_steps < 1:
+            raise ValueError(f"{self.n_trials} trials × {self.n_steps} steps, expected at least 1 of each")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Settings of a search by rounds of proposals and descents.
+
+    Attributes:
+        rungs: The descents of a round: many trials for a while, then the lowest of them to the end.
+        n_rounds: Rounds at most.
+        learning_rate: First step length of a descent, Å; it falls along a cosine through all rungs.
+        n_kept: Minima that each crystal remembers; hops start from these.
+        n_drawn: New starts and hops drawn for each one proposed: of `n_drawn` times as many, the lowest by the first
+            stage of the descriptor are taken. For compounds only: of crystals of one element an early loss says little.
+        fresh: Share of the proposals that are new starts, from the second round on; the first has no others.
+        symmetric: Share of the new starts that are symmetric; see `reconstruction.symmetry`.
+        moves: Relative frequency of each hop; see `reconstruction.initialize`.
+        hop_size: Range of the "displace" hop, Å.
+        solved_below: A crystal whose loss is below this is done.
+        n_agreeing: A crystal is done when so many independent trials have found the same lowest loss (within 1 %); 0
+            turns this off.
+        n_polish: Adam iterations, in shorter steps, from each new lowest minimum.
+        n_refine: Levenberg-Marquardt iterations from each new lowest minimum that is nearly right.
+        refined_below: The loss that counts as nearly right.
+        repulsion: Weight of the overlap term of the objective, Å⁻²: physics against fidelity.
+        max_evaluations: A crystal that has spent so many is done; 0 for no limit.
+        max_seconds: A crystal is done after so many seconds, its share of the time of its batch; looked at between
+            rounds; 0 for no limit. With a limit the result depends on the speed of the machine.
+    """
+
+    rungs: tuple[Rung, ...]
+    n_rounds: int
+    learning_rate: float
+    n_kept: int
+    n_drawn: int = 1
+    fresh: float = 0.0
+    symmetric: float = 0.0
+    moves: Mapping[str, float] = field(default_factory=lambda: {"displace": 1.0})
+    hop_size: float = 1.0
+    solved_below: float = 5e-4
+    n_agreeing: int = 0
+    n_polish: int = 60
+    n_refine: int = 0
+    refined_below: float = 0.01
+    repulsion: float = 1.0
+    max_evaluations: int = 0
+    max_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        trials = [rung.n_trials for rung in self.rungs]
+        if not trials or self.n_rounds < 1:
+            raise ValueError(f"{len(trials)} rungs × {self.n_rounds} rounds, expected at least 1 of each")
+        if trials != sorted(trials, reverse=True):
+            raise ValueError(f"rungs of {trials} trials, expected no rung with more than the one before")
+        if not 1 <= self.n_kept <= trials[0]:
+            raise ValueError(
+                f"{self.n_kept} minima kept of {trials[0]} trials, expected at least 1 and no more"
+            )
+        if self.n_drawn < 1:
+            raise ValueError(f"{self.n_drawn} starts drawn for each one proposed, expected at least 1")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning rate is {self.learning_rate} Å, expected a positive length")
+        if not self.moves or not set(self.moves) <= set(MOVES):
+            raise ValueError(f"moves are {sorted(self.moves)}, expected some of {', '.join(MOVES)}")
+        if not (0 <= self.fresh <= 1 and 0 <= self.symmetric <= 1):
+            raise ValueError(f"shares are {self.fresh} and {self.symmetric}, expected 0 to 1")
+
+    @property
+    def n_proposals(self) -> int:
+        """Trials of each crystal that a round begins with."""
+        return self.rungs[0].n_trials
+
+    @property
+    def n_steps(self) -> int:
+        """Adam iterations of a trial that goes through all rungs."""
+        return sum(rung.n_steps for rung in self.rungs)
+
+
+HOPS = {"swap": 0.5, "relocate": 0.4, "displace": 0.1}
+LADDER = (
+    Rung(n_trials=20, n_steps=40, n_stages=1),
+    Rung(n_trials=6, n_steps=50, n_stages=1),
+    Rung(n_trials=3, n_steps=80),
+)
+DEFAULT = Search(
+    rungs=LADDER,
+    n_rounds=16,
+    n_drawn=10,
+    n_kept=6,
+    learning_rate=0.3,
+    fresh=0.5,
+    symmetric=0.75,
+    moves=HOPS,
+    n_refine=8,
+)
+SEARCHES = {
+    "default": DEFAULT,
+    "fast": replace(DEFAULT, n_rounds=3),
+    "thorough": replace(DEFAULT, n_rounds=100),
+    "paper": Search(rungs=(Rung(n_trials=6, n_steps=300),), n_rounds=7, n_kept=6, learning_rate=0.2),
+}
