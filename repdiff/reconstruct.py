@@ -6,10 +6,8 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from reconstruction.basin_hopping import SEARCHES, Search
-from reconstruction.reconstruct import Decoded, decode, plan, reconstruct_rows
+from reconstruction.inversion import TooLargeError, prepare
+from reconstruction.parallel import reconstruct_groups
+from reconstruction.presets import SEARCHES, Search
+from reconstruction.result import ReconstructionResult
 from repdiff.cores import n_cores
 from repdiff.datasets.crystal import Crystal, from_batch, read_crystals, write_crystals
 from repdiff.datasets.load import load_dataset
@@ -75,12 +75,36 @@ def run_reconstruct(settings: ReconstructSettings, workspace: Workspace) -> Path
         UserError: If there is nothing to reconstruct, or no vector makes a crystal.
     """
     device = choose_device(settings.device)
+    settings = _resolved(settings)
     source = _from_dataset(settings, workspace) if settings.dataset else _from_generated(settings, workspace)
     name = plain_name(f"{source.name}-{settings.preset}")
     with workspace.run(settings, name, inputs=source.inputs) as run:
         if run.state != "finished":
             run.summary.update(_reconstruct(source, settings, run.path, device))
     return run.path
+
+
+def _search(settings: ReconstructSettings) -> Search:
+    """Return the preset with what the user changed of it."""
+    changes = {
+        "repulsion": settings.repulsion,
+        "max_seconds": settings.max_seconds,
+        "max_evaluations": settings.max_evaluations,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    return replace(SEARCHES[settings.preset], **given)
+
+
+def _resolved(settings: ReconstructSettings) -> ReconstructSettings:
+    """Put the values of the preset where the user gave none."""
+    search = _search(settings)
+    return settings.model_copy(
+        update={
+            "repulsion": search.repulsion,
+            "max_seconds": search.max_seconds,
+            "max_evaluations": search.max_evaluations,
+        }
+    )
 
 
 def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Source:
@@ -115,8 +139,10 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
         niggli=settings.niggli,
         device=torch.device("cpu"),
     )
+    default = type(settings).model_fields["descriptor"].default
+    other = "" if settings.descriptor == default else f"-{settings.descriptor}"
     return Source(
-        name=f"{dataset.name}-{settings.split}-n{len(chosen)}-seed{settings.seed}",
+        name=f"{dataset.name}-{settings.split}-n{len(chosen)}-seed{settings.seed}{other}",
         ids=[crystal.id for crystal in encoded.crystals],
         vectors=encoded.representations,
         layout=encoded.layout,
@@ -131,105 +157,54 @@ def _reconstruct(
 ) -> dict[str, object]:
     """Do the work in `folder` and return the summary."""
     started = time.perf_counter()
-    representation = source.layout.representation()
-    decoded = decode(source.vectors, representation, max_atoms=MAX_ATOMS)
-    search = SEARCHES[settings.preset]
-    groups = plan(decoded, representation.descriptor, search, device=device)
+    search = _search(settings)
+    inversion = prepare(
+        source.vectors,
+        source.layout.representation(),
+        search=search,
+        exact=source.exact,
+        seed=settings.seed,
+        device=device,
+        max_atoms=MAX_ATOMS,
+    )
+    groups, reasons = inversion.groups, inversion.decoded.reasons
     if not groups:
-        raise UserError(f"none of {len(source.ids)} vectors makes a crystal; the first: {decoded.reasons[0]}")
+        raise UserError(f"none of {len(source.ids)} vectors makes a crystal; the first: {reasons[0]}")
     parts = folder / PARTS
     parts.mkdir(exist_ok=True)
     files = {tuple(group): _part(parts, group, source.ids) for group in groups}
     missing = [group for group in groups if not files[tuple(group)].is_file()]
-    job = _Job(decoded, source.layout, search, source.exact, settings.seed, source.ids, str(device))
-    with tqdm(total=sum(map(len, groups)), desc="reconstructing", unit="crystal") as bar:
-        bar.update(sum(map(len, groups)) - sum(map(len, missing)))
-        for group, crystals in _in_parallel(job, missing, _n_workers(settings, device)):
-            with replacing(files[tuple(group)]) as partial:
-                write_crystals(partial, crystals)
-            bar.update(len(group))
-    seconds = (time.perf_counter() - started) / max(sum(map(len, missing)), 1)
+    n_workers = _n_workers(settings, device)
+    total, left = sum(map(len, groups)), sum(map(len, missing))
+    with tqdm(total=total, initial=total - left, desc="reconstructing", unit="crystal") as bar:
+        try:
+            for group, found in reconstruct_groups(inversion, missing, n_workers=n_workers):
+                with replacing(files[tuple(group)]) as partial:
+                    write_crystals(partial, _labelled(found, source.ids))
+                bar.update(len(group))
+        except TooLargeError as error:
+            raise UserError(str(error)) from error
+    seconds = (time.perf_counter() - started) / max(left, 1)
     crystals = {crystal.id: crystal for file in files.values() for crystal in read_crystals(file)}
-    reasons = dict(zip(source.ids, decoded.reasons, strict=True))
-    ordered = [crystals[name] for name, reason in reasons.items() if reason is None]
-    failed = [{"id": name, "reason": reason} for name, reason in (reasons | source.refused).items() if reason]
+    whys = dict(zip(source.ids, reasons, strict=True))
+    ordered = [crystals[name] for name, reason in whys.items() if reason is None]
+    failed = [{"id": name, "reason": reason} for name, reason in (whys | source.refused).items() if reason]
     with replacing(folder / FAILED) as partial:
         partial.write_text("".join(json.dumps(entry) + "\n" for entry in failed), encoding="utf-8")
     write_structures(folder, ordered, progress=True)
     shutil.rmtree(parts)
-    return _summary(ordered, failed, seconds)
+    return {
+        **_summary(ordered, failed),
+        "seconds_per_structure": seconds,
+        "n_workers": n_workers,
+        "search": asdict(inversion.search),
+    }
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What every worker needs; sent to each once."""
-
-    decoded: Decoded
-    layout: Layout
-    search: Search
-    exact: bool
-    seed: int
-    ids: Sequence[str]
-    device: str
-
-    def run(self, rows: Sequence[int]) -> list[Crystal]:
-        """Reconstruct one group."""
-        device = torch.device(self.device)
-        descriptor = self.layout.representation().descriptor.to(device)
-        started = time.perf_counter()
-        found = reconstruct_rows(
-            self.decoded, rows, descriptor, self.search, exact=self.exact, seed=self.seed, device=device
-        )
-        seconds = (time.perf_counter() - started) / len(rows)
-        crystals = from_batch(found.batch, [self.ids[row] for row in rows])
-        return [
-            crystal.replace(
-                labels={
-                    "loss": float(found.losses[place]),
-                    "n_evaluations": int(found.n_evaluations[place]),
-                    "seconds": seconds,
-                    "stopped": found.stopped[place],
-                    "n_agreeing": int(found.n_agreeing[place]),
-                    "composition_residual": float(self.decoded.residuals[row]),
-                    "cell_repair": self.decoded.repaired[row],
-                }
-            )
-            for place, (row, crystal) in enumerate(zip(rows, crystals, strict=True))
-        ]
-
-
-_JOB: list[_Job] = []  # the job of this worker process
-
-
-def _start_worker(job: _Job) -> None:
-    torch.set_num_threads(1)
-    _JOB.append(job)
-
-
-def _work(rows: Sequence[int]) -> list[Crystal]:
-    return _JOB[0].run(rows)
-
-
-def _in_parallel(
-    job: _Job, groups: Sequence[list[int]], n_workers: int
-) -> Iterator[tuple[list[int], list[Crystal]]]:
-    """Yield each group with its crystals as it is finished; the largest cells first."""
-    ordered = sorted(groups, key=lambda rows: -len(job.decoded.atomic_numbers[rows[0]]))
-    if n_workers == 1 or len(groups) <= 1:
-        for rows in ordered:
-            yield rows, job.run(rows)
-        return
-    context = get_context("spawn")  # a fork after torch has started its threads may hang
-    with ProcessPoolExecutor(
-        n_workers, mp_context=context, initializer=_start_worker, initargs=(job,)
-    ) as pool:
-        futures = {pool.submit(_work, rows): rows for rows in ordered}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _labelled(found: ReconstructionResult, ids: Sequence[str]) -> list[Crystal]:
+    """Turn a group of results into crystals with labels."""
+    crystals = from_batch(found.batch, [ids[row] for row in found.rows])
+    return [crystal.replace(labels=found.labels(place)) for place, crystal in enumerate(crystals)]
 
 
 def _n_workers(settings: ReconstructSettings, device: torch.device) -> int:
@@ -244,17 +219,20 @@ def _part(parts: Path, group: Sequence[int], ids: Sequence[str]) -> Path:
     return parts / f"{group[0]:08d}-{hashlib.sha256(members.encode()).hexdigest()[:16]}.parquet"
 
 
-def _summary(crystals: list[Crystal], failed: list[dict[str, str]], seconds: float) -> dict[str, object]:
+def _summary(crystals: list[Crystal], failed: list[dict[str, str]]) -> dict[str, object]:
     losses = np.array([crystal.labels["loss"] for crystal in crystals], dtype=float)
+    sure = np.array([crystal.labels["confidence"] for crystal in crystals], dtype=float)
     repaired = sum(crystal.labels["cell_repair"] is not None for crystal in crystals)
     stopped = Counter(str(crystal.labels["stopped"]) for crystal in crystals)
+    confidence = float(np.nanmean(sure)) if np.isfinite(sure).any() else None
     log.info(
-        "%d crystals, %d refused (in %s), %d cells repaired; median loss %.2g; %s",
+        "%d crystals, %d refused (in %s), %d cells repaired; median loss %.2g%s; %s",
         len(crystals),
         len(failed),
         FAILED,
         repaired,
         float(np.median(losses)),
+        "" if confidence is None else f", mean confidence {confidence:.1%}",
         ", ".join(f"{count} {reason}" for reason, count in sorted(stopped.items())),
     )
     return {
@@ -262,6 +240,6 @@ def _summary(crystals: list[Crystal], failed: list[dict[str, str]], seconds: flo
         "n_failed": len(failed),
         "n_cells_repaired": repaired,
         "median_loss": float(np.median(losses)),
+        "mean_confidence": confidence,
         "stopped": dict(stopped),
-        "seconds_per_structure": seconds,
     }

@@ -166,8 +166,20 @@ class ReconstructSettings(Settings):
     )
     split: Literal["train", "val", "test", "all"] = setting("test", "With --dataset: which part of it")
     n: int | None = setting(None, "Crystals to reconstruct; without it all", ge=1, role="extent")
-    preset: Literal["default", "fast", "paper"] = setting(
+    preset: Literal["default", "fast", "thorough", "paper"] = setting(
         "default", "How hard to search; paper: 6 x 7 x 300 steps"
+    )
+    max_seconds: float | None = setting(
+        None, "Seconds for a crystal at most, 0 for no limit; without it as the preset has it", ge=0
+    )
+    max_evaluations: int | None = setting(
+        None, "Evaluations for a crystal at most, 0 for no limit; without it as the preset has it", ge=0
+    )
+    repulsion: float | None = setting(
+        None,
+        "Physics against fidelity: weight, per Å², of atoms closer than the vector's shortest distance; "
+        "without it as the preset has it",
+        ge=0,
     )
     descriptor: str = setting("ead", "With --dataset: descriptor, NAME or NAME:PRESET")
     niggli: bool = setting(True, "With --dataset: reduce every cell to its Niggli cell first")
@@ -205,8 +217,53 @@ class EvaluateSettings(Settings):
     n_workers: int | None = setting(None, "Processes; without it one per core", ge=1, role="speed")
 
 
+class DegeneracySettings(Settings):
+    """Settings of `repdiff degeneracy`."""
+
+    verb: ClassVar[str] = "degeneracy"
+    dataset: str = setting(..., "Data set, as for encode", positional=True)
+    data_dir: Path | None = setting(
+        None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
+    )
+    descriptor: str = setting("ead", "Descriptor, NAME or NAME:PRESET, such as ead, ead:paper or soap")
+    niggli: bool = setting(True, "Reduce every cell to its Niggli cell first")
+    split: Literal["train", "val", "test", "all"] = setting("all", "Which part of the data set")
+    n: int | None = setting(None, "Take this many crystals only, chosen at random; without it all", ge=1)
+    tolerance: float = setting(
+        0.01,
+        "Pairs: largest difference of two descriptors, relative L1 as the loss of the reconstruction",
+        gt=0,
+    )
+    cell_tolerance: float = setting(
+        0.05, "Pairs: largest difference of cell lengths, relative, and of angles, in radians", gt=0
+    )
+    same_rms: float = setting(
+        0.05, "Pairs: largest rms of duplicates, over the cube root of the volume per atom", ge=0
+    )
+    max_comparisons: int | None = setting(
+        50000, "Pairs: crystals compared at most, about 20 ms each; none for no limit", ge=1
+    )
+    probe: int = setting(20, "Probes: random crystals whose response to displacements is analysed", ge=0)
+    rattle: float = setting(
+        0.1, "Probes: random displacement that breaks the symmetry first, Å along each axis", ge=0
+    )
+    displacement: float = setting(0.1, "Probes: displacement that the vector should tell, Å (rms)", gt=0)
+    probe_tolerance: float = setting(
+        2e-4, "Probes: relative change of the vector that counts as none; a search stops there", gt=0
+    )
+    seed: int = setting(0, "Seed of the choice of crystals and of the rattling", ge=0)
+    device: str = setting("auto", "Where to encode: auto, cpu, cuda or cuda:N", role="speed")
+
+
 SECTIONS: dict[str, type[Settings]] = {
     model.verb: model
-    for model in (EncodeSettings, TrainSettings, GenerateSettings, ReconstructSettings, EvaluateSettings)
+    for model in (
+        EncodeSettings,
+        TrainSettings,
+        GenerateSettings,
+        ReconstructSettings,
+        EvaluateSettings,
+        DegeneracySettings,
+    )
 }
 """The settings of each verb, by the verb; also the sections of a YAML file."""

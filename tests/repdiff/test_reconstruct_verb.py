@@ -1,12 +1,13 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
-from reconstruction.basin_hopping import Search
+from reconstruction.presets import Rung, Search
 from repdiff import reconstruct as verb
 from repdiff.datasets.crystal import to_structure
 from repdiff.encoded import EncodedSet
@@ -15,19 +16,20 @@ from repdiff.generated import read_generated, write_shard
 from repdiff.manifest import read_manifest
 from repdiff.structure_files import read_structures
 
+TINY = Search(rungs=(Rung(n_trials=2, n_steps=8),), n_rounds=3, n_kept=2, learning_rate=0.3, n_polish=5)
 FAST = ["reconstruct", "--preset", "fast", "--n-workers", "1"]
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """Make the preset `fast` faster than is of use."""
-    monkeypatch.setitem(verb.SEARCHES, "fast", Search(n_trials=2, n_hops=2, n_steps=8, learning_rate=0.3))
+    monkeypatch.setitem(verb.SEARCHES, "fast", TINY)
 
 
 @pytest.fixture
 def small_groups(monkeypatch):
     """Cut the work into many groups, so that some are done and some are not."""
-    monkeypatch.setattr("reconstruction.reconstruct.CPU_ATOMS", 1)
+    monkeypatch.setattr("reconstruction.plan.CPU_ATOMS", 1)
 
 
 def crystals_of(run, *flags):
@@ -82,8 +84,8 @@ def test_parts_of_a_run_with_another_number_of_crystals_are_not_taken_for_its_ow
     lengths = slice(blocks["lattice"].start, blocks["lattice"].start + 3)
     vectors[:, lengths] *= torch.tensor([[1.0], [1.2], [1.1]])
     write_shard(folder, 0, vectors, layout)
-    two_crystals = 2 * verb.SEARCHES["fast"].n_trials * int(vectors[0, blocks["n_atoms"]])
-    monkeypatch.setattr("reconstruction.reconstruct.CPU_ATOMS", two_crystals)
+    two_crystals = 2 * TINY.n_proposals * int(vectors[0, blocks["n_atoms"]])
+    monkeypatch.setattr("reconstruction.plan.CPU_ATOMS", two_crystals)
     whole = crystals_of(run, "--name", "whole")  # in groups of the rows 0 and 2, and 1
 
     def stop(*_, **__):
@@ -190,3 +192,46 @@ def test_both_sources_at_once_are_refused(run, tiny_file):
     code, _, said = run(*FAST, "--dataset", str(tiny_file), "--generated", "x")
     assert code == 2
     assert "expected one of them" in said.splitlines()[-1]
+
+
+def test_values_of_the_preset_that_the_user_left_alone_are_recorded(run):
+    code, path, said = run(*FAST, "--n", "1", "--name", "some", "--repulsion", "3", "--max-evaluations", "40")
+    assert code == 0, said
+    manifest = read_manifest(path)
+    assert manifest.config["repulsion"] == manifest.summary["search"]["repulsion"] == 3
+    assert manifest.config["max_evaluations"] == manifest.summary["search"]["max_evaluations"] == 40
+    assert manifest.config["max_seconds"] == TINY.max_seconds
+    assert manifest.summary["search"]["n_rounds"] == TINY.n_rounds
+
+
+def test_budgets_end_the_search_for_a_crystal(run, monkeypatch):
+    endless = replace(TINY, n_rounds=10**6, solved_below=0.0, n_agreeing=10**6)
+    monkeypatch.setitem(verb.SEARCHES, "fast", endless)
+    for flags in (("--max-evaluations", "50"), ("--max-seconds", "0.1")):
+        (crystal,) = crystals_of(run, "--n", "1", "--name", flags[0].strip("-"), *flags)
+        assert crystal.labels["stopped"] == "budget spent"
+        assert crystal.labels["n_evaluations"] >= 50 or crystal.labels["seconds"] >= 0.1
+
+
+def test_another_budget_is_another_run(run):
+    assert run(*FAST, "--n", "1", "--name", "some")[0] == 0
+    code, _, said = run(*FAST, "--n", "1", "--name", "some", "--max-seconds", "5")
+    assert code == 2
+    assert "max_seconds" in said
+
+
+def test_labels_say_how_good_each_crystal_is(run):
+    (crystal,) = crystals_of(run, "--n", "1", "--name", "some")
+    assert crystal.labels["shortest_distance"] > 0.5
+    assert crystal.labels["confidence"] is None  # nobody knows it of a generated vector
+    assert {"loss", "seconds", "n_evaluations", "composition_residual"} <= set(crystal.labels)
+
+
+def test_a_crystal_too_large_for_the_memory_is_told_in_one_line(run, monkeypatch):
+    def fail(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("reconstruction.inversion.search", fail)
+    code, _, said = run(*FAST, "--n", "1", "--name", "large")
+    assert code == 2
+    assert "does not fit into the memory of cpu" in said.splitlines()[-1]
