@@ -26,6 +26,7 @@ HELP = {
     "generate": "Draw new representations from a trained model.",
     "reconstruct": "Turn representations into crystals.",
     "evaluate": "Judge crystals: validity, and agreement with known ones.",
+    "degeneracy": "Find crystals that a descriptor does not tell apart.",
     "info": "Describe a workspace, a run's folder, or a file of one.",
 }
 PACKAGES = ("descriptors", "reconstruction", "repdiff")
