@@ -14,18 +14,15 @@ from descriptors.neighbors import find_neighborhood
 from reconstruction import initialize
 from reconstruction.minimize import SKIN, Descended, Descent, descend
 from reconstruction.objective import Objective
-from reconstruction.population import Population
+from reconstruction.population import SAME, Population
 from reconstruction.presets import Search
 from reconstruction.refine import refine
-from reconstruction.result import AGREED, SOLVED, SPENT, Reconstructed
+from reconstruction.result import AGREED, SOLVED, SPENT, STALLED, Reconstructed
 from reconstruction.symmetry import SymmetricStarts
 
 N_GROUPS = 40  # space groups prepared for each crystal at most
 POLISH_SHARE = 0.2  # of the first step length
-CPU_SLOTS, GPU_SLOTS = (
-    1_500_000,
-    200_000_000,
-)  # of the neighbour tables of one evaluation; about 200 bytes each
+CPU_SLOTS, GPU_SLOTS = 1_500_000, 200_000_000  # in the neighbour tables of one evaluation, 200 bytes each
 
 
 def search(
@@ -49,19 +46,23 @@ def search(
     state = _State.begin(start, objective, settings, generator)
     stopped = [SPENT] * start.n_systems
     active = torch.arange(start.n_systems, device=start.device)
+    idle = torch.zeros_like(active)
+    lowest = start.lattice.new_full((start.n_systems,), torch.inf)
     for _ in range(settings.n_rounds):
         state.round(active)
-        _, lowest = state.population.lowest()
-        solved = (lowest < settings.solved_below)[active]
-        agreeing = state.population.n_agreeing[active]
-        agreed = agreeing >= settings.n_agreeing if settings.n_agreeing else torch.zeros_like(solved)
-        for row in active[agreed].tolist():
-            stopped[row] = AGREED
-        for row in active[solved].tolist():
-            stopped[row] = SOLVED
-        done = solved | agreed
-        if settings.max_evaluations:
-            done |= state.spent[active] >= settings.max_evaluations
+        before, lowest = lowest, state.population.lowest()[1]
+        idle = torch.where(lowest < (1 - SAME) * before, 0, idle + 1)
+        done = torch.zeros_like(active, dtype=torch.bool)
+        for limit, reached, reason in (
+            (settings.max_evaluations, state.spent >= settings.max_evaluations, SPENT),
+            (settings.patience, idle >= settings.patience, STALLED),
+            (settings.n_agreeing, state.population.n_agreeing >= settings.n_agreeing, AGREED),
+            (settings.solved_below, lowest < settings.solved_below, SOLVED),
+        ):
+            if limit:
+                done |= reached[active]
+                for row in active[reached[active]].tolist():
+                    stopped[row] = reason
         active = active[~done]
         late = settings.max_seconds and time.perf_counter() - began > settings.max_seconds * start.n_systems
         if len(active) == 0 or late:

@@ -27,10 +27,9 @@ from reconstruction.result import Reconstructed, ReconstructionResult, join_resu
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+PATIENCE = 2  # rounds without a lower minimum before the search for an inexact vector stops
 AGREEING = 3  # trials that must find the same minimum before the search for an inexact vector stops
-CLOSEST_PACKING = 2 ** (
-    1 / 6
-)  # the shortest distance is at most this times the cube root of the volume per atom
+CLOSEST_PACKING = 2 ** (1 / 6)  # shortest distance over the cube root of the volume per atom, at most
 
 
 class TooLargeError(ValueError):
@@ -144,7 +143,8 @@ def prepare(
             for each element from hydrogen on, as many as there are.
         search: A name of `SEARCHES`, or settings.
         exact: Whether the vectors belong to true crystals. Otherwise no loss near zero can be expected: the search
-            for a crystal ends as soon as three trials have found the same minimum, unless the settings say how many.
+            for a crystal ends as soon as three trials have found the same minimum, or two rounds have found none that
+            is lower, unless the settings say how many.
         seed: Of the random starts.
         device: Where to search.
         max_atoms: Vectors that ask for more atoms are refused.
@@ -153,9 +153,8 @@ def prepare(
         ValueError: If there is no search of that name, or the vectors have not the columns of the representation.
     """
     if isinstance(representation, Descriptor):
-        n_elements = (
-            vectors.shape[1] - representation.n_features - 8
-        )  # min_distance, n_atoms, six of the cell
+        n_others = 8  # the shortest distance, the number of atoms, six of the cell
+        n_elements = vectors.shape[1] - representation.n_features - n_others
         representation = Representation(
             descriptor=representation, elements=tuple(range(1, max(n_elements, 1) + 1))
         )
@@ -165,8 +164,10 @@ def prepare(
     preset = next((name for name, known in SEARCHES.items() if known == settings), None)
     descriptor, place = representation.descriptor, torch.device(device)
     confidence = find_confidence(descriptor, preset) if exact and preset else None
-    if not exact and not settings.n_agreeing:
-        settings = replace(settings, n_agreeing=AGREEING)
+    if not exact:
+        settings = replace(
+            settings, n_agreeing=settings.n_agreeing or AGREEING, patience=settings.patience or PATIENCE
+        )
     decoded = decode(vectors.detach().cpu(), representation, max_atoms=max_atoms)
     return Inversion(
         decoded=decoded,

@@ -46,6 +46,7 @@ class Search:
         solved_below: A crystal whose loss is below this is done.
         n_agreeing: A crystal is done when so many independent trials have found the same lowest loss (within 1 %); 0
             turns this off.
+        patience: A crystal is done after so many rounds without a lower minimum; 0 turns this off.
         n_polish: Adam iterations, in shorter steps, from each new lowest minimum.
         n_refine: Levenberg-Marquardt iterations from each new lowest minimum that is nearly right.
         refined_below: The loss that counts as nearly right.
@@ -66,6 +67,7 @@ class Search:
     hop_size: float = 1.0
     solved_below: float = 5e-4
     n_agreeing: int = 0
+    patience: int = 0
     n_polish: int = 60
     n_refine: int = 0
     refined_below: float = 0.01

@@ -11,6 +11,7 @@ from descriptors.batch import CrystalBatch, join
 
 SOLVED = "solved"
 AGREED = "trials agree"
+STALLED = "no progress"
 SPENT = "budget spent"
 
 
@@ -21,9 +22,9 @@ class Reconstructed:
     Attributes:
         batch: The crystals, atoms wrapped into the cell.
         losses: Relative L1 error of each crystal's descriptor, without the overlap term.
-        n_evaluations: Descriptor-and-gradient evaluations spent on each.
-        stopped: Why the search ended: "solved" (loss below the threshold), "trials agree" (independent trials
-            ended in the same minimum) or "budget spent".
+        n_evaluations: Evaluations of the descriptor spent on each, with gradient or (to screen and to refine) without.
+        stopped: Why the search ended: "solved" (loss below the threshold), "trials agree" (independent trials ended
+            in the same minimum), "no progress" (no lower minimum for some rounds) or "budget spent".
         n_agreeing: Trials whose best loss is within 1 % of the lowest.
     """
 
