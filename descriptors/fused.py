@@ -24,7 +24,7 @@ from descriptors.neighbors import Neighborhood
 from descriptors.resolution import Resolution
 
 REACH = {torch.float32: 20.0, torch.float64: 42.0}  # Gaussians below exp(-REACH) are left out
-TABLE_ERROR = {torch.float32: 1e-10, torch.float64: 1e-14}  # of the interpolated functions
+TABLE_ERROR = {torch.float32: 1e-8, torch.float64: 1e-14}  # of the interpolated functions
 
 
 @dataclass(frozen=True)

@@ -50,13 +50,14 @@ def forward(
     sums = np.zeros((MAX_Z + 1, n_radial, n_padded), vectors.dtype)
     place_of, example = np.full(MAX_Z + 1, -1), np.zeros(MAX_Z + 1, np.int64)
     for i in range(vectors.shape[0]):
-        n_kinds = 0
+        n_kinds, spoiled = 0, False
         for slot in range(vectors.shape[1]):
             if not present[i, slot]:
                 continue
             x, y, z = vectors[i, slot, 0], vectors[i, slot, 1], vectors[i, slot, 2]
             squared = x * x + y * y + z * z
-            if squared >= squared_cutoff:
+            if not squared < squared_cutoff:
+                spoiled |= squared != squared
                 continue
             j = neighbor_idx[i, slot]
             if place_of[numbers[j]] < 0:
@@ -90,7 +91,7 @@ def forward(
                     row = mine[e * n_centers + k]
                     for a in range(n_padded):
                         row[a] += g * monomials[a]
-        moments[i] = 0
+        moments[i] = np.nan if spoiled else real(0)
         for kind in range(n_kinds):
             place_of[numbers[example[kind]]] = -1
             for w in range(n_weights):
@@ -141,7 +142,7 @@ def backward(
                 continue
             x, y, z = vectors[i, slot, 0], vectors[i, slot, 1], vectors[i, slot, 2]
             squared = x * x + y * y + z * z
-            if squared >= squared_cutoff:
+            if not squared < squared_cutoff:
                 continue
             j = neighbor_idx[i, slot]
             if place_of[numbers[j]] < 0:

@@ -1,9 +1,11 @@
 """Groups of a reconstruction one after another, or side by side in worker processes."""
 
+import os
 import pickle
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 
 from reconstruction.inversion import Inversion
 from reconstruction.result import ReconstructionResult
@@ -57,6 +59,15 @@ _INVERSION: list[Inversion] = []  # the one of this worker process
 
 def _start_worker(inversion: bytes) -> None:
     _INVERSION.append(pickle.loads(inversion))
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """End this worker when its parent has been killed; otherwise it would compute on for nobody."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(rows: list[int]) -> bytes:

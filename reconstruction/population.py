@@ -20,12 +20,14 @@ class Population:
         frac_coords: Of the minima.
         losses: Of the minima; infinite where there is none yet.
         n_agreeing: Independent trials that ended in the lowest minimum.
+        found_at: The loss at which the lowest minimum was found; it may have been improved since.
     """
 
     start: CrystalBatch
     frac_coords: Float[Tensor, "n_systems n_kept size 3"]
     losses: Float[Tensor, "n_systems n_kept"]
     n_agreeing: Int[Tensor, " n_systems"]
+    found_at: Float[Tensor, " n_systems"]
 
     @classmethod
     def empty(cls, start: CrystalBatch, n_kept: int) -> "Population":
@@ -37,6 +39,7 @@ class Population:
             frac_coords=start.lattice.new_zeros(*shape, size, 3),
             losses=start.lattice.new_full(shape, torch.inf),
             n_agreeing=torch.zeros(start.n_systems, dtype=torch.long, device=start.device),
+            found_at=start.lattice.new_full((start.n_systems,), torch.inf),
         )
 
     def add(
@@ -61,10 +64,13 @@ class Population:
         lowest, at = known.min(1)
         here = torch.arange(len(rows), device=rows.device)
         same = ((losses[:, None] - known).abs() <= SAME * known) & torch.isfinite(known)
+        again = (losses - self.found_at[rows]).abs() <= SAME * self.found_at[rows]
+        same[here, at] |= again & torch.isfinite(self.found_at[rows])
         better = losses < (1 - SAME) * lowest
         independent = parents != at
         agreeing = self.n_agreeing[rows] + (same[here, at] & independent).long()
         self.n_agreeing[rows] = torch.where(better, 1, agreeing)
+        self.found_at[rows] = torch.where(better, losses, self.found_at[rows])
         place = torch.where(parents < 0, known.argmax(1), parents)
         twin = same.clone()
         twin[here, place] = False
@@ -82,7 +88,7 @@ class Population:
         self, rows: Int[Tensor, " n_active"], n: int, *, generator: torch.Generator
     ) -> Int[Tensor, "n_active n"]:
         """Choose places of `n` minima of each crystal: all in turn, beginning with a random one."""
-        n_filled = torch.isfinite(self.losses[rows]).sum(1, keepdim=True)
+        n_filled = torch.isfinite(self.losses[rows]).sum(1, keepdim=True).clamp(min=1)
         order = self.losses[rows].argsort(1)
         offset = torch.randint(self.losses.shape[1], (len(rows), 1), device=rows.device, generator=generator)
         turn = (torch.arange(n, device=rows.device) + offset) % n_filled

@@ -26,6 +26,8 @@ class Rung:
         """Check the values."""
         if self.n_trials < 1 or self.n_steps < 1:
             raise ValueError(f"{self.n_trials} trials × {self.n_steps} steps, expected at least 1 of each")
+        if self.n_stages is not None and self.n_stages < 1:
+            raise ValueError(f"{self.n_stages} stages, expected at least 1, or None for all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +90,22 @@ class Search:
             )
         if self.n_drawn < 1:
             raise ValueError(f"{self.n_drawn} starts drawn for each one proposed, expected at least 1")
-        if self.learning_rate <= 0:
+        if not self.learning_rate > 0:
             raise ValueError(f"learning rate is {self.learning_rate} Å, expected a positive length")
         if not self.moves or not set(self.moves) <= set(MOVES):
             raise ValueError(f"moves are {sorted(self.moves)}, expected some of {', '.join(MOVES)}")
+        if not all(weight > 0 for weight in self.moves.values()):
+            raise ValueError(f"moves are {dict(self.moves)}, expected positive frequencies")
+        limits = (
+            self.n_agreeing,
+            self.patience,
+            self.n_polish,
+            self.n_refine,
+            self.max_evaluations,
+            self.max_seconds,
+        )
+        if not min(*limits, self.hop_size, self.repulsion) >= 0:
+            raise ValueError(f"a limit, hop size or repulsion is negative in {self}, expected none")
         if not (0 <= self.fresh <= 1 and 0 <= self.symmetric <= 1):
             raise ValueError(f"shares are {self.fresh} and {self.symmetric}, expected 0 to 1")
 

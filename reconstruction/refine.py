@@ -14,21 +14,24 @@ from reconstruction.objective import Objective
 STEP = 1e-4  # Å, of the difference quotients
 LONGEST = 0.3  # Å, that an atom moves at most along an axis in one iteration
 FIRST_DAMPING, WORSE, BETTER = 1e-3, 8.0, 0.2
+TINY = 1e-300  # keeps the equations solvable where nothing depends on the positions
 ATOMS_AT_ONCE = 8000  # in one evaluation of displaced crystals
 
 
 def refine(batch: CrystalBatch, objective: Objective, *, n_steps: int) -> Descended:
     """Minimise the squared error of the descriptor by Levenberg-Marquardt steps; keep what lowers the loss.
 
-    Each step displaces every coordinate of every crystal once, so that it costs 3 n + 1 evaluations without gradient.
-    At the solution of an exact vector the residual vanishes and convergence is fast. Computed in double precision.
+    Each step displaces every coordinate of every crystal once, so that it costs 3 n + 2 evaluations without gradient.
+    At the solution of an exact vector the residual vanishes and convergence is fast. At a symmetric site the descriptor
+    is stationary, so that a plain step goes half the way: each is also tried at twice its length. Computed in double
+    precision.
 
     Args:
         batch: Crystals of one size, near their solution.
         objective: One target for each crystal; the overlap term plays no part.
         n_steps: Iterations.
 
-    Source: Marquardt, SIAM J. Appl. Math. 11, 431 (1963).
+    Source: Levenberg, Q. Appl. Math. 2, 164 (1944), for the damping.
     """
     size = batch.n_atoms // max(batch.n_systems, 1)
     fine = batch.to(batch.device, dtype=torch.float64)
@@ -62,10 +65,12 @@ def refine(batch: CrystalBatch, objective: Objective, *, n_steps: int) -> Descen
         )
         squared = slopes @ slopes.transpose(1, 2)
         diagonal = squared.diagonal(dim1=1, dim2=2)
-        ridge = damping[:, None] * diagonal + 1e-9 * diagonal.amax(1, keepdim=True)
+        ridge = (damping[:, None] * diagonal.amax(1, keepdim=True) + TINY).expand_as(diagonal)
         step = torch.linalg.solve(squared + torch.diag_embed(ridge), -(slopes @ error[:, :, None]))[..., 0]
-        tried = here + step.clamp(-LONGEST, LONGEST)
-        change = residuals(tried[:, None], everything)[:, 0]
+        pair = torch.stack([here + (n * step).clamp(-LONGEST, LONGEST) for n in (1, 2)], 1)
+        changes = residuals(pair, everything)
+        shorter = (changes**2).sum(2).argmin(1)
+        tried, change = pair[everything, shorter], changes[everything, shorter]
         better = (change**2).sum(1) < (error**2).sum(1)
         here, error = torch.where(better[:, None], tried, here), torch.where(better[:, None], change, error)
         damping = damping * torch.where(better, BETTER, WORSE)
@@ -73,7 +78,7 @@ def refine(batch: CrystalBatch, objective: Objective, *, n_steps: int) -> Descen
         lower = loss < lowest
         best, lowest = torch.where(lower[:, None], here, best), torch.where(lower, loss, lowest)
     frac = cells.cart_to_frac(best.reshape(-1, 3), fine.lattice, fine.system_idx)
-    spent = batch.lattice.new_full((batch.n_systems,), float(n_steps * (3 * size + 1) + 1))
+    spent = batch.lattice.new_full((batch.n_systems,), float(n_steps * (3 * size + 2) + 1))
     return Descended(
         batch=replace(batch, frac_coords=frac.to(batch.dtype)),
         losses=lowest.to(batch.dtype),

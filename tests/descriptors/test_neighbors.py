@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from ase.neighborlist import neighbor_list
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from descriptors import neighbors
@@ -148,3 +148,81 @@ def test_the_table_lists_the_pairs_and_fills_up_with_something_finite(batch):
     assert torch.equal(table.neighbor_idx[table.present], pairs.pair_idx[1])
     assert bool((vectors[~table.present].norm(dim=1) > 0.1).all())
     assert table.n_systems == batch.n_systems
+
+
+CROWD = one_crystal(
+    np.diag([20.0, 20.0, 20.0]), np.stack(np.meshgrid(*[[0.0, 0.06, 0.12]] * 3), -1).reshape(-1, 3) + 0.3
+)
+TABLES = {
+    **{name: case for name, case in SPECIAL.items() if name != "rotated"},
+    "crowd in an empty cell": (CROWD, 2.6),
+    "one skewed atom, many cells": (one_crystal([[2.4, 0, 0], [9.7, 2.5, 0], [-7.3, 5.2, 2.9]]), 14.03),
+    "left-handed and far outside": (
+        one_crystal(
+            [[0, 3.1, 0.2], [3.3, 0, 0.4], [0.1, 0.7, 3.9]], ((40.25, -31.5, 7.0), (-3.1, 12.2, 0.4))
+        ),
+        7.3,
+    ),
+    "different sizes": (join([case for case, cutoff in SPECIAL.values() if cutoff < 20] + [CROWD]), 6.21),
+}
+
+
+def expect_the_table_of_the_pairs(batch, cutoff):
+    """The compiled table row by row, each in the order of the pairs, and what fills it up."""
+    pairs, table = find_pairs(batch, cutoff), find_neighborhood(batch, cutoff)
+    counts = torch.bincount(pairs.pair_idx[0], minlength=batch.n_atoms)
+    assert table.present.sum(1).tolist() == counts.tolist()
+    assert table.present.shape[1] == max(int(counts.max()), 1)
+    assert bool((table.present[:, :-1] >= table.present[:, 1:]).all()), "a gap within a row"
+    centre = torch.arange(batch.n_atoms)[:, None].expand_as(table.neighbor_idx)
+    found = torch.stack([centre[table.present], table.neighbor_idx[table.present]])
+    assert torch.equal(found, pairs.pair_idx)
+    assert torch.equal(table.shifts[table.present], pairs.shifts)
+    assert torch.equal(table.neighbor_idx[~table.present], centre[~table.present])
+    fill = torch.tensor([1, 0, 0], dtype=batch.dtype).expand(int((~table.present).sum()), 3)
+    assert torch.equal(table.shifts[~table.present], fill)
+    assert table.shifts.dtype == batch.dtype
+    assert torch.equal(table.n_atoms_per_system, batch.n_atoms_per_system)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", TABLES)
+def test_the_compiled_table_is_that_of_the_pairs(name, dtype):
+    batch, cutoff = TABLES[name]
+    expect_the_table_of_the_pairs(batch.to(dtype=dtype), cutoff)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@settings(max_examples=40)
+@given(batch=crystals(), cutoff=st.floats(0.5, 9.0))
+def test_the_compiled_table_of_random_crystals_is_that_of_the_pairs(dtype, batch, cutoff):
+    lengths = find_pairs(batch, cutoff + 0.01).displacements(batch).norm(dim=1)
+    assume(not bool(((lengths - cutoff).abs() < 1e-4).any()))  # on the cutoff itself, rounding decides
+    expect_the_table_of_the_pairs(batch.to(dtype=dtype), cutoff)
+
+
+def test_a_crowd_has_more_neighbours_than_its_density_promises(monkeypatch):
+    expected = find_neighborhood(CROWD, 3.0)
+    assert expected.present.shape[1] > 16
+    monkeypatch.setattr(neighbors, "ROOM", 100.0)  # enough at the first attempt
+    table = find_neighborhood(CROWD, 3.0)
+    assert torch.equal(table.neighbor_idx, expected.neighbor_idx)
+    assert torch.equal(table.shifts, expected.shifts)
+
+
+@pytest.mark.parametrize("cutoff", [0.0, -1.0, float("nan")])
+def test_a_table_within_no_distance_is_refused(cutoff):
+    with pytest.raises(ValueError, match="expected a positive length"):
+        find_neighborhood(SPECIAL["thin"][0], cutoff)
+
+
+def test_a_table_can_be_made_of_tensors_that_carry_a_gradient():
+    batch, cutoff = SPECIAL["skewed"]
+    tracked = replace(
+        batch,
+        frac_coords=batch.frac_coords.clone().requires_grad_(),
+        lattice=batch.lattice.clone().requires_grad_(),
+    )
+    table = find_neighborhood(tracked, cutoff)
+    assert not table.shifts.requires_grad
+    assert torch.equal(table.shifts, find_neighborhood(batch, cutoff).shifts)

@@ -108,3 +108,80 @@ def test_cells_and_elements_are_left_alone(problem):
     done = descend(start, objective, Descent(n_steps=5, learning_rate=0.3))
     assert torch.equal(done.batch.lattice, start.lattice)
     assert torch.equal(done.batch.atomic_numbers, start.atomic_numbers)
+
+
+def almost_solved(problem):
+    """The first two crystals at their solution, the others where they were."""
+    start, objective = problem
+    known = from_structures([known_crystals.perovskite(), known_crystals.rocksalt("K", "F")])
+    frac = start.frac_coords.clone()
+    frac[start.system_idx < 2] = known.frac_coords
+    return replace(start, frac_coords=frac), objective
+
+
+@pytest.mark.parametrize(
+    ("rivals", "spent"),
+    [
+        (None, [20, 20, 40, 40, 40, 40]),
+        ([7, 8, 7, 8, 7, 8], [20] * 6),
+        ([7, 8, 7, 8, 1, 2], [20] * 4 + [40] * 2),
+    ],
+    ids=["none", "all", "some"],
+)
+def test_rivals_stop_when_one_of_them_is_solved(problem, rivals, spent):
+    done = descend(
+        *almost_solved(problem),
+        Descent(n_steps=40, learning_rate=0.1, solved_below=1e-6, check_every=20),
+        rivals=None if rivals is None else torch.tensor(rivals),
+    )
+    assert done.n_evaluations.tolist() == spent
+
+
+def test_rivals_that_stop_keep_the_best_they_have_seen(problem):
+    start, objective = almost_solved(problem)
+    descent = Descent(n_steps=40, learning_rate=0.1, n_total=40, solved_below=1e-6, check_every=20)
+    done = descend(start, objective, descent, rivals=torch.tensor([0, 1] * 3))
+    expected = descend(start, objective, replace(descent, n_steps=20))
+    assert torch.equal(done.losses, expected.losses)
+    assert torch.equal(done.batch.frac_coords, expected.batch.frac_coords)
+
+
+def test_nobody_stops_while_nobody_is_solved(problem):
+    start, objective = problem
+    descent = Descent(n_steps=20, learning_rate=0.1, solved_below=1e-6)
+    done = descend(start, objective, descent, rivals=torch.zeros(N_STARTS, dtype=torch.long))
+    assert done.n_evaluations.tolist() == [20] * N_STARTS
+
+
+def test_two_descents_joined_have_the_step_lengths_of_one():
+    whole = Descent(n_steps=100, learning_rate=0.3)
+    first = Descent(n_steps=40, learning_rate=0.3, n_total=100)
+    second = Descent(n_steps=60, learning_rate=0.3, n_done=40, n_total=100)
+    joined = [first.rate(step) for step in range(40)] + [second.rate(step) for step in range(60)]
+    assert joined == pytest.approx([whole.rate(step) for step in range(100)], rel=1e-12)
+    assert joined[0] == pytest.approx(0.3)
+    assert joined == sorted(joined, reverse=True)
+    assert 0 < joined[-1] < 1e-3
+
+
+@pytest.mark.parametrize(("n_done", "length"), [(0, 0.002), (50, 0.001), (75, 0.002 * (1 - 0.5**0.5) / 2)])
+def test_the_first_step_of_a_continued_descent_has_the_length_of_its_place(problem, n_done, length):
+    start, objective = problem
+    descent = Descent(n_steps=2, learning_rate=0.002, n_done=n_done, n_total=100)
+    done = descend(start, objective, descent)
+    steps = (done.batch.cart_coords - start.cart_coords).abs()
+    went = steps.amax(1) > 0
+    assert bool(went.any())
+    torch.testing.assert_close(steps[went], torch.full_like(steps[went], length), rtol=1e-4, atol=0)
+
+
+def test_the_coarse_stage_alone_can_be_matched(problem):
+    start, objective = problem
+    coarse = objective.descriptor.stages[0]
+    wrong = objective.targets.clone()
+    wrong[:, coarse.stop :] = 5.0
+    descent = Descent(n_steps=10, learning_rate=0.1, n_stages=1)
+    done = descend(start, objective, descent)
+    other = descend(start, replace(objective, targets=wrong), descent)
+    assert torch.equal(done.losses, other.losses)
+    assert torch.equal(done.batch.frac_coords, other.batch.frac_coords)

@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import pytest
+
+from reconstruction.presets import SEARCHES, Rung, Search
+
+LADDER = Search(
+    rungs=(Rung(n_trials=6, n_steps=10, n_stages=1), Rung(n_trials=3, n_steps=25)),
+    n_rounds=2,
+    n_kept=4,
+    learning_rate=0.3,
+)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n_trials": 0}, "0 trials × 10 steps"),
+        ({"n_trials": -2}, "-2 trials × 10 steps"),
+        ({"n_steps": 0}, "6 trials × 0 steps"),
+    ],
+)
+def test_a_rung_without_trials_or_steps_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        replace(LADDER.rungs[0], **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rungs": ()}, "0 rungs × 2 rounds"),
+        ({"n_rounds": 0}, "2 rungs × 0 rounds"),
+        ({"rungs": tuple(reversed(LADDER.rungs)), "n_kept": 1}, r"rungs of \[3, 6\] trials"),
+        ({"n_kept": 0}, "0 minima kept of 6 trials"),
+        ({"n_kept": 7}, "7 minima kept of 6 trials"),
+        ({"n_drawn": 0}, "0 starts drawn"),
+        ({"learning_rate": 0.0}, "learning rate is 0.0 Å"),
+        ({"learning_rate": -0.1}, "learning rate is -0.1 Å"),
+        ({"moves": {}}, r"moves are \[\], expected some of displace, swap, relocate"),
+        ({"moves": {"jump": 1.0, "swap": 1.0}}, r"moves are \['jump', 'swap'\]"),
+        ({"fresh": 1.5}, "shares are 1.5 and 0.0"),
+        ({"symmetric": -0.1}, "shares are 0.0 and -0.1"),
+        ({"fresh": float("nan")}, "shares are nan"),
+    ],
+)
+def test_settings_that_make_no_search_are_refused_with_their_value(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        replace(LADDER, **wrong)
+
+
+def test_a_round_begins_with_the_first_rung_and_a_trial_goes_through_all():
+    assert LADDER.n_proposals == 6
+    assert LADDER.n_steps == 35
+
+
+def test_the_paper_preset_has_the_published_budget_and_nothing_else():
+    paper = SEARCHES["paper"]
+    (rung,) = paper.rungs
+    assert (rung.n_trials, paper.n_rounds, rung.n_steps) == (6, 7, 300)
+    assert rung.n_trials * paper.n_rounds * rung.n_steps == 12_600
+    assert rung.n_stages is None
+    assert (dict(paper.moves), paper.hop_size) == ({"displace": 1.0}, 1.0)
+    assert (paper.n_kept, paper.n_drawn, paper.fresh, paper.symmetric) == (6, 1, 0.0, 0.0)
+    assert (paper.n_agreeing, paper.n_refine) == (0, 0)
+    assert (paper.max_evaluations, paper.max_seconds) == (0, 0.0)
+
+
+def test_fast_and_thorough_differ_from_the_default_in_their_rounds_alone():
+    fast, default, thorough = (SEARCHES[name] for name in ("fast", "default", "thorough"))
+    assert fast.n_rounds < default.n_rounds < thorough.n_rounds
+    for other in (fast, thorough):
+        assert replace(other, n_rounds=default.n_rounds) == default
+
+
+def test_the_default_ends_its_ladder_on_all_stages():
+    assert SEARCHES["default"].rungs[-1].n_stages is None
