@@ -15,6 +15,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 MARKERS = "os^Dv"
+TICKS = (1000, 2000, 5000, 10_000, 20_000)
 SIZES = ((1, 4), (5, 8), (9, 12), (13, 16), (17, 20), (21, 52))
 
 
@@ -51,6 +52,8 @@ def main() -> None:
         left.set(xscale="log", xlabel="evaluations of a crystal", ylabel="share solved", ylim=(0, 1.02))
         right.set(xlabel="atoms in the cell", ylabel="share solved", ylim=(0, 1.02))
         right.set_xticks(range(len(SIZES)), [f"{low}-{high}" for low, high in SIZES])
+        left.set_xticks(TICKS, [f"{tick:,}" for tick in TICKS])
+        left.set_xticks([], minor=True)
         left.legend(frameon=False)
         figure.savefig(arguments.out / "reconstruction.svg", metadata={"Date": None})
 
