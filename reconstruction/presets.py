@@ -67,7 +67,7 @@ class Search:
     symmetric: float = 0.0
     moves: Mapping[str, float] = field(default_factory=lambda: {"displace": 1.0})
     hop_size: float = 1.0
-    solved_below: float = 5e-4
+    solved_below: float = 1e-4
     n_agreeing: int = 0
     patience: int = 0
     n_polish: int = 60
@@ -141,5 +141,7 @@ SEARCHES = {
     "default": DEFAULT,
     "fast": replace(DEFAULT, n_rounds=3),
     "thorough": replace(DEFAULT, n_rounds=100),
-    "paper": Search(rungs=(Rung(n_trials=6, n_steps=300),), n_rounds=7, n_kept=6, learning_rate=0.2),
+    "paper": Search(
+        rungs=(Rung(n_trials=6, n_steps=300),), n_rounds=7, n_kept=6, learning_rate=0.2, solved_below=5e-4
+    ),
 }

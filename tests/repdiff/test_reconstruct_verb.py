@@ -205,7 +205,7 @@ def test_values_of_the_preset_that_the_user_left_alone_are_recorded(run):
 
 
 def test_budgets_end_the_search_for_a_crystal(run, monkeypatch):
-    endless = replace(TINY, n_rounds=10**6, solved_below=0.0, n_agreeing=10**6)
+    endless = replace(TINY, n_rounds=10**6, solved_below=0.0, n_agreeing=10**6, patience=10**6)
     monkeypatch.setitem(verb.SEARCHES, "fast", endless)
     for flags in (("--max-evaluations", "50"), ("--max-seconds", "0.1")):
         (crystal,) = crystals_of(run, "--n", "1", "--name", flags[0].strip("-"), *flags)
