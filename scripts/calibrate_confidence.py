@@ -305,8 +305,22 @@ def main() -> int:
     )
     add = parser.add_argument
     add("--dataset", action="append", default=[], help="reconstruct and fit its validation split; repeatable")
-    add("--fit-run", type=Path, nargs="+", default=[], help="finished reconstruct runs to fit, too")
-    add("--test-run", type=Path, nargs="+", default=[], help="finished reconstruct runs to test the fit on")
+    add(
+        "--fit-run",
+        type=Path,
+        action="extend",
+        nargs="+",
+        default=[],
+        help="finished reconstruct runs to fit, too",
+    )
+    add(
+        "--test-run",
+        type=Path,
+        action="extend",
+        nargs="+",
+        default=[],
+        help="finished reconstruct runs to test the fit on",
+    )
     add("--n", type=int, default=300, help="crystals of each --dataset")
     add("--seed", type=int, default=0)
     add("--preset", default="default", help="of the search, for --dataset")
