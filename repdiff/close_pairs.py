@@ -10,10 +10,9 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from repdiff.datasets.crystal import Crystal
-from repdiff.metrics.matching import Match, compare_pairs
+from repdiff.metrics.matching import NO_MATCH, Match, compare_pairs
 
 DUPLICATE, DISTORTED, DIFFERENT, UNKNOWN = "duplicate", "distorted", "different", "not compared"
-NO_MATCH = "beyond the tolerances"  # what the matcher answers if it could compare and found no match
 log = logging.getLogger(__name__)
 
 

@@ -7,6 +7,13 @@ import numpy as np
 from pymatgen.core import Structure
 
 FCC = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2
+CUBIC = np.eye(3) * 4
+BODY_CENTRED = np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]) * 2.0
+FACE_CENTRED = FCC * 5
+HEXAGONAL = np.array([[1, 0, 0], [-0.5, 3**0.5 / 2, 0], [0, 0, 1.6]]) * 3
+ORTHORHOMBIC = np.diag([3.0, 4.0, 5.0])
+TRICLINIC = np.array([[4.0, 0, 0], [0.7, 5.0, 0], [1.1, 0.4, 6.0]])
+LATTICES = [CUBIC, BODY_CENTRED, FACE_CENTRED, HEXAGONAL, ORTHORHOMBIC, TRICLINIC]
 SHANNON_RADII = {
     "Li": 0.76, "Na": 1.02, "K": 1.38, "Rb": 1.52, "Cs": 1.67, "F": 1.33, "Cl": 1.81, "Br": 1.96, "I": 2.20,
     "Ca": 1.34, "Sr": 1.44, "Ba": 1.61, "Ti": 0.605, "Zr": 0.72, "Hf": 0.71, "O": 1.40,

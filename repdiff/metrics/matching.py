@@ -28,6 +28,7 @@ COMPARISONS_PER_PROCESS = 1000  # with fewer, a process takes longer to start th
 OTHER_COMPOSITION = "other composition"
 OTHER_SIZE = "no reference with as many atoms in the primitive cell"
 UNPAIRED = "no reference of this name"
+NO_MATCH = "beyond the tolerances"  # could be compared, and does not match
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -272,7 +273,7 @@ def _match(crystal: Crystal, candidate: Crystal) -> Match:
     except Exception as error:  # the matcher gives up on some cells with any of several exceptions
         return Match(math.nan, f"StructureMatcher: {type(error).__name__}")
     if found is None:
-        return Match(math.nan, "beyond the tolerances")
+        return Match(math.nan, NO_MATCH)
     return Match(float(found[0]), "", candidate.id)
 
 

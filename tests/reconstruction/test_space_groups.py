@@ -1,21 +1,13 @@
-import known_crystals
 import numpy as np
 import pytest
 import spglib
+from known_crystals import CUBIC, LATTICES
 
 from reconstruction.space_groups import point_group, point_subgroups, space_groups
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Set OLD_ERROR_HANDLING:DeprecationWarning"
 )  # spglib, about itself
-
-CUBIC = np.eye(3) * 4
-BODY_CENTRED = np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]) * 2.0
-FACE_CENTRED = known_crystals.FCC * 5
-HEXAGONAL = np.array([[1, 0, 0], [-0.5, 3**0.5 / 2, 0], [0, 0, 1.6]]) * 3
-ORTHORHOMBIC = np.diag([3.0, 4.0, 5.0])
-TRICLINIC = np.array([[4.0, 0, 0], [0.7, 5.0, 0], [1.1, 0.4, 6.0]])
-LATTICES = [CUBIC, BODY_CENTRED, FACE_CENTRED, HEXAGONAL, ORTHORHOMBIC, TRICLINIC]
 
 
 def all_space_groups(lattice):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import spglib
 import torch
+from known_crystals import CUBIC, FACE_CENTRED, HEXAGONAL, LATTICES, TRICLINIC
 
 from reconstruction.space_groups import point_group
 from reconstruction.symmetry import SymmetricStarts
@@ -10,14 +11,6 @@ from reconstruction.symmetry import SymmetricStarts
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Set OLD_ERROR_HANDLING:DeprecationWarning"
 )  # spglib, about itself
-
-CUBIC = np.eye(3) * 4
-BODY_CENTRED = np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]) * 2.0
-FACE_CENTRED = known_crystals.FCC * 5
-HEXAGONAL = np.array([[1, 0, 0], [-0.5, 3**0.5 / 2, 0], [0, 0, 1.6]]) * 3
-ORTHORHOMBIC = np.diag([3.0, 4.0, 5.0])
-TRICLINIC = np.array([[4.0, 0, 0], [0.7, 5.0, 0], [1.1, 0.4, 6.0]])
-LATTICES = [CUBIC, BODY_CENTRED, FACE_CENTRED, HEXAGONAL, ORTHORHOMBIC, TRICLINIC]
 
 
 def prepared(lattice, numbers, *, n_groups=12, shortest=1.0, seed=0):
