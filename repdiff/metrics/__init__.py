@@ -1,10 +1,11 @@
 """Scores of generated and reconstructed crystals, one family a module; importing this registers them all."""
 
 from repdiff.metrics import compositions, matching, validity
-from repdiff.metrics.base import METRICS, EvaluationSet, Metric, MetricResult, MetricValue
+from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, MetricValue
 
 __all__ = [
     "METRICS",
+    "Context",
     "EvaluationSet",
     "Metric",
     "MetricResult",

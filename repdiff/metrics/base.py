@@ -4,12 +4,23 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from descriptors.registry import Registry
 from repdiff.datasets.crystal import Crystal
+from repdiff.energies.relaxed import RelaxedSet
+from repdiff.errors import UserError
+from repdiff.metrics.bootstrap import Interval, interval_of_mean
+
 
 Constant = float | int | str | bool
+Need = Literal["reference", "training", "relaxed"]
+NEEDS: dict[Need, str] = {
+    "reference": "needs known crystals to compare with: name them by --reference",
+    "training": "needs the crystals that the model was trained on: name them by --training",
+    "relaxed": "needs relaxed crystals: make them by `repdiff relax` and name them by --relaxed",
+}
 Cell = float | int | str | bool | None  # one entry of a column
 
 
@@ -45,6 +56,7 @@ class MetricValue:
         protocol: Key into `MetricResult.protocols`; numbers of different protocols do not compare.
         unit: "" for a plain number, "fraction" for a share between 0 and 1.
         reason: Why `value` is None.
+        interval: 95 % interval by bootstrap over the structures; None where there are fewer than two.
 
     Raises:
         ValueError: If the value is NaN or infinite, or None without a reason.
@@ -55,6 +67,7 @@ class MetricValue:
     protocol: str
     unit: str = ""
     reason: str = ""
+    interval: Interval | None = None
 
     def __post_init__(self) -> None:
         """Refuse what a results file could not hold."""
@@ -81,36 +94,85 @@ class MetricResult:
     details: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a metric may use besides the crystals that it scores.
+
+    Attributes:
+        reference: Known crystals, such as the test set.
+        training: The crystals that the model has seen.
+        relaxed: What a force field made of the crystals that are scored.
+        benchmark: Whose published thresholds hold: "perov_5", "carbon_24" or "mp_20".
+        cache: Folder for what takes long and belongs to a crystal, such as fingerprints; None keeps nothing.
+        seed: Of random subsets and of the bootstrap.
+        n_workers: Processes to use where it helps.
+        progress: Show bars on stderr.
+    """
+
+    reference: EvaluationSet | None = None
+    training: EvaluationSet | None = None
+    relaxed: RelaxedSet | None = None
+    benchmark: str = "mp_20"
+    cache: Path | None = None
+    seed: int = 0
+    n_workers: int = 1
+    progress: bool = False
+
+    def missing(self, needs: frozenset[Need]) -> str | None:
+        """Say what of `needs` is not there, and how to give it; None if all is."""
+        return next((f"{NEEDS[need]}" for need in sorted(needs) if getattr(self, need) is None), None)
+
+    def known(self) -> EvaluationSet:
+        """Return the reference.
+
+        Raises:
+            UserError: If there is none.
+        """
+        return self._given("reference", self.reference)
+
+    def seen(self) -> EvaluationSet:
+        """Return the training set.
+
+        Raises:
+            UserError: If there is none.
+        """
+        return self._given("training", self.training)
+
+    def relaxations(self) -> RelaxedSet:
+        """Return what relaxation gave.
+
+        Raises:
+            UserError: If nothing was relaxed.
+        """
+        return self._given("relaxed", self.relaxed)
+
+    def _given(self, need: Need, value: Any) -> Any:  # noqa: ANN401 (what comes in goes out)
+        if value is None:
+            raise UserError(f"the metric {NEEDS[need]}")
+        return value
+
+
 class Metric(ABC):
     """A family of metrics that are computed together.
 
     Attributes:
         description: One line for the help text and the results file.
-        needs_reference: Whether it compares with known crystals.
+        needs: What of the context it cannot do without.
     """
 
     description: ClassVar[str]
-    needs_reference: ClassVar[bool] = False
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     @abstractmethod
-    def compute(
-        self,
-        generated: EvaluationSet,
-        reference: EvaluationSet | None = None,
-        *,
-        progress: bool = False,
-        n_workers: int = 1,
-    ) -> MetricResult:
+    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
         """Score a set; the order of its crystals does not matter, and no crystal makes it raise.
 
         Args:
             generated: The set.
-            reference: Known crystals; None only if `needs_reference` is False.
-            progress: Show a bar on stderr.
-            n_workers: Processes to use where it helps.
+            context: What else there is; all of `needs` is.
 
         Raises:
-            UserError: If the metric does not apply to these sets.
+            UserError: If the metric does not apply to these sets, or needs a package that is not installed.
         """
 
     @classmethod
@@ -123,14 +185,18 @@ METRICS: Registry[Metric] = Registry("metric")
 
 
 def share(flags: Sequence[bool], protocol: str) -> MetricValue:
-    """Return the fraction that is true."""
-    if not flags:
-        return MetricValue(value=None, n=0, protocol=protocol, unit="fraction", reason="no structures")
-    return MetricValue(value=sum(flags) / len(flags), n=len(flags), protocol=protocol, unit="fraction")
+    """Return the fraction that is true, with its interval."""
+    return mean([float(flag) for flag in flags], protocol, reason="no structures", unit="fraction")
 
 
 def mean(numbers: Sequence[float | int], protocol: str, *, reason: str, unit: str = "") -> MetricValue:
-    """Return the mean, the same to the last bit in any order; `reason` says why there are no numbers."""
+    """Return the mean with its interval, the same in any order; `reason` says why there are no numbers."""
     if not numbers:
         return MetricValue(value=None, n=0, protocol=protocol, unit=unit, reason=reason)
-    return MetricValue(value=math.fsum(numbers) / len(numbers), n=len(numbers), protocol=protocol, unit=unit)
+    return MetricValue(
+        value=math.fsum(numbers) / len(numbers),
+        n=len(numbers),
+        protocol=protocol,
+        unit=unit,
+        interval=interval_of_mean(numbers),
+    )

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from descriptors.batch import MAX_ATOMIC_NUMBER
-from repdiff.metrics.base import METRICS, EvaluationSet, Metric, MetricResult, mean, share
+from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, mean, share
 from repdiff.metrics.formula import (
     anonymous_formula,
     count_elements,
@@ -23,14 +23,7 @@ class CompositionSummary(Metric):
         "proportions (ABX3 and others), mean numbers of elements and atoms, share of distinct formulas"
     )
 
-    def compute(
-        self,
-        generated: EvaluationSet,
-        reference: EvaluationSet | None = None,
-        *,
-        progress: bool = False,
-        n_workers: int = 1,
-    ) -> MetricResult:
+    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
         """Count; a crystal of no atoms or unknown elements has no formula and enters only the ABX3 shares."""
         counts = [count_elements(crystal) for crystal in generated.crystals]
         readable = [c for c in counts if c and min(c) >= 1 and max(c) <= MAX_ATOMIC_NUMBER]

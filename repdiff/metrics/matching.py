@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from repdiff.datasets.crystal import Crystal, to_structure
 from repdiff.errors import UserError
-from repdiff.metrics.base import METRICS, Constant, EvaluationSet, Metric, MetricResult, mean, share
+from repdiff.metrics.base import METRICS, Constant, Context, EvaluationSet, Metric, MetricResult, mean, share
 from repdiff.metrics.formula import Formula, count_elements, reduced_formula
 from repdiff.metrics.validity import NOT_MADE, check_crystal_composition, check_structures
 
@@ -144,27 +144,19 @@ class Matching(Metric):
     """
 
     description = "share of crystals that StructureMatcher finds in the reference, and their displacement"
-    needs_reference = True
+    needs = frozenset({"reference"})
 
     def __init__(self, pairing: Literal["auto", "id", "any"] = "auto") -> None:
         self.pairing = pairing
 
-    def compute(
-        self,
-        generated: EvaluationSet,
-        reference: EvaluationSet | None = None,
-        *,
-        progress: bool = False,
-        n_workers: int = 1,
-    ) -> MetricResult:
+    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
         """Match; what was not reconstructed, cannot be read or has no partner counts as no match.
 
         Raises:
             UserError: If there is no reference, if it is to be paired by names that are not unique, or if it
                 takes too many comparisons.
         """
-        if reference is None:
-            raise UserError("matching has no reference, expected known crystals: name them by --reference")
+        reference = context.known()
         known = Counter(crystal.id for crystal in reference.crystals)
         n_named = sum(name in known for name in generated.ids)
         by_id = self.pairing == "id" or (self.pairing == "auto" and 0 < n_named == len(generated))
@@ -174,10 +166,15 @@ class Matching(Metric):
                     f"{len(repeated)} names occur more than once in the reference, "
                     f"such as {repeated[0]!r}, expected unique ones: use the pairing 'any'"
                 )
-            matches = _match_named(generated.crystals, reference.crystals, progress, n_workers)
+            matches = _match_named(
+                generated.crystals, reference.crystals, context.progress, context.n_workers
+            )
         else:
             matches = match_any(
-                generated.crystals, reference.crystals, progress=progress, n_workers=n_workers
+                generated.crystals,
+                reference.crystals,
+                progress=context.progress,
+                n_workers=context.n_workers,
             )
         matches = matches + [Match(math.nan, NOT_MADE)] * len(generated.failed)
         return _summarise(generated, matches, by_id=by_id, n_named=n_named)

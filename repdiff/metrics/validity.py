@@ -10,7 +10,7 @@ import torch
 from descriptors.batch import MAX_ATOMIC_NUMBER
 from descriptors.neighbors import find_pairs
 from repdiff.datasets.crystal import Crystal, to_batch
-from repdiff.metrics.base import METRICS, EvaluationSet, Metric, MetricResult, share
+from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, share
 from repdiff.metrics.charge_balance import OXIDATION_STATES, Verdict, check_composition
 from repdiff.metrics.formula import count_elements
 
@@ -118,14 +118,7 @@ class Validity(Metric):
 
     description = "atoms at least 0.5 Å apart in a cell with a volume; formula charge-balanced (smact)"
 
-    def compute(
-        self,
-        generated: EvaluationSet,
-        reference: EvaluationSet | None = None,
-        *,
-        progress: bool = False,
-        n_workers: int = 1,
-    ) -> MetricResult:
+    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
         """Test every crystal; what was not reconstructed is invalid."""
         missing = len(generated.failed)
         structure = check_structures(generated.crystals) + missing * [

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sample_crystals import crystal, cubic_perovskite
 
-from repdiff.metrics import METRICS, EvaluationSet
+from repdiff.metrics import METRICS, Context, EvaluationSet
 from repdiff.metrics.formula import (
     anonymous_formula,
     count_elements,
@@ -54,7 +54,9 @@ def test_shares_count_the_failed_and_means_do_not():
         crystal("c", [6, 6], np.eye(3) * 3, [[0] * 3, [0.5] * 3]),
     ]
     result = (
-        METRICS["composition"].example().compute(EvaluationSet(crystals=twice, failed={"d": "no formula"}))
+        METRICS["composition"]
+        .example()
+        .compute(EvaluationSet(crystals=twice, failed={"d": "no formula"}), Context())
     )
     values = {name: value.value for name, value in result.values.items()}
     assert values["abx3"] == values["abx3_strict"] == 0.5

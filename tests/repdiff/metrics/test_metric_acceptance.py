@@ -5,7 +5,7 @@ import pytest
 from sample_crystals import cubic_perovskite, invalid_crystals
 
 from repdiff.errors import UserError
-from repdiff.metrics import METRICS, EvaluationSet
+from repdiff.metrics import METRICS, Context, EvaluationSet
 
 KNOWN = [
     cubic_perovskite(),
@@ -28,6 +28,10 @@ REFERENCES = {
 }
 
 
+def context(reference):
+    return Context(reference=reference, training=reference)
+
+
 def close(one, other):
     return (one is None and other is None) or math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
 
@@ -37,7 +41,7 @@ def close(one, other):
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_any_set_gets_values_or_reasons_and_full_columns(name, generated, reference):
     crystals = SETS[generated]
-    result = METRICS[name].example().compute(crystals, REFERENCES[reference])
+    result = METRICS[name].example().compute(crystals, context(REFERENCES[reference]))
     assert result.values
     for value in result.values.values():
         assert value.protocol in result.protocols
@@ -53,8 +57,8 @@ def test_values_do_not_depend_on_the_order_and_columns_follow_it(name):
     crystals = SETS["mixed"].crystals
     back = EvaluationSet(crystals=crystals[::-1])
     metric = METRICS[name].example()
-    one = metric.compute(EvaluationSet(crystals=crystals), REFERENCES["known"])
-    other = metric.compute(back, EvaluationSet(crystals=KNOWN[::-1]))
+    one = metric.compute(EvaluationSet(crystals=crystals), context(REFERENCES["known"]))
+    other = metric.compute(back, context(EvaluationSet(crystals=KNOWN[::-1])))
     assert all(close(one.values[key].value, other.values[key].value) for key in one.values)
     for key, column in one.columns.items():
         turned = other.columns[key][::-1]
@@ -65,19 +69,19 @@ def test_values_do_not_depend_on_the_order_and_columns_follow_it(name):
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_a_second_run_says_the_same(name):
     metric = METRICS[name].example()
-    first = metric.compute(SETS["mixed"], REFERENCES["known"])
-    assert metric.compute(SETS["mixed"], REFERENCES["known"]) == first
+    first = metric.compute(SETS["mixed"], context(REFERENCES["known"]))
+    assert metric.compute(SETS["mixed"], context(REFERENCES["known"])) == first
 
 
-@pytest.mark.parametrize("name", sorted(name for name in METRICS if not METRICS[name].needs_reference))
-def test_a_metric_that_needs_no_reference_takes_none(name):
-    assert METRICS[name].example().compute(SETS["mixed"]).values
+@pytest.mark.parametrize("name", sorted(name for name in METRICS if not METRICS[name].needs))
+def test_a_metric_that_needs_nothing_takes_nothing(name):
+    assert METRICS[name].example().compute(SETS["mixed"], Context()).values
 
 
-@pytest.mark.parametrize("name", sorted(name for name in METRICS if METRICS[name].needs_reference))
-def test_a_metric_that_needs_a_reference_says_so(name):
-    with pytest.raises(UserError, match="reference"):
-        METRICS[name].example().compute(SETS["mixed"])
+@pytest.mark.parametrize("name", sorted(name for name in METRICS if METRICS[name].needs))
+def test_a_metric_that_lacks_what_it_needs_names_the_option(name):
+    with pytest.raises(UserError, match=r"--(reference|training|relaxed)"):
+        METRICS[name].example().compute(SETS["mixed"], Context())
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))

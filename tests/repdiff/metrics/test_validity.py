@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
-from repdiff.metrics import METRICS, EvaluationSet
+from repdiff.metrics import METRICS, Context, EvaluationSet
 from repdiff.metrics.validity import check_structures, shortest_distances
 
 
@@ -69,7 +69,7 @@ def test_an_atom_alone_in_a_huge_cell_is_valid():
 
 def test_crystals_that_were_not_reconstructed_lower_the_fractions():
     crystals = EvaluationSet(crystals=[cubic_perovskite()], failed={"lost": "no valid lattice"})
-    result = METRICS["validity"].example().compute(crystals)
+    result = METRICS["validity"].example().compute(crystals, Context())
     assert {name: value.value for name, value in result.values.items()} == {
         "structure_valid": 0.5,
         "composition_valid": 0.5,
@@ -79,7 +79,7 @@ def test_crystals_that_were_not_reconstructed_lower_the_fractions():
 
 
 def test_the_oxidation_states_are_part_of_the_protocols_name():
-    result = METRICS["validity"].example().compute(EvaluationSet(crystals=[cubic_perovskite()]))
+    result = METRICS["validity"].example().compute(EvaluationSet(crystals=[cubic_perovskite()]), Context())
     assert result.values["composition_valid"].protocol == "cdvae-smact14"
     assert result.values["structure_valid"].protocol == "cdvae"
 
