@@ -205,15 +205,38 @@ class EvaluateSettings(Settings):
     """Settings of `repdiff evaluate`."""
 
     verb: ClassVar[str] = "evaluate"
-    structures: Path | None = setting(
-        None, "Structures to judge; without them the newest reconstruction of the workspace", role="input"
+    structures: str | None = setting(
+        None,
+        "Crystals to judge: a reconstruction, a data set or NAME:SPLIT, or a path to CIF, zip, extxyz, CSV, "
+        "JSON or parquet; without them the newest reconstruction of the workspace",
+        positional=True,
     )
-    reference: str | None = setting(None, "Known structures: a data set, NAME:SPLIT, or a path")
+    reference: str | None = setting(None, "Known crystals to compare with: a data set, NAME:SPLIT, or a path")
+    training: str | None = setting(
+        None,
+        "Crystals the model has seen, for novelty; without it the train split of the reference's data set",
+    )
+    relaxed: Path | None = setting(
+        None, "Output of `repdiff relax` for these crystals, for energies and stability", role="input"
+    )
     data_dir: Path | None = setting(
         None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
     )
     only: tuple[str, ...] | None = setting(None, "Families of metrics, separated by commas; without it all")
-    seed: int = setting(0, "Seed of random subsets", ge=0)
+    n: int | None = setting(None, "Judge this many crystals only, chosen at random", ge=1)
+    floor: bool = setting(
+        False, "Also what real crystals score: training against reference, and two halves of the reference"
+    )
+    floor_size: int | None = setting(
+        None, "Training crystals for the floor, chosen at random; without it as many as are judged", ge=1
+    )
+    benchmark: Literal["perov_5", "carbon_24", "mp_20"] | None = setting(
+        None, "Whose published thresholds of coverage hold; without it the reference's, or mp_20"
+    )
+    cache: Path | None = setting(
+        None, "Folder for fingerprints, kept for next time; without it `cache` in the workspace", role="speed"
+    )
+    seed: int = setting(0, "Seed of random subsets and of the intervals", ge=0)
     n_workers: int | None = setting(None, "Processes; without it one per core", ge=1, role="speed")
 
 

@@ -55,13 +55,31 @@ def check_crystals(
     return reasons
 
 
+def check_sizes(
+    crystals: Sequence[Crystal], max_atoms: int | None = None, *, progress: bool = True
+) -> list[str | None]:
+    """Refuse nothing but cells of too many atoms; for a judge, who is to see all the rest.
+
+    Args:
+        crystals: Any number.
+        max_atoms: Largest allowed number of atoms in a cell; None allows 3000.
+        progress: Not used; there is nothing to wait for.
+    """
+    return [_check_size(crystal.n_atoms, max_atoms) for crystal in crystals]
+
+
+def _check_size(n_atoms: int, max_atoms: int | None) -> str | None:
+    largest = min(MAX_ATOMS if max_atoms is None else max_atoms, MAX_ATOMS)
+    return f"{n_atoms} atoms, expected at most {largest}" if n_atoms > largest else None
+
+
 def _check_values(crystal: Crystal, max_atoms: int | None) -> str | None:
     numbers, lattice, frac = crystal.atomic_numbers, crystal.lattice, crystal.frac_coords
     n_atoms = len(numbers)
     if n_atoms == 0:
         return "no atoms"
-    if n_atoms > (largest := min(MAX_ATOMS if max_atoms is None else max_atoms, MAX_ATOMS)):
-        return f"{n_atoms} atoms, expected at most {largest}"
+    if reason := _check_size(n_atoms, max_atoms):
+        return reason
     if lattice.shape != (3, 3) or frac.shape != (n_atoms, 3):
         return f"{n_atoms} atoms with a cell of shape {lattice.shape} and coordinates of shape {frac.shape}"
     if not np.isfinite(lattice).all():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from repdiff.datasets.benchmarks import BENCHMARKS, find_benchmark
-from repdiff.datasets.checks import check_crystals
+from repdiff.datasets.checks import check_crystals, check_sizes
 from repdiff.datasets.crystal import Crystal
 from repdiff.datasets.download import verify_download
 from repdiff.datasets.readers import hash_inputs, read_path
@@ -51,6 +51,7 @@ def load_dataset(
     limit: int | None = None,
     seed: int = 0,
     processes: int | None = None,
+    sound_only: bool = True,
 ) -> Dataset:
     """Read, check and split a data set. Bad rows never stop it: they are listed with their reasons.
 
@@ -66,6 +67,8 @@ def load_dataset(
         limit: Take only so many rows, chosen at random by `seed`, in the order of the source.
         seed: For the choice of rows and for drawn splits.
         processes: Worker processes that parse texts; None takes one per core.
+        sound_only: False keeps what could be read but is not fit for use, such as overlapping atoms; only cells
+            of more than 3000 atoms are still refused. No splits are drawn then, and all may be bad.
 
     Raises:
         UserError: If the source is unknown, absent, unreadable or empty, or all its rows are bad.
@@ -79,7 +82,8 @@ def load_dataset(
         rows = [rows[number] for number in sorted(chosen.tolist())]
     pairs = parse_rows(rows, progress=progress, processes=processes)
     found = [crystal for _, crystal in pairs if isinstance(crystal, Crystal)]
-    reasons = iter(check_crystals(found, max_atoms, progress=progress))
+    check = check_crystals if sound_only else check_sizes
+    reasons = iter(check(found, max_atoms, progress=progress))
     crystals: list[Crystal] = []
     rejected: list[Rejection] = []
     for row, result in pairs:
@@ -90,9 +94,11 @@ def load_dataset(
             crystals.append(result)
         else:
             rejected.append(Rejection(source=row.source, row=row.row, id=row.id, reason=str(reason)))
-    if not crystals:
+    if not crystals and (sound_only or not rejected):
         raise UserError(_all_bad(source, rejected))
-    crystals, split_note = _with_splits(_with_unique_ids(crystals), seed)
+    crystals, split_note = _with_unique_ids(crystals), None
+    if sound_only:
+        crystals, split_note = _with_splits(crystals, seed)
     notes = [text for text in (note, split_note) if text]
     return Dataset(
         name=name,

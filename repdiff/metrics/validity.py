@@ -16,7 +16,7 @@ from repdiff.metrics.formula import count_elements
 
 MIN_DISTANCE = 0.5  # Å
 MIN_VOLUME = 0.1  # Å³
-NOT_MADE = "not reconstructed"
+NOT_MADE = "could not be made or read"
 PAIRS_PER_SEARCH = 2_000_000  # atoms squared, summed over the crystals searched at once
 
 

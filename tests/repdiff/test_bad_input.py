@@ -317,7 +317,7 @@ def test_files_of_another_descriptor_are_refused(change, message, file, kind, ve
         ("generate", "--model", "encode/tiny-ead"),
         ("reconstruct", "--generated", f"train/{MODEL}"),
         ("train", "--encoded", f"train/{MODEL}"),
-        ("evaluate", "--structures", f"train/{MODEL}"),
+        ("evaluate", "--n=3", f"train/{MODEL}"),
     ],
 )
 def test_an_output_of_the_wrong_verb_is_refused(verb, flag, given, refused, workspace):

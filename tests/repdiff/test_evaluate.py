@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -6,7 +7,9 @@ import pytest
 
 from repdiff.datasets.crystal import Crystal
 from repdiff.errors import UserError
-from repdiff.evaluate import evaluate_crystals
+from repdiff.evaluation import evaluate_crystals
+from repdiff.floors import compute_floors
+from repdiff.metrics import METRICS, Context, EvaluationSet
 from repdiff.metrics.matching import Matching
 
 
@@ -20,25 +23,36 @@ def salt(id, a=4.0, anion=17):
 
 
 KNOWN = [salt("a"), salt("b", anion=9)]
+KNOWN_SET = Context(reference=EvaluationSet(crystals=KNOWN))
+FAST = ["composition", "matching", "validity"]
 BROKEN = salt("b").replace(frac_coords=np.full((2, 3), np.nan))
 
 
 @pytest.fixture
 def evaluation():
-    return evaluate_crystals([KNOWN[0], BROKEN], KNOWN, failed={"c": "no valid lattice"}, progress=False)
+    generated = EvaluationSet(crystals=[KNOWN[0], BROKEN], failed={"c": "no valid lattice"})
+    return evaluate_crystals(generated, KNOWN_SET, metrics=FAST)
 
 
-def test_all_registered_metrics_are_computed(evaluation):
-    assert list(evaluation.results) == ["composition", "matching", "validity"]
+def test_the_metrics_that_were_asked_for_are_computed(evaluation):
+    assert list(evaluation.results) == FAST
     assert evaluation.skipped == {}
+
+
+def test_all_registered_metrics_are_computed_or_named_with_the_reason():
+    evaluation = evaluate_crystals(EvaluationSet(crystals=KNOWN), KNOWN_SET)
+    assert {*evaluation.results, *evaluation.skipped} == set(METRICS)
+    assert all(evaluation.skipped.values())
 
 
 def test_the_table_shows_value_number_and_protocol_on_one_line(evaluation):
     lines = evaluation.table().splitlines()
     (line,) = [line for line in lines if line.startswith("validity.composition_valid")]
-    assert line.split() == ["validity.composition_valid", "66.67", "%", "3", "cdvae-smact14"]
+    start, end = ["validity.composition_valid", "66.67", "%"], ["3", "cdvae-smact14"]
+    assert (line.split()[:3], line.split()[-2:]) == (start, end)
     assert any(line.startswith("cdvae-smact14: ") and "oxidation_states = smact14" in line for line in lines)
-    assert lines[-1] == "1 of 3 were not reconstructed"
+    assert lines[-2] == "1 of 3 could not be made or read, and count as invalid:"
+    assert lines[-1].split() == ["c:", "no", "valid", "lattice"]
 
 
 def test_the_json_holds_every_value_with_its_constants(evaluation):
@@ -46,6 +60,7 @@ def test_the_json_holds_every_value_with_its_constants(evaluation):
     validity = document["metrics"]["validity"]
     assert validity["values"]["structure_valid"] == {
         "value": pytest.approx(1 / 3),
+        "interval": [0, 1],
         "n": 3,
         "protocol": "cdvae",
         "unit": "fraction",
@@ -78,35 +93,68 @@ def test_a_folder_that_cannot_be_written_is_a_users_mistake(evaluation, tmp_path
 
 
 def test_without_a_reference_the_others_are_computed_and_the_rest_is_named():
-    evaluation = evaluate_crystals(KNOWN, progress=False)
-    assert list(evaluation.results) == ["composition", "validity"]
+    evaluation = evaluate_crystals(EvaluationSet(crystals=KNOWN))
+    assert {"composition", "validity"} <= set(evaluation.results)
     assert "reference" in evaluation.skipped["matching"]
     assert "matching: not computed: needs known crystals" in evaluation.table()
 
 
 def test_asking_for_a_comparison_without_a_reference_is_a_users_mistake():
     with pytest.raises(UserError, match="'matching' needs known crystals"):
-        evaluate_crystals(KNOWN, metrics=["matching"], progress=False)
+        evaluate_crystals(EvaluationSet(crystals=KNOWN), metrics=["matching"])
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest_name():
     with pytest.raises(UserError, match="Did you mean 'validity'"):
-        evaluate_crystals(KNOWN, metrics=["validty"], progress=False)
+        evaluate_crystals(EvaluationSet(crystals=KNOWN), metrics=["validty"])
 
 
 def test_a_metric_that_does_not_apply_leaves_the_others(tmp_path):
-    evaluation = evaluate_crystals([salt("a")], [salt("a"), salt("a")], progress=False)
+    evaluation = evaluate_crystals(
+        EvaluationSet(crystals=[salt("a")]),
+        Context(reference=EvaluationSet(crystals=[salt("a"), salt("a")])),
+        metrics=FAST,
+    )
     assert "more than once" in evaluation.skipped["matching"]
     assert "validity" in evaluation.results
 
 
 def test_a_metric_with_settings_of_its_own_is_taken():
-    evaluation = evaluate_crystals(KNOWN, KNOWN, metrics=[Matching(pairing="any")], progress=False)
+    evaluation = evaluate_crystals(
+        EvaluationSet(crystals=KNOWN), KNOWN_SET, metrics=[Matching(pairing="any")]
+    )
     assert evaluation.results["matching"].values["rediscovered"].value == 1
 
 
 def test_nothing_to_score_gives_reasons_and_no_numbers():
-    evaluation = evaluate_crystals([], KNOWN, progress=False)
+    evaluation = evaluate_crystals(EvaluationSet(crystals=[]), KNOWN_SET)
     assert all(v.value is None for result in evaluation.results.values() for v in result.values.values())
     assert "no structures" in evaluation.table()
     assert evaluation.per_structure.num_rows == 0
+
+
+def test_floors_stand_beside_their_values_in_the_table_and_the_json(evaluation):
+    family = EvaluationSet(crystals=[salt(f"s{i}", a=4 + 0.1 * i) for i in range(6)])
+    context = Context(reference=family, training=family)
+    with_floors = replace(evaluation, floors=compute_floors(context, n=4, metrics=["validity", "uniqueness"]))
+    assert {name: len(floor.generated) for name, floor in with_floors.floors.items()} == {
+        "training": 4,
+        "halves": 3,
+    }
+    values = with_floors.to_json()["metrics"]["validity"]["values"]["structure_valid"]
+    assert values["floor"]["training"]["value"] == 1
+    assert "floor: halves: 3 real crystals against 3" in with_floors.table()
+    (line,) = [ln for ln in with_floors.table().splitlines() if ln.startswith("validity.structure_valid")]
+    assert line.count("100.00 %") == 2
+
+
+def test_a_floor_without_known_crystals_says_what_it_needs():
+    with pytest.raises(UserError, match="--reference"):
+        compute_floors(Context(), n=2)
+
+
+def test_the_halves_share_no_crystal_and_lose_none():
+    known = EvaluationSet(crystals=[salt(f"s{i}") for i in range(7)])
+    floors = compute_floors(Context(reference=known), n=1, metrics=["validity"])
+    assert list(floors) == ["halves"]
+    assert len(floors["halves"].generated) + floors["halves"].n_reference == 7

@@ -99,7 +99,7 @@ def test_names_that_are_all_known_are_paired_and_the_failed_count():
     assert result.values["rmse"].value == pytest.approx(0, abs=1e-6)
     assert result.columns["match_id"] == ["b", "a", None]
     assert result.columns["match_rms"] == [pytest.approx(0, abs=1e-6)] * 2 + [None]
-    assert result.columns["match_reason"] == ["", "", "not reconstructed"]
+    assert result.columns["match_reason"] == ["", "", "could not be made or read"]
 
 
 def test_crystals_without_a_partner_are_no_match_and_are_named():

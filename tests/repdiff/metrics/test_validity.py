@@ -75,7 +75,7 @@ def test_crystals_that_were_not_reconstructed_lower_the_fractions():
         "composition_valid": 0.5,
         "valid": 0.5,
     }
-    assert result.columns["structure_reason"] == ["", "not reconstructed"]
+    assert result.columns["structure_reason"] == ["", "could not be made or read"]
 
 
 def test_the_oxidation_states_are_part_of_the_protocols_name():

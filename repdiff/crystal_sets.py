@@ -1,0 +1,113 @@
+"""One word to a set of crystals: a run of this tool, a data set or a part of it, or any readable path."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from repdiff.datasets.benchmarks import BENCHMARKS
+from repdiff.datasets.crystal import SPLITS, Crystal
+from repdiff.datasets.load import PROTOTYPES, Dataset, load_dataset
+from repdiff.errors import UserError
+from repdiff.manifest import Input
+from repdiff.metrics.base import EvaluationSet
+from repdiff.structure_files import FAILED, TABLE, read_structures
+from repdiff.workspace import Workspace
+
+
+@dataclass(kw_only=True)
+class CrystalSets:
+    """Reads sets of crystals; a data set of which several parts are asked for is read once.
+
+    Attributes:
+        data_dir: Folder of the benchmark files, before the workspace's own.
+        workspace: Where runs and downloads are.
+    """
+
+    data_dir: Path | None
+    workspace: Workspace
+    _datasets: dict[str, Dataset] = field(default_factory=dict)
+
+    def known(self, name: str) -> list[Crystal]:
+        """Read known crystals: a data set, NAME:SPLIT, or a path; what the readers refuse is left out.
+
+        Raises:
+            UserError: If it cannot be read, or has no crystal in that split.
+        """
+        source, split = split_name(name)
+        dataset = self._dataset(source)
+        chosen = [crystal for crystal in dataset.crystals if split in (None, crystal.split)]
+        if not chosen:
+            raise UserError(
+                f"{source} has no crystal in split {split!r}, expected one of {', '.join(SPLITS)}"
+            )
+        return chosen
+
+    def to_judge(self, name: str) -> EvaluationSet:
+        """Read crystals of any quality; what cannot be read at all is kept as failed, with its reason.
+
+        Args:
+            name: Path of a run or a file, or a data set as for `known`.
+
+        Raises:
+            UserError: If there is nothing to read.
+        """
+        source, split = split_name(name)
+        if split or source in (*BENCHMARKS, PROTOTYPES):
+            return EvaluationSet(crystals=self.known(name))
+        crystals, failed = read_for_evaluation(Path(name))
+        return EvaluationSet(crystals=crystals, failed=failed)
+
+    def input_of(self, name: str) -> dict[str, Input]:
+        """Return the files behind known crystals, with their hashes, for a manifest."""
+        hashes = self._dataset(split_name(name)[0]).input_hashes
+        return {f"{name} {Path(path).name}": Input(path=path, sha256=found) for path, found in hashes.items()}
+
+    def training_of(self, reference: str | None) -> str | None:
+        """Name the training split that belongs to a test or validation split; None if there is none."""
+        source, split = split_name(reference or "")
+        if split not in ("val", "test"):
+            return None
+        has_one = any(crystal.split == "train" for crystal in self._dataset(source).crystals)
+        return f"{source}:train" if has_one else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What results on the data sets read so far must say."""
+        return [f"{name}: {dataset.note}" for name, dataset in self._datasets.items() if dataset.note]
+
+    def _dataset(self, source: str) -> Dataset:
+        if source not in self._datasets:
+            self._datasets[source] = load_dataset(
+                source, data_dir=self.data_dir, downloads=self.workspace.data_dir
+            )
+        return self._datasets[source]
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """Take NAME:SPLIT apart; what stands behind another colon belongs to the name."""
+    source, _, split = name.rpartition(":")
+    return (source, split) if source and split in SPLITS else (name, None)
+
+
+def read_for_evaluation(path: Path) -> tuple[list[Crystal], dict[str, str]]:
+    """Read crystals from a run or any readable path, and the reason of each that is missing.
+
+    Crystals that could be read stay, however bad they are: to say so is the metrics' task.
+    """
+    if path.is_dir() and (path / TABLE).is_file():
+        failed = {}
+        if (path / FAILED).is_file():
+            entries = map(json.loads, (path / FAILED).read_text(encoding="utf-8").splitlines())
+            failed = {entry["id"]: entry["reason"] for entry in entries}
+        return read_structures(path), failed
+    dataset = load_dataset(str(path), data_dir=None, sound_only=False)
+    return dataset.crystals, {entry.id or f"row {entry.row}": entry.reason for entry in dataset.rejected}
+
+
+def read_reference(name: str, data_dir: Path | None, workspace: Workspace) -> list[Crystal]:
+    """Read known crystals from a data set or path, all of it or the split named behind a colon.
+
+    Raises:
+        UserError: If it cannot be read, or has no crystal in that split.
+    """
+    return CrystalSets(data_dir=data_dir, workspace=workspace).known(name)

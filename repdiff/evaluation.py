@@ -1,0 +1,265 @@
+"""Score crystals by the registered metrics, and write what they said: table, JSON, one row per structure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from descriptors.registry import unknown
+from repdiff.errors import UserError
+from repdiff.files import replacing, write_json
+from repdiff.metrics import METRICS, Context, EvaluationSet, Metric, MetricResult, MetricValue
+from repdiff.metrics.formula import safe_formula
+from repdiff.provenance import versions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUMMARY, ROWS = "metrics.json", "per_structure.parquet"
+N_NAMED = 5  # failures that the table names; the JSON has them all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Everything that the metrics said about one set of crystals.
+
+    Attributes:
+        generated: The set.
+        n_reference: Number of known crystals; None if there was no reference.
+        n_training: Number of crystals that the model has seen; None if they were not named.
+        results: By metric.
+        skipped: Reason by metric, for those that could not be computed.
+        floors: What real crystals score, by the name of the comparison; see `repdiff.floors`.
+        seed: Of random subsets and intervals.
+        notes: What the table must say about the data.
+    """
+
+    generated: EvaluationSet
+    n_reference: int | None
+    n_training: int | None
+    results: Mapping[str, MetricResult]
+    skipped: Mapping[str, str]
+    floors: Mapping[str, "Evaluation"] = field(default_factory=dict)
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    def table(self) -> str:
+        """Write the values for people: one line each, then the protocols, the skipped and the failed."""
+        floors = list(self.floors)
+        rows = [("metric", "value", "95 % interval", *(f"floor: {name}" for name in floors), "n", "protocol")]
+        rows += [
+            (
+                f"{family}.{name}",
+                show(value),
+                show_interval(value),
+                *(show(found) if (found := self._floor(floor, family, name)) else "-" for floor in floors),
+                str(value.n),
+                value.protocol,
+            )
+            for family, result in self.results.items()
+            for name, value in result.values.items()
+        ]
+        lines = _aligned(rows)
+        protocols = {
+            name: text for result in self.results.values() for name, text in result.protocols.items()
+        }
+        if protocols:
+            lines.append("")
+        for name, constants in protocols.items():
+            lines.append(f"{name}: " + ", ".join(f"{key} = {value}" for key, value in constants.items()))
+        lines += [
+            f"floor: {name}: {len(floor.generated)} real crystals against {floor.n_reference}"
+            for name, floor in self.floors.items()
+        ]
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"{name}: not computed: {reason}" for name, reason in self.skipped.items()]
+        return "\n".join([*lines, *self._name_failed()])
+
+    def to_json(self) -> dict[str, object]:
+        """Return everything but the per-structure table, made of what JSON knows."""
+        return {
+            "n_generated": len(self.generated),
+            "n_reference": self.n_reference,
+            "n_training": self.n_training,
+            "seed": self.seed,
+            "failed": dict(self.generated.failed),
+            "metrics": {
+                family: {
+                    "description": METRICS[family].description,
+                    "values": {
+                        name: _value_to_json(value) | self._floors_to_json(family, name)
+                        for name, value in result.values.items()
+                    },
+                    "protocols": {name: dict(constants) for name, constants in result.protocols.items()},
+                    "details": dict(result.details),
+                }
+                for family, result in self.results.items()
+            },
+            "skipped": dict(self.skipped),
+            "floors": {
+                name: {
+                    "n_generated": len(floor.generated),
+                    "n_reference": floor.n_reference,
+                    "skipped": dict(floor.skipped),
+                }
+                for name, floor in self.floors.items()
+            },
+            "notes": list(self.notes),
+            "versions": versions(),
+        }
+
+    @property
+    def per_structure(self) -> "pa.Table":
+        """One row per structure, the failed last: index, id, formula, failure, columns of the metrics."""
+        import pyarrow as pa
+
+        failed = self.generated.failed
+        columns: dict[str, Sequence[object]] = {
+            "index": list(range(len(self.generated))),
+            "id": self.generated.ids,
+            "formula": [safe_formula(crystal) for crystal in self.generated.crystals] + [None] * len(failed),
+            "failure": [None] * len(self.generated.crystals) + list(failed.values()),
+        }
+        for result in self.results.values():
+            columns.update(result.columns)
+        return pa.table(columns)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write `metrics.json` and `per_structure.parquet`, each replaced as a whole.
+
+        Raises:
+            UserError: If the folder cannot be written.
+        """
+        import pyarrow.parquet as pq
+
+        summary, rows = folder / SUMMARY, folder / ROWS
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(summary, self.to_json())
+            with replacing(rows) as partial:
+                pq.write_table(self.per_structure, partial, compression="zstd")
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot write the metrics ({error.strerror or error}), expected a writable folder "
+                "with room: choose another one"
+            ) from error
+        return [summary, rows]
+
+    def _floor(self, floor: str, family: str, name: str) -> MetricValue | None:
+        result = self.floors[floor].results.get(family)
+        return result.values.get(name) if result else None
+
+    def _floors_to_json(self, family: str, name: str) -> dict[str, object]:
+        found = {floor: self._floor(floor, family, name) for floor in self.floors}
+        values = {floor: _value_to_json(value) for floor, value in found.items() if value is not None}
+        return {"floor": values} if values else {}
+
+    def _name_failed(self) -> Iterable[str]:
+        failed = self.generated.failed
+        if failed:
+            yield f"{len(failed)} of {len(self.generated)} could not be made or read, and count as invalid:"
+        yield from (f"  {name}: {reason}" for name, reason in list(failed.items())[:N_NAMED])
+        if len(failed) > N_NAMED:
+            yield f"  and {len(failed) - N_NAMED} more, all in {SUMMARY}"
+
+
+def evaluate_crystals(
+    generated: EvaluationSet,
+    context: Context | None = None,
+    *,
+    metrics: Sequence[str | Metric] | None = None,
+) -> Evaluation:
+    """Score crystals by the registered metrics.
+
+    Args:
+        generated: The crystals, of any quality, and those that should exist and do not.
+        context: What to compare with and how; without it only what needs nothing else is computed.
+        metrics: Names, or metrics with settings of their own; None for all that are registered.
+
+    Returns:
+        The results. A metric that does not apply is listed as skipped with the reason; the others go on.
+
+    Raises:
+        UserError: If a metric is unknown, or one that was named lacks what it needs.
+    """
+    context = context or Context()
+    results: dict[str, MetricResult] = {}
+    skipped: dict[str, str] = {}
+    for name, metric in choose_metrics(metrics).items():
+        if missing := context.missing(metric.needs):
+            if metrics is not None:
+                raise UserError(f"metric {name!r} {missing}")
+            skipped[name] = missing
+            continue
+        try:
+            results[name] = metric.compute(generated, context)
+        except UserError as error:
+            skipped[name] = str(error)
+    return Evaluation(
+        generated=generated,
+        n_reference=None if context.reference is None else len(context.reference),
+        n_training=None if context.training is None else len(context.training),
+        results=results,
+        skipped=skipped,
+        seed=context.seed,
+    )
+
+
+def choose_metrics(metrics: Sequence[str | Metric] | None) -> dict[str, Metric]:
+    """Build the metrics that were asked for, by their registered names.
+
+    Raises:
+        UserError: If one is unknown.
+    """
+    names = {METRICS[name]: name for name in METRICS}
+    chosen: dict[str, Metric] = {}
+    for metric in list(METRICS) if metrics is None else metrics:
+        if isinstance(metric, str):
+            if metric not in METRICS:
+                raise UserError(unknown("metric", metric, METRICS))
+            chosen[metric] = METRICS[metric]()
+        else:
+            chosen[names[type(metric)]] = metric
+    return chosen
+
+
+def show(value: MetricValue) -> str:
+    """Write a value for people, with its unit, or why there is none."""
+    if value.value is None:
+        return f"- ({value.reason})"
+    if value.unit == "fraction":
+        return f"{100 * value.value:.2f} %"
+    return f"{value.value:.4g} {value.unit}".rstrip()
+
+
+def show_interval(value: MetricValue) -> str:
+    """Write the interval of a value in the value's own unit; "" if it has none."""
+    if value.interval is None:
+        return ""
+    low, high = value.interval
+    return f"{100 * low:.2f} to {100 * high:.2f}" if value.unit == "fraction" else f"{low:.4g} to {high:.4g}"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Align the first and the last column to the left, the numbers between them to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    last = len(widths) - 1
+    lines = [
+        "  ".join(
+            text if place == last else f"{text:<{width}}" if place == 0 else f"{text:>{width}}"
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+
+
+def _value_to_json(value: MetricValue) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "value": value.value,
+        "interval": None if value.interval is None else list(value.interval),
+        "n": value.n,
+        "protocol": value.protocol,
+        "unit": value.unit,
+    }
+    return shown | ({"reason": value.reason} if value.reason else {})
