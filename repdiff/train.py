@@ -12,6 +12,7 @@ from descriptors.representation import Representation
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.diffusion.build import ModelSettings, build_diffusion
 from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
+from repdiff.diffusion.training import VectorData, VectorTraining
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.model import GIVEN, GenerativeModel
@@ -72,10 +73,15 @@ def _train(encoded: EncodedSet, settings: TrainSettings, folder: Path) -> Traini
         counts = {split: _counts(part, representation.blocks) for split, part in vectors.items()}
         compositions = _fit_compositions(counts, encoded.layout.elements, settings, folder)
     tensors, metadata = GenerativeModel.stored(compositions, normalizer, encoded.layout)
+    names = {"train": "training", "val": "validation"}
+    data = {
+        split: VectorData(name, normalizer.normalize(vectors[split]), n_features=diffusion.n_features)
+        for split, name in names.items()
+    }
     return train(
-        diffusion,
-        normalizer.normalize(vectors["train"]),
-        normalizer.normalize(vectors["val"]),
+        VectorTraining(diffusion),
+        data["train"],
+        data["val"],
         settings.part(TrainingSettings),
         folder,
         metadata=metadata,

@@ -2,5 +2,6 @@
 
 from repdiff.training.loop import TrainingResult, train
 from repdiff.training.settings import TrainingSettings
+from repdiff.training.trainable import Trainable, TrainingData
 
-__all__ = ["TrainingResult", "TrainingSettings", "train"]
+__all__ = ["Trainable", "TrainingData", "TrainingResult", "TrainingSettings", "train"]

@@ -9,12 +9,10 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
-from jaxtyping import Float
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from repdiff.diffusion.ddpm import Draws, VectorDiffusion
 from repdiff.errors import UserError
 from repdiff.training.interrupt import StopRequest
 from repdiff.training.log import MetricsLog
@@ -26,9 +24,10 @@ from repdiff.training.settings import (
     resolve_precision,
 )
 from repdiff.training.state import Progress, RunFiles
+from repdiff.training.trainable import Trainable, TrainingData
 
 AGREE_EVERY = 10  # steps between exchanges of clock and signals when there are several processes
-VALIDATION_ROWS = 4096  # validation vectors in one pass
+VALIDATION_ROWS = 4096  # in one pass
 PURPOSE_STEP, PURPOSE_VALIDATION, PURPOSE_DROPOUT = 2, 3, 4  # 1 is the data order
 
 
@@ -47,9 +46,9 @@ class TrainingResult:
 
 
 def train(
-    diffusion: VectorDiffusion,
-    train_features: Float[Tensor, "n_train n_features"],
-    validation_features: Float[Tensor, "n_validation n_features"],
+    model: Trainable,
+    train_data: TrainingData,
+    validation_data: TrainingData,
     settings: TrainingSettings,
     folder: Path,
     *,
@@ -67,9 +66,9 @@ def train(
     cosine rate.
 
     Args:
-        diffusion: Model with its initial weights, replaced by the trained ones.
-        train_features: Training vectors, in [0, 1].
-        validation_features: Validation vectors; may be empty.
+        model: Model with its initial weights, replaced by the trained ones.
+        train_data: What to learn from.
+        validation_data: What to measure on; may be empty.
         settings: How to train.
         folder: Folder of the run; made if absent.
         metadata: Plain JSON to store in every checkpoint (normaliser, layout of the vector, ...).
@@ -78,11 +77,11 @@ def train(
         progress: Whether to show a bar on stderr.
 
     Raises:
-        UserError: If features are not finite, the folder holds another run, a checkpoint does not fit or
+        UserError: If there is too little data, the folder holds another run, a checkpoint does not fit or
             cannot be read, the disk refuses, or the loss stops being finite.
     """
     files = RunFiles(folder, metadata, tensors)
-    trainer = _Trainer(diffusion, train_features, validation_features, settings, files, progress)
+    trainer = _Trainer(model, train_data, validation_data, settings, files, progress)
     trainer.start(resume=resume)
     log = None
     if trainer.is_main:
@@ -99,9 +98,9 @@ def train(
 class _Trainer:
     def __init__(
         self,
-        diffusion: VectorDiffusion,
-        train_features: Tensor,
-        validation_features: Tensor,
+        model: Trainable,
+        train_data: TrainingData,
+        validation_data: TrainingData,
         settings: TrainingSettings,
         files: RunFiles,
         progress: bool,
@@ -111,35 +110,34 @@ class _Trainer:
         self.device = self.accelerator.device
         self.is_main = self.accelerator.is_main_process
         self.show_bar = progress and self.is_main
-        self.train_features = _checked("training", train_features, diffusion).to(self.device)
-        self.validation_features = _checked("validation", validation_features, diffusion).to(self.device)
+        self.train_data = train_data.to(self.device)
+        self.validation_data = validation_data.to(self.device)
         self.batch_size = self._usable_batch_size()
-        self.steps_per_epoch = len(train_features) // self.batch_size
+        self.steps_per_epoch = len(train_data) // self.batch_size
         self.precision = resolve_precision(settings.precision, self.device)
-        self.diffusion = diffusion.to(self.device)
+        self.plain = model.to(self.device)
         adam = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = adam(
-            diffusion.parameters(),
+            model.parameters(),
             lr=settings.learning_rate,
             betas=settings.adam_betas,
             weight_decay=settings.weight_decay if settings.optimizer == "adamw" else 0.0,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self.averaged = AveragedModel(diffusion, multi_avg_fn=self._average)
-        self.model = self.accelerator.prepare(diffusion)
-        self.state = Progress.at_start(diffusion.n_features, self.device)
+        self.averaged = AveragedModel(model, multi_avg_fn=self._average)
+        self.model = self.accelerator.prepare(model)
+        self.state = Progress.at_start(model.n_errors, self.device)
         self._order = (-1, torch.empty(0, dtype=torch.long))
-        self._validation_draws: Draws | None = None
 
     @property
-    def ema(self) -> VectorDiffusion:
+    def ema(self) -> Trainable:
         """The model with averaged weights."""
-        assert isinstance(self.averaged.module, VectorDiffusion)
+        assert isinstance(self.averaged.module, Trainable)
         return self.averaged.module
 
     def start(self, *, resume: bool) -> None:
         """Make the folder, or restore its newest checkpoint."""
-        restored = self.files.restore(self.diffusion, self.ema, self.optimizer, self.settings, resume=resume)
+        restored = self.files.restore(self.plain, self.ema, self.optimizer, self.settings, resume=resume)
         if restored is not None:
             self.state = restored.to(self.device)
             self.averaged.n_averaged.fill_(restored.step // self.settings.ema_every)
@@ -189,28 +187,26 @@ class _Trainer:
         share = self.batch_size // self.accelerator.num_processes
         mine = slice(rank * share, (rank + 1) * share)
         generator = derived_generator(seed, PURPOSE_STEP, state.step, device=self.device)
-        draws = self.diffusion.draw(self.batch_size, generator=generator).rows(mine)
+        inputs = self.plain.inputs(self.train_data, self._rows(state.step), mine, generator)
         torch.manual_seed(derived_seed(seed, PURPOSE_DROPOUT, state.step, rank))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with self._autocast():
-            loss, per_feature = self.model(self.train_features[self._rows(state.step)[mine]], *draws)
+            loss, errors = self.model(inputs)
         self.accelerator.backward(loss)
-        state.gradient_norm = torch.nn.utils.clip_grad_norm_(
-            self.diffusion.parameters(), self.settings.clip_norm
-        )
+        state.gradient_norm = torch.nn.utils.clip_grad_norm_(self.plain.parameters(), self.settings.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         state.rate = rate
-        state.add(loss.detach(), per_feature)
+        state.add(loss.detach(), errors)
         if state.step % self.settings.ema_every == 0:
-            self.averaged.update_parameters(self.diffusion)
+            self.averaged.update_parameters(self.plain)
 
     def _rows(self, step: int) -> Tensor:
         """Return the rows of the training data in a step's batch; an incomplete last batch is left out."""
         epoch, number = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
-            order = epoch_order(len(self.train_features), seed=self.settings.seed, epoch=epoch)
+            order = epoch_order(len(self.train_data), seed=self.settings.seed, epoch=epoch)
             self._order = (epoch, order.to(self.device))
         return self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
 
@@ -226,7 +222,7 @@ class _Trainer:
     def _report(self, log: MetricsLog | None, bar: tqdm) -> None:
         """Write the mean losses since the last report, and validate if it is time."""
         state = self.state
-        loss, per_feature = state.take_means(self.accelerator)
+        loss, errors = state.take_means(self.accelerator)
         if not torch.isfinite(loss):
             raise UserError(
                 f"the training loss is {float(loss)} at step {state.step}: "
@@ -237,12 +233,12 @@ class _Trainer:
             "step": state.step,
             "epoch": state.step / self.steps_per_epoch,
             "train_loss": state.train_loss,
-            "train_blocks": _floats(self.diffusion.block_means(per_feature)),
+            "train_blocks": _floats(self.plain.part_means(errors)),
             "lr": state.rate,
             "gradient_norm": float(state.gradient_norm),
             "seconds": round(state.seconds, 3),
         }
-        if state.step % self.settings.validate_every == 0 and self.is_main and len(self.validation_features):
+        if state.step % self.settings.validate_every == 0 and self.is_main and len(self.validation_data):
             state.validation_loss, record["validation_blocks"] = self._validate()
             record["validation_loss"] = state.validation_loss
             if state.best_loss is None or state.validation_loss < state.best_loss:
@@ -259,34 +255,31 @@ class _Trainer:
     @torch.no_grad()
     def _validate(self) -> tuple[float, dict[str, float]]:
         """Return loss and blocks of the averaged weights, with the same noise and times at every call."""
-        n_rows = len(self.validation_features)
-        if self._validation_draws is None:
-            generator = derived_generator(self.settings.seed, PURPOSE_VALIDATION, device=self.device)
-            self._validation_draws = self.diffusion.draw(n_rows, generator=generator)
-        sums = torch.zeros(1 + self.diffusion.n_features, device=self.device, dtype=torch.float64)
+        n_rows = len(self.validation_data)
+        everything = torch.arange(n_rows, device=self.device)
+        sums = torch.zeros(1 + self.plain.n_errors, device=self.device, dtype=torch.float64)
         for start in range(0, n_rows, VALIDATION_ROWS):
             rows = slice(start, min(start + VALIDATION_ROWS, n_rows))
+            generator = derived_generator(self.settings.seed, PURPOSE_VALIDATION, device=self.device)
             with self._autocast():
-                loss, per_feature = self.ema(
-                    self.validation_features[rows], *self._validation_draws.rows(rows)
-                )
-            sums += torch.cat([loss[None], per_feature]).double() * (rows.stop - rows.start)
+                loss, errors = self.ema(self.ema.inputs(self.validation_data, everything, rows, generator))
+            sums += torch.cat([loss[None], errors]).double() * (rows.stop - rows.start)
         means = sums / n_rows
-        return float(means[0]), _floats(self.diffusion.block_means(means[1:]))
+        return float(means[0]), _floats(self.plain.part_means(means[1:]))
 
     def _save(self) -> None:
         self.state.share_sums(self.accelerator)
         if self.is_main:
-            self.files.save(self.diffusion, self.ema, self.optimizer, self.settings, self.state)
+            self.files.save(self.plain, self.ema, self.optimizer, self.settings, self.state)
 
     def _usable_batch_size(self) -> int:
         """Return the batch size: all of the data if there is less, and a multiple of the processes."""
-        n_rows, n_processes = len(self.train_features), self.accelerator.num_processes
+        n_rows, n_processes = len(self.train_data), self.accelerator.num_processes
         size = min(self.settings.batch_size, n_rows)
         size -= size % n_processes
         if size == 0:
             raise UserError(
-                f"{n_rows} training vectors in batches of {self.settings.batch_size}, expected at least one "
+                f"{n_rows} training examples in batches of {self.settings.batch_size}, expected at least one "
                 f"for each of the {n_processes} processes: encode more crystals, or start fewer processes"
             )
         return size
@@ -310,20 +303,6 @@ class _Clock:
         wishes = self._accelerator.gather(here[1:])
         self._seconds = float(broadcast(here)[0])
         return self._seconds, bool(wishes.any())
-
-
-def _checked(what: str, features: Tensor, diffusion: VectorDiffusion) -> Tensor:
-    if features.ndim != 2 or features.shape[1] != diffusion.n_features:
-        raise UserError(
-            f"{what} features have shape {tuple(features.shape)}, expected (n, {diffusion.n_features}): "
-            "encode the data with the representation of the model"
-        )
-    bad = (~torch.isfinite(features)).any(1).nonzero()[:, 0]
-    if len(bad):
-        raise UserError(
-            f"{what} features: {len(bad)} rows are not finite, the first is row {int(bad[0])}: encode again"
-        )
-    return features.float()
 
 
 def _floats(tensors: Mapping[str, Tensor]) -> dict[str, float]:

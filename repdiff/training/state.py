@@ -22,10 +22,9 @@ from repdiff.checkpoint import (
     save_checkpoint,
     tensors_under,
 )
-from repdiff.diffusion.build import KIND, describe
-from repdiff.diffusion.ddpm import VectorDiffusion
 from repdiff.errors import UserError
 from repdiff.training.settings import TrainingSettings
+from repdiff.training.trainable import Trainable
 
 TRAINING_KIND = "training-state"
 TRAINING_FILE = "training.safetensors"
@@ -37,7 +36,7 @@ class Progress:
     """How far a run has come; the loop changes it in place.
 
     Attributes:
-        sums: Sums since the last report: the loss, then the error of each feature.
+        sums: Sums since the last report: the loss, then the errors.
         n_summed: Steps in those sums.
     """
 
@@ -52,19 +51,19 @@ class Progress:
     gradient_norm: Tensor
 
     @classmethod
-    def at_start(cls, n_features: int, device: torch.device) -> "Progress":
+    def at_start(cls, n_errors: int, device: torch.device) -> "Progress":
         """Return the progress of a run that has not begun."""
-        sums = torch.zeros(1 + n_features, device=device)
+        sums = torch.zeros(1 + n_errors, device=device)
         return cls(0, 0.0, 0.0, None, None, None, 0, sums, torch.zeros((), device=device))
 
-    def add(self, loss: Float[Tensor, ""], per_feature: Float[Tensor, " n_features"]) -> None:
+    def add(self, loss: Float[Tensor, ""], errors: Float[Tensor, " n_errors"]) -> None:
         """Count one step with its losses; nothing waits for the device."""
         self.sums[0] += loss
-        self.sums[1:] += per_feature
+        self.sums[1:] += errors
         self.n_summed += 1
         self.step += 1
 
-    def take_means(self, accelerator: Accelerator) -> tuple[Float[Tensor, ""], Float[Tensor, " n_features"]]:
+    def take_means(self, accelerator: Accelerator) -> tuple[Float[Tensor, ""], Float[Tensor, " n_errors"]]:
         """Return the means since the last call, over all processes, and begin anew."""
         self.share_sums(accelerator)
         means = self.sums / max(self.n_summed, 1)
@@ -112,8 +111,8 @@ class RunFiles:
 
     def save(
         self,
-        diffusion: VectorDiffusion,
-        averaged: VectorDiffusion,
+        model: Trainable,
+        averaged: Trainable,
         optimizer: torch.optim.Optimizer,
         settings: TrainingSettings,
         state: Progress,
@@ -124,14 +123,14 @@ class RunFiles:
         try:
             self._save_weights(temporary / MODEL_FILE, averaged, state)
             moments, groups = optimizer_tensors(optimizer)
-            tensors = {f"network.{name}": value for name, value in diffusion.network.state_dict().items()}
+            tensors = {f"network.{name}": value for name, value in model.learnt.state_dict().items()}
             tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
             tensors |= {"progress.sums": state.sums, "progress.gradient_norm": state.gradient_norm}
             header = {
                 "progress": state.numbers(),
                 "optimizer": groups,
                 "settings": settings.decisive(),
-                "model": describe(diffusion).model_dump(mode="json"),
+                "model": model.describe(),
             }
             save_checkpoint(temporary / TRAINING_FILE, tensors, header, kind=TRAINING_KIND)
             publish_folder(temporary, final, keep=KEPT_CHECKPOINTS)
@@ -140,14 +139,14 @@ class RunFiles:
             raise
         self._save_weights(self.model, averaged, state)
 
-    def save_best(self, averaged: VectorDiffusion, state: Progress) -> None:
+    def save_best(self, averaged: Trainable, state: Progress) -> None:
         """Replace the weights of the lowest validation loss."""
         self._save_weights(self.best, averaged, state)
 
     def restore(
         self,
-        diffusion: VectorDiffusion,
-        averaged: VectorDiffusion,
+        model: Trainable,
+        averaged: Trainable,
         optimizer: torch.optim.Optimizer,
         settings: TrainingSettings,
         *,
@@ -167,27 +166,27 @@ class RunFiles:
             )
         newest = found[-1]
         tensors, header = load_checkpoint(newest / TRAINING_FILE, kind=TRAINING_KIND)
-        _compare(newest, "model", header["model"], describe(diffusion).model_dump(mode="json"))
+        _compare(newest, "model", header["model"], model.describe())
         _compare(newest, "training setting", header["settings"], settings.decisive())
         weights, others = tensors_under("network.", tensors)
         moments, others = tensors_under("optimizer.", others)
-        diffusion.network.load_state_dict(weights)
-        averages, _ = tensors_under("network.", load_checkpoint(newest, kind=KIND)[0])
-        averaged.network.load_state_dict(averages)
+        model.learnt.load_state_dict(weights)
+        averages, _ = tensors_under("network.", load_checkpoint(newest, kind=model.kind)[0])
+        averaged.learnt.load_state_dict(averages)
         restore_optimizer(optimizer, moments, header["optimizer"])
         return Progress(
             **header["progress"], sums=others["progress.sums"], gradient_norm=others["progress.gradient_norm"]
         )
 
-    def _save_weights(self, path: Path, averaged: VectorDiffusion, state: Progress) -> None:
-        tensors = {f"network.{name}": value for name, value in averaged.network.state_dict().items()}
+    def _save_weights(self, path: Path, averaged: Trainable, state: Progress) -> None:
+        tensors = {f"network.{name}": value for name, value in averaged.learnt.state_dict().items()}
         header = {
             **self.metadata,
-            "model": describe(averaged).model_dump(mode="json"),
+            "model": averaged.describe(),
             "step": state.step,
             "validation_loss": state.validation_loss,
         }
-        save_checkpoint(path, {**self.tensors, **tensors}, header, kind=KIND)
+        save_checkpoint(path, {**self.tensors, **tensors}, header, kind=averaged.kind)
 
 
 def _compare(checkpoint: Path, what: str, then: dict[str, Any], now: dict[str, Any]) -> None:

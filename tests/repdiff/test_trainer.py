@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from repdiff.checkpoint import load_checkpoint
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion, load_diffusion
+from repdiff.diffusion.training import VectorData, VectorTraining
 from repdiff.errors import UserError
 from repdiff.training import TrainingSettings, train
 from repdiff.training.log import read_metrics
@@ -51,9 +52,9 @@ def model(denoiser=PLAIN, **diffusion):
 
 def run(folder, *, diffusion=None, features=FEATURES, validation=VALIDATION, resume=False, **settings):
     return train(
-        diffusion or model(),
-        features,
-        validation,
+        VectorTraining(diffusion or model()),
+        VectorData("training", features, n_features=N_FEATURES),
+        VectorData("validation", validation, n_features=N_FEATURES),
         TrainingSettings(**{**QUICK, **settings}),
         folder,
         metadata={"layout": ["a", "b"]},
@@ -233,7 +234,7 @@ def test_no_budget_is_refused():
 
 def test_few_vectors_make_one_batch_and_none_are_refused(tmp_path):
     assert run(tmp_path / "few", features=FEATURES[:3], max_steps=None, max_epochs=2).step == 2
-    with pytest.raises(UserError, match="0 training vectors"):
+    with pytest.raises(UserError, match="0 training examples"):
         run(tmp_path / "none", features=FEATURES[:0])
 
 

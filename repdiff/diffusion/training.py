@@ -1,0 +1,90 @@
+"""The diffusion of vectors as the training loop sees it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from repdiff.diffusion.build import KIND, describe
+from repdiff.diffusion.ddpm import Draws, VectorDiffusion
+from repdiff.errors import UserError
+from repdiff.training.trainable import Trainable, TrainingData
+
+
+class VectorData(TrainingData):
+    """Vectors in [0, 1].
+
+    Args:
+        what: "training" or "validation", for messages.
+        features: The vectors; for validation there may be none.
+        n_features: Length that the model wants.
+
+    Raises:
+        UserError: If they have another length or are not finite.
+    """
+
+    def __init__(self, what: str, features: Float[Tensor, "n width"], *, n_features: int) -> None:
+        if features.ndim != 2 or features.shape[1] != n_features:
+            raise UserError(
+                f"{what} features have shape {tuple(features.shape)}, expected (n, {n_features}): "
+                "encode the data with the representation of the model"
+            )
+        bad = (~torch.isfinite(features)).any(1).nonzero()[:, 0]
+        if len(bad):
+            raise UserError(
+                f"{what} features: {len(bad)} rows are not finite, the first is row {int(bad[0])}: encode again"
+            )
+        self.what, self.features = what, features.float()
+
+    def __len__(self) -> int:
+        """Count the vectors."""
+        return len(self.features)
+
+    def to(self, device: torch.device) -> "VectorData":
+        """Move the vectors."""
+        return VectorData(self.what, self.features.to(device), n_features=self.features.shape[1])
+
+
+class VectorTraining(Trainable):
+    """The loss of a `VectorDiffusion`; one error for each feature, averaged by blocks for the log."""
+
+    kind = KIND
+
+    def __init__(self, diffusion: VectorDiffusion) -> None:
+        super().__init__()
+        self.diffusion = diffusion
+
+    @property
+    def learnt(self) -> nn.Module:
+        """The network of the diffusion."""
+        return self.diffusion.network
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        """The blocks of the vector."""
+        return self.diffusion.blocks
+
+    @property
+    def n_errors(self) -> int:
+        """The number of features."""
+        return self.diffusion.n_features
+
+    def inputs(
+        self, data: VectorData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
+    ) -> tuple[Tensor, Draws]:
+        """Draw times and noise for the whole batch, and take this part of it."""
+        draws = self.diffusion.draw(len(rows), generator=generator).rows(mine)
+        return data.features[rows[mine]], draws
+
+    def forward(
+        self, inputs: tuple[Float[Tensor, "n n_features"], Draws]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " n_features"]]:
+        """Return the weighted loss, and the error of each feature."""
+        features, draws = inputs
+        return self.diffusion(features, *draws)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings that `build_diffusion` would build this model from."""
+        return describe(self.diffusion).model_dump(mode="json")
