@@ -27,6 +27,7 @@ HELP = {
     "reconstruct": "Turn representations into crystals.",
     "evaluate": "Judge crystals: validity, and agreement with known ones.",
     "degeneracy": "Find crystals that a descriptor does not tell apart.",
+    "backends": "List the systems that can be trained.",
     "info": "Describe a workspace, a run's folder, or a file of one.",
 }
 PACKAGES = ("descriptors", "reconstruction", "repdiff")
@@ -54,6 +55,8 @@ class Verbs(click.Group):
                 return _info_command()
             case "download":
                 return _download_command()
+            case "backends":
+                return _backends_command()
         return _verb_command(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -209,6 +212,18 @@ def _info_command() -> click.Command:
 
     where = click.Argument(["path"], type=click.Path(path_type=Path))
     return click.Command("info", callback=show, params=[where], help=HELP["info"], context_settings=CONTEXT)
+
+
+def _backends_command() -> click.Command:
+    def show() -> None:
+        from repdiff.backends import BACKENDS
+
+        for name in BACKENDS:
+            backend = BACKENDS[name]
+            given = ", ".join(sorted(backend.conditions)) or "nothing"
+            click.echo(f"{name}: {backend.description}; makes {backend.makes}; can be given: {given}")
+
+    return click.Command("backends", callback=show, help=HELP["backends"], context_settings=CONTEXT)
 
 
 def _download_command() -> click.Command:

@@ -1,70 +1,142 @@
-"""`repdiff generate`: a trained model → representation vectors."""
+"""`repdiff generate`: a trained model → representations, or crystals where the backend makes them at once."""
 
+import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
+from repdiff.backends import BACKENDS, Backend, Composition, Vectors, backend_of
+from repdiff.compositions import read_compositions
+from repdiff.datasets.crystal import Crystal, read_crystals, write_crystals
 from repdiff.device import choose_device
-from repdiff.diffusion.samplers import SamplerSettings
-from repdiff.generated import read_shard, shard_path, write_shard
-from repdiff.model import GenerativeModel
+from repdiff.errors import UserError
+from repdiff.files import replacing
+from repdiff.generated import SHARDS, read_shard, shard_path, write_shard
 from repdiff.settings import GenerateSettings
-from repdiff.workspace import Workspace, plain_name
+from repdiff.structure_files import FAILED, unwritable, write_structures
+from repdiff.workspace import Run, Workspace, plain_name
 
+DEFAULT_N = 1000
 log = logging.getLogger(__name__)
 
 
 def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
-    """Sample a model, shard by shard; a run asked for more vectors than it holds appends shards.
+    """Sample a model, shard by shard; a run asked for more samples than it holds appends shards.
 
-    Vector i of a seed is the same whatever `n` and the shards.
+    Sample i of a seed is the same whatever `n` and the shards.
 
     Returns:
-        The run's folder, vectors in physical units in `shards/`.
+        The run's folder: `shards/`, and the files of crystals where the backend makes crystals.
 
     Raises:
-        UserError: If there is no model, or it cannot be read.
+        UserError: If there is no model, it cannot be read, or it cannot make what is asked for.
     """
     device = choose_device(settings.device)
+    compositions = read_compositions(settings, workspace)
     path = workspace.find("train", settings.model)
-    model = GenerativeModel.load(path, device=device)
-    sampler = SamplerSettings(name=settings.sampler, n_steps=settings.steps, eta=settings.eta)
-    name = plain_name(f"{path.name}-{_label(settings)}-seed{settings.seed}")
-    with workspace.run(settings.model_copy(update={"model": path}), name, inputs={"model": path}) as run:
+    name = backend_of(path)
+    if compositions is not None and "composition" not in BACKENDS[name].conditions:
+        raise UserError(f"the backend {name} takes no compositions: leave them out, or train another")
+    backend = BACKENDS[name].load(path, device=device)
+    n = settings.n or (len(compositions) if compositions and len(compositions) > 1 else DEFAULT_N)
+    settings = settings.model_copy(update={"model": path, "n": n})
+    label = plain_name(f"{path.name}-{_label(settings, name)}-seed{settings.seed}")
+    with workspace.run(settings, label, inputs={"model": path}) as run:
         if run.state != "finished":
-            started, n_made = time.perf_counter(), 0
-            for number, first in enumerate(range(0, settings.n, settings.shard_size)):
-                size = min(settings.shard_size, settings.n - first)
-                held = _held(run.path, number, model)
-                if len(held) < size:
-                    more = model.sample(
-                        size - len(held),
-                        seed=settings.seed,
-                        first=first + len(held),
-                        sampler=sampler,
-                        temperature=settings.composition_temperature,
-                    )
-                    write_shard(run.path, number, torch.cat([held, more]), model.layout)
-                    n_made += len(more)
+            started = time.perf_counter()
+            fill = _fill_vectors if backend.makes == "representations" else _fill_crystals
+            n_made = fill(backend, settings, compositions, run)
             seconds = time.perf_counter() - started
-            run.summary.update(n=settings.n, seconds_per_vector=seconds / n_made if n_made else None)
-            log.info("%d representations", settings.n)
+            run.summary.update(
+                backend=name, n=n, seconds_per_sample=round(seconds / n_made, 6) if n_made else None
+            )
+            log.info("%d %s", n, backend.makes)
     return run.path
 
 
-def _label(settings: GenerateSettings) -> str:
+def _fill_vectors(
+    backend: Backend, settings: GenerateSettings, compositions: list[Composition] | None, run: Run
+) -> int:
+    """Complete the shards of representations, and count what was made."""
+
+    def extend(number: int, first: int, size: int) -> int:
+        path = shard_path(run.path, number)
+        held = [read_shard(path)[0]] if path.is_file() else []
+        n_held = sum(map(len, held))
+        if n_held >= size:
+            return 0
+        more = _sample(backend, settings, compositions, first + n_held, size - n_held)
+        assert isinstance(more, Vectors)
+        write_shard(run.path, number, torch.cat([*held, more.vectors]), more.layout)
+        return size - n_held
+
+    return _each_shard(settings, extend)
+
+
+def _fill_crystals(
+    backend: Backend, settings: GenerateSettings, compositions: list[Composition] | None, run: Run
+) -> int:
+    """Complete the shards of crystals, write the files that others read, and count what was made."""
+    shards: list[Path] = []
+
+    def extend(number: int, first: int, size: int) -> int:
+        path = run.path / SHARDS / f"{number:05d}.parquet"
+        shards.append(path)
+        held = read_crystals(path) if path.is_file() else []
+        if len(held) >= size:
+            return 0
+        more = _sample(backend, settings, compositions, first + len(held), size - len(held))
+        assert isinstance(more, list)
+        path.parent.mkdir(exist_ok=True)
+        write_crystals(path, [*held, *more])
+        return size - len(held)
+
+    n_made = _each_shard(settings, extend)
+    crystals = [crystal for path in shards for crystal in read_crystals(path)]
+    _write_crystals(run, crystals)
+    return n_made
+
+
+def _write_crystals(run: Run, crystals: list[Crystal]) -> None:
+    """Write what can be written, and name the rest with the reasons."""
+    reasons = {crystal.id: unwritable(crystal) for crystal in crystals}
+    write_structures(run.path, [crystal for crystal in crystals if not reasons[crystal.id]], progress=True)
+    failed = {name: reason for name, reason in reasons.items() if reason}
+    with replacing(run.path / FAILED) as partial:
+        lines = [json.dumps({"id": name, "reason": reason}) for name, reason in failed.items()]
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    run.summary.update(n_crystals=len(crystals) - len(failed), n_failed=len(failed))
+
+
+def _each_shard(settings: GenerateSettings, extend: Callable[[int, int, int], int]) -> int:
+    """Complete one shard after the other, and count the new samples."""
+    assert settings.n is not None
+    return sum(
+        extend(number, first, min(settings.shard_size, settings.n - first))
+        for number, first in enumerate(range(0, settings.n, settings.shard_size))
+    )
+
+
+def _sample(
+    backend: Backend, settings: GenerateSettings, compositions: list[Composition] | None, first: int, n: int
+) -> Vectors | list[Crystal]:
+    asked = None
+    if compositions is not None:
+        asked = [compositions[number % len(compositions)] for number in range(first, first + n)]
+    return backend.sample(n, settings, first=first, compositions=asked)
+
+
+def _label(settings: GenerateSettings, backend: str) -> str:
     """Name the sampler and what differs from its defaults, so that such runs lie side by side."""
-    label = settings.sampler + (str(settings.steps) if settings.steps else "")
-    label += f"-eta{settings.eta:g}" if settings.eta else ""
-    cold = settings.composition_temperature != 1
-    return label + (f"-temperature{settings.composition_temperature:g}" if cold else "")
-
-
-def _held(folder: Path, number: int, model: GenerativeModel) -> Float[Tensor, "n_held n_features"]:
-    """Return what a shard holds already, which is kept as it is."""
-    path = shard_path(folder, number)
-    return read_shard(path)[0] if path.is_file() else torch.empty(0, model.diffusion.n_features)
+    parts = [settings.sampler + (str(settings.steps) if settings.steps else "")]
+    if backend != "structrepdiff":
+        parts = [f"{settings.steps}steps"] if settings.steps else []
+    parts += [f"eta{settings.eta:g}"] if settings.eta else []
+    if settings.composition_temperature != 1:
+        parts.append(f"temperature{settings.composition_temperature:g}")
+    asked = (settings.composition, settings.compositions, settings.compositions_from)
+    parts += [f"for-{Path(str(one)).name}" for one in asked if one is not None]
+    return "-".join(parts)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -41,7 +41,14 @@ class GenerativeModel:
     layout: Layout
 
     def sample(
-        self, n: int, *, seed: int, sampler: SamplerSettings, first: int = 0, temperature: float = 1.0
+        self,
+        n: int,
+        *,
+        seed: int,
+        sampler: SamplerSettings,
+        first: int = 0,
+        temperature: float = 1.0,
+        counts: Int[Tensor, "n n_elements"] | None = None,
     ) -> Float[Tensor, "n n_features"]:
         """Draw vectors number `first` to `first + n` of a seed, on the CPU.
 
@@ -51,11 +58,15 @@ class GenerativeModel:
             sampler: How the diffusion samples.
             first: Number of the first within the stream.
             temperature: Of the composition model: below 1 for likelier formulas, fewer kinds of them.
+            counts: Formulas in the order of the layout's elements; None lets the composition model draw them.
         """
         decided = None
         if self.compositions is not None:
-            generator = torch.Generator().manual_seed(seed)
-            counts = self.compositions.sample(n, generator=generator, first=first, temperature=temperature)
+            if counts is None:
+                generator = torch.Generator().manual_seed(seed)
+                counts = self.compositions.sample(
+                    n, generator=generator, first=first, temperature=temperature
+                )
             decided = self._as_given(counts)
         generator = torch.Generator(device=self.diffusion.device).manual_seed(seed)
         given = None if decided is None else self.normalizer.normalize(decided)

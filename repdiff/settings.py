@@ -72,6 +72,10 @@ class TrainSettings(Settings):
     encoded: Path | None = setting(
         None, "Encoded data set; without it the newest of the workspace", role="input"
     )
+    backend: str = setting("structrepdiff", "System to train; `repdiff backends` lists them")
+    backend_options: dict[str, Any] = setting(
+        {}, "Settings of a backend other than structrepdiff where they differ from its defaults"
+    )
     denoiser: str = setting("mlp", "Network: mlp, or unet1d as in the paper")
     denoiser_options: dict[str, Any] = setting(
         {}, "Settings of the network where they differ from its defaults, such as width=512 or dim=64"
@@ -140,7 +144,26 @@ class GenerateSettings(Settings):
 
     verb: ClassVar[str] = "generate"
     model: Path | None = setting(None, "Trained model; without it the newest of the workspace", role="input")
-    n: int = setting(1000, "Representations to generate", ge=1, role="extent")
+    n: int | None = setting(
+        None,
+        "Samples to generate; without it 1000, or one for each of several compositions",
+        ge=1,
+        role="extent",
+    )
+    composition: str | None = setting(
+        None, "Make all samples of this formula, which counts the atoms of the cell, such as Li2Fe2O4"
+    )
+    compositions: Path | None = setting(
+        None, "File with one such formula a line, to be taken in turn", role="input"
+    )
+    compositions_from: str | None = setting(
+        None, "Take the formulas of a data set in turn, such as mp_20:test"
+    )
+    data_dir: Path | None = setting(
+        None,
+        "With --compositions-from: folder of the benchmark files; without it `data` in the workspace",
+        role="input",
+    )
     seed: int = setting(0, "Seed of the samples", ge=0)
     sampler: Literal["ddpm", "ddim", "dpm"] = setting(
         "ddpm", "ddpm: ancestral, all steps; ddim and dpm (DPM-Solver++): fewer steps"

@@ -60,7 +60,7 @@ def write_structures(
         if len(values) != len(crystals):
             raise ValueError(f"column {name!r} has {len(values)} entries for {len(crystals)} crystals")
     for index, crystal in enumerate(crystals):
-        if reason := _unwritable(crystal):
+        if reason := unwritable(crystal):
             raise ValueError(f"crystal {index} ({crystal.id}) {reason}, expected one that passed the checks")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,8 +107,8 @@ def read_structures(path: Path) -> list[Crystal]:
         raise UserError(f"{table} cannot be read ({why}), expected a table of structures") from error
 
 
-def _unwritable(crystal: Crystal) -> str:
-    """Say what no format could hold; "" if nothing."""
+def unwritable(crystal: Crystal) -> str:
+    """Say why no format could hold a crystal; "" if all can."""
     if crystal.n_atoms == 0:
         return "holds no atoms"
     if not (np.isfinite(crystal.lattice).all() and np.isfinite(crystal.frac_coords).all()):

@@ -16,7 +16,7 @@ def _tiny_composition_model():
     """Let `repdiff train` fit a composition model of no worth, in no time."""
     with pytest.MonkeyPatch.context() as patch:
         small = CompositionModelSettings(width=16, n_blocks=1, min_steps=20)
-        patch.setattr("repdiff.train.CompositionModelSettings", lambda: small)
+        patch.setattr("repdiff.backends.structrepdiff.CompositionModelSettings", lambda: small)
         yield
 
 

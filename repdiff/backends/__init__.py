@@ -1,0 +1,24 @@
+"""The systems that make crystals, one a file; importing this registers them all."""
+
+from pathlib import Path
+
+from repdiff.backends import structrepdiff
+from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, Vectors
+from repdiff.checkpoint import MODEL_FILE, read_metadata
+from repdiff.errors import UserError
+
+__all__ = ["BACKENDS", "Backend", "Composition", "TrainingJob", "Vectors", "backend_of", "structrepdiff"]
+
+
+def backend_of(path: Path) -> str:
+    """Return the name of the backend that wrote a trained model, a run's folder or a file.
+
+    Raises:
+        UserError: If there is no such file, or it is no model of a backend that this version has.
+    """
+    file = path / MODEL_FILE if path.is_dir() else path
+    kind = read_metadata(file)["kind"]
+    for name in BACKENDS:
+        if BACKENDS[name].kind == kind:
+            return name
+    raise UserError(f"{file} is a {kind!r} file, expected a trained model of {', '.join(BACKENDS)}")

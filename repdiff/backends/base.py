@@ -1,0 +1,112 @@
+"""What a backend is: one system that learns from crystals and makes new ones."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from descriptors.registry import Registry
+from repdiff.datasets.crystal import Crystal
+from repdiff.encoded import EncodedSet, Layout
+from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.training import Trainable, TrainingData
+
+Composition = Mapping[int, int]
+"""Number of atoms in the cell by atomic number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """What the training loop needs to fit a backend.
+
+    Attributes:
+        model: With its initial weights.
+        training: The examples.
+        validation: May be empty.
+        metadata: Plain JSON that goes into every file with weights.
+        tensors: Tensors that go into every file with weights.
+    """
+
+    model: Trainable
+    training: TrainingData
+    validation: TrainingData
+    metadata: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vectors:
+    """Representations in physical units, and what their columns mean."""
+
+    vectors: Float[Tensor, "n_vectors n_features"]
+    layout: Layout
+
+
+class Backend(ABC):
+    """A trained system, ready to sample.
+
+    Attributes:
+        description: One line for `repdiff backends`.
+        makes: "representations", which `repdiff reconstruct` turns into crystals, or "crystals".
+        conditions: What samples can be asked to have: "composition".
+        kind: Of the files that hold its weights; by it a file's backend is found.
+    """
+
+    description: ClassVar[str]
+    makes: ClassVar[Literal["representations", "crystals"]]
+    conditions: ClassVar[frozenset[str]]
+    kind: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
+        """Build a fresh model and its data.
+
+        Args:
+            encoded: The data set; its splits decide what is training and what validation.
+            settings: Of the run.
+            folder: Of the run, for what is fitted before the training proper.
+
+        Raises:
+            UserError: If settings do not fit, or there is no training data.
+        """
+
+    @classmethod
+    @abstractmethod
+    def load(cls, path: Path, *, device: torch.device) -> "Backend":
+        """Read a trained model: a run's folder or a file.
+
+        Raises:
+            UserError: If there is none, or it does not fit together.
+        """
+
+    @abstractmethod
+    def sample(
+        self,
+        n: int,
+        settings: GenerateSettings,
+        *,
+        first: int = 0,
+        compositions: Sequence[Composition] | None = None,
+    ) -> Vectors | list[Crystal]:
+        """Draw samples number `first` to `first + n` of the stream that `settings.seed` begins.
+
+        A sample does not depend on what else is drawn with it, up to the rounding of matrix products.
+
+        Args:
+            n: How many.
+            settings: Seed, and how to sample.
+            first: Number of the first.
+            compositions: One for each sample; None lets the backend choose.
+
+        Raises:
+            UserError: If a composition cannot be made, or settings do not fit.
+        """
+
+
+BACKENDS: Registry[Backend] = Registry("backend")

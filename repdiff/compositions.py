@@ -1,0 +1,69 @@
+"""Compositions that a user asks for: one formula, a file of them, or those of a data set."""
+
+from pathlib import Path
+
+from repdiff.backends.base import Composition
+from repdiff.crystal_sets import CrystalSets
+from repdiff.errors import UserError
+from repdiff.metrics.formula import count_elements
+from repdiff.settings import GenerateSettings
+from repdiff.workspace import Workspace
+
+MAX_ATOMS = 1000  # in one cell that is asked for
+
+
+def read_compositions(settings: GenerateSettings, workspace: Workspace) -> list[Composition] | None:
+    """Return the compositions that were asked for, to be taken in turn; None if none were.
+
+    Raises:
+        UserError: If a formula cannot be read, there is none, or they are asked for in two ways.
+    """
+    ways = {
+        "--composition": settings.composition,
+        "--compositions": settings.compositions,
+        "--compositions-from": settings.compositions_from,
+    }
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise UserError(f"both {given[0]} and {given[1]} are given, expected one of them")
+    if settings.composition is not None:
+        return [parse_formula(settings.composition)]
+    if settings.compositions is not None:
+        return _read_file(settings.compositions)
+    if settings.compositions_from is not None:
+        sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
+        return [count_elements(crystal) for crystal in sets.known(settings.compositions_from)]
+    return None
+
+
+def parse_formula(text: str) -> Composition:
+    """Read the formula of a cell, such as Li2Fe2O4: all its atoms, not the reduced formula.
+
+    Raises:
+        UserError: If it is no formula, or a number of atoms is not whole, or there are too many.
+    """
+    from pymatgen.core import Composition as Formula
+    from pymatgen.core import Element
+
+    try:
+        amounts = Formula(text).get_el_amt_dict()
+        counts = {Element(symbol).Z: amount for symbol, amount in amounts.items()}
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{text!r} is no formula, expected one such as Li2Fe2O4") from error
+    if not counts or any(amount % 1 for amount in counts.values()) or sum(counts.values()) > MAX_ATOMS:
+        raise UserError(
+            f"{text!r} has {sum(counts.values()):g} atoms, expected whole numbers, 1 to {MAX_ATOMS} in all"
+        )
+    return {number: int(amount) for number, amount in sorted(counts.items())}
+
+
+def _read_file(path: Path) -> list[Composition]:
+    """Read one formula a line; empty lines and what follows a # do not count."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read, expected a text file with one formula a line") from error
+    formulas = [text for line in lines if (text := line.partition("#")[0].strip())]
+    if not formulas:
+        raise UserError(f"{path} holds no formula, expected one a line, such as Li2Fe2O4")
+    return [parse_formula(formula) for formula in formulas]

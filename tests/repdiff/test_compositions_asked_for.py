@@ -1,0 +1,100 @@
+import pytest
+import torch
+from small_runs import SAMPLING
+
+from repdiff.cli import main
+from repdiff.compositions import parse_formula
+from repdiff.errors import UserError
+from repdiff.generated import read_generated
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [("Li2Fe2O4", {3: 2, 8: 4, 26: 2}), ("C", {6: 1}), ("Ca(OH)2", {1: 2, 8: 2, 20: 1})],
+)
+def test_a_formula_counts_the_atoms_of_the_cell(text, counts):
+    assert parse_formula(text) == counts
+
+
+@pytest.mark.parametrize("text", ["", "Xy2", "Li0.5O", "H1001", "2"])
+def test_what_is_no_formula_of_a_cell_is_refused_with_its_text(text):
+    with pytest.raises(UserError, match=repr(text)):
+        parse_formula(text)
+
+
+def formulas(path):
+    vectors, layout = read_generated(path)
+    blocks = layout.representation().blocks
+    counts = vectors[:, blocks["composition"]] * vectors[:, blocks["n_atoms"]]
+    return [
+        {layout.elements[column]: int(count) for column, count in enumerate(row) if count}
+        for row in counts.round().long()
+    ]
+
+
+def known_formula(run):
+    """Return a formula of elements that the tiny set has, as text and as counts."""
+    elements = read_generated(run("generate", "--n", "1", *SAMPLING, "--name", "probe")[1])[1].elements
+    from ase.data import chemical_symbols
+
+    return f"{chemical_symbols[elements[0]]}2{chemical_symbols[elements[1]]}", {
+        elements[0]: 2,
+        elements[1]: 1,
+    }
+
+
+def test_samples_have_the_composition_that_was_asked_for(run):
+    text, counts = known_formula(run)
+    code, path, said = run("generate", "--composition", text, "--n", "3", *SAMPLING)
+    assert code == 0, said
+    assert formulas(path) == [counts] * 3
+
+
+def test_a_file_of_compositions_is_taken_in_turn_one_sample_each(run, tmp_path):
+    text, _ = known_formula(run)
+    other = text.replace("2", "3")
+    (tmp_path / "wanted.txt").write_text(f"# wanted\n{text}\n\n{other}  # and another\n")
+    code, path, said = run("generate", "--compositions", str(tmp_path / "wanted.txt"), *SAMPLING)
+    assert code == 0, said
+    assert [sum(found.values()) for found in formulas(path)] == [3, 4]
+
+
+def test_compositions_of_a_data_set_are_those_of_its_crystals(run, tiny_file):
+    code, path, said = run("generate", "--compositions-from", f"{tiny_file}:val", *SAMPLING)
+    assert code == 0, said
+    assert len(formulas(path)) > 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--composition", "Og3"], "atomic number 118"),
+        (["--composition", "C", "--compositions-from", "prototypes"], "expected one of them"),
+        (["--compositions", "nowhere.txt"], "nowhere.txt"),
+        (["--composition", "C0.5"], "whole numbers"),
+    ],
+)
+def test_compositions_that_cannot_be_made_are_refused_in_one_line(run, flags, message):
+    code, _, said = run("generate", "--n", "2", *flags, *SAMPLING)
+    assert code == 2
+    assert message in said
+
+
+def test_the_backends_are_listed_one_a_line(capsys):
+    assert main(["backends"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("structrepdiff: ") for line in lines)
+    assert all("makes" in line for line in lines)
+
+
+def test_an_unknown_backend_is_refused_with_the_nearest_name(run):
+    code, _, said = run("train", "--backend", "structrepdif")
+    assert code == 2
+    assert "Did you mean 'structrepdiff'" in said
+
+
+def test_the_rest_of_a_vector_follows_the_formula_that_was_given(run):
+    text, _ = known_formula(run)
+    one = read_generated(run("generate", "--composition", text, "--n", "2", *SAMPLING, "--name", "a")[1])[0]
+    two = read_generated(run("generate", "--composition", text, "--n", "2", *SAMPLING, "--name", "b")[1])[0]
+    assert torch.equal(one, two)
