@@ -1,6 +1,7 @@
 """One word to a set of crystals: a run of this tool, a data set or a part of it, or any readable path."""
 
 import json
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from repdiff.manifest import Input
 from repdiff.metrics.base import EvaluationSet
 from repdiff.structure_files import FAILED, TABLE, read_structures
 from repdiff.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -87,6 +90,27 @@ def split_name(name: str) -> tuple[str, str | None]:
     """Take NAME:SPLIT apart; what stands behind another colon belongs to the name."""
     source, _, split = name.rpartition(":")
     return (source, split) if source and split in SPLITS else (name, None)
+
+
+def find_crystals(workspace: Workspace, given: Path | None) -> Path:
+    """Return the crystals a user means: a path, the name of a run, or (None) the newest run that made crystals.
+
+    Raises:
+        UserError: If there are none.
+    """
+    made = {
+        path: manifest
+        for path, manifest in workspace.runs("generate").items()
+        if (path / TABLE).is_file() and manifest.status == "finished"
+    }
+    if given is not None:
+        named = workspace.root / "generate" / given
+        return named if named in made else workspace.find("reconstruct", given)
+    inverted = [m for m in workspace.runs("reconstruct").values() if m.status == "finished"]
+    if made and all((m.finished or "") < (made[list(made)[-1]].finished or "") for m in inverted):
+        log.info("takes %s, the newest crystals", list(made)[-1])
+        return list(made)[-1]
+    return workspace.newest("reconstruct")
 
 
 def read_for_evaluation(path: Path) -> tuple[list[Crystal], dict[str, str]]:

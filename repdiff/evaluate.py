@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from repdiff.cores import n_cores
-from repdiff.crystal_sets import CrystalSets, read_for_evaluation, read_reference, split_name
+from repdiff.crystal_sets import CrystalSets, find_crystals, read_for_evaluation, read_reference, split_name
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.load import PROTOTYPES
 from repdiff.energies.relaxed import RelaxedSet
@@ -93,7 +93,7 @@ def _locate(
     if name is not None and (split_name(name)[1] or name in (*BENCHMARKS, PROTOTYPES)):
         inputs.update(sets.input_of(name))
     else:
-        path = workspace.find("reconstruct", None if name is None else Path(name))
+        path = find_crystals(workspace, None if name is None else Path(name))
         name = str(path)
         inputs["structures"] = path
     for known in (settings.reference, settings.training):

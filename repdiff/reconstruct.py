@@ -31,7 +31,7 @@ from repdiff.files import replacing
 from repdiff.generated import read_generated
 from repdiff.manifest import Input
 from repdiff.settings import ReconstructSettings
-from repdiff.structure_files import FAILED, write_structures
+from repdiff.structure_files import FAILED, TABLE, write_structures
 from repdiff.workspace import Workspace, plain_name
 
 MAX_ATOMS = 300
@@ -109,6 +109,11 @@ def _resolved(settings: ReconstructSettings) -> ReconstructSettings:
 
 def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Source:
     folder = workspace.find("generate", settings.generated)
+    if (folder / TABLE).is_file():
+        raise UserError(
+            f"{folder} holds crystals already, there is nothing to reconstruct: go on with "
+            f"`repdiff evaluate {folder}`"
+        )
     vectors, layout = read_generated(folder)
     if settings.n is not None:
         vectors = vectors[: settings.n]
