@@ -2,12 +2,21 @@
 
 from pathlib import Path
 
-from repdiff.backends import structrepdiff
+from repdiff.backends import gemsdiff, structrepdiff
 from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, Vectors
 from repdiff.checkpoint import MODEL_FILE, read_metadata
 from repdiff.errors import UserError
 
-__all__ = ["BACKENDS", "Backend", "Composition", "TrainingJob", "Vectors", "backend_of", "structrepdiff"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Composition",
+    "TrainingJob",
+    "Vectors",
+    "backend_of",
+    "gemsdiff",
+    "structrepdiff",
+]
 
 
 def backend_of(path: Path) -> str:

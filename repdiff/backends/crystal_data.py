@@ -1,0 +1,56 @@
+"""Crystals as the data of backends that learn from them directly."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from descriptors.batch import CrystalBatch
+from repdiff.datasets.crystal import to_batch
+from repdiff.diffusion.lattice_space import right_handed
+from repdiff.diffusion.nearest_image import ImageFinder
+from repdiff.encoded import EncodedSet
+from repdiff.training import TrainingData
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrystalData(TrainingData):
+    """Crystals with right-handed cells, and what finds the shortest images in them.
+
+    Attributes:
+        batch: In float32.
+        finder: Of the same cells, in double precision.
+    """
+
+    batch: CrystalBatch
+    finder: ImageFinder
+
+    @classmethod
+    def of(cls, encoded: EncodedSet, split: str) -> "CrystalData":
+        """Take the crystals of one split, in their order."""
+        batch = right_handed(to_batch([encoded.crystals[row] for row in encoded.rows(split)]))
+        return cls(batch=batch.to(dtype=torch.float32), finder=ImageFinder.of(batch.lattice))
+
+    def __len__(self) -> int:
+        """Count the crystals."""
+        return self.batch.n_systems
+
+    def to(self, device: torch.device) -> "CrystalData":
+        """Move the crystals."""
+        return CrystalData(batch=self.batch.to(device), finder=self.finder.to(device))
+
+    def select(self, rows: Int[Tensor, " n_rows"]) -> "CrystalData":
+        """Return some of the crystals, in the order of `rows`."""
+        return CrystalData(batch=self.batch.select(rows), finder=self.finder.select(rows))
+
+
+def centred(values: Tensor, batch: CrystalBatch) -> Tensor:
+    """Subtract from the vectors of atoms their mean over each crystal."""
+    sums = values.new_zeros(batch.n_systems, values.shape[1]).index_add(0, batch.system_idx, values)
+    return values - (sums / batch.n_atoms_per_system[:, None])[batch.system_idx]
+
+
+def with_state(batch: CrystalBatch, frac_coords: Tensor, lattice: Tensor) -> CrystalBatch:
+    """Return a batch of the same atoms at other places."""
+    return replace(batch, frac_coords=frac_coords, lattice=lattice)

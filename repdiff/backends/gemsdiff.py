@@ -1,0 +1,276 @@
+"""GemsDiff: diffusion of atoms on the torus and of the cell in its Lie algebra, for given compositions.
+
+Source: Klipfel et al., arXiv 2401.05402; what differs is said in `repdiff.diffusion.torus_lattice`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field, ValidationError
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from descriptors.batch import CrystalBatch
+from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob
+from repdiff.backends.crystal_data import CrystalData, centred
+from repdiff.backends.options import parse_options
+from repdiff.checkpoint import load_checkpoint, tensors_under
+from repdiff.datasets.crystal import Crystal, from_batch
+from repdiff.diffusion.lattice_ddpm import ParameterScale
+from repdiff.diffusion.lattice_space import N_COORDINATES, LatticeCoordinates
+from repdiff.diffusion.torus_lattice import Noise, TorusLatticeDiffusion, TorusLatticeSettings
+from repdiff.encoded import EncodedSet
+from repdiff.errors import UserError
+from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.training import Trainable
+
+STREAM_CHOICE, STREAM_NOISE = 1, 2  # of the random numbers of a sample
+
+
+class GemsDiffSettings(TorusLatticeSettings):
+    """Settings of the backend."""
+
+    crystals_at_once: int = Field(256, ge=1, description="crystals that are sampled together")
+
+
+class GemsDiffTraining(Trainable):
+    """The joint loss as the training loop sees it: two errors, of positions and of cells."""
+
+    kind = "gemsdiff"
+
+    def __init__(self, diffusion: TorusLatticeDiffusion) -> None:
+        super().__init__()
+        self.diffusion = diffusion
+
+    @property
+    def learnt(self) -> nn.Module:
+        """The network."""
+        return self.diffusion.network
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        """Positions and cells."""
+        return {"positions": slice(0, 1), "lattice": slice(1, 2)}
+
+    @property
+    def n_errors(self) -> int:
+        """One for each part."""
+        return 2
+
+    def inputs(
+        self, data: CrystalData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
+    ) -> tuple[CrystalData, Noise]:
+        """Draw times, spread evenly over the batch, and noise; this part of the batch and its own numbers."""
+        n, device, n_times = len(rows), generator.device, self.diffusion.n_times
+        start = torch.rand((), generator=generator, device=device, dtype=torch.float64)
+        fractions = (torch.arange(n, device=device, dtype=torch.float64) / n + start) % 1
+        times = (fractions * n_times).long().clamp_(max=n_times - 1)
+        counts = data.batch.n_atoms_per_system[rows]
+        lattice = torch.randn(n, N_COORDINATES, generator=generator, device=device)
+        coords = torch.randn(int(counts.sum()), 3, generator=generator, device=device)
+        owner = torch.repeat_interleave(torch.arange(n, device=device), counts)
+        chosen = torch.arange(n, device=device)[mine]
+        kept = torch.isin(owner, chosen)
+        part = data.select(rows[mine])
+        noise = Noise(times=times[mine], coords=centred(coords[kept], part.batch), lattice=lattice[mine])
+        return part, noise
+
+    def forward(self, inputs: tuple[CrystalData, Noise]) -> tuple[Float[Tensor, ""], Float[Tensor, " 2"]]:
+        """Return the loss and its parts."""
+        data, noise = inputs
+        return self.diffusion(data.batch, data.finder, noise)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings."""
+        return self.diffusion.settings.model_dump(mode="json")
+
+
+@BACKENDS.register("gemsdiff")
+class GemsDiff(Backend):
+    """Torus and lattice diffusion."""
+
+    description = "diffusion of atoms on the torus and of the cell in its Lie algebra, given the formula"
+    makes = "crystals"
+    conditions = frozenset({"composition"})
+    kind = "gemsdiff"
+
+    def __init__(self, diffusion: TorusLatticeDiffusion, formulas: "TrainingFormulas", batch: int) -> None:
+        self.diffusion, self.formulas, self.batch = diffusion, formulas, batch
+
+    @classmethod
+    def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
+        """Fit the scales of the cell to the training set, and build the network."""
+        options = parse_options(GemsDiffSettings, settings.backend_options)
+        training, validation = CrystalData.of(encoded, "train"), CrystalData.of(encoded, "val")
+        lattice, counts = training.batch.lattice.double(), training.batch.n_atoms_per_system
+        coordinates = LatticeCoordinates.fit(
+            lattice,
+            counts,
+            gauge=options.lattice.gauge,
+            per_atom=options.lattice.per_atom_volume,
+            min_std=options.lattice.min_std,
+        )
+        if not options.lattice.standardize:
+            coordinates = LatticeCoordinates.plain(
+                gauge=options.lattice.gauge, per_atom=options.lattice.per_atom_volume
+            )
+        scale = ParameterScale.fit(
+            lattice, min_length_std=options.min_length_std, min_angle_std=options.min_angle_std
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            diffusion = _build(options, coordinates, scale)
+        return TrainingJob(
+            model=GemsDiffTraining(diffusion),
+            training=training,
+            validation=validation,
+            metadata={"layout": encoded.layout.model_dump(mode="json")},
+            tensors={
+                "lattice.mean": coordinates.mean,
+                "lattice.std": coordinates.std,
+                "parameters.mean": scale.mean,
+                "parameters.std": scale.std,
+                "formulas": TrainingFormulas.of(training.batch).rows,
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path, *, device: torch.device) -> "GemsDiff":
+        """Read the averaged weights, the scales and the training formulas."""
+        tensors, metadata = load_checkpoint(path, kind=cls.kind)
+        try:
+            options = GemsDiffSettings.model_validate(metadata["model"])
+            coordinates = LatticeCoordinates(
+                gauge=options.lattice.gauge,
+                mean=tensors["lattice.mean"],
+                std=tensors["lattice.std"],
+                per_atom=options.lattice.per_atom_volume,
+            )
+            scale = ParameterScale(mean=tensors["parameters.mean"], std=tensors["parameters.std"])
+            diffusion = _build(options, coordinates, scale)
+            diffusion.network.load_state_dict(tensors_under("network.", tensors)[0])
+            formulas = TrainingFormulas(tensors["formulas"])
+        except (KeyError, ValidationError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{path}: not a model of `repdiff train --backend gemsdiff` ({reason})"
+            ) from error
+        return cls(diffusion.to(device).eval(), formulas, options.crystals_at_once)
+
+    def sample(
+        self,
+        n: int,
+        settings: GenerateSettings,
+        *,
+        first: int = 0,
+        compositions: Sequence[Composition] | None = None,
+    ) -> list[Crystal]:
+        """Draw formulas from the training set, unless they are given, and then cells and positions."""
+        n_steps = settings.steps or self.diffusion.n_times
+        if n_steps > self.diffusion.n_times:
+            raise UserError(
+                f"--steps is {n_steps}, expected at most {self.diffusion.n_times}, as in training"
+            )
+        numbers = range(first, first + n)
+        if compositions is None:
+            chosen = [self.formulas.draw(settings.seed, number) for number in numbers]
+        else:
+            chosen = [self.formulas.checked(composition) for composition in compositions]
+        crystals: list[Crystal] = []
+        with tqdm(total=n, desc="sampling", unit="crystal", disable=n < 2) as bar:
+            for start in range(0, n, self.batch):
+                part = slice(start, start + self.batch)
+                crystals += self._sample_together(numbers[part], chosen[part], settings.seed, n_steps)
+                bar.update(len(numbers[part]))
+        return crystals
+
+    def _sample_together(
+        self, numbers: range, species: Sequence[np.ndarray], seed: int, n_steps: int
+    ) -> list[Crystal]:
+        """Sample a batch; every crystal has a stream of random numbers of its own."""
+        device = next(self.diffusion.network.parameters()).device
+        streams = [_stream(seed, number, STREAM_NOISE) for number in numbers]
+        sizes = [len(atoms) for atoms in species]
+        coords = [
+            stream.random((size, 3), dtype=np.float32) for stream, size in zip(streams, sizes, strict=True)
+        ]
+        prior = [stream.standard_normal(N_COORDINATES, dtype=np.float32) for stream in streams]
+        noise = [
+            stream.standard_normal((n_steps, 3 * size + N_COORDINATES), dtype=np.float32)
+            for stream, size in zip(streams, sizes, strict=True)
+        ]
+        batch = CrystalBatch(
+            frac_coords=torch.from_numpy(np.concatenate(coords)),
+            lattice=torch.eye(3).repeat(len(sizes), 1, 1),
+            atomic_numbers=torch.from_numpy(np.concatenate(species)),
+            system_idx=torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)),
+        ).to(device)
+        of_coords = np.concatenate([rows[:, N_COORDINATES:].reshape(n_steps, -1, 3) for rows in noise], 1)
+        of_lattice = np.stack([rows[:, :N_COORDINATES] for rows in noise], 1)
+        made = self.diffusion.sample(
+            batch,
+            torch.from_numpy(np.stack(prior)).to(device),
+            torch.from_numpy(of_coords).to(device),
+            torch.from_numpy(of_lattice).to(device),
+        )
+        return from_batch(made, [f"gen-{number:06d}" for number in numbers])
+
+
+class TrainingFormulas:
+    """The formulas of the training set: drawn from where none is asked for, and the elements that were seen.
+
+    Args:
+        rows: Atoms of each element in each training crystal; the column is the atomic number.
+    """
+
+    def __init__(self, rows: Int[Tensor, "n_crystals n_elements"]) -> None:
+        self.rows = rows
+
+    @classmethod
+    def of(cls, batch: CrystalBatch) -> "TrainingFormulas":
+        """Count the atoms of every crystal."""
+        n_elements = int(batch.atomic_numbers.max()) + 1
+        counts = torch.zeros(batch.n_systems, n_elements, dtype=torch.long)
+        counts.index_put_(
+            (batch.system_idx, batch.atomic_numbers),
+            torch.ones(batch.n_atoms, dtype=torch.long),
+            accumulate=True,
+        )
+        return cls(counts.to(torch.int16))
+
+    def draw(self, seed: int, number: int) -> Int[np.ndarray, " n_atoms"]:
+        """Return the atoms of a random training crystal, the same for the same seed and number."""
+        row = int(_stream(seed, number, STREAM_CHOICE).integers(len(self.rows)))
+        counts = self.rows[row].numpy()
+        return np.repeat(np.arange(len(counts)), counts)
+
+    def checked(self, composition: Composition) -> Int[np.ndarray, " n_atoms"]:
+        """Return the atoms of a formula.
+
+        Raises:
+            UserError: If the training set has no crystal with one of its elements.
+        """
+        seen = set(self.rows.any(0).nonzero()[:, 0].tolist())
+        if strange := set(composition) - seen:
+            raise UserError(
+                f"a composition has the element of atomic number {min(strange)}, expected those of the "
+                f"training data: {', '.join(map(str, sorted(seen)))}"
+            )
+        return np.repeat(list(composition), list(composition.values()))
+
+
+def _build(
+    options: GemsDiffSettings, coordinates: LatticeCoordinates, scale: ParameterScale
+) -> TorusLatticeDiffusion:
+    try:
+        return TorusLatticeDiffusion(options, coordinates, scale)
+    except ValueError as error:
+        raise UserError(f"backend options: {error}") from error
+
+
+def _stream(seed: int, number: int, purpose: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[seed, number * 8 + purpose]))

@@ -1,0 +1,45 @@
+"""Settings of a backend, from the pairs that a user gives."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from descriptors.registry import unknown
+from repdiff.errors import UserError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse_options(model: type[M], options: Mapping[str, Any]) -> M:
+    """Build the settings of a backend; `a.b` names field b of the settings a.
+
+    Raises:
+        UserError: If a name is unknown or a value does not fit; the message says what would.
+    """
+    nested: dict[str, Any] = {}
+    for name, value in options.items():
+        *parents, last = name.split(".")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    try:
+        return model.model_validate(nested)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise UserError(unknown("backend option", where, list(_names(model)))) from error
+        raise UserError(f"backend option {where} is {first['input']!r}: {first['msg']}") from error
+
+
+def _names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    names = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += _names(kind, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names

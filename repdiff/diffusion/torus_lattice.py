@@ -1,0 +1,244 @@
+"""Joint diffusion of coordinates on the torus and of cells in their Lie algebra, given the composition.
+
+The processes are those of `torus` and `lattice_ddpm`; this module joins them over one network that answers with the
+clean positions and the clean cell.
+
+Source: Klipfel et al., arXiv 2401.05402 (GemsDiff), algorithms 1 and 2. Unlike there, one network works on the noised
+cell, and the field it proposes acts through its exponential, so that no answer is a flat cell.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from descriptors.batch import CrystalBatch
+from repdiff.diffusion.lattice_ddpm import LatticeProcess, LatticeSettings, ParameterScale, lattice_loss
+from repdiff.diffusion.lattice_space import LatticeCoordinates
+from repdiff.diffusion.nearest_image import ImageFinder
+from repdiff.diffusion.samplers import Schedule
+from repdiff.diffusion.schedules import AddedNoise
+from repdiff.diffusion.torus import TorusSettings, add_noise, path_loss, path_target, reverse_step, wrap
+from repdiff.networks.crystal import (
+    CoordinateHead,
+    CrystalNetwork,
+    CrystalNetworkSettings,
+    LatticeHead,
+    to_fractional,
+)
+
+LARGEST_STRAIN = 4.0  # norm that a proposed strain tends to
+WIDEST = 8.0  # standard deviations that a cell's coordinates may leave the data by
+
+
+class TorusLatticeSettings(BaseModel):
+    """Processes, network and weights of the joint diffusion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: CrystalNetworkSettings = CrystalNetworkSettings()
+    torus: TorusSettings = TorusSettings()
+    lattice: LatticeSettings = LatticeSettings()
+    position_weight: float = Field(1.0, ge=0, description="weight of the positions in the loss")
+    lattice_weight: float = Field(1.0, ge=0, description="weight of the cells in the loss")
+    min_length_std: float = Field(0.1, gt=0, description="least spread of a cell length in the loss, Å")
+    min_angle_std: float = Field(0.05, gt=0, description="least spread of a cell angle in the loss, radians")
+
+
+class Noise(NamedTuple):
+    """The random numbers of one loss."""
+
+    times: Int[Tensor, " n_systems"]
+    coords: Float[Tensor, "n_atoms 3"]
+    lattice: Float[Tensor, "n_systems 9"]
+
+
+class Clean(NamedTuple):
+    """What the network believes to be without noise."""
+
+    path: Float[Tensor, "n_atoms 3"]
+    lattice: Float[Tensor, "n_systems 3 3"]
+
+
+class TorusLatticeDiffusion(nn.Module):
+    """The network with its processes.
+
+    Args:
+        settings: All of them.
+        coordinates: Of cells, fitted to the training set.
+        scale: Of cell parameters, fitted to the training set.
+    """
+
+    def __init__(
+        self, settings: TorusLatticeSettings, coordinates: LatticeCoordinates, scale: ParameterScale
+    ) -> None:
+        super().__init__()
+        if settings.torus.timesteps != settings.lattice.timesteps:
+            raise ValueError(
+                f"{settings.torus.timesteps} steps of the positions and {settings.lattice.timesteps} of the cell, "
+                "expected as many"
+            )
+        self.settings, self.coordinates, self.scale = settings, coordinates, scale
+        self.network = nn.ModuleDict(
+            {
+                "backbone": CrystalNetwork(settings.network),
+                "positions": CoordinateHead(settings.network),
+                "cell": LatticeHead(settings.network, symmetric=True),
+            }
+        )
+        self.torus, self.process = settings.torus.noise(), settings.lattice.process()
+
+    @property
+    def n_times(self) -> int:
+        """Steps of the noise processes."""
+        return self.settings.torus.timesteps
+
+    def denoise(self, noisy: CrystalBatch, times: Int[Tensor, " n_systems"]) -> Clean:
+        """Propose the fractional path of every atom to its clean place, and the clean cells."""
+        backbone = self.network["backbone"]
+        assert isinstance(backbone, CrystalNetwork)
+        graph = backbone.graph(noisy)
+        features = backbone(graph, noisy.atomic_numbers, times * (1000.0 / self.n_times))
+        strain = self.network["cell"](features).float()
+        size = strain.square().sum((1, 2), keepdim=True)
+        bounded = strain / (1 + size / LARGEST_STRAIN**2).sqrt()
+        path = to_fractional(self.network["positions"](features).float(), graph)
+        return Clean(path=path, lattice=noisy.lattice @ torch.linalg.matrix_exp(bounded))
+
+    def add_noise(self, clean: CrystalBatch, noise: Noise) -> CrystalBatch:
+        """Draw x_t and ρ_t; the noise of coordinates should have no mean over a crystal."""
+        times = noise.times[clean.system_idx]
+        counts = clean.n_atoms_per_system
+        vector = self.process.add_noise(
+            self.coordinates.encode(clean.lattice.double(), counts).float(), noise.times, noise.lattice
+        )
+        return CrystalBatch(
+            frac_coords=add_noise(clean.frac_coords, times, noise.coords, self.torus),
+            lattice=self.coordinates.decode(vector, counts),
+            atomic_numbers=clean.atomic_numbers,
+            system_idx=clean.system_idx,
+        )
+
+    def forward(
+        self, clean: CrystalBatch, finder: ImageFinder, noise: Noise
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " 2"]]:
+        """Return the loss, and the mean errors of positions, Å or Å², and of cells, detached.
+
+        All is computed in float32: half precision would move atoms.
+        """
+        with torch.autocast(clean.device.type, enabled=False):
+            return self._loss(clean, finder, noise)
+
+    def _loss(
+        self, clean: CrystalBatch, finder: ImageFinder, noise: Noise
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " 2"]]:
+        noisy = self.add_noise(clean, noise)
+        answer = self.denoise(noisy, noise.times)
+        target = path_target(clean.frac_coords, noisy.frac_coords, finder, clean.system_idx)
+        positions = path_loss(
+            answer.path, target, clean.lattice, clean.system_idx, kind=self.settings.torus.loss
+        ).mean()
+        cells = lattice_loss(
+            answer.lattice,
+            self._cell_target(clean, noisy, noise),
+            self.scale,
+            kind=self.settings.lattice.loss,
+        ).mean()
+        loss = self.settings.position_weight * positions + self.settings.lattice_weight * cells
+        return loss, torch.stack([positions, cells]).detach()
+
+    @torch.no_grad()
+    def sample(
+        self,
+        atoms: CrystalBatch,
+        prior: Float[Tensor, "n_systems 9"],
+        coord_noise: Float[Tensor, "n_steps n_atoms 3"],
+        lattice_noise: Float[Tensor, "n_steps n_systems 9"],
+    ) -> CrystalBatch:
+        """Run the reverse processes, in as many steps as there is noise for.
+
+        Args:
+            atoms: Composition of each crystal, at x_T; its cells do not count.
+            prior: Standard normal numbers, of which the first cells are made.
+            coord_noise: Standard normal numbers.
+            lattice_noise: Standard normal numbers.
+        """
+        steps = self._respaced(len(coord_noise))
+        counts, index = atoms.n_atoms_per_system, atoms.system_idx
+        vector = prior * steps.process.factors.to(prior)
+        coords = wrap(atoms.frac_coords)
+        for step in reversed(range(len(coord_noise))):
+            noisy = CrystalBatch(
+                frac_coords=coords,
+                lattice=self.coordinates.decode(vector, counts),
+                atomic_numbers=atoms.atomic_numbers,
+                system_idx=index,
+            )
+            shown = torch.full_like(counts, int(steps.times[step]))
+            answer = self.denoise(noisy, shown)
+            here = torch.full_like(counts, step)
+            predicted = self.coordinates.encode(answer.lattice.double(), counts).float()
+            vector = steps.process.reverse_step(
+                vector, predicted, here, lattice_noise[step],
+                target=self.settings.lattice.target, step_noise=self.settings.lattice.step_noise,
+            ).clamp(-WIDEST, WIDEST)  # fmt: skip
+            coords = reverse_step(
+                coords,
+                answer.path,
+                here[index],
+                coord_noise[step],
+                steps.torus,
+                rule=self.settings.torus.reverse,
+            )
+        return CrystalBatch(
+            frac_coords=coords,
+            lattice=self.coordinates.decode(vector, counts),
+            atomic_numbers=atoms.atomic_numbers,
+            system_idx=index,
+        )
+
+    def _cell_target(
+        self, clean: CrystalBatch, noisy: CrystalBatch, noise: Noise
+    ) -> Float[Tensor, "n_systems 3 3"]:
+        """Return the clean cells, or those of the mean of the step back (eq. 15)."""
+        if self.settings.lattice.target == "clean":
+            return clean.lattice
+        counts = clean.n_atoms_per_system
+        encoded = [self.coordinates.encode(batch.lattice.double(), counts) for batch in (noisy, clean)]
+        return self.coordinates.decode(
+            self.process.posterior_mean(encoded[0], encoded[1], noise.times), counts
+        ).float()
+
+    def _respaced(self, n_steps: int) -> "_Steps":
+        """Take `n_steps` of the times, evenly; the processes that visit only those have the same marginals."""
+        times = torch.linspace(0, self.n_times - 1, n_steps).round().long()
+        return _Steps(
+            times=times,
+            torus=AddedNoise.from_betas(Schedule(_respaced_betas(_torus_betas(self.torus), times))),
+            process=LatticeProcess(
+                schedule=Schedule(_respaced_betas(self.process.schedule.betas, times)),
+                factors=self.process.factors,
+            ),
+        )
+
+
+class _Steps(NamedTuple):
+    times: Int[Tensor, " n_steps"]
+    torus: AddedNoise
+    process: LatticeProcess
+
+
+def _torus_betas(process: AddedNoise) -> Float[Tensor, " n_times"]:
+    assert process.betas is not None
+    return process.betas
+
+
+def _respaced_betas(
+    betas: Float[Tensor, " n_times"], times: Int[Tensor, " n_steps"]
+) -> Float[Tensor, " n_steps"]:
+    """Return the β of a process that has the marginals of another at some of its times."""
+    signals = (1 - betas).cumprod(0)[times.to(betas.device)]
+    before = torch.cat([signals.new_ones(1), signals[:-1]])
+    return 1 - signals / before

@@ -1,0 +1,232 @@
+"""What every registered backend must do: learn, be saved, be resumed, sample, and honour what it is given."""
+
+import numpy as np
+import pytest
+import torch
+
+from repdiff.backends import BACKENDS, backend_of
+from repdiff.checkpoint import load_checkpoint
+from repdiff.datasets.crystal import Crystal
+from repdiff.encoded import EncodedSet
+from repdiff.errors import UserError
+from repdiff.metrics.formula import count_elements
+from repdiff.metrics.validity import check_structures
+from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.training import TrainingSettings, train
+from repdiff.training.log import read_metrics
+
+SMALL = {
+    "structrepdiff": {
+        "denoiser_options": {"width": 32, "n_blocks": 1},
+        "timesteps": 20,
+    },
+    "gemsdiff": {
+        "backend_options": {
+            "network.width": 16,
+            "network.n_blocks": 1,
+            "network.n_neighbors": 8,
+            "network.max_neighbors": 12,
+            "torus.timesteps": 10,
+            "lattice.timesteps": 10,
+        },
+    },
+}
+CPU = torch.device("cpu")
+
+
+pytestmark = pytest.mark.usefixtures("_tiny_composition_model")
+
+
+@pytest.fixture(scope="module")
+def encoded(tiny_workspace):
+    return EncodedSet.read(tiny_workspace / "encode" / "tiny-ead")
+
+
+def settings(name, **changes):
+    return TrainSettings(
+        backend=name, batch_size=8, **SMALL[name], **{"max_epochs": None, "max_steps": 4} | changes
+    )
+
+
+def fit(name, encoded, folder, *, steps, resume=False, **changes):
+    chosen = settings(name, max_steps=steps, **changes)
+    job = BACKENDS[name].prepare(encoded, chosen, folder)
+    quick = {
+        "log_every": 1,
+        "validate_every": 5,
+        "warmup_steps": 0,
+        "ema_every": 1,
+        "lr_schedule": "constant",
+    }
+    return train(
+        job.model,
+        job.training,
+        job.validation,
+        chosen.part(TrainingSettings).model_copy(update=quick),
+        folder,
+        metadata=job.metadata,
+        tensors=job.tensors,
+        resume=resume,
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(encoded, tmp_path_factory):
+    folders = {}
+
+    def get(name):
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp(name)
+            fit(name, encoded, folders[name], steps=12)
+        return folders[name]
+
+    return get
+
+
+def sample(backend, n, **asked):
+    first = asked.pop("first", 0)
+    compositions = asked.pop("compositions", None)
+    made = backend.sample(
+        n, GenerateSettings(sampler="ddim", **asked), first=first, compositions=compositions
+    )
+    if backend.makes == "representations":
+        return made.vectors
+    return torch.stack([as_vector(crystal) for crystal in made])
+
+
+def as_vector(crystal):
+    padded = torch.zeros(200, dtype=torch.float64)
+    flat = np.concatenate([crystal.lattice.ravel(), crystal.atomic_numbers, crystal.frac_coords.ravel()])
+    padded[: len(flat)] = torch.from_numpy(flat)
+    return padded
+
+
+def formulas(backend, made):
+    if backend.makes == "crystals":
+        return [dict(count_elements(crystal)) for crystal in made]
+    blocks = made.layout.representation().blocks
+    counts = (made.vectors[:, blocks["composition"]] * made.vectors[:, blocks["n_atoms"]]).round().long()
+    return [
+        {made.layout.elements[column]: int(count) for column, count in enumerate(row) if count}
+        for row in counts
+    ]
+
+
+def test_every_backend_has_a_small_model_to_be_tested_with():
+    assert set(SMALL) == set(BACKENDS)
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_backend_describes_itself_in_one_line(name):
+    backend = BACKENDS[name]
+    assert 20 < len(backend.description) <= 100
+    assert "\n" not in backend.description
+    assert backend.conditions <= {"composition"}
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_the_loss_falls(name, encoded, tmp_path):
+    fit(name, encoded, tmp_path, steps=60, learning_rate=5e-3)
+    losses = [record["train_loss"] for record in read_metrics(tmp_path)]
+    assert np.mean(losses[-15:]) < 0.9 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_resumed_training_repeats_an_uninterrupted_one(name, encoded, tmp_path):
+    fit(name, encoded, tmp_path / "whole", steps=8)
+    fit(name, encoded, tmp_path / "parts", steps=4)
+    fit(name, encoded, tmp_path / "parts", steps=8, resume=True)
+    kind = BACKENDS[name].kind
+    whole, _ = load_checkpoint(tmp_path / "whole", kind=kind)
+    parts, _ = load_checkpoint(tmp_path / "parts", kind=kind)
+    for key, value in whole.items():
+        torch.testing.assert_close(parts[key], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_trained_file_tells_its_backend_and_samples_alike_when_read_again(name, trained):
+    assert backend_of(trained(name)) == name
+    backends = [BACKENDS[name].load(trained(name), device=CPU) for _ in range(2)]
+    first, second = (sample(backend, 3, seed=4) for backend in backends)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, sample(backends[0], 3, seed=5))
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_sample_does_not_depend_on_what_is_drawn_with_it(name, trained):
+    backend = BACKENDS[name].load(trained(name), device=CPU)
+    together, apart = sample(backend, 5, seed=1), sample(backend, 2, seed=1, first=3)
+    torch.testing.assert_close(together[3:], apart, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_samples_are_finite_and_have_the_size_of_training_crystals(name, trained, encoded):
+    backend = BACKENDS[name].load(trained(name), device=CPU)
+    made = backend.sample(6, GenerateSettings(sampler="ddim", seed=2))
+    sizes = {crystal.n_atoms for crystal in encoded.crystals}
+    assert {sum(formula.values()) for formula in formulas(backend, made)} <= set(range(max(sizes) + 1))
+    if backend.makes == "crystals":
+        assert all(isinstance(crystal, Crystal) for crystal in made)
+        assert [crystal.id for crystal in made] == [f"gen-{number:06d}" for number in range(6)]
+        assert all(np.isfinite(crystal.frac_coords).all() for crystal in made)
+        assert all(check.volume and check.volume > 0.1 for check in check_structures(made))
+    else:
+        assert bool(made.vectors.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name in BACKENDS if "composition" in BACKENDS[name].conditions)
+)
+def test_a_given_composition_is_honoured_and_a_strange_element_refused(name, trained, encoded):
+    backend = BACKENDS[name].load(trained(name), device=CPU)
+    elements = encoded.layout.elements
+    asked = [{elements[0]: 1, elements[1]: 2}, {elements[2]: 3}]
+    made = backend.sample(2, GenerateSettings(sampler="ddim"), compositions=asked)
+    assert formulas(backend, made) == asked
+    with pytest.raises(UserError, match="atomic number 118"):
+        backend.sample(1, GenerateSettings(), compositions=[{118: 2}])
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_an_unknown_option_is_refused_and_the_nearest_named(name, encoded, tmp_path):
+    wrong = (
+        {"denoiser_options": {"widht": 3}}
+        if name == "structrepdiff"
+        else {"backend_options": {"network.widht": 3}}
+    )
+    chosen = settings(name).model_copy(update=wrong)
+    with pytest.raises(UserError, match="width"):
+        BACKENDS[name].prepare(encoded, chosen, tmp_path)
+
+
+def test_options_of_another_backend_are_refused(encoded, tmp_path):
+    chosen = settings("structrepdiff").model_copy(update={"backend_options": {"network.width": 8}})
+    with pytest.raises(UserError, match="expected none"):
+        BACKENDS["structrepdiff"].prepare(encoded, chosen, tmp_path)
+
+
+@pytest.mark.parametrize("makes", ["crystals"])
+def test_a_backend_of_crystals_goes_through_the_verbs(makes, run):
+    options = ",".join(f"{key}={value}" for key, value in SMALL["gemsdiff"]["backend_options"].items())
+    code, model, said = run(
+        "train",
+        "--backend",
+        "gemsdiff",
+        "--backend-options",
+        options,
+        "--max-steps",
+        "4",
+        "--batch-size",
+        "8",
+    )
+    assert code == 0, said
+    code, path, said = run("generate", "--model", str(model), "--n", "3", "--shard-size", "2")
+    assert code == 0, said
+    assert (path / "structures.extxyz").is_file()
+    assert (path / "table.parquet").is_file()
+    code, _, said = run("reconstruct", "--generated", str(path))
+    assert (code, "nothing to reconstruct" in said) == (2, True)
+    code, scores, said = run("evaluate", "--only", "validity", "--n-workers", "1")
+    assert code == 0, said
+    assert path.name in scores.name
