@@ -27,11 +27,16 @@ def parse_options(model: type[M], options: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(nested)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise UserError(unknown("backend option", where, list(_names(model)))) from error
-        raise UserError(f"backend option {where} is {first['input']!r}: {first['msg']}") from error
+        raise UserError(explain(error, model, "backend option")) from error
+
+
+def explain(error: ValidationError, model: type[BaseModel], what: str) -> str:
+    """Say in one line what is wrong with the first setting that does not fit a model."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return unknown(what, where, _names(model))
+    return f"{what} {where} is {first['input']!r}: {first['msg']}"
 
 
 def _names(model: type[BaseModel], prefix: str = "") -> list[str]:

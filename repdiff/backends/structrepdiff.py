@@ -14,6 +14,7 @@ from torch import Tensor
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
 from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, Vectors
+from repdiff.backends.options import explain
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
 from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
@@ -22,7 +23,7 @@ from repdiff.diffusion.training import VectorData, VectorTraining
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.model import GIVEN, GenerativeModel
-from repdiff.networks.base import DenoiserSettings, parse_denoiser
+from repdiff.networks.base import DENOISERS, DenoiserSettings, parse_denoiser
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training.composition import fit_compositions
@@ -135,9 +136,7 @@ def _denoiser_settings(settings: TrainSettings) -> DenoiserSettings:
     try:
         chosen = parse_denoiser({"name": settings.denoiser, **settings.denoiser_options})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or settings.denoiser
-        raise UserError(f"denoiser option {where}: {first['msg']}, got {first['input']!r}") from error
+        raise UserError(explain(error, DENOISERS[settings.denoiser].Settings, "denoiser option")) from error
     except ValueError as error:
         raise UserError(str(error)) from error
     assert isinstance(chosen, DenoiserSettings)
