@@ -1,0 +1,248 @@
+"""How far the generated crystals as a whole are from the reference: density, sizes, elements and space groups."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from descriptors.batch import MAX_ATOMIC_NUMBER
+from repdiff.datasets.crystal import Crystal
+from repdiff.errors import UserError
+from repdiff.metrics.base import METRICS, Constant, Context, EvaluationSet, Metric, MetricResult, MetricValue
+from repdiff.metrics.bootstrap import bootstrap
+from repdiff.metrics.charge_balance import OXIDATION_STATES
+from repdiff.metrics.symmetry import SYMPREC, space_groups
+from repdiff.metrics.validity import check_crystal_composition, check_structures
+
+GRAM_PER_CM3 = 1.66053906660  # of one atomic mass unit per Å³, CODATA 2018
+N_RESAMPLES = 200  # of up to 2 ms each, for sets of 10 000
+NO_VALID = "no valid structure"
+NO_REFERENCE = "no reference structure has a cell"
+
+Distance = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # of values and the two shares of each
+
+
+def densities(crystals: Sequence[Crystal]) -> Float[np.ndarray, " n_crystals"]:
+    """Return mass over volume, g/cm³; NaN where there is no cell, no atom, or an unknown element."""
+    masses = _masses()
+    numbers = [crystal.atomic_numbers for crystal in crystals]
+    known = [len(z) > 0 and z.min() >= 1 and z.max() < len(masses) for z in numbers]
+    total = np.array([masses[z].sum() if k else np.nan for z, k in zip(numbers, known, strict=True)])
+    return GRAM_PER_CM3 * total / _volumes(crystals)
+
+
+def volumes_per_atom(crystals: Sequence[Crystal]) -> Float[np.ndarray, " n_crystals"]:
+    """Return the volume of the cell over its number of atoms, Å³; NaN where there is no cell or no atom."""
+    counts = numbers_of_atoms(crystals).astype(np.float64)
+    return _volumes(crystals) / np.where(counts > 0, counts, np.nan)
+
+
+def numbers_of_elements(crystals: Sequence[Crystal]) -> Int[np.ndarray, " n_crystals"]:
+    """Count the different elements of each crystal."""
+    return np.array([len(set(crystal.atomic_numbers.tolist())) for crystal in crystals], dtype=np.int64)
+
+
+def numbers_of_atoms(crystals: Sequence[Crystal]) -> Int[np.ndarray, " n_crystals"]:
+    """Count the atoms in the cell of each crystal."""
+    return np.array([crystal.n_atoms for crystal in crystals], dtype=np.int64)
+
+
+def earth_movers_distance(
+    values: Float[np.ndarray, " n_values"] | Int[np.ndarray, " n_values"],
+    one: Float[np.ndarray, " n_values"],
+    other: Float[np.ndarray, " n_values"],
+) -> float:
+    """Return the first Wasserstein distance of two distributions, in the unit of the values.
+
+    `scipy.stats.wasserstein_distance` gives the same, and sorts anew with every call.
+
+    Args:
+        values: Ascending.
+        one: Share of each value.
+        other: The same of the other distribution.
+    """
+    return float(np.abs(np.cumsum(one - other)[:-1]) @ np.diff(values))
+
+
+def divergence(
+    values: Int[np.ndarray, " n_values"],
+    one: Float[np.ndarray, " n_values"],
+    other: Float[np.ndarray, " n_values"],
+) -> float:
+    """Return the Jensen-Shannon divergence of two distributions, in bits: 0 if alike, 1 if disjoint.
+
+    Args:
+        values: Names of the classes, which do not matter.
+        one: Share of each class.
+        other: The same of the other distribution.
+
+    Source: Lin, IEEE Trans. Inf. Theory 1991, 37, 145, eq. 4.1 with equal weights.
+    """
+    from scipy.special import rel_entr
+
+    middle = (one + other) / 2
+    nats = (rel_entr(one, middle).sum() + rel_entr(other, middle).sum()) / 2
+    return float(np.clip(nats / np.log(2), 0.0, 1.0))
+
+
+@METRICS.register("distributions")
+class Distributions(Metric):
+    """Earth mover's distances (1-D Wasserstein) of what can be counted, and the divergence of space groups.
+
+    Generated crystals count if their structure and composition are valid; the reference is taken whole.
+
+    Source: Xie et al., arXiv 2110.06197, section 5, for density and number of elements.
+    """
+
+    description = "Wasserstein distances of density, elements, atoms, volume; divergence of space groups"
+    needs = frozenset({"reference"})
+
+    def __init__(self, max_samples: int | None = None) -> None:
+        """Choose how many structures to compare.
+
+        Args:
+            max_samples: Take at most as many of the valid ones, at random; 1000 in the published evaluation of
+                CDVAE. None takes all.
+
+        Raises:
+            UserError: If it is not positive.
+        """
+        if max_samples is not None and max_samples < 1:
+            raise UserError(f"max_samples is {max_samples}, expected at least 1, or none for all")
+        self.max_samples = max_samples
+
+    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+        """Compare the valid crystals with the reference.
+
+        Raises:
+            UserError: If there is no reference.
+        """
+        known = context.known().crystals
+        has_cell = [check.shortest_distance is not None for check in check_structures(known)]
+        reference = [crystal for crystal, has in zip(known, has_cell, strict=True) if has]
+        sample = self._sample(generated.crystals, context.seed)
+        suffix = "" if self.max_samples is None else f"-{self.max_samples}"
+        emd, groups = f"emd-{OXIDATION_STATES}{suffix}", f"js-moyopy-{SYMPREC:g}{suffix}"
+        values = {
+            f"emd_{name}": _compare(
+                quantity(sample),
+                quantity(reference),
+                earth_movers_distance,
+                emd,
+                unit=unit,
+                seed=context.seed,
+            )
+            for name, (quantity, unit) in QUANTITIES.items()
+        }
+        ours, theirs = (_space_groups(crystals, context) for crystals in (sample, reference))
+        values["js_space_groups"] = _compare(ours, theirs, divergence, groups, unit="", seed=context.seed)
+        missing = [None] * len(generated.failed)
+        shared: dict[str, Constant] = {
+            "generated": "valid structure and composition",
+            "oxidation_states": OXIDATION_STATES,
+            "max_samples": "all" if self.max_samples is None else self.max_samples,
+            "reference": "all that have a cell",
+            "n_reference": len(reference),
+        }
+        return MetricResult(
+            values=values,
+            protocols={
+                emd: shared | {"distance": "Wasserstein, first order"},
+                groups: shared
+                | {"space_groups": "moyopy", "symprec_angstrom": SYMPREC, "logarithm": "base 2"},
+            },
+            columns={
+                "density": _plain(densities(generated.crystals)) + missing,
+                "n_elements": numbers_of_elements(generated.crystals).tolist() + missing,
+                "volume_per_atom": _plain(volumes_per_atom(generated.crystals)) + missing,
+            },
+            details={
+                "reference_without_cell": [c.id for c, has in zip(known, has_cell, strict=True) if not has],
+                "n_without_space_group": len(sample) - len(ours),
+            },
+        )
+
+    def _sample(self, crystals: Sequence[Crystal], seed: int) -> list[Crystal]:
+        """Choose among the valid crystals, sorted by name so that their order does not matter."""
+        checks = check_structures(crystals)
+        sound = [crystal for crystal, check in zip(crystals, checks, strict=True) if check.valid]
+        valid = sorted(
+            (crystal for crystal in sound if check_crystal_composition(crystal).valid),
+            key=lambda crystal: crystal.id,
+        )
+        if self.max_samples is None or len(valid) <= self.max_samples:
+            return valid
+        rows = np.random.default_rng(seed).choice(len(valid), self.max_samples, replace=False)
+        return [valid[row] for row in rows]
+
+
+def _compare(
+    ours: Float[np.ndarray, " n"] | Int[np.ndarray, " n"],
+    theirs: Float[np.ndarray, " m"] | Int[np.ndarray, " m"],
+    distance: Distance,
+    protocol: str,
+    *,
+    unit: str,
+    seed: int,
+) -> MetricValue:
+    """Measure the distance of two samples, and draw from both for its interval; values are sorted once."""
+    if not len(ours) or not len(theirs):
+        reason = NO_REFERENCE if len(ours) else NO_VALID
+        return MetricValue(value=None, n=0, protocol=protocol, unit=unit, reason=reason)
+    values, place = np.unique(np.concatenate([ours, theirs]), return_inverse=True)
+    here, there = np.sort(place[: len(ours)]), np.sort(place[len(ours) :])
+
+    def shares(places: Int[np.ndarray, " k"]) -> Float[np.ndarray, " n_values"]:
+        return np.bincount(places, minlength=len(values)) / len(places)
+
+    value = distance(values, shares(here), shares(there))
+    return MetricValue(
+        value=value,
+        n=len(ours),
+        protocol=protocol,
+        unit=unit,
+        interval=bootstrap(
+            lambda rows, others: distance(values, shares(here[rows]), shares(there[others])),
+            (len(ours), len(theirs)),
+            value,
+            seed=seed,
+            n_resamples=N_RESAMPLES,
+            bounds=(0.0, 1.0 if distance is divergence else np.inf),
+        ),
+    )
+
+
+def _space_groups(crystals: Sequence[Crystal], context: Context) -> Int[np.ndarray, " n_found"]:
+    found = space_groups(crystals, symprec=SYMPREC, n_workers=context.n_workers, progress=context.progress)
+    return np.array([group for group in found if group is not None], dtype=np.int64)
+
+
+def _volumes(crystals: Sequence[Crystal]) -> Float[np.ndarray, " n_crystals"]:
+    """Return the volumes of the cells, Å³; NaN where it is zero or not finite."""
+    volumes = np.array(
+        [crystal.volume if np.isfinite(crystal.lattice).all() else np.nan for crystal in crystals]
+    )
+    return np.where((volumes > 0) & np.isfinite(volumes), volumes, np.nan)
+
+
+def _plain(numbers: Float[np.ndarray, " n"]) -> list[float | None]:
+    return [float(number) if np.isfinite(number) else None for number in numbers]
+
+
+@cache
+def _masses() -> Float[np.ndarray, " n_elements"]:
+    """Return atomic masses by atomic number, in atomic mass units."""
+    from pymatgen.core import Element
+
+    return np.array(
+        [np.nan] + [float(Element.from_Z(z).atomic_mass) for z in range(1, MAX_ATOMIC_NUMBER + 1)]
+    )
+
+
+QUANTITIES = {
+    "density": (densities, "g/cm³"),
+    "n_elements": (numbers_of_elements, ""),
+    "volume_per_atom": (volumes_per_atom, "Å³"),
+    "n_atoms": (numbers_of_atoms, ""),
+}
