@@ -43,7 +43,9 @@ def group_duplicates(crystals: Sequence[Crystal], *, progress: bool = True) -> I
         families[_reduced_formula(crystal)].append(number)
     families = {formula: members for formula, members in families.items() if len(members) > 1}
     repeated = [number for members in families.values() for number in members]
-    prints = dict(zip(repeated, _fingerprints([crystals[n] for n in repeated], progress), strict=True))
+    prints = dict(
+        zip(repeated, distance_fingerprints([crystals[n] for n in repeated], progress=progress), strict=True)
+    )
     owner = np.arange(len(crystals))
     doubtful: list[tuple[int, int]] = []
     for members in families.values():
@@ -61,8 +63,18 @@ def _reduced_formula(crystal: Crystal) -> tuple[tuple[int, int], ...]:
     return tuple(zip(numbers.tolist(), (counts // divisor).tolist(), strict=True))
 
 
-def _fingerprints(crystals: Sequence[Crystal], progress: bool) -> list[Float[np.ndarray, " n_features"]]:
-    """Compute the fingerprints; the first feature is the logarithm of the length scale."""
+def distance_fingerprints(
+    crystals: Sequence[Crystal], *, progress: bool = False
+) -> list[Float[np.ndarray, " n_features"]]:
+    """Compute the fingerprints that `group_duplicates` compares, equally long for equal reduced formulas.
+
+    The first feature is the logarithm of the length scale, the cube root of the volume per atom in Å; the others are
+    lengths in units of it.
+
+    Args:
+        crystals: Each with atoms and a volume.
+        progress: Show a bar on stderr when there are 5000 or more.
+    """
     order = sorted(range(len(crystals)), key=lambda number: crystals[number].n_atoms)
     prints: list[np.ndarray] = [np.zeros(0)] * len(crystals)
     with tqdm(

@@ -2,21 +2,20 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float
-from tqdm import tqdm
 
 from repdiff.datasets.crystal import Crystal, to_structure
 from repdiff.errors import UserError
 from repdiff.metrics.base import METRICS, Constant, Context, EvaluationSet, Metric, MetricResult, mean, share
 from repdiff.metrics.formula import Formula, count_elements, reduced_formula
+from repdiff.metrics.parallel import map_over_processes
+from repdiff.metrics.targets import best_attempts, find_targets
 from repdiff.metrics.validity import NOT_MADE, check_crystal_composition, check_structures
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ OTHER_COMPOSITION = "other composition"
 OTHER_SIZE = "no reference with as many atoms in the primitive cell"
 UNPAIRED = "no reference of this name"
 NO_MATCH = "beyond the tolerances"  # could be compared, and does not match
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,8 @@ def match_any(
     if (total := sum(map(len, candidates))) > MAX_COMPARISONS:
         raise UserError(
             f"{len(generated)} crystals against {len(reference)} references of few formulas take {total} "
-            f"comparisons, expected at most {MAX_COMPARISONS}: score a sample, or pair them by name"
+            f"comparisons, expected at most {MAX_COMPARISONS}: score a sample, pair "
+            "them by name, or ask for the metric metre, which compares each with its nearest only"
         )
     reasons = [OTHER_SIZE if formula in known else OTHER_COMPOSITION for formula in formulas]
     return _match_all(generated, candidates, reasons, progress=progress, n_workers=n_workers)
@@ -137,6 +134,9 @@ def match_any(
 @METRICS.register("matching")
 class Matching(Metric):
     """Match rate and RMSE against known crystals, pair by pair or against any of them.
+
+    Where names or labels make several crystals attempts at one target (see `targets.find_targets`), the best attempt
+    of each target is scored too: the match rate at k.
 
     Args:
         pairing: "id" pairs by name, for reconstructions of known crystals; "any" looks through all references
@@ -158,7 +158,8 @@ class Matching(Metric):
         """
         reference = context.known()
         known = Counter(crystal.id for crystal in reference.crystals)
-        n_named = sum(name in known for name in generated.ids)
+        targets = find_targets(generated, known)
+        n_named = sum(target is not None for target in targets)
         by_id = self.pairing == "id" or (self.pairing == "auto" and 0 < n_named == len(generated))
         if by_id:
             if repeated := [name for name, times in known.items() if times > 1]:
@@ -167,7 +168,7 @@ class Matching(Metric):
                     f"such as {repeated[0]!r}, expected unique ones: use the pairing 'any'"
                 )
             matches = _match_named(
-                generated.crystals, reference.crystals, context.progress, context.n_workers
+                generated.crystals, targets, reference.crystals, context.progress, context.n_workers
             )
         else:
             matches = match_any(
@@ -177,7 +178,36 @@ class Matching(Metric):
                 n_workers=context.n_workers,
             )
         matches = matches + [Match(math.nan, NOT_MADE)] * len(generated.failed)
-        return _summarise(generated, matches, by_id=by_id, n_named=n_named)
+        result = _summarise(generated, matches, by_id=by_id, n_named=n_named)
+        return _with_best_attempts(result, targets, matches) if by_id else result
+
+
+def _with_best_attempts(
+    result: MetricResult, targets: Sequence[str | None], matches: Sequence[Match]
+) -> MetricResult:
+    """Add the scores of the best attempt at each target, if any has several."""
+    attempts = Counter(target for target in targets if target is not None)
+    if not attempts or max(attempts.values()) == 1:
+        return result
+    best = list(best_attempts(targets, [match.rms for match in matches]).values())
+    found = [rms for rms in best if not math.isnan(rms)]
+    name = f"pairs-at-{max(attempts.values())}"
+    constants: dict[str, Constant] = {
+        **result.protocols["pairs"],
+        "k": max(attempts.values()), "fewest_attempts": min(attempts.values()),
+        "mean_over": "the targets that were attempted, the best attempt of each",
+    }  # fmt: skip
+    return replace(
+        result,
+        values={
+            **result.values,
+            "match_rate_at_k": share([not math.isnan(rms) for rms in best], name),
+            "rmse_at_k": mean(found, name, reason="nothing matched"),
+        },
+        protocols={**result.protocols, name: constants},
+        columns={**result.columns, "match_target": targets},
+        details={**result.details, "n_targets": len(attempts)},
+    )
 
 
 def _summarise(generated: EvaluationSet, matches: list[Match], *, by_id: bool, n_named: int) -> MetricResult:
@@ -219,18 +249,22 @@ def _summarise(generated: EvaluationSet, matches: list[Match], *, by_id: bool, n
 
 
 def _match_named(
-    generated: Sequence[Crystal], reference: Sequence[Crystal], progress: bool, n_workers: int
+    generated: Sequence[Crystal],
+    targets: Sequence[str | None],
+    reference: Sequence[Crystal],
+    progress: bool,
+    n_workers: int,
 ) -> list[Match]:
     by_name = {crystal.id: crystal for crystal in reference}
-    paired = [index for index, crystal in enumerate(generated) if crystal.id in by_name]
+    paired = [(index, target) for index, target in enumerate(targets[: len(generated)]) if target is not None]
     compared = compare_pairs(
-        [generated[index] for index in paired],
-        [by_name[generated[index].id] for index in paired],
+        [generated[index] for index, _ in paired],
+        [by_name[target] for _, target in paired],
         progress=progress,
         n_workers=n_workers,
     )
     matches = [Match(math.nan, UNPAIRED)] * len(generated)
-    for index, match in zip(paired, compared, strict=True):
+    for (index, _), match in zip(paired, compared, strict=True):
         matches[index] = match
     return matches
 
@@ -249,7 +283,8 @@ def _match_all(
     todo = [index for index, found in enumerate(candidates) if found and checks[index].valid]
     items = [(generated[index], candidates[index]) for index in todo]
     n_workers = min(n_workers, sum(len(found) for _, found in items) // COMPARISONS_PER_PROCESS)
-    for index, match in zip(todo, _map(_best_match, items, progress, n_workers), strict=True):
+    found = map_over_processes(_best_match, items, n_workers=n_workers, progress=progress, label="matching")
+    for index, match in zip(todo, found, strict=True):
         answers[index] = match
     return answers
 
@@ -291,15 +326,3 @@ def _primitive_size(crystal: Crystal) -> int:
         return len(to_structure(crystal).get_reduced_structure("niggli").get_primitive_structure())
     except Exception:  # as in `_match`
         return 0
-
-
-def _map(
-    task: Callable[[Item], Answer], items: Sequence[Item], progress: bool, n_workers: int
-) -> Iterable[Answer]:
-    """Apply a task in order; fresh processes, since forking a process with torch's threads may hang."""
-    bar = {"total": len(items), "desc": "matching", "unit": "crystal", "disable": not progress}
-    if n_workers <= 1:
-        return list(tqdm(map(task, items), **bar))
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-        chunk = max(1, min(16, len(items) // (4 * n_workers)))
-        return list(tqdm(pool.map(task, items, chunksize=chunk), **bar))

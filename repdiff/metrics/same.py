@@ -1,0 +1,188 @@
+"""Which crystals are the same: duplicates within a set, and members of a known set, by StructureMatcher.
+
+The tolerances are those of pymatgen, which MatterGen's evaluation of ordered crystals uses: 0.3 for sites, 0.2 for
+lengths, 5° for angles; volumes are made equal. Being the same in this sense does not carry over: a like b and b like c
+do not make a like c. Groups are therefore formed as pymatgen forms them, around a first member to which all others are
+alike, in an order that only depends on the names.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int
+
+from repdiff.datasets.crystal import to_structure
+from repdiff.metrics.parallel import map_over_processes
+from repdiff.metrics.reduced import (
+    MAX_CANDIDATES,
+    Reduced,
+    find_candidates,
+    fingerprints,
+    group_by_key,
+    nearest,
+)
+
+if TYPE_CHECKING:
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+    from pymatgen.core import Structure
+
+STOL, LTOL, ANGLE_TOL = 0.3, 0.2, 5.0  # site, length (both relative), angle in degrees
+COMPARISONS_PER_PROCESS = 2000  # 3 s; with fewer, a process takes longer to start than it saves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """Which crystals are the same as an earlier one of the set.
+
+    Attributes:
+        first: Row of the first member of the group; the crystal's own if it is that one, -1 if it could not be
+            compared with any.
+        n_not_compared: Pairs of equal formula and size that were left out because nearer ones filled the limit.
+    """
+
+    first: Int[np.ndarray, " n_crystals"]
+    n_not_compared: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Which crystals are the same as a known one.
+
+    Attributes:
+        row: Of the known crystal; -1 if there is none.
+        n_not_compared: As in `Grouping`.
+    """
+
+    row: Int[np.ndarray, " n_crystals"]
+    n_not_compared: int
+
+
+def group_same(
+    reduced: Sequence[Reduced],
+    *,
+    max_candidates: int = MAX_CANDIDATES,
+    n_workers: int = 1,
+    progress: bool = False,
+) -> Grouping:
+    """Group crystals around first members.
+
+    Taken by the length of their names, then by name, a crystal joins the first group whose first member it is the same
+    as, or opens one. The number of groups depends neither on the order of the set nor on cells or orientations, and
+    is that of `StructureMatcher.group_structures` of the sorted set.
+
+    Args:
+        reduced: From `reduce_crystals`.
+        max_candidates: With how many first members a crystal is compared; those of the nearest fingerprints.
+        n_workers: Processes, where it helps.
+        progress: Show a bar on stderr.
+    """
+    first = np.array([-1 if one.crystal is None else row for row, one in enumerate(reduced)], np.int64)
+    groups = [sorted(rows, key=lambda row: _rank(reduced[row])) for rows in group_by_key(reduced).values()]
+    groups = sorted((rows for rows in groups if len(rows) > 1), key=len, reverse=True)
+    found = map_over_processes(
+        _group_members,
+        [([reduced[row] for row in rows], max_candidates) for rows in groups],
+        n_workers=min(n_workers, sum(map(_n_expected, groups)) // COMPARISONS_PER_PROCESS),
+        progress=progress and len(groups) > 0,
+        label="duplicates",
+        unit="formula",
+    )
+    for rows, (places, _) in zip(groups, found, strict=True):
+        first[rows] = np.array(rows)[places]
+    return Grouping(first=first, n_not_compared=sum(n_dropped for _, n_dropped in found))
+
+
+def find_known(
+    reduced: Sequence[Reduced],
+    known: Sequence[Reduced],
+    *,
+    max_candidates: int = MAX_CANDIDATES,
+    n_workers: int = 1,
+    progress: bool = False,
+) -> Known:
+    """Find for each crystal a known one that it is the same as, the first by name where they are few.
+
+    Args:
+        reduced: From `reduce_crystals`.
+        known: The same of known crystals.
+        max_candidates: With how many known ones a crystal is compared; those of the nearest fingerprints.
+        n_workers: Processes, where it helps.
+        progress: Show a bar on stderr.
+    """
+    order = sorted(range(len(known)), key=lambda row: _rank(known[row]))
+    candidates = find_candidates(reduced, [known[row] for row in order], max_candidates=max_candidates)
+    asking = [row for row, others in enumerate(candidates.rows) if len(others)]
+    found = map_over_processes(
+        _find_first,
+        [(reduced[row], [known[order[place]] for place in candidates.rows[row]]) for row in asking],
+        n_workers=min(n_workers, sum(len(candidates.rows[row]) for row in asking) // COMPARISONS_PER_PROCESS),
+        progress=progress and len(asking) > 0,
+        label="known crystals",
+    )
+    rows = np.full(len(reduced), -1, np.int64)
+    for row, place in zip(asking, found, strict=True):
+        if place is not None:
+            rows[row] = order[candidates.rows[row][place]]
+    missed = candidates.n_dropped[rows < 0]  # of the others no more was to be asked
+    return Known(row=rows, n_not_compared=int(missed.sum()))
+
+
+def _rank(reduced: Reduced) -> tuple[int, str, bytes]:
+    """Sort "a9" before "a10"; where names repeat, the contents decide."""
+    crystal = reduced.crystal
+    if crystal is None:
+        return 0, "", b""
+    return len(crystal.id), crystal.id, crystal.lattice.tobytes() + crystal.frac_coords.tobytes()
+
+
+def _n_expected(rows: Sequence[int]) -> int:
+    return len(rows) * min(len(rows), MAX_CANDIDATES) // 2
+
+
+def _group_members(task: tuple[Sequence[Reduced], int]) -> tuple[list[int], int]:
+    """Return the place of each member's first member, and how many comparisons were left out."""
+    members, max_candidates = task
+    structures = [_structure(one) for one in members]
+    features = fingerprints(members, range(len(members))) if len(members) > max_candidates else None
+    heads: list[int] = []
+    first: list[int] = []
+    n_dropped = 0
+    for place, structure in enumerate(structures):
+        order = list(range(len(heads)))
+        if features is not None and len(heads) > max_candidates:
+            order = nearest(features[place], features[heads], max_candidates).tolist()
+        head = next((heads[k] for k in order if _fits(structures[heads[k]], structure)), None)
+        if head is None:
+            n_dropped += len(heads) - len(order)
+            heads.append(place)
+        first.append(place if head is None else head)
+    return first, n_dropped
+
+
+def _find_first(task: tuple[Reduced, Sequence[Reduced]]) -> int | None:
+    reduced, others = task
+    structure = _structure(reduced)
+    return next((place for place, other in enumerate(others) if _fits(structure, _structure(other))), None)
+
+
+def _structure(reduced: Reduced) -> "Structure":
+    if reduced.crystal is None:
+        raise ValueError("a crystal without a reduced cell cannot be compared: leave it out")
+    return to_structure(reduced.crystal)
+
+
+def _fits(one: "Structure", other: "Structure") -> bool:
+    try:
+        return bool(_matcher().fit(one, other, skip_structure_reduction=True))
+    except Exception:  # the matcher gives up on some cells with any of several exceptions: not the same, then
+        return False
+
+
+@cache
+def _matcher() -> "StructureMatcher":
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    return StructureMatcher(stol=STOL, ltol=LTOL, angle_tol=ANGLE_TOL)

@@ -1,0 +1,150 @@
+"""How many generated crystals are distinct from one another, and from those that the model was trained on."""
+
+import logging
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from repdiff.datasets.crystal import Crystal
+from repdiff.metrics.base import (
+    METRICS,
+    NEEDS,
+    Cell,
+    Constant,
+    Context,
+    EvaluationSet,
+    Metric,
+    MetricResult,
+    MetricValue,
+    share,
+)
+from repdiff.metrics.reduced import MAX_CANDIDATES, Reduced, of_formulas, reduce_crystals
+from repdiff.metrics.same import ANGLE_TOL, LTOL, STOL, Known, find_known, group_same
+from repdiff.metrics.validity import NOT_MADE
+
+PROTOCOL = "mattergen-ordered"
+log = logging.getLogger(__name__)
+
+
+def unique_flags(crystals: Sequence[Crystal], *, n_workers: int = 1, progress: bool = False) -> list[bool]:
+    """Mark one crystal of each group of duplicates, see `group_same`; one that fails `check_structures` is none.
+
+    How many are marked does not depend on the order of the crystals.
+
+    Args:
+        crystals: They may be of any quality.
+        n_workers: Processes, where it helps.
+        progress: Show bars on stderr.
+    """
+    reduced = reduce_crystals(crystals, n_workers=n_workers, progress=progress)
+    first, _ = _group(reduced, n_workers, progress)
+    return _are_first(first)
+
+
+def novel_flags(
+    crystals: Sequence[Crystal], known: Sequence[Crystal], *, n_workers: int = 1, progress: bool = False
+) -> list[bool]:
+    """Mark the crystals that are none of the known ones; one that fails `check_structures` is not novel.
+
+    Args:
+        crystals: They may be of any quality.
+        known: Those that the model was trained on, say; any quality.
+        n_workers: Processes, where it helps.
+        progress: Show bars on stderr.
+    """
+    reduced = reduce_crystals(crystals, n_workers=n_workers, progress=progress)
+    candidates = of_formulas(known, crystals)
+    return _are_novel(reduced, _search(reduced, candidates, n_workers, progress).row.tolist())
+
+
+@METRICS.register("uniqueness")
+class Uniqueness(Metric):
+    """Fractions of crystals that no other one duplicates, that training did not hold, and both.
+
+    Source: Zeni et al., arXiv 2312.03687, whose published evaluation takes pymatgen's tolerances for ordered crystals.
+    """
+
+    description = "share of crystals that are distinct from one another, and not in the training set"
+
+    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+        """Compare; what was not reconstructed or fails `check_structures` is neither unique nor novel."""
+        n_workers, progress = context.n_workers, context.progress
+        n_failed = len(generated.failed)
+        reduced = reduce_crystals(generated.crystals, n_workers=n_workers, progress=progress)
+        first, n_dropped = _group(reduced, n_workers, progress)
+        unique = _are_first(first) + [False] * n_failed
+        values = {"unique": share(unique, PROTOCOL)}
+        columns: dict[str, Sequence[Cell]] = {
+            "unique": unique,
+            "duplicate_of": [
+                None if k in (-1, row) else generated.crystals[k].id for row, k in enumerate(first)
+            ]
+            + [None] * n_failed,
+            "uniqueness_reason": [one.reason for one in reduced] + [NOT_MADE] * n_failed,
+        }
+        details: dict[str, object] = {"unique_pairs_not_compared": n_dropped}
+        if context.training is None:
+            values |= dict.fromkeys(("novel", "unique_and_novel"), _unknown())
+        else:
+            known = of_formulas(context.training.crystals, generated.crystals)
+            found = _search(reduced, known, n_workers, progress)
+            rows = found.row.tolist()
+            novel = _are_novel(reduced, rows) + [False] * n_failed
+            both = [u and n for u, n in zip(unique, novel, strict=True)]
+            values |= {"novel": share(novel, PROTOCOL), "unique_and_novel": share(both, PROTOCOL)}
+            columns["novel"] = novel
+            columns["known_as"] = [None if row < 0 else known[row].id for row in rows] + [None] * n_failed
+            details |= {
+                "novel_pairs_not_compared": found.n_not_compared,
+                "n_training": len(context.training.crystals),
+            }
+        return MetricResult(
+            values=values, protocols={PROTOCOL: _constants()}, columns=columns, details=details
+        )
+
+
+def _group(reduced: Sequence[Reduced], n_workers: int, progress: bool) -> tuple[list[int], int]:
+    grouping = group_same(reduced, max_candidates=MAX_CANDIDATES, n_workers=n_workers, progress=progress)
+    _warn(grouping.n_not_compared, "more may be duplicates than were found")
+    return grouping.first.tolist(), grouping.n_not_compared
+
+
+def _search(reduced: Sequence[Reduced], known: Sequence[Crystal], n_workers: int, progress: bool) -> Known:
+    others = reduce_crystals(known, n_workers=n_workers, progress=progress)
+    found = find_known(reduced, others, max_candidates=MAX_CANDIDATES, n_workers=n_workers, progress=progress)
+    _warn(found.n_not_compared, "more may be known than were found")
+    return found
+
+
+def _warn(n_not_compared: int, consequence: str) -> None:
+    if n_not_compared:
+        log.warning(
+            "%d pairs of equal formula were not compared, each crystal with the %d nearest only: %s",
+            n_not_compared, MAX_CANDIDATES, consequence,
+        )  # fmt: skip
+
+
+def _are_first(first: Sequence[int]) -> list[bool]:
+    return [row == k for row, k in enumerate(first)]
+
+
+def _are_novel(reduced: Sequence[Reduced], rows: Sequence[int]) -> list[bool]:
+    return [one.crystal is not None and row < 0 for one, row in zip(reduced, rows, strict=True)]
+
+
+def _unknown() -> MetricValue:
+    return MetricValue(value=None, n=0, protocol=PROTOCOL, unit="fraction", reason=NEEDS["training"])
+
+
+def _constants() -> dict[str, Constant]:
+    return {
+        "matcher": "pymatgen StructureMatcher",
+        "version": version("pymatgen"),
+        "stol": STOL,
+        "ltol": LTOL,
+        "angle_tol_deg": ANGLE_TOL,
+        "primitive_cells": True,
+        "volumes_made_equal": True,
+        "groups": "around a first member",
+        "compared_with_at_most": MAX_CANDIDATES,
+        "invalid_counts_as": "neither unique nor novel",
+    }
