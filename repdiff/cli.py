@@ -25,7 +25,10 @@ HELP = {
     "train": "Train a diffusion model on the representations.",
     "generate": "Draw new representations from a trained model.",
     "reconstruct": "Turn representations into crystals.",
+    "relax": "Relax crystals with a force field.",
+    "hull": "Compute the energies that stability is judged by.",
     "evaluate": "Judge crystals: validity, and agreement with known ones.",
+    "report": "Make one page of evaluations: tables, plots, structures.",
     "degeneracy": "Find crystals that a descriptor does not tell apart.",
     "backends": "List the systems that can be trained.",
     "info": "Describe a workspace, a run's folder, or a file of one.",
@@ -150,17 +153,26 @@ def _verb_command(verb: str) -> click.Command:
 
     def option(parameter: str, leaf: Leaf) -> click.Parameter:
         if leaf.extra.get("positional"):
+            if isinstance(leaf.field.default, tuple):
+                return click.Argument([parameter], nargs=-1, metavar=f"[{leaf.key.upper()}]...")
             return click.Argument([parameter], required=False, metavar=leaf.key.upper())
         flag = f"--{leaf.flag}/--no-{leaf.flag}" if leaf.types == (bool,) else f"--{leaf.flag}"
         kind = click.BOOL if leaf.types == (bool,) else click.STRING
-        return click.Option([parameter, flag], type=kind, default=None, metavar=leaf.metavar, help=leaf.help)
+        short = [f"-{leaf.extra['short']}"] if leaf.extra.get("short") else []
+        return click.Option(
+            [parameter, flag, *short], type=kind, default=None, metavar=leaf.metavar, help=leaf.help
+        )
 
     def work(
-        config: Path | None, workspace: Path, name: str | None, overwrite: bool, **given: str | bool | None
+        config: Path | None,
+        workspace: Path,
+        name: str | None,
+        overwrite: bool,
+        **given: str | bool | tuple[str, ...] | None,
     ) -> None:
         from repdiff.workspace import Workspace
 
-        overrides = {by_parameter[key].key: value for key, value in given.items() if value is not None}
+        overrides = {by_parameter[key].key: value for key, value in given.items() if value not in (None, ())}
         settings = load_settings(model, config, overrides)
         module = importlib.import_module(f"repdiff.{verb}")
         place = Workspace(root=workspace, name=name, overwrite=overwrite)

@@ -71,6 +71,12 @@ class Evaluation:
             f"floor: {name}: {len(floor.generated)} real crystals against {floor.n_reference}"
             for name, floor in self.floors.items()
         ]
+        lines += [
+            f"{family}.{name}: {'no value: ' if value.value is None else ''}{value.reason}"
+            for family, result in self.results.items()
+            for name, value in result.values.items()
+            if value.reason
+        ]
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"{name}: not computed: {reason}" for name, reason in self.skipped.items()]
         return "\n".join([*lines, *self._name_failed()])
@@ -224,9 +230,9 @@ def choose_metrics(metrics: Sequence[str | Metric] | None) -> dict[str, Metric]:
 
 
 def show(value: MetricValue) -> str:
-    """Write a value for people, with its unit, or why there is none."""
+    """Write a value for people, with its unit; "-" if there is none."""
     if value.value is None:
-        return f"- ({value.reason})"
+        return "-"
     if value.unit == "fraction":
         return f"{100 * value.value:.2f} %"
     return f"{value.value:.4g} {value.unit}".rstrip()

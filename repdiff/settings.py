@@ -11,7 +11,13 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def setting(
-    default: object, text: str, *, role: Role = "result", positional: bool = False, **bounds: int | float
+    default: object,
+    text: str,
+    *,
+    role: Role = "result",
+    positional: bool = False,
+    short: str | None = None,
+    **bounds: int | float,
 ) -> Any:  # noqa: ANN401 (as pydantic's Field: the class attribute has the annotated type)
     """Declare one setting.
 
@@ -22,10 +28,11 @@ def setting(
             output: they are different runs. "input", for paths: what they hold is compared, by its hash.
             "speed", for what leaves the output as it is: they are the same run. "extent", for how much is
             made: more makes a finished run go on. "budget", for when to stop: any change makes it go on.
-        positional: Whether the command line takes it without a flag.
+        positional: Whether the command line takes it without a flag; a tuple takes all such words.
+        short: One letter that stands for the flag.
         bounds: `ge`, `gt`, `le`, `lt` of pydantic.
     """
-    extra: dict[str, Any] = {"role": role, "positional": positional}
+    extra: dict[str, Any] = {"role": role, "positional": positional, "short": short}
     return Field(default, description=text, json_schema_extra=extra, **cast("Any", bounds))
 
 
@@ -224,6 +231,57 @@ class ReconstructSettings(Settings):
         return self
 
 
+class RelaxSettings(Settings):
+    """Settings of `repdiff relax`."""
+
+    verb: ClassVar[str] = "relax"
+    structures: Path | None = setting(
+        None,
+        "Structures to relax; without them the newest reconstruction of the workspace",
+        role="input",
+        positional=True,
+    )
+    force_field: str = setting("chgnet", "Force field: chgnet or sevennet")
+    fmax: float = setting(0.05, "Largest force of a relaxed crystal, those on the cell included, eV/Å", gt=0)
+    max_steps: int = setting(500, "Steps for a crystal at most", ge=0)
+    n: int | None = setting(
+        None, "Relax this many only, chosen at random; without it all", ge=1, role="extent"
+    )
+    seed: int = setting(0, "Seed of the choice of --n", ge=0)
+    atoms_at_once: int | None = setting(
+        None, "Atoms in a batch; without it as it suits the device", ge=1, role="speed"
+    )
+    part_size: int | None = setting(
+        None, "Crystals that are written together; without it as it suits the device", ge=1, role="speed"
+    )
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+    n_workers: int | None = setting(None, "Processes on a CPU; without it one per core", ge=1, role="speed")
+
+
+class HullSettings(Settings):
+    """Settings of `repdiff hull build`."""
+
+    verb: ClassVar[str] = "hull"
+    action: Literal["build"] = setting(
+        "build",
+        "What to do; build: compute the energies of a data set that a hull is made of",
+        positional=True,
+    )
+    dataset: str = setting(..., "Data set of known crystals, as for encode", positional=True)
+    data_dir: Path | None = setting(
+        None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
+    )
+    split: Literal["train", "val", "test", "all"] = setting("all", "Which part of the data set")
+    force_field: str = setting("chgnet", "Force field: chgnet or sevennet")
+    relax: bool = setting(False, "Relax the crystals first, instead of taking them as they are")
+    fmax: float = setting(0.05, "With --relax: largest force of a relaxed crystal, eV/Å", gt=0)
+    max_steps: int = setting(500, "With --relax: steps for a crystal at most", ge=0)
+    n: int | None = setting(None, "Take this many crystals only, chosen at random", ge=1, role="extent")
+    seed: int = setting(0, "Seed of the choice of --n", ge=0)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+    n_workers: int | None = setting(None, "Processes on a CPU; without it one per core", ge=1, role="speed")
+
+
 class EvaluateSettings(Settings):
     """Settings of `repdiff evaluate`."""
 
@@ -301,6 +359,41 @@ class DegeneracySettings(Settings):
     device: str = setting("auto", "Where to encode: auto, cpu, cuda or cuda:N", role="speed")
 
 
+class ReportSettings(Settings):
+    """Settings of `repdiff report`."""
+
+    verb: ClassVar[str] = "report"
+    runs: tuple[Path, ...] = setting(
+        (),
+        "Outputs of `repdiff evaluate`, by path or name, shown side by side; without them the newest of the "
+        "workspace",
+        positional=True,
+        role="input",
+    )
+    output: Path | None = setting(
+        None,
+        "The page to write; without it `report/RUN.html` in the workspace",
+        role="input",
+        short="o",
+    )
+    png: Path | None = setting(
+        None, "Folder for all plots as PNG too, with their numbers; needs Chrome or Chromium", role="input"
+    )
+    gallery: int = setting(60, "Structures of each run in the gallery, chosen at random", ge=0)
+    training: str | None = setting(
+        None, "Training crystals to compare with: a data set, NAME:SPLIT, or a path; without it the runs' own"
+    )
+    data_dir: Path | None = setting(
+        None, "Folder of the benchmark files; without it that of the runs", role="input"
+    )
+    embedding: Literal["pca", "umap"] = setting(
+        "pca", "How representations are projected; umap needs the package umap-learn"
+    )
+    descriptor: str = setting("ead", "Descriptor of the projection, NAME or NAME:PRESET")
+    samples: int = setting(2000, "Crystals of each set in the projection at most", ge=3)
+    seed: int = setting(0, "Seed of the choice of crystals, and of umap", ge=0)
+
+
 SECTIONS: dict[str, type[Settings]] = {
     model.verb: model
     for model in (
@@ -308,8 +401,11 @@ SECTIONS: dict[str, type[Settings]] = {
         TrainSettings,
         GenerateSettings,
         ReconstructSettings,
+        RelaxSettings,
+        HullSettings,
         EvaluateSettings,
         DegeneracySettings,
+        ReportSettings,
     )
 }
 """The settings of each verb, by the verb; also the sections of a YAML file."""

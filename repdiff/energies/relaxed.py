@@ -1,7 +1,8 @@
 """What relaxation made of crystals, and by which force field."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from repdiff.datasets.crystal import Crystal
 
@@ -12,13 +13,19 @@ class ForceFieldIdentity:
 
     Attributes:
         name: As registered, such as "chgnet".
-        version: Of the package and the model.
+        version: Of the model, such as "0.3.0".
         weights_sha256: Hash of the file of weights.
+        package: What computed with them, such as "chgnet 0.4.2"; it is no part of the comparison.
     """
 
     name: str
     version: str
     weights_sha256: str
+    package: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        """Say it in a few words: "chgnet 0.3.0 (weights 0123abcd)"."""
+        return f"{self.name} {self.version} (weights {self.weights_sha256[:8]})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +37,7 @@ class Relaxation:
         initial_energy: eV per atom, before; None if not computed.
         energy: eV per atom, after; None if not computed.
         n_steps: Steps that were taken.
-        converged: Whether the largest force and stress fell below the limit.
+        converged: Whether the largest force, the cell's included, fell below the limit.
         rmsd: Root mean square displacement of the atoms, Å; None if not computed.
         reason: Why there is no result, or ""; names the elements that the force field does not know.
     """
@@ -43,10 +50,29 @@ class Relaxation:
     rmsd: float | None
     reason: str = ""
 
+    @property
+    def energy_change(self) -> float | None:
+        """Energy after minus before, eV per atom; None if not computed."""
+        if self.energy is None or self.initial_energy is None:
+            return None
+        return self.energy - self.initial_energy
+
 
 @dataclass(frozen=True, kw_only=True)
 class RelaxedSet:
-    """Relaxations by the name of the crystal, and what computed them."""
+    """Relaxations by the name of the crystal, and what computed them.
+
+    Attributes:
+        force_field: What computed them.
+        relaxations: By name.
+        protocol: How, such as the limit of the force and of the steps; part of a metric's protocol.
+    """
 
     force_field: ForceFieldIdentity
     relaxations: Mapping[str, Relaxation]
+    protocol: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+
+    def reasons(self) -> dict[str, int]:
+        """Count the crystals that have no result by their reason, the most frequent first."""
+        counts = Counter(relaxation.reason for relaxation in self.relaxations.values() if relaxation.reason)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,6 +1,17 @@
 """Scores of generated and reconstructed crystals, one family a module; importing this registers them all."""
 
-from repdiff.metrics import compositions, matching, validity
+from repdiff.metrics import (
+    compositions,
+    coverage,
+    distributions,
+    frechet,
+    matching,
+    metre,
+    stability,
+    symmetry,
+    uniqueness,
+    validity,
+)
 from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, MetricValue
 
 __all__ = [
@@ -11,6 +22,13 @@ __all__ = [
     "MetricResult",
     "MetricValue",
     "compositions",
+    "coverage",
+    "distributions",
+    "frechet",
     "matching",
+    "metre",
+    "stability",
+    "symmetry",
+    "uniqueness",
     "validity",
 ]

@@ -13,7 +13,6 @@ from repdiff.energies.relaxed import RelaxedSet
 from repdiff.errors import UserError
 from repdiff.metrics.bootstrap import Interval, interval_of_mean
 
-
 Constant = float | int | str | bool
 Need = Literal["reference", "training", "relaxed"]
 NEEDS: dict[Need, str] = {
@@ -55,7 +54,7 @@ class MetricValue:
         n: Number of structures that it is a mean over.
         protocol: Key into `MetricResult.protocols`; numbers of different protocols do not compare.
         unit: "" for a plain number, "fraction" for a share between 0 and 1.
-        reason: Why `value` is None.
+        reason: Why `value` is None, or why it is to be read with care.
         interval: 95 % interval by bootstrap over the structures; None where there are fewer than two.
 
     Raises:

@@ -19,7 +19,7 @@ def test_there_are_configs():
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 @pytest.mark.parametrize("verb", sorted(SECTIONS))
 def test_every_config_loads_for_every_verb(verb, file):
-    given = {"dataset": "prototypes"} if verb in ("encode", "degeneracy") else {}
+    given = {"dataset": "prototypes"} if verb in ("encode", "degeneracy", "hull") else {}
     settings = load_settings(SECTIONS[verb], file, given)
     for name, value in yaml.safe_load(file.read_text()).get(verb, {}).items():
         if name != "dataset":

@@ -129,7 +129,7 @@ def test_a_metric_with_settings_of_its_own_is_taken():
 def test_nothing_to_score_gives_reasons_and_no_numbers():
     evaluation = evaluate_crystals(EvaluationSet(crystals=[]), KNOWN_SET)
     assert all(v.value is None for result in evaluation.results.values() for v in result.values.values())
-    assert "no structures" in evaluation.table()
+    assert "validity.valid: no value: no structures" in evaluation.table()
     assert evaluation.per_structure.num_rows == 0
 
 

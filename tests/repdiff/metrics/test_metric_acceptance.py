@@ -4,6 +4,7 @@ import math
 import pytest
 from sample_crystals import cubic_perovskite, invalid_crystals
 
+from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, EvaluationSet
 
@@ -26,10 +27,19 @@ REFERENCES = {
     "invalid": EvaluationSet(crystals=invalid_crystals()),
     "empty": EvaluationSet(crystals=[]),
 }
+RELAXED = RelaxedSet(
+    force_field=ForceFieldIdentity(name="none", version="0", weights_sha256="0" * 64),
+    relaxations={
+        crystal.id: Relaxation(
+            crystal=crystal, initial_energy=-4.0, energy=-5.0, n_steps=3, converged=True, rmsd=0.1
+        )
+        for crystal in KNOWN
+    },
+)
 
 
 def context(reference):
-    return Context(reference=reference, training=reference)
+    return Context(reference=reference, training=reference, relaxed=RELAXED)
 
 
 def close(one, other):
@@ -45,7 +55,7 @@ def test_any_set_gets_values_or_reasons_and_full_columns(name, generated, refere
     assert result.values
     for value in result.values.values():
         assert value.protocol in result.protocols
-        assert value.n <= len(crystals)
+        assert value.n <= max(len(crystals), len(REFERENCES[reference]))
         assert value.reason if value.value is None else math.isfinite(value.value)
         assert value.unit != "fraction" or value.value is None or 0 <= value.value <= 1
     assert all(len(column) == len(crystals) for column in result.columns.values())

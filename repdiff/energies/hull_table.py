@@ -1,0 +1,160 @@
+"""Energies of known crystals by one force field, as the file that a hull is built from.
+
+One parquet file: id, reduced formula, energy per atom. Which force field, data set and geometry is in the metadata of
+the file, so that it cannot be separated from its numbers.
+"""
+
+import json
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from repdiff.energies.relaxed import ForceFieldIdentity
+from repdiff.errors import UserError
+from repdiff.files import replacing
+
+SHIPPED = Path(__file__).parent / "reference"
+TABLE_FILE = "hull.parquet"
+METADATA = b"repdiff"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HullTable:
+    """Energies of known crystals.
+
+    Attributes:
+        name: Of the data set, such as "mp_20".
+        force_field: What computed the energies.
+        geometry: "as given", or "relaxed" by the same force field.
+        note: What results with this table must say; None if nothing.
+        ids: Names in the data set.
+        formulas: Reduced, such as "SrTiO3".
+        energies: eV per atom.
+    """
+
+    name: str
+    force_field: ForceFieldIdentity
+    geometry: str
+    note: str | None
+    ids: Sequence[str]
+    formulas: Sequence[str]
+    energies: Float[np.ndarray, " n_crystals"]
+
+    def __len__(self) -> int:
+        """Count the crystals."""
+        return len(self.ids)
+
+    def lowest(self) -> dict[str, float]:
+        """Return the lowest energy of each formula, eV per atom: no other one is on a hull."""
+        found: dict[str, float] = {}
+        for formula, energy in zip(self.formulas, self.energies.tolist(), strict=True):
+            found[formula] = min(energy, found.get(formula, np.inf))
+        return found
+
+    def describe(self) -> str:
+        """Say in a few words which table this is, for protocols."""
+        note = f"; {self.note}" if self.note else ""
+        return f"{self.name}, {len(self)} crystals {self.geometry}{note}"
+
+
+def write_hull_table(path: Path, table: HullTable) -> None:
+    """Write a table, replacing the file as a whole; energies are kept to 1e-6 relative."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    facts = {
+        "format": 1,
+        "name": table.name,
+        "force_field": asdict(table.force_field),
+        "geometry": table.geometry,
+        "note": table.note,
+    }
+    columns = {
+        "id": pa.array(table.ids, pa.string()),
+        "formula": pa.array(table.formulas, pa.string()),
+        "energy_per_atom": pa.array(table.energies, pa.float32()),
+    }
+    content = pa.table(columns).replace_schema_metadata({METADATA: json.dumps(facts).encode()})
+    with replacing(path) as partial:
+        pq.write_table(content, partial, compression="zstd", compression_level=19)
+
+
+def read_hull_table(path: Path) -> HullTable:
+    """Read a table, from its file or the folder of a run that made it.
+
+    Raises:
+        UserError: If there is none, or it is not one of ours.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = path / TABLE_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"{path}: no hull table there, expected what `repdiff hull build DATASET` made")
+    try:
+        content = pq.read_table(file)
+        facts = json.loads((content.schema.metadata or {})[METADATA])
+        return HullTable(
+            name=facts["name"],
+            force_field=ForceFieldIdentity(**facts["force_field"]),
+            geometry=facts["geometry"],
+            note=facts["note"],
+            ids=content["id"].to_pylist(),
+            formulas=content["formula"].to_pylist(),
+            energies=content["energy_per_atom"].to_numpy().astype(np.float64),
+        )
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{file}: not a hull table ({type(error).__name__}), expected what `repdiff hull build DATASET` made"
+        ) from error
+
+
+def find_hull_table(force_field: ForceFieldIdentity, path: Path | None = None) -> HullTable:
+    """Return the table to judge energies of a force field by.
+
+    Args:
+        force_field: What computed the energies.
+        path: The user's table; None for the one that is shipped for this force field.
+
+    Raises:
+        UserError: If there is none, or it is of another force field, version or weights.
+    """
+    build = f"make one by `repdiff hull build DATASET --force-field {force_field.name}`"
+    if path is not None:
+        table = read_hull_table(path)
+        if table.force_field != force_field:
+            raise UserError(
+                f"{path} holds energies of {table.force_field}, expected {force_field}, which computed the others: "
+                f"{build}"
+            )
+        return table
+    found = [read_hull_table(file) for file in sorted(SHIPPED.glob("*.parquet"))]
+    for table in found:
+        if table.force_field == force_field:
+            return table
+    others = ", ".join(f"{table.name} by {table.force_field}" for table in found) or "none"
+    raise UserError(f"no hull table of {force_field} is shipped ({others}): {build}")
+
+
+def reduced_name(formula: str) -> str:
+    """Return a formula without a common divisor, elements by electronegativity: "O6Ti2Sr2" is "SrTiO3".
+
+    Gases keep their molecule: "O8" is "O2".
+    """
+    from pymatgen.core import Composition
+
+    with without_electronegativity():
+        return Composition(formula).get_integer_formula_and_factor()[0]
+
+
+@contextmanager
+def without_electronegativity() -> Generator[None, None, None]:
+    """Silence pymatgen on elements that have none, where it only sorts symbols."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No Pauling electronegativity")
+        yield

@@ -1,0 +1,208 @@
+"""Relax many crystals at once: those that are done leave the batch, and others take their places."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from descriptors.batch import CrystalBatch
+from repdiff.datasets.crystal import Crystal, Label, to_batch
+from repdiff.energies.base import MIN_VOLUME_PER_ATOM, Energies, ForceField
+from repdiff.energies.fire import Walkers, join_walkers, largest_force, pull_back, start_walkers, step
+from repdiff.energies.relaxed import Relaxation
+
+ATOMS_ON_CPU, ATOMS_ON_GPU = 64, 8192  # in a batch
+LOWEST_ENERGY = -50.0  # eV per atom; no real crystal binds by a third of it
+MAX_GROWTH = 10.0  # of the volume
+NOT_A_NUMBER = "the energy or a force is not a number"
+ABSURD_ENERGY = f"the energy fell below {LOWEST_ENERGY} eV per atom"
+BLOWN_UP = f"the volume grew more than {MAX_GROWTH:.0f} times"
+COLLAPSED = "the cell collapsed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a relaxation ends.
+
+    Attributes:
+        fmax: Converged when no force, those on the cell included, is larger, eV/Å.
+        max_steps: Steps at most.
+    """
+
+    fmax: float
+    max_steps: int
+
+
+def relax_crystals(
+    crystals: Sequence[Crystal], force_field: ForceField, limits: Limits, *, atoms_at_once: int = ATOMS_ON_CPU
+) -> Iterator[tuple[int, Relaxation]]:
+    """Yield the place of each crystal and what became of it, in the order in which they end.
+
+    A crystal whose energy is not a number, or which explodes or collapses, ends with the reason and leaves the
+    others as they are. A crystal that reaches the limit of steps keeps its last geometry, not converged.
+
+    Args:
+        crystals: Of any quality.
+        force_field: Ready.
+        limits: When to stop.
+        atoms_at_once: In a batch, more or less; a larger crystal has a batch of its own.
+    """
+    waiting: list[int] = []
+    for row, crystal in enumerate(crystals):
+        if reason := force_field.refusal(crystal):
+            yield row, failed(reason)
+        else:
+            waiting.append(row)
+    waiting.reverse()
+    initial: dict[int, float] = {}
+    walkers: Walkers | None = None
+    while waiting or walkers is not None:
+        walkers = _fill(walkers, waiting, crystals, atoms_at_once)
+        batch = walkers.batch()
+        found = force_field.evaluate(batch)
+        forces, cell_forces = pull_back(walkers, found)
+        largest = largest_force(walkers, forces, cell_forces)
+        energies = (found.energy / walkers.n_atoms).tolist()
+        initial |= {
+            row: energies[place]
+            for place, row in enumerate(walkers.row.tolist())
+            if walkers.n_steps[place] == 0
+        }
+        reasons = _troubles(walkers, batch, found, largest)
+        ended = (largest < limits.fmax) | (walkers.n_steps >= limits.max_steps)
+        ended[list(reasons)] = True
+        for place in torch.nonzero(ended)[:, 0].tolist():
+            row, n_steps = int(walkers.row[place]), int(walkers.n_steps[place])
+            first = initial.pop(row) if np.isfinite(initial[row]) else None
+            if place in reasons:
+                yield row, failed(reasons[place], n_steps=n_steps, initial_energy=first)
+                continue
+            relaxed, rmsd = _moved(crystals[row], batch, place)
+            yield (
+                row,
+                Relaxation(
+                    crystal=relaxed,
+                    initial_energy=first,
+                    energy=energies[place],
+                    n_steps=n_steps,
+                    converged=bool(largest[place] < limits.fmax),
+                    rmsd=rmsd,
+                ),
+            )
+        if ended.all():
+            walkers = None
+        else:
+            walkers = step(walkers.select(~ended), forces[~ended[batch.system_idx]], cell_forces[~ended])
+
+
+def relax_part(
+    force_field: ForceField, crystals: Sequence[Crystal], *, limits: Limits, atoms_at_once: int
+) -> list[Crystal]:
+    """Relax crystals; what became of each is among its labels, in the order given.
+
+    Labels: initial_energy_per_atom, energy_per_atom, energy_change (eV per atom), rmsd (Å), n_steps, converged,
+    and reason, "" where there is a result. Without one the crystal is as it came.
+    """
+    ends = dict(relax_crystals(crystals, force_field, limits, atoms_at_once=atoms_at_once))
+    return [
+        (ends[row].crystal or crystal).replace(labels={**crystal.labels, **labels_of(ends[row])})
+        for row, crystal in enumerate(crystals)
+    ]
+
+
+def labels_of(relaxation: Relaxation) -> dict[str, Label]:
+    """Return what a table says about a relaxation."""
+    return {
+        "initial_energy_per_atom": relaxation.initial_energy,
+        "energy_per_atom": relaxation.energy,
+        "energy_change": relaxation.energy_change,
+        "rmsd": relaxation.rmsd,
+        "n_steps": relaxation.n_steps,
+        "converged": relaxation.converged,
+        "reason": relaxation.reason,
+    }
+
+
+def atoms_at_once(device: torch.device) -> int:
+    """Return how many atoms to relax at once: on a CPU only so many that they stay in its cache."""
+    return ATOMS_ON_CPU if device.type == "cpu" else ATOMS_ON_GPU
+
+
+def failed(reason: str, *, n_steps: int = 0, initial_energy: float | None = None) -> Relaxation:
+    """Return what stands for a crystal without a result."""
+    return Relaxation(
+        crystal=None,
+        initial_energy=initial_energy,
+        energy=None,
+        n_steps=n_steps,
+        converged=False,
+        rmsd=None,
+        reason=reason,
+    )
+
+
+def displacement(
+    frac_before: Float[np.ndarray, "n_atoms 3"],
+    lattice_before: Float[np.ndarray, "3 3"],
+    frac_after: Float[np.ndarray, "n_atoms 3"],
+    lattice_after: Float[np.ndarray, "3 3"],
+) -> float:
+    """Return the root mean square displacement of the atoms, Å, without their common drift.
+
+    Displacements are differences of fractional coordinates, atom by atom, in the mean of the two cells, so that a
+    change of the cell alone counts as none. MatterGen's RMSD finds atoms anew by a structure matcher, in the mean
+    of the two cells as well; where it finds them it is at most as large, and otherwise there is none.
+
+    Args:
+        frac_before: Fractional coordinates.
+        lattice_before: Rows are the cell vectors, Å.
+        frac_after: Of the same atoms, followed from image to image, not wrapped.
+        lattice_after: Rows are the cell vectors, Å.
+    """
+    moved = frac_after - frac_before
+    vectors = (moved - moved.mean(0)) @ ((lattice_before + lattice_after) / 2)
+    return float(np.sqrt((vectors**2).sum(1).mean()))
+
+
+def _fill(
+    walkers: Walkers | None, waiting: list[int], crystals: Sequence[Crystal], atoms_at_once: int
+) -> Walkers:
+    """Let waiting crystals, the last of the list first, take the free places."""
+    room = atoms_at_once - (0 if walkers is None else len(walkers.atomic_numbers))
+    rows: list[int] = []
+    while waiting and (crystals[waiting[-1]].n_atoms <= room or (walkers is None and not rows)):
+        rows.append(waiting.pop())
+        room -= crystals[rows[-1]].n_atoms
+    parts = [] if walkers is None else [walkers]
+    if rows:
+        parts.append(start_walkers(to_batch([crystals[row] for row in rows]), torch.tensor(rows)))
+    return join_walkers(parts)
+
+
+def _troubles(
+    walkers: Walkers, batch: CrystalBatch, found: Energies, largest: Float[Tensor, " n_systems"]
+) -> dict[int, str]:
+    """Return the reason by place, of the crystals that cannot go on."""
+    volume = torch.linalg.det(batch.lattice).abs()
+    growth = volume / torch.linalg.det(walkers.start_lattice).abs()
+    energy = found.energy / walkers.n_atoms
+    tests = (
+        (volume / walkers.n_atoms < MIN_VOLUME_PER_ATOM, COLLAPSED),
+        (growth > MAX_GROWTH, BLOWN_UP),
+        (energy < LOWEST_ENERGY, ABSURD_ENERGY),
+        (~(torch.isfinite(energy) & torch.isfinite(largest)), NOT_A_NUMBER),
+    )
+    reasons = {place: reason for wrong, reason in tests for place in torch.nonzero(wrong)[:, 0].tolist()}
+    return reasons | dict(found.problems)
+
+
+def _moved(crystal: Crystal, batch: CrystalBatch, place: int) -> tuple[Crystal, float]:
+    """Return a crystal at its present place in the batch, wrapped into its cell, and its displacement, Å."""
+    lattice = batch.lattice[place].numpy().copy()
+    frac = batch.frac_coords[batch.system_idx == place].numpy()
+    rmsd = displacement(crystal.frac_coords, crystal.lattice, frac, lattice)
+    wrapped = frac - np.floor(frac)
+    return crystal.replace(lattice=lattice, frac_coords=np.where(wrapped >= 1, 0.0, wrapped)), rmsd

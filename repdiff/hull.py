@@ -1,0 +1,140 @@
+"""`repdiff hull build`: a data set → the energies that a convex hull is built from, by one force field."""
+
+import json
+import logging
+import time
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from repdiff.cores import n_cores
+from repdiff.datasets.crystal import Crystal
+from repdiff.datasets.load import Dataset, load_dataset
+from repdiff.device import choose_device
+from repdiff.energies.base import ForceField, single_points
+from repdiff.energies.hull_table import TABLE_FILE, HullTable, reduced_name, write_hull_table
+from repdiff.energies.parts import Part, compute_in_parts, forget_parts
+from repdiff.energies.registered import load_force_field
+from repdiff.energies.relax import Limits, atoms_at_once, relax_part
+from repdiff.energies.relaxed import ForceFieldIdentity
+from repdiff.errors import UserError
+from repdiff.files import replacing
+from repdiff.manifest import Input
+from repdiff.settings import HullSettings
+from repdiff.structure_files import FAILED
+from repdiff.workspace import Workspace, plain_name
+
+PART_SIZE = {"cpu": 128, "cuda": 4096}
+CRYSTALS_AT_ONCE = {"cpu": 8, "cuda": 512}
+log = logging.getLogger(__name__)
+
+
+def run_hull(settings: HullSettings, workspace: Workspace) -> Path:
+    """Compute the energies of known crystals, each part written as soon as it is done.
+
+    Returns:
+        The run's folder: `hull.parquet`, and `failed.jsonl` with what has no energy.
+
+    Raises:
+        UserError: If the data set cannot be read, the force field cannot be loaded, or nothing has an energy.
+    """
+    device = choose_device(settings.device)
+    dataset = load_dataset(settings.dataset, data_dir=settings.data_dir, downloads=workspace.data_dir)
+    chosen = [crystal for crystal in dataset.crystals if settings.split in ("all", crystal.split)]
+    if not chosen:
+        raise UserError(f"{dataset.name} has no crystal in split {settings.split!r}: use --split all")
+    if settings.n is not None and settings.n < len(chosen):
+        rows = np.random.default_rng(settings.seed).choice(len(chosen), size=settings.n, replace=False)
+        chosen = [chosen[row] for row in sorted(rows.tolist())]
+    split = "" if settings.split == "all" else f"-{settings.split}"
+    some = "" if settings.n is None else f"-n{len(chosen)}-seed{settings.seed}"
+    name = f"{dataset.name}{split}{some}-{settings.force_field}{'-relaxed' if settings.relax else ''}"
+    inputs = {key: Input(path=key, sha256=digest) for key, digest in dataset.input_hashes.items()}
+    with workspace.run(settings, plain_name(name), inputs=inputs) as run:
+        if run.state != "finished":
+            run.summary.update(_build(replace(dataset, crystals=chosen), settings, run.path, device))
+    return run.path
+
+
+def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch.device) -> dict[str, object]:
+    """Do the work in `folder` and return the summary."""
+    started = time.perf_counter()
+    identity = load_force_field(settings.force_field, device).identity
+    limits = Limits(fmax=settings.fmax, max_steps=settings.max_steps)
+    work = (
+        partial(relax_part, limits=limits, atoms_at_once=atoms_at_once(device))
+        if settings.relax
+        else partial(energies_of_part, at_once=CRYSTALS_AT_ONCE[device.type])
+    )
+    done = compute_in_parts(
+        folder,
+        [crystal.replace(labels={}) for crystal in dataset.crystals],
+        work,
+        force_field=settings.force_field,
+        part_size=PART_SIZE[device.type] // (8 if settings.relax else 1),
+        device=device,
+        n_workers=settings.n_workers or n_cores(),
+        label="relaxing" if settings.relax else "energies",
+    )
+    with_energy = [crystal for crystal in done if crystal.labels["energy_per_atom"] is not None]
+    failed = [
+        {"id": crystal.id, "reason": str(crystal.labels["reason"])}
+        for crystal in done
+        if crystal.labels["energy_per_atom"] is None
+    ]
+    if not with_energy:
+        raise UserError(
+            f"none of {len(done)} crystals of {dataset.name} has an energy; the first: {failed[0]['reason']}"
+        )
+    write_hull_table(folder / TABLE_FILE, _table(dataset, settings, identity, with_energy))
+    unread = [{"id": str(entry.id), "reason": entry.reason} for entry in dataset.rejected]
+    with replacing(folder / FAILED) as file:
+        file.write_text("".join(json.dumps(entry) + "\n" for entry in failed + unread), encoding="utf-8")
+    forget_parts(folder)
+    reasons = Counter(entry["reason"] for entry in failed)
+    log.info(
+        "%d energies; %d without (in %s)%s",
+        len(with_energy),
+        len(failed) + len(unread),
+        FAILED,
+        "".join(f"; {count}: {reason}" for reason, count in reasons.most_common()),
+    )
+    return {
+        "n_energies": len(with_energy),
+        "n_failed": len(failed),
+        "n_unread": len(unread),
+        "force_field": str(identity),
+        "weights_sha256": identity.weights_sha256,
+        "package": identity.package,
+        "seconds_per_structure": (time.perf_counter() - started) / len(done),
+    }
+
+
+def energies_of_part(force_field: ForceField, crystals: Part, *, at_once: int) -> Part:
+    """Give each crystal its energy as it is, eV per atom, or the reason why there is none, as labels."""
+    labelled = []
+    for start in range(0, len(crystals), at_once):
+        batch = crystals[start : start + at_once]
+        for crystal, energy, reason in zip(batch, *single_points(batch, force_field), strict=True):
+            labelled.append(crystal.replace(labels={"energy_per_atom": energy, "reason": reason}))
+    return labelled
+
+
+def _table(
+    dataset: Dataset, settings: HullSettings, identity: ForceFieldIdentity, crystals: list[Crystal]
+) -> HullTable:
+    split = "" if settings.split == "all" else f":{settings.split}"
+    notes = [dataset.note, f"{settings.n} of them by seed {settings.seed}" if settings.n else None]
+    return HullTable(
+        name=f"{dataset.name}{split}",
+        force_field=identity,
+        geometry=f"relaxed to {settings.fmax} eV/Å" if settings.relax else "as given",
+        note="; ".join(note for note in notes if note) or None,
+        ids=[crystal.id for crystal in crystals],
+        formulas=[reduced_name(crystal.formula) for crystal in crystals],
+        energies=np.array([crystal.labels["energy_per_atom"] for crystal in crystals], dtype=np.float64),
+    )

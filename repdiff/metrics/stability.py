@@ -1,0 +1,292 @@
+"""Whether crystals are stable: what relaxation did to them, and how far they are above the hull of the known ones."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from repdiff.datasets.crystal import Crystal
+from repdiff.energies.hull import Hull
+from repdiff.energies.hull_table import HullTable, find_hull_table, reduced_name
+from repdiff.energies.relaxed import Relaxation, RelaxedSet
+from repdiff.errors import UserError
+from repdiff.metrics.base import (
+    METRICS,
+    NEEDS,
+    Cell,
+    Constant,
+    Context,
+    EvaluationSet,
+    Metric,
+    MetricResult,
+    MetricValue,
+    mean,
+    share,
+)
+from repdiff.metrics.bootstrap import bootstrap
+from repdiff.metrics.uniqueness import novel_flags, unique_flags
+from repdiff.metrics.validity import NOT_MADE
+
+STABLE = 0.1  # eV per atom above the hull
+N_RESAMPLES = 200
+NONE_RELAXED = "none of these structures was relaxed"
+NOT_RELAXED = "not among the relaxed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """One structure: what relaxation made of it, and its energy above the hull or why there is none."""
+
+    relaxation: Relaxation | None
+    above_hull: float | None
+    reason: str
+
+    def stable(self, limit: float) -> bool:
+        return self.above_hull is not None and self.above_hull <= limit
+
+
+@METRICS.register("stability")
+class Stability(Metric):
+    """Energy above the hull, stable share, S.U.N., and what relaxation changed.
+
+    Shares are of all structures: what was not made, cannot be computed, or has no place on the hull counts as
+    not stable. A relaxation that was stopped by its limit of steps counts by the energy it had reached, which is
+    an upper bound. Unique and novel (S.U.N.) are judged on the relaxed structures.
+
+    Source: Zeni et al., arXiv 2312.03687, for "stable" as at most 0.1 eV per atom above the hull, and S.U.N.
+    """
+
+    description = "energy above the hull, stable share, S.U.N., displacement and energy of relaxation"
+    needs = frozenset({"relaxed"})
+
+    def __init__(self, hull: Path | None = None) -> None:
+        """Choose the hull.
+
+        Args:
+            hull: Table or run of `repdiff hull build`; None for the table that is shipped for the force field.
+        """
+        self.hull = hull
+
+    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+        """Look every structure up among the relaxed.
+
+        Raises:
+            UserError: If nothing was relaxed, or the table that was named is not of the same force field.
+        """
+        relaxed = context.relaxations()
+        hull, why_not = self._open(relaxed)
+        rows = [_look_up(crystal.id, relaxed, hull, why_not) for crystal in generated.crystals]
+        partial = any(row.relaxation is None for row in rows)
+        rows += [_look_up(name, relaxed, hull, why_not, failed=not partial) for name in generated.failed]
+        counted = [row for row in rows if row.relaxation is not None]
+        name = f"{relaxed.force_field.name}-{relaxed.force_field.version}"
+        over = f"{name}-hull-{hull.table.name if hull else 'none'}"
+        sun, sun_value = _sun(rows, context, over, why_not)
+        constants = _constants(relaxed)
+        of_hull = constants | _hull_constants(hull, why_not)
+        return MetricResult(
+            values={
+                **_hull_values(counted, over, why_not),
+                "sun": sun_value,
+                **_relaxation_values([row.relaxation for row in counted if row.relaxation], name),
+                "energy_emd": _energy_distance(counted, context, hull.table if hull else None, why_not, over),
+            },
+            protocols={name: constants, over: of_hull},
+            columns=_columns(rows, sun),
+            details={
+                "reasons": dict(Counter(row.reason for row in counted if row.reason).most_common()),
+                "n_not_relaxed": len(rows) - len(counted),
+            },
+        )
+
+    def _open(self, relaxed: RelaxedSet) -> tuple[Hull | None, str]:
+        try:
+            return Hull(find_hull_table(relaxed.force_field, self.hull)), ""
+        except UserError as error:
+            if self.hull is not None:
+                raise
+            return None, str(error)
+
+
+def _look_up(
+    name: str, relaxed: RelaxedSet, hull: Hull | None, why_not: str, *, failed: bool = False
+) -> _Row:
+    """Find one structure; `failed` for one that was never made, and counts all the same."""
+    relaxation = relaxed.relaxations.get(name)
+    if relaxation is None and failed:
+        relaxation = Relaxation(
+            crystal=None,
+            initial_energy=None,
+            energy=None,
+            n_steps=0,
+            converged=False,
+            rmsd=None,
+            reason=NOT_MADE,
+        )
+    if relaxation is None:
+        return _Row(relaxation=None, above_hull=None, reason=NOT_RELAXED)
+    if relaxation.crystal is None or relaxation.energy is None:
+        return _Row(relaxation=relaxation, above_hull=None, reason=relaxation.reason)
+    if hull is None:
+        return _Row(relaxation=relaxation, above_hull=None, reason=why_not)
+    above, reason = hull.above(relaxation.crystal.formula, relaxation.energy)
+    return _Row(relaxation=relaxation, above_hull=above, reason=reason)
+
+
+def _hull_values(rows: Sequence[_Row], protocol: str, why_not: str) -> dict[str, MetricValue]:
+    above = [row.above_hull for row in rows if row.above_hull is not None]
+    no_hull = why_not or "no structure has an energy above the hull"
+    values = {
+        "e_above_hull": mean(above, protocol, reason=no_hull, unit="eV/atom"),
+        "e_above_hull_median": _median(above, protocol, no_hull),
+    }
+    for name, limit in (("stable", STABLE), ("on_hull", 0.0)):
+        values[name] = (
+            _none(protocol, why_not, "fraction")
+            if why_not
+            else _share([row.stable(limit) for row in rows], protocol)
+        )
+    return values
+
+
+def _relaxation_values(relaxations: Sequence[Relaxation], protocol: str) -> dict[str, MetricValue]:
+    changes = [end.energy_change for end in relaxations if end.energy_change is not None]
+    moves = [end.rmsd for end in relaxations if end.rmsd is not None]
+    return {
+        "rmsd": mean(moves, protocol, reason="no structure was relaxed", unit="Å"),
+        "energy_change": mean(changes, protocol, reason="no structure was relaxed", unit="eV/atom"),
+        "converged": _share([end.converged for end in relaxations], protocol),
+    }
+
+
+def _sun(
+    rows: Sequence[_Row], context: Context, protocol: str, why_not: str
+) -> tuple[list[Cell], MetricValue]:
+    """Count the stable crystals that training did not hold, each of a group of duplicates once."""
+    flags: list[Cell] = [None] * len(rows)
+    if context.training is None or why_not:
+        return flags, _none(protocol, why_not or NEEDS["training"], "fraction")
+    options = {"n_workers": context.n_workers, "progress": context.progress}
+    for place, row in enumerate(rows):
+        flags[place] = None if row.relaxation is None else False
+    places = [place for place, row in enumerate(rows) if row.stable(STABLE)]
+    novel = novel_flags(_relaxed(rows, places), context.training.crystals, **options)
+    places = [place for place, flag in zip(places, novel, strict=True) if flag]
+    unique = unique_flags(_relaxed(rows, places), **options)
+    for place, flag in zip(places, unique, strict=True):
+        flags[place] = flag
+    return flags, _share([bool(flag) for flag in flags if flag is not None], protocol)
+
+
+def _relaxed(rows: Sequence[_Row], places: Sequence[int]) -> list[Crystal]:
+    ends = [rows[place].relaxation for place in places]
+    return [end.crystal for end in ends if end is not None and end.crystal is not None]
+
+
+def _energy_distance(
+    rows: Sequence[_Row], context: Context, table: HullTable | None, why_not: str, protocol: str
+) -> MetricValue:
+    """Compare energies per atom with those of the reference, where the table holds the same crystals."""
+    from scipy.stats import wasserstein_distance
+
+    unit = "eV/atom"
+    if context.reference is None:
+        return _none(protocol, NEEDS["reference"], unit)
+    if table is None:
+        return _none(protocol, why_not, unit)
+    ends = [row.relaxation.energy for row in rows if row.relaxation is not None]
+    energies = np.sort([energy for energy in ends if energy is not None])
+    reference = _energies_of(context.reference.crystals, table)
+    if not len(energies):
+        return _none(protocol, NONE_RELAXED, unit)
+    if 2 * len(reference) <= len(context.reference.crystals) or not len(reference):
+        return _none(
+            protocol,
+            f"the hull table {table.name} holds {len(reference)} of {len(context.reference.crystals)} reference "
+            "crystals, expected most of them",
+            unit,
+        )
+    distance = float(wasserstein_distance(energies, reference))
+
+    def resampled(one: Int[np.ndarray, " n"], other: Int[np.ndarray, " m"]) -> float:
+        return float(wasserstein_distance(energies[one], reference[other]))
+
+    interval = bootstrap(
+        resampled,
+        [len(energies), len(reference)],
+        distance,
+        seed=context.seed,
+        n_resamples=N_RESAMPLES,
+        bounds=(0.0, np.inf),
+    )
+    return MetricValue(value=distance, n=len(energies), protocol=protocol, unit=unit, interval=interval)
+
+
+def _energies_of(crystals: Sequence[Crystal], table: HullTable) -> Float[np.ndarray, " n_found"]:
+    """Look crystals up in a table by name and formula, eV per atom, ascending."""
+    known: Mapping[str, int] = {name: row for row, name in enumerate(table.ids)}
+    rows = [
+        known[crystal.id]
+        for crystal in crystals
+        if crystal.id in known and table.formulas[known[crystal.id]] == reduced_name(crystal.formula)
+    ]
+    return np.sort(table.energies[rows])
+
+
+def _columns(rows: Sequence[_Row], sun: Sequence[Cell]) -> dict[str, Sequence[Cell]]:
+    ends = [row.relaxation for row in rows]
+    return {
+        "relaxed_energy": [None if end is None else end.energy for end in ends],
+        "energy_change": [None if end is None else end.energy_change for end in ends],
+        "e_above_hull": [row.above_hull for row in rows],
+        "rmsd_relaxed": [None if end is None else end.rmsd for end in ends],
+        "converged": [None if end is None else end.converged for end in ends],
+        "stable": [None if row.relaxation is None else row.stable(STABLE) for row in rows],
+        "sun": sun,
+        "stability_reason": [row.reason for row in rows],
+    }
+
+
+def _constants(relaxed: RelaxedSet) -> dict[str, Constant]:
+    return {
+        "force_field": relaxed.force_field.name,
+        "version": relaxed.force_field.version,
+        "weights_sha256": relaxed.force_field.weights_sha256,
+        "package": relaxed.force_field.package,
+        **relaxed.protocol,
+        "rmsd": "atom by atom without drift, in the mean cell",
+    }
+
+
+def _hull_constants(hull: Hull | None, why_not: str) -> dict[str, Constant]:
+    return {
+        "hull_table": hull.table.describe() if hull else why_not,
+        "stable_at_most_eV_per_atom": STABLE,
+        "on_hull_at_most_eV_per_atom": 0.0,
+        "without_energy_counts_as": "not stable",
+        "sun_compares": "relaxed structures",
+    }
+
+
+def _share(flags: Sequence[bool], protocol: str) -> MetricValue:
+    return share(flags, protocol) if flags else _none(protocol, NONE_RELAXED, "fraction")
+
+
+def _median(numbers: Sequence[float], protocol: str, reason: str) -> MetricValue:
+    if not numbers:
+        return _none(protocol, reason, "eV/atom")
+    values = np.sort(numbers)
+    median = float(np.median(values))
+
+    def resampled(rows: Int[np.ndarray, " n"]) -> float:
+        return float(np.median(values[rows]))
+
+    interval = bootstrap(resampled, [len(values)], median, seed=0, n_resamples=N_RESAMPLES)
+    return MetricValue(value=median, n=len(values), protocol=protocol, unit="eV/atom", interval=interval)
+
+
+def _none(protocol: str, reason: str, unit: str) -> MetricValue:
+    return MetricValue(value=None, n=0, protocol=protocol, unit=unit, reason=reason)

@@ -1,0 +1,134 @@
+"""`repdiff relax`: crystals → crystals at rest in a force field, with their energies."""
+
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from repdiff.cores import n_cores
+from repdiff.datasets.crystal import Crystal
+from repdiff.device import choose_device
+from repdiff.energies.parts import compute_in_parts, forget_parts
+from repdiff.energies.registered import load_force_field
+from repdiff.energies.relax import Limits, atoms_at_once, relax_part
+from repdiff.energies.relaxed import RelaxedSet
+from repdiff.energies.relaxed_files import read_relaxed, write_relaxed
+from repdiff.errors import UserError
+from repdiff.evaluate import read_for_evaluation
+from repdiff.settings import RelaxSettings
+from repdiff.structure_files import FAILED
+from repdiff.workspace import Workspace, plain_name
+
+PART_SIZE = {"cpu": 16, "cuda": 1024}
+log = logging.getLogger(__name__)
+
+__all__ = ["read_relaxed", "run_relax"]
+
+
+def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
+    """Relax crystals; every part of them is written as soon as it is finished.
+
+    What was not reconstructed, cannot be read, or holds an element that the force field does not know is named in
+    `failed.jsonl`, and counts in every share that is made of this run.
+
+    Returns:
+        The run's folder: `structures.extxyz`, `cif.zip`, `structures.json.gz`, `structures.csv`, `table.parquet`
+        in one order, `failed.jsonl`, and `force_field.json`.
+
+    Raises:
+        UserError: If there are no structures, or the force field cannot be loaded.
+    """
+    device = choose_device(settings.device)
+    path = workspace.find("reconstruct", settings.structures)
+    settings = settings.model_copy(update={"structures": path})
+    identity = load_force_field(settings.force_field, device).identity
+    some = "" if settings.n is None else f"-n{settings.n}"
+    name = plain_name(f"{path.name}{some}-{settings.force_field}")
+    with workspace.run(settings, name, inputs={"structures": path}) as run:
+        if run.state != "finished":
+            started = time.perf_counter()
+            crystals, missing = _choose(*read_for_evaluation(path), settings)
+            done = _relax(crystals, settings, run.path, device)
+            protocol: dict[str, float | int | str | bool] = {
+                "optimizer": "FIRE",
+                "cell_filter": "Frechet",
+                "fmax_eV_per_angstrom": settings.fmax,
+                "max_steps": settings.max_steps,
+            }
+            write_relaxed(run.path, done, missing, identity, protocol)
+            forget_parts(run.path)
+            seconds = (time.perf_counter() - started) / max(len(crystals), 1)
+            run.summary.update(_summary(read_relaxed(run.path)), seconds_per_structure=seconds)
+    return run.path
+
+
+def _choose(
+    crystals: Sequence[Crystal], missing: dict[str, str], settings: RelaxSettings
+) -> tuple[list[Crystal], dict[str, str]]:
+    """Take some at random, the missing included, so that shares are those of all.
+
+    Raises:
+        UserError: If two crystals have one name.
+    """
+    ids = [crystal.id for crystal in crystals]
+    if repeated := len(ids) - len(set(ids)):
+        raise UserError(f"{repeated} names of crystals occur more than once, expected names of their own")
+    total = len(crystals) + len(missing)
+    if settings.n is None or settings.n >= total:
+        return list(crystals), missing
+    rows = set(np.random.default_rng(settings.seed).choice(total, size=settings.n, replace=False).tolist())
+    chosen = [crystal for row, crystal in enumerate(crystals) if row in rows]
+    return chosen, {
+        name: reason for row, (name, reason) in enumerate(missing.items(), len(crystals)) if row in rows
+    }
+
+
+def _relax(
+    crystals: Sequence[Crystal], settings: RelaxSettings, folder: Path, device: torch.device
+) -> list[Crystal]:
+    return compute_in_parts(
+        folder,
+        crystals,
+        partial(
+            relax_part,
+            limits=Limits(fmax=settings.fmax, max_steps=settings.max_steps),
+            atoms_at_once=settings.atoms_at_once or atoms_at_once(device),
+        ),
+        force_field=settings.force_field,
+        part_size=settings.part_size or PART_SIZE[device.type],
+        device=device,
+        n_workers=settings.n_workers or n_cores(),
+        label="relaxing",
+    )
+
+
+def _summary(relaxed: RelaxedSet) -> dict[str, object]:
+    ends = [relaxation for relaxation in relaxed.relaxations.values() if relaxation.crystal is not None]
+    n_failed = len(relaxed.relaxations) - len(ends)
+    n_converged = sum(end.converged for end in ends)
+    log.info(
+        "%d of %d converged by %s; %d without result (in %s)%s",
+        n_converged,
+        len(relaxed.relaxations),
+        relaxed.force_field,
+        n_failed,
+        FAILED,
+        "".join(f"; {count}: {reason}" for reason, count in relaxed.reasons().items()),
+    )
+    change = [end.energy_change for end in ends if end.energy_change is not None]
+    rmsd = [end.rmsd for end in ends if end.rmsd is not None]
+    return {
+        "n_relaxed": len(ends),
+        "n_converged": n_converged,
+        "n_failed": n_failed,
+        "failures": relaxed.reasons(),
+        "mean_energy_change": float(np.mean(change)) if change else None,
+        "mean_rmsd": float(np.mean(rmsd)) if rmsd else None,
+        "force_field": str(relaxed.force_field),
+        "weights_sha256": relaxed.force_field.weights_sha256,
+        "package": relaxed.force_field.package,
+    }

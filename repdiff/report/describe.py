@@ -1,0 +1,42 @@
+"""Numbers that the plots show of crystals and of sets, by the functions that the metrics use."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from repdiff.datasets.crystal import Crystal
+from repdiff.metrics.distributions import QUANTITIES
+from repdiff.metrics.symmetry import space_groups
+
+
+def quantity_of(crystals: Sequence[Crystal], name: str) -> Float[np.ndarray, " n"]:
+    """Return a quantity of each crystal, in the unit of its axis; NaN where it has none.
+
+    Args:
+        crystals: Of any quality.
+        name: Key into `repdiff.metrics.distributions.QUANTITIES`.
+    """
+    function, _ = QUANTITIES[name]
+    with np.errstate(all="ignore"):
+        return np.asarray(function(crystals), dtype=np.float64).reshape(-1)
+
+
+def element_shares(crystals: Sequence[Crystal]) -> dict[int, float]:
+    """Return the share of the structures that hold each element, by atomic number; no unknown elements."""
+    counts: Counter[int] = Counter()
+    for crystal in crystals:
+        counts.update(z for z in set(crystal.atomic_numbers.tolist()) if 1 <= z <= 118)
+    return {z: count / len(crystals) for z, count in sorted(counts.items())}
+
+
+def space_group_numbers(crystals: Sequence[Crystal], *, symprec: float) -> Float[np.ndarray, " n"]:
+    """Return space-group numbers; NaN where none is found.
+
+    Args:
+        crystals: Of any quality.
+        symprec: How far an atom may be from where an operation puts it, Å.
+    """
+    found = space_groups(crystals, symprec=symprec)
+    return np.array([np.nan if number is None else number for number in found], dtype=np.float64)

@@ -1,0 +1,152 @@
+"""`repdiff report`: read evaluations, draw, and write the page."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from repdiff.errors import UserError
+from repdiff.files import replacing
+from repdiff.report import sections
+from repdiff.report.cards import Card, cards_of
+from repdiff.report.collect import (
+    EvaluatedRun,
+    KnownSet,
+    distinct_names,
+    find_runs,
+    known_name,
+    read_known,
+    read_run,
+)
+from repdiff.report.html import render
+from repdiff.report.provenance import chain_of, flat
+from repdiff.report.sections import Section
+from repdiff.report.summary import summarize
+from repdiff.report.symmetries import add_space_groups
+from repdiff.settings import ReportSettings
+from repdiff.workspace import Workspace, plain_name
+
+log = logging.getLogger(__name__)
+
+
+def run_report(settings: ReportSettings, workspace: Workspace) -> Path:
+    """Make one page of one or several evaluations.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        UserError: If a run is no finished evaluation, the page exists already, or it cannot be written.
+    """
+    paths = find_runs(settings.runs, workspace)
+    output = _output(settings, workspace, paths)
+    runs = [
+        read_run(path, title if len(paths) > 1 else "", title, workspace, data_dir=settings.data_dir)
+        for path, title in zip(paths, distinct_names(paths), strict=True)
+    ]
+    tolerance, notes = add_space_groups(runs)
+    known, messages = read_known(runs, workspace, training=settings.training, data_dir=settings.data_dir)
+    cards = [
+        card
+        for run in runs
+        for card in cards_of(run, settings.gallery, seed=settings.seed, alone=len(runs) == 1)
+    ]
+    tabs = make_sections(settings, runs, known, cards, messages, tolerance=tolerance, symmetry_notes=notes)
+    page = render(
+        title=workspace.name or _title(runs),
+        lead=_lead(runs, known),
+        runs=runs,
+        summary=summarize({run.name: run.metrics for run in runs}),
+        sections=tabs,
+        cards=cards,
+        provenance=[chain_of(run) for run in runs],
+        settings=flat(settings.model_dump(mode="json")),
+    )
+    _write(output, page)
+    log.info("%.1f MB, complete in one file", output.stat().st_size / 1e6)
+    if settings.png is not None:
+        from repdiff.report.png import write_pngs
+
+        plots = [plot for section in tabs for plot in section.plots]
+        write_pngs(plots, settings.png)
+        log.info("%d plots as PNG, with their numbers, in %s", len(plots), settings.png)
+    return output
+
+
+def make_sections(
+    settings: ReportSettings,
+    runs: Sequence[EvaluatedRun],
+    known: Sequence[KnownSet],
+    cards: Sequence[Card],
+    messages: Sequence[str],
+    *,
+    tolerance: float,
+    symmetry_notes: Sequence[str],
+) -> list[Section]:
+    """Draw all tabs, in the order of the page."""
+    told = [message for run in runs for message in run.messages]
+    told += [str(note) for run in runs for note in run.metrics.get("notes") or () if note not in messages]
+    n_there = sum(len(run.crystals) for run in runs)
+    gallery = (
+        f"{len(cards)} of {n_there} structures, chosen at random with seed {settings.seed}, good and bad alike. "
+        "A click on one turns it in space; – stands for what was not computed."
+    )
+    return [
+        Section(id="summary", title="Summary", messages=list(dict.fromkeys([*told, *messages]))),
+        sections.distributions(runs, known),
+        sections.representations(
+            runs,
+            known,
+            descriptor=settings.descriptor,
+            method=settings.embedding,
+            samples=settings.samples,
+            seed=settings.seed,
+        ),
+        sections.elements(runs, known),
+        sections.symmetry(runs, known, tolerance=tolerance, notes=symmetry_notes, seed=settings.seed),
+        sections.reconstruction(runs),
+        Section(id="structures", title="Structures", text=gallery if cards else ""),
+        Section(
+            id="provenance",
+            title="Provenance",
+            text="Every run behind this page, with its settings, versions, machine and inputs, the last first.",
+        ),
+    ]
+
+
+def _output(settings: ReportSettings, workspace: Workspace, paths: Sequence[Path]) -> Path:
+    """Decide where the page goes, before any work is done."""
+    name = plain_name(workspace.name or "-and-".join(path.name for path in paths[:2]))
+    output = settings.output or workspace.root / "report" / f"{name}.html"
+    if output.is_dir():
+        raise UserError(f"--output is {output}, a folder, expected a file such as {output / 'report.html'}")
+    if output.exists() and not workspace.overwrite:
+        raise UserError(f"{output} exists: choose another --output, or give --overwrite to replace it")
+    return output
+
+
+def _write(output: Path, page: str) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(output) as partial:
+            partial.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{output}: cannot write the page ({error.strerror or error}), expected a writable folder with room"
+        ) from error
+
+
+def _title(runs: Sequence[EvaluatedRun]) -> str:
+    return runs[0].title if len(runs) == 1 else f"{len(runs)} evaluations side by side"
+
+
+def _lead(runs: Sequence[EvaluatedRun], known: Sequence[KnownSet]) -> str:
+    n = sum(len(run.records) for run in runs)
+    sizes = {one.name: len(one.crystals) for one in known}
+    against = list(dict.fromkeys(known_name(run.reference) for run in runs if run.reference))
+    text = f"{n} structures"
+    if against:
+        text += " against " + " and ".join(
+            f"{name} ({sizes[name]} structures)" if name in sizes else name for name in against
+        )
+    seen = [one.name for one in known if one.role == "training"]
+    return text + (f"; trained on {', '.join(seen)}" if seen else "") + "."

@@ -1,0 +1,176 @@
+import io
+import sys
+import warnings
+from contextlib import redirect_stdout
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+
+from repdiff.datasets.crystal import Crystal, to_batch, to_structure
+from repdiff.energies.base import TOO_DENSE, single_points
+from repdiff.energies.registered import FORCE_FIELDS, load_force_field
+from repdiff.errors import UserError
+
+
+def rotated(crystal):
+    turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
+    return crystal.replace(lattice=crystal.lattice @ (turn * np.sign(np.linalg.det(turn))))
+
+
+def permuted(crystal):
+    order = np.random.default_rng(2).permutation(crystal.n_atoms)
+    return crystal.replace(
+        atomic_numbers=crystal.atomic_numbers[order], frac_coords=crystal.frac_coords[order]
+    )
+
+
+def other_images(crystal):
+    shift = np.random.default_rng(3).integers(-2, 3, size=crystal.frac_coords.shape)
+    return crystal.replace(frac_coords=crystal.frac_coords + shift)
+
+
+def other_cell(crystal):
+    change = np.array([[1, 2, 0], [0, 1, 0], [1, 0, 1]])
+    return crystal.replace(
+        lattice=change @ crystal.lattice, frac_coords=crystal.frac_coords @ np.linalg.inv(change)
+    )
+
+
+@pytest.mark.parametrize("move", [rotated, permuted, other_images, other_cell])
+def test_the_energy_is_that_of_the_crystal_however_it_is_written(chgnet, rattled, move):
+    energies, _ = single_points([rattled, move(rattled)], chgnet)
+    assert energies[0] == pytest.approx(energies[1], abs=2e-5)
+
+
+def test_energies_forces_and_stress_are_those_of_the_package(chgnet, rattled, rock_salt):
+    from chgnet.model import CHGNet
+
+    diamond = bulk("C").repeat(2)
+    crystals = [
+        rattled,
+        rock_salt,
+        Crystal(
+            id="C",
+            atomic_numbers=diamond.numbers.astype(np.int64),
+            lattice=diamond.cell.array * 1.02,
+            frac_coords=diamond.get_scaled_positions(),
+        ),
+    ]
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = CHGNet.load(use_device="cpu", verbose=False)
+        theirs = [model.predict_structure(to_structure(crystal), task="efs") for crystal in crystals]
+    ours = chgnet.evaluate(to_batch(crystals))
+    forces = ours.forces.split([crystal.n_atoms for crystal in crystals])
+    for row, (crystal, their) in enumerate(zip(crystals, theirs, strict=True)):
+        assert float(ours.energy[row]) / crystal.n_atoms == pytest.approx(float(their["e"]), abs=1e-5)
+        np.testing.assert_allclose(forces[row].numpy(), their["f"], atol=5e-4)
+        np.testing.assert_allclose(ours.stress[row].numpy() * 160.21766208, their["s"], atol=1e-2)
+
+
+def test_forces_are_the_slope_of_the_energy(chgnet, rattled):
+    batch = to_batch([rattled])
+    forces = chgnet.evaluate(batch).forces
+    step = torch.zeros_like(batch.frac_coords)
+    step[2, 0] = 1e-2
+    inverse = torch.linalg.inv(batch.lattice[0])
+    ends = [
+        chgnet.evaluate(replace(batch, frac_coords=batch.frac_coords + sign * step @ inverse)).energy
+        for sign in (1, -1)
+    ]
+    slope = float(ends[0] - ends[1]) / 2e-2
+    assert -slope == pytest.approx(float(forces[2, 0]), rel=1e-2, abs=5e-3)
+
+
+def test_energies_without_gradients_are_the_same(chgnet, rattled, rock_salt):
+    batch = to_batch([rattled, rock_salt])
+    with_them, without = chgnet.evaluate(batch), chgnet.evaluate(batch, gradients=False)
+    torch.testing.assert_close(with_them.energy, without.energy, atol=1e-5, rtol=0)
+    assert not without.forces.any()
+
+
+def test_a_lonely_atom_is_named_and_leaves_the_others_alone(chgnet, rattled, rock_salt):
+    lonely = rock_salt.replace(
+        id="lonely",
+        lattice=np.eye(3) * 20.0,
+        frac_coords=np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]),
+    )
+    energies, reasons = single_points([rattled, lonely, rock_salt], chgnet)
+    alone, _ = single_points([rattled, rock_salt], chgnet)
+    assert energies[1] is None
+    assert "no neighbour within 6 Å" in reasons[1]
+    assert [energies[0], energies[2]] == pytest.approx(alone, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"atomic_numbers": np.array([86, 17])}, "unknown to the force field: Rn"),
+        ({"atomic_numbers": np.array([119, 0])}, "unknown to the force field: Z = 0, Z = 119"),
+        ({"lattice": np.eye(3)}, TOO_DENSE),
+        ({"lattice": np.full((3, 3), np.nan)}, "not finite"),
+    ],
+)
+def test_what_cannot_be_computed_is_named(chgnet, rock_salt, change, reason):
+    energies, reasons = single_points([rock_salt.replace(**change)], chgnet)
+    assert energies == [None]
+    assert reason in reasons[0]
+
+
+def test_a_heap_of_atoms_is_refused_before_it_takes_the_memory(chgnet):
+    rng = np.random.default_rng(0)
+    heap = Crystal(
+        id="heap",
+        atomic_numbers=np.full(120, 6),
+        lattice=np.eye(3) * 5.0,
+        frac_coords=rng.random((120, 3)) * 0.5,
+    )
+    assert "angles" in single_points([heap], chgnet)[1][0]
+
+
+def test_the_identity_names_model_and_weights(chgnet):
+    assert chgnet.identity.name == "chgnet"
+    assert chgnet.identity.version == "0.3.0"
+    assert len(chgnet.identity.weights_sha256) == 64
+    assert replace(chgnet.identity, package="chgnet 9") == chgnet.identity
+    assert replace(chgnet.identity, weights_sha256="0" * 64) != chgnet.identity
+
+
+def test_sevennet_agrees_with_its_calculator(rock_salt, rattled):
+    pytest.importorskip("sevenn", reason="sevenn is not installed")
+    from descriptors.batch import to_atoms
+
+    sevennet = load_force_field("sevennet")
+    found = sevennet.evaluate(to_batch([rock_salt, rattled]))
+    assert {38, 22, 8, 11, 17} <= sevennet.known_elements
+    assert 86 not in sevennet.known_elements
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sevenn.calculator import SevenNetCalculator
+
+        calculator = SevenNetCalculator("7net-0", device="cpu")
+        atoms = to_atoms(to_batch([rock_salt, rattled]))
+        for row, (system, forces) in enumerate(zip(atoms, found.forces.split([2, 5]), strict=True)):
+            system.calc = calculator
+            assert float(found.energy[row]) == pytest.approx(system.get_potential_energy(), abs=1e-4)
+            np.testing.assert_allclose(forces.numpy(), system.get_forces(), atol=1e-4)
+            np.testing.assert_allclose(found.stress[row].numpy(), system.get_stress(voigt=False), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["chgnet", "sevennet"])
+def test_an_absent_package_is_named_with_the_way_to_get_it(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, FORCE_FIELDS[name].package, None)
+    for module in [m for m in sys.modules if m.startswith(f"{FORCE_FIELDS[name].package}.")]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=r"pip install repdiff\[relax\]"):
+        load_force_field(name)
+
+
+def test_an_unknown_force_field_is_answered_with_the_known_ones():
+    with pytest.raises(
+        UserError, match=r"unknown force field 'chgnt'; known: chgnet, .*Did you mean 'chgnet'"
+    ):
+        load_force_field("chgnt")

@@ -1,0 +1,220 @@
+import math
+
+import numpy as np
+import pytest
+from sample_crystals import cubic_perovskite, invalid_crystals
+
+from repdiff.energies import hull_table
+from repdiff.energies.hull_table import HullTable, write_hull_table
+from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
+from repdiff.errors import UserError
+from repdiff.metrics import METRICS, Context, EvaluationSet
+from repdiff.metrics.stability import NONE_RELAXED, NOT_RELAXED, Stability
+
+IDENTITY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32)
+ENERGIES = {"Sr": -1.0, "Ti": -4.0, "Ba": -1.0, "O2": -4.0, "SrTiO3": -7.0, "BaTiO3": -7.0}
+# below it by the elements alone: (-1 - 4 - 3 * 4) / 5 = -3.4
+
+
+@pytest.fixture(autouse=True)
+def hull(tmp_path, monkeypatch):
+    """A hand-made table in the place of the shipped ones."""
+    table = HullTable(
+        name="hand-made",
+        force_field=IDENTITY,
+        geometry="as given",
+        note=None,
+        ids=list(ENERGIES),
+        formulas=list(ENERGIES),
+        energies=np.array(list(ENERGIES.values())),
+    )
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    write_hull_table(folder / "t.parquet", table)
+    monkeypatch.setattr(hull_table, "SHIPPED", folder)
+    return folder / "t.parquet"
+
+
+def relaxed_to(crystal, energy, *, rmsd=0.1, converged=True):
+    return Relaxation(
+        crystal=crystal, initial_energy=energy + 0.5, energy=energy, n_steps=7, converged=converged, rmsd=rmsd
+    )
+
+
+def broken(reason):
+    return Relaxation(
+        crystal=None,
+        initial_energy=None,
+        energy=None,
+        n_steps=0,
+        converged=False,
+        rmsd=None,
+        reason=reason,
+    )
+
+
+def st(name, a=3.905):
+    return cubic_perovskite(name, a=a)
+
+
+GENERATED = [
+    st("on hull"),
+    cubic_perovskite("stable twin 1", a_site=56, a=4.0),
+    cubic_perovskite("stable twin 2", a_site=56, a=4.01),
+    cubic_perovskite("unstable", a_site=56, a=5.5),
+    cubic_perovskite("no reference", a_site=19),
+    st("exploded"),
+]
+RELAXED = RelaxedSet(
+    force_field=IDENTITY,
+    relaxations={
+        "on hull": relaxed_to(GENERATED[0], -7.0, rmsd=0.0),
+        "stable twin 1": relaxed_to(GENERATED[1], -6.95, rmsd=0.2),
+        "stable twin 2": relaxed_to(GENERATED[2], -6.94, rmsd=0.1, converged=False),
+        "unstable": relaxed_to(GENERATED[3], -6.0, rmsd=0.3),
+        "no reference": relaxed_to(GENERATED[4], -8.0, rmsd=0.4),
+        "exploded": broken("the volume grew more than 10 times"),
+        "gen-9": broken("no formula"),
+    },
+    protocol={"fmax_eV_per_angstrom": 0.05},
+)
+SET = EvaluationSet(crystals=GENERATED, failed={"gen-9": "no formula"})
+TRAINING = EvaluationSet(crystals=[st("known")])
+
+
+def value(name, *, generated=SET, metric=None, **context):
+    options = {"relaxed": RELAXED, "training": TRAINING, "reference": TRAINING, **context}
+    return (metric or Stability()).compute(generated, Context(**options)).values[name]
+
+
+def test_it_is_registered():
+    assert METRICS["stability"] is Stability
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "n"),
+    [
+        ("e_above_hull", (0 + 0.05 + 0.06 + 1.0) / 4, 4),
+        ("e_above_hull_median", 0.055, 4),
+        ("stable", 3 / 7, 7),
+        ("on_hull", 1 / 7, 7),
+        ("rmsd", 0.2, 5),
+        ("energy_change", -0.5, 5),
+        ("converged", 4 / 7, 7),
+        ("sun", 1 / 7, 7),  # one of the twins; the one on the hull is known
+    ],
+)
+def test_values_are_those_by_hand_and_shares_are_of_all(name, wanted, n):
+    found = value(name)
+    assert found.value == pytest.approx(wanted, abs=1e-6)
+    assert found.n == n
+    assert found.interval[0] <= found.value <= found.interval[1]
+
+
+def test_what_was_trained_on_is_not_new_and_another_training_set_changes_that():
+    other = EvaluationSet(crystals=[cubic_perovskite("CaTiO3", a_site=20)])
+    assert value("sun", training=other).value == pytest.approx(2 / 7)
+
+
+def test_without_training_set_there_is_no_sun_but_its_reason():
+    found = value("sun", training=None)
+    assert found.value is None
+    assert "--training" in found.reason
+    assert value("stable", training=None).value is not None
+
+
+def test_columns_say_what_became_of_each():
+    result = Stability().compute(SET, Context(relaxed=RELAXED, training=TRAINING))
+    columns = result.columns
+    assert columns["stable"] == [True, True, True, False, False, False, False]
+    assert columns["e_above_hull"][3] == pytest.approx(1.0)
+    assert columns["e_above_hull"][4:] == [None, None, None]
+    assert columns["stability_reason"][4] == "the hull table hand-made has no crystal of K alone"
+    assert columns["stability_reason"][5:] == ["the volume grew more than 10 times", "no formula"]
+    assert sum(map(bool, columns["sun"])) == 1
+    assert result.details["reasons"]["no formula"] == 1
+
+
+def test_every_protocol_names_the_force_field_and_the_hull():
+    result = Stability().compute(SET, Context(relaxed=RELAXED))
+    for constants in result.protocols.values():
+        assert constants["force_field"] == "toy"
+        assert constants["version"] == "1"
+        assert constants["weights_sha256"] == "ab" * 32
+        assert constants["fmax_eV_per_angstrom"] == 0.05
+    over = result.protocols[result.values["stable"].protocol]
+    assert over["stable_at_most_eV_per_atom"] == 0.1
+    assert over["hull_table"].startswith("hand-made, 6 crystals as given")
+
+
+def test_only_those_that_were_relaxed_count_where_a_part_was():
+    part = RelaxedSet(
+        force_field=IDENTITY,
+        relaxations={name: RELAXED.relaxations[name] for name in ("on hull", "unstable")},
+    )
+    result = Stability().compute(SET, Context(relaxed=part))
+    assert (result.values["stable"].value, result.values["stable"].n) == (0.5, 2)
+    assert result.details["n_not_relaxed"] == 5
+    assert result.columns["stable"][1] is None
+    assert result.columns["stability_reason"][1] == NOT_RELAXED
+
+
+def test_nothing_relaxed_has_reasons():
+    empty = RelaxedSet(force_field=IDENTITY, relaxations={})
+    result = Stability().compute(SET, Context(relaxed=empty, training=TRAINING))
+    assert result.values["stable"].value is None
+    assert result.values["stable"].reason == NONE_RELAXED
+
+
+def test_the_energy_distance_is_scipys_over_the_crystals_of_the_table():
+    reference = EvaluationSet(
+        crystals=[
+            cubic_perovskite("SrTiO3"),
+            cubic_perovskite("BaTiO3", a_site=56),
+            cubic_perovskite("other name"),
+        ]
+    )
+    energies, known = [-7.0, -6.95, -6.94, -6.0, -8.0], [-7.0, -7.0]
+    grid = np.linspace(-9, -5, 400_001)
+    cumulative = [np.searchsorted(np.sort(x), grid, side="right") / len(x) for x in (energies, known)]
+    by_hand = np.trapezoid(np.abs(cumulative[0] - cumulative[1]), grid)
+    assert value("energy_emd", reference=reference).value == pytest.approx(by_hand, abs=1e-4)
+
+
+def test_a_reference_that_the_table_does_not_hold_gives_a_reason():
+    reference = EvaluationSet(crystals=[cubic_perovskite("elsewhere"), cubic_perovskite("SrTiO3", a_site=56)])
+    found = value("energy_emd", reference=reference)
+    assert found.value is None
+    assert "holds 0 of 2 reference crystals" in found.reason
+
+
+def test_without_a_table_of_the_force_field_the_rest_is_computed():
+    other = RelaxedSet(
+        force_field=ForceFieldIdentity(name="toy", version="2", weights_sha256="cd" * 32),
+        relaxations=RELAXED.relaxations,
+    )
+    for name in ("stable", "on_hull", "e_above_hull", "sun", "energy_emd"):
+        found = value(name, relaxed=other)
+        assert found.value is None
+        assert "repdiff hull build" in found.reason
+    assert value("rmsd", relaxed=other).value == pytest.approx(0.2)
+
+
+def test_a_named_table_of_another_force_field_is_refused(hull):
+    other = RelaxedSet(
+        force_field=ForceFieldIdentity(name="toy", version="2", weights_sha256="cd" * 32),
+        relaxations=RELAXED.relaxations,
+    )
+    with pytest.raises(UserError, match="expected toy 2"):
+        Stability(hull).compute(SET, Context(relaxed=other))
+    assert math.isclose(value("stable", metric=Stability(hull)).value, 3 / 7)
+
+
+def test_crystals_of_any_quality_are_looked_up_by_name_only():
+    bad = EvaluationSet(crystals=[*invalid_crystals(), GENERATED[0]])
+    relaxed = RelaxedSet(
+        force_field=IDENTITY,
+        relaxations={crystal.id: broken("not finite") for crystal in invalid_crystals()}
+        | {"on hull": RELAXED.relaxations["on hull"]},
+    )
+    assert value("stable", generated=bad, relaxed=relaxed).value == pytest.approx(1 / 8)

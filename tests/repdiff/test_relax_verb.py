@@ -1,0 +1,145 @@
+import json
+
+import numpy as np
+import pytest
+import toy_force_field
+
+from repdiff.cli import main
+from repdiff.datasets.crystal import Crystal, read_crystals
+from repdiff.energies.parts import PARTS
+from repdiff.errors import UserError
+from repdiff.manifest import read_manifest
+from repdiff.relax import read_relaxed
+from repdiff.structure_files import write_structures
+
+
+@pytest.fixture(autouse=True)
+def toy():
+    return toy_force_field.register()
+
+
+@pytest.fixture
+def structures(tmp_path):
+    """A reconstruction: eight crystals of silicon and carbon, one of uranium, and one that failed."""
+    rng = np.random.default_rng(0)
+    frac = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    crystals = [
+        Crystal(
+            id=f"gen-{row}",
+            atomic_numbers=np.array([14, 14, 6, 6]) if row else np.full(4, 92),
+            lattice=np.eye(3) * 3.6 + rng.normal(0, 0.1, (3, 3)),
+            frac_coords=frac + rng.normal(0, 0.03, (4, 3)),
+            labels={"loss": float(row)},
+        )
+        for row in range(9)
+    ]
+    folder = tmp_path / "made"
+    write_structures(folder, crystals)
+    (folder / "failed.jsonl").write_text('{"id": "gen-9", "reason": "no formula"}\n')
+    return folder
+
+
+@pytest.fixture
+def relax(structures, tmp_path, capsys):
+    def call(*flags, workspace="w"):
+        argv = ["relax", str(structures), "--force-field", "toy", "--n-workers", "1", "--part-size", "2"]
+        code = main([*argv, "--workspace", str(tmp_path / workspace), *flags])
+        return code, tmp_path / workspace / "relax" / "made-toy", capsys.readouterr()
+
+    return call
+
+
+def test_a_relaxation_keeps_every_structure_with_its_energies_or_its_reason(relax):
+    code, folder, told = relax()
+    assert code == 0
+    assert told.out.strip() == str(folder)
+    found = read_relaxed(folder)
+    assert found.force_field.name == "toy"
+    assert found.protocol["fmax_eV_per_angstrom"] == 0.05
+    assert sorted(found.relaxations) == [f"gen-{row}" for row in range(10)]
+    assert found.relaxations["gen-0"].reason == "unknown to the force field: U"
+    assert found.relaxations["gen-9"].reason == "no formula"
+    assert "1: unknown to the force field: U" in told.err
+    for row in range(1, 9):
+        end = found.relaxations[f"gen-{row}"]
+        assert end.converged
+        assert end.energy < end.initial_energy
+        assert end.rmsd > 0
+    table = {crystal.id: crystal.labels for crystal in read_crystals(folder / "table.parquet")}
+    assert table["gen-3"]["loss"] == 3.0
+    assert table["gen-3"]["energy_change"] == pytest.approx(found.relaxations["gen-3"].energy_change)
+    summary = read_manifest(folder).summary
+    assert (summary["n_relaxed"], summary["n_failed"]) == (8, 2)
+    assert summary["weights_sha256"] == "0" * 64
+    assert not (folder / PARTS).exists()
+
+
+def test_an_interrupted_relaxation_goes_on_and_ends_with_the_same_table(relax, toy):
+    _, whole, _ = relax(workspace="whole")
+    toy.n_evaluations, toy.stop_after = 0, 40
+    code, folder, _ = relax()
+    assert code == 130
+    kept = list((folder / PARTS).glob("*.parquet"))
+    assert 0 < len(kept) < 5
+    toy.n_evaluations, toy.stop_after = 0, None
+    before = toy.n_evaluations
+    assert relax()[0] == 0
+    resumed = toy.n_evaluations - before
+    for one, other in zip(
+        read_crystals(whole / "table.parquet"), read_crystals(folder / "table.parquet"), strict=True
+    ):
+        assert one.id == other.id
+        assert one.labels == other.labels
+        np.testing.assert_array_equal(one.frac_coords, other.frac_coords)
+    toy.n_evaluations = 0
+    relax(workspace="once more")
+    assert resumed < toy.n_evaluations
+
+
+def test_processes_give_what_one_gives(structures, tmp_path):
+    pytest.importorskip("chgnet", reason="chgnet is not installed")
+    found = []
+    for n_workers in (1, 2):
+        argv = ["relax", str(structures), "--n", "5", "--part-size", "3", "--max-steps", "4"]
+        argv += ["--n-workers", str(n_workers), "--workspace", str(tmp_path / str(n_workers))]
+        assert main(argv) == 0
+        found.append(read_relaxed(tmp_path / str(n_workers) / "relax" / "made-n5-chgnet"))
+    one, two = ({name: (end.energy, end.n_steps) for name, end in part.relaxations.items()} for part in found)
+    assert len(one) == 5
+    assert one.keys() == two.keys()
+    for name, (energy, n_steps) in one.items():
+        assert two[name][1] == n_steps
+        assert two[name][0] == (None if energy is None else pytest.approx(energy, abs=1e-5))
+
+
+def test_a_random_part_counts_the_missing_too(relax, tmp_path):
+    relax("--n", "6", "--seed", "3", "--name", "made-toy")
+    found = read_relaxed(tmp_path / "w" / "relax" / "made-toy")
+    assert len(found.relaxations) == 6
+
+
+def test_another_limit_is_another_run(relax):
+    relax()
+    code, _, told = relax("--fmax", "0.1")
+    assert code == 2
+    assert "fmax was 0.05" in told.err
+
+
+def test_an_unknown_force_field_is_one_line(structures, tmp_path, capsys):
+    argv = ["relax", str(structures), "--force-field", "mace", "--workspace", str(tmp_path / "w")]
+    assert main(argv) == 2
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("repdiff relax: unknown force field 'mace'; known: chgnet, ")
+    assert not (tmp_path / "w" / "relax" / "made-mace").exists()
+
+
+def test_a_folder_that_is_no_relaxation_is_refused(structures):
+    with pytest.raises(UserError, match="repdiff relax"):
+        read_relaxed(structures)
+
+
+def test_a_damaged_relaxation_is_refused_in_one_line(relax):
+    _, folder, _ = relax()
+    (folder / "force_field.json").write_text(json.dumps({"protocol": {}}))
+    with pytest.raises(UserError, match="damaged"):
+        read_relaxed(folder)
