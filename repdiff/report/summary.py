@@ -21,7 +21,7 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One value of one run as it is shown; without a value only the reason.
+    """One value of one run as it is shown; without a value only the reason, with one what qualifies it.
 
     `floors` holds short name, value and interval of each floor.
     """
@@ -141,6 +141,7 @@ def _cell(value: Mapping[str, Any] | None, decimals: int, limits: tuple[float, f
         interval=_show_interval(interval, decimals, fraction=fraction),
         n=n,
         protocol=protocol,
+        reason=str(value.get("reason") or ""),
         floors=tuple(
             (
                 short,

@@ -56,6 +56,11 @@ def test_no_value_shows_its_reason():
     assert (cell.value, cell.reason, cell.bar) == ("", "no structures", None)
 
 
+def test_a_value_keeps_what_qualifies_it():
+    (cell,) = cells(document(0.5, reason="3 pairs not compared"))
+    assert (cell.value, cell.reason) == ("50.0", "3 pairs not compared")
+
+
 def test_runs_stand_side_by_side_with_equal_digits_and_gaps_are_told():
     first, second = cells(document(0.5, [0.4, 0.6]), document(0.25, [0.2495, 0.2505]))
     assert (first.value, second.value) == ("50.00", "25.00")
