@@ -60,6 +60,17 @@ class CrystalSets:
         crystals, failed = read_for_evaluation(Path(name))
         return EvaluationSet(crystals=crystals, failed=failed)
 
+    def locate(self, name: str | None) -> tuple[str, dict[str, Path | Input]]:
+        """Say which crystals are meant, and what is read for them: a data set, a run, a path; None the newest.
+
+        Raises:
+            UserError: If there are none.
+        """
+        if name is not None and (split_name(name)[1] or name in (*BENCHMARKS, PROTOTYPES)):
+            return name, dict(self.input_of(name))
+        path = find_crystals(self.workspace, None if name is None else Path(name))
+        return str(path), {"structures": path}
+
     def input_of(self, name: str) -> dict[str, Input]:
         """Return the files behind known crystals, with their hashes, for a manifest."""
         hashes = self._dataset(split_name(name)[0]).input_hashes

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from repdiff.cores import n_cores
-from repdiff.crystal_sets import CrystalSets, find_crystals, read_for_evaluation, read_reference, split_name
+from repdiff.crystal_sets import CrystalSets, read_for_evaluation, read_reference, split_name
 from repdiff.datasets.benchmarks import BENCHMARKS
-from repdiff.datasets.load import PROTOTYPES
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.evaluation import choose_metrics, evaluate_crystals
 from repdiff.floors import compute_floors, draw
@@ -61,6 +60,7 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
         reference=_known(sets, settings.reference),
         training=_known(sets, settings.training),
         relaxed=_relaxed(settings.relaxed, workspace),
+        hull=None if settings.hull is None else workspace.find("hull", settings.hull),
         benchmark=settings.benchmark or DEFAULT_BENCHMARK,
         cache=settings.cache or workspace.root / "cache",
         seed=settings.seed,
@@ -88,19 +88,14 @@ def _locate(
     settings: EvaluateSettings, workspace: Workspace, sets: CrystalSets
 ) -> tuple[str, dict[str, Path | Input]]:
     """Say which structures are meant, and what files are read."""
-    name = settings.structures
-    inputs: dict[str, Path | Input] = {}
-    if name is not None and (split_name(name)[1] or name in (*BENCHMARKS, PROTOTYPES)):
-        inputs.update(sets.input_of(name))
-    else:
-        path = find_crystals(workspace, None if name is None else Path(name))
-        name = str(path)
-        inputs["structures"] = path
+    name, inputs = sets.locate(settings.structures)
     for known in (settings.reference, settings.training):
         if known is not None:
             inputs.update(sets.input_of(known))
     if settings.relaxed is not None:
         inputs["relaxed"] = workspace.find("relax", settings.relaxed)
+    if settings.hull is not None:
+        inputs["hull"] = workspace.find("hull", settings.hull)
     return name, inputs
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from repdiff.cores import n_cores
+from repdiff.crystal_sets import CrystalSets
 from repdiff.datasets.crystal import Crystal
 from repdiff.device import choose_device
 from repdiff.energies.parts import compute_in_parts, forget_parts
@@ -18,7 +19,6 @@ from repdiff.energies.relax import Limits, atoms_at_once, relax_part
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed, write_relaxed
 from repdiff.errors import UserError
-from repdiff.evaluate import read_for_evaluation
 from repdiff.settings import RelaxSettings
 from repdiff.structure_files import FAILED
 from repdiff.workspace import Workspace, plain_name
@@ -43,15 +43,17 @@ def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
         UserError: If there are no structures, or the force field cannot be loaded.
     """
     device = choose_device(settings.device)
-    path = workspace.find("reconstruct", settings.structures)
-    settings = settings.model_copy(update={"structures": path})
+    sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
+    structures, inputs = sets.locate(settings.structures)
+    settings = settings.model_copy(update={"structures": structures})
     identity = load_force_field(settings.force_field, device).identity
     some = "" if settings.n is None else f"-n{settings.n}"
-    name = plain_name(f"{path.name}{some}-{settings.force_field}")
-    with workspace.run(settings, name, inputs={"structures": path}) as run:
+    name = plain_name(f"{Path(structures).name}{some}-{settings.force_field}")
+    with workspace.run(settings, name, inputs=inputs) as run:
         if run.state != "finished":
             started = time.perf_counter()
-            crystals, missing = _choose(*read_for_evaluation(path), settings)
+            given = sets.to_judge(structures)
+            crystals, missing = _choose(given.crystals, dict(given.failed), settings)
             done = _relax(crystals, settings, run.path, device)
             protocol: dict[str, float | int | str | bool] = {
                 "optimizer": "FIRE",

@@ -235,11 +235,11 @@ class RelaxSettings(Settings):
     """Settings of `repdiff relax`."""
 
     verb: ClassVar[str] = "relax"
-    structures: Path | None = setting(
-        None,
-        "Structures to relax; without them the newest reconstruction of the workspace",
-        role="input",
-        positional=True,
+    structures: str | None = setting(
+        None, "Crystals to relax, as for evaluate; without them the newest of the workspace", positional=True
+    )
+    data_dir: Path | None = setting(
+        None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
     )
     force_field: str = setting("chgnet", "Force field: chgnet or sevennet")
     fmax: float = setting(0.05, "Largest force of a relaxed crystal, those on the cell included, eV/Å", gt=0)
@@ -289,7 +289,7 @@ class EvaluateSettings(Settings):
     structures: str | None = setting(
         None,
         "Crystals to judge: a reconstruction, a data set or NAME:SPLIT, or a path to CIF, zip, extxyz, CSV, "
-        "JSON or parquet; without them the newest reconstruction of the workspace",
+        "JSON or parquet; without them the newest of the workspace",
         positional=True,
     )
     reference: str | None = setting(None, "Known crystals to compare with: a data set, NAME:SPLIT, or a path")
@@ -299,6 +299,9 @@ class EvaluateSettings(Settings):
     )
     relaxed: Path | None = setting(
         None, "Output of `repdiff relax` for these crystals, for energies and stability", role="input"
+    )
+    hull: Path | None = setting(
+        None, "Output of `repdiff hull build`; without it the table that is shipped for MP-20", role="input"
     )
     data_dir: Path | None = setting(
         None, "Folder of the benchmark files; without it `data` in the workspace", role="input"

@@ -27,6 +27,8 @@ BEFORE = {
     "train": "`repdiff train`",
     "generate": "`repdiff generate`",
     "reconstruct": "`repdiff reconstruct`",
+    "relax": "`repdiff relax`",
+    "hull": "`repdiff hull build DATASET`",
     "evaluate": "`repdiff evaluate`",
 }  # what makes the output of each verb, for messages
 log = logging.getLogger(__name__)

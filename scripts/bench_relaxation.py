@@ -93,6 +93,8 @@ def work(method: str, crystals: list[Crystal], limits: Limits) -> tuple[Outcome,
 def measure(method: str, crystals: list[Crystal], limits: Limits) -> dict[str, Any]:
     """Relax all with one method, and time it from the first part handed over to the last one back."""
     n_processes, n_threads, size = METHODS[method]
+    size = min(size, -(-len(crystals) // n_processes))  # work for all of them
+    os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # its matrices are 3 x 3
     parts = [crystals[at : at + size] for at in range(0, len(crystals), size)]
     with ProcessPoolExecutor(
         n_processes, mp_context=get_context("spawn"), initializer=start, initargs=(method, n_threads)

@@ -1,14 +1,14 @@
 """Energies of known crystals by one force field, as the file that a hull is built from.
 
-One parquet file: id, reduced formula, energy per atom. Which force field, data set and geometry is in the metadata of
-the file, so that it cannot be separated from its numbers.
+One parquet file: reduced formula, energy per atom, and the name of the crystal where there is one. Which force field,
+data set and geometry is in the metadata of the file, so that it cannot be separated from its numbers.
 """
 
 import json
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ class HullTable:
         force_field: What computed the energies.
         geometry: "as given", or "relaxed" by the same force field.
         note: What results with this table must say; None if nothing.
-        ids: Names in the data set.
+        ids: Names in the data set; none in the table that is shipped, which holds formulas and energies only.
         formulas: Reduced, such as "SrTiO3".
         energies: eV per atom.
     """
@@ -47,7 +47,7 @@ class HullTable:
 
     def __len__(self) -> int:
         """Count the crystals."""
-        return len(self.ids)
+        return len(self.energies)
 
     def lowest(self) -> dict[str, float]:
         """Return the lowest energy of each formula, eV per atom: no other one is on a hull."""
@@ -56,10 +56,22 @@ class HullTable:
             found[formula] = min(energy, found.get(formula, np.inf))
         return found
 
+    def without_names(self) -> "HullTable":
+        """Keep the lowest energy of each formula, in the order of the formulas, and no names."""
+        lowest = dict(sorted(self.lowest().items()))
+        note = f"lowest of each formula of {len(self)} crystals"
+        return replace(
+            self,
+            note="; ".join(text for text in (self.note, note) if text),
+            ids=(),
+            formulas=tuple(lowest),
+            energies=np.array(list(lowest.values())),
+        )
+
     def describe(self) -> str:
         """Say in a few words which table this is, for protocols."""
         note = f"; {self.note}" if self.note else ""
-        return f"{self.name}, {len(self)} crystals {self.geometry}{note}"
+        return f"{self.name}, {len(self)} energies of crystals {self.geometry}{note}"
 
 
 def write_hull_table(path: Path, table: HullTable) -> None:
@@ -75,7 +87,7 @@ def write_hull_table(path: Path, table: HullTable) -> None:
         "note": table.note,
     }
     columns = {
-        "id": pa.array(table.ids, pa.string()),
+        **({"id": pa.array(table.ids, pa.string())} if table.ids else {}),
         "formula": pa.array(table.formulas, pa.string()),
         "energy_per_atom": pa.array(table.energies, pa.float32()),
     }
@@ -104,7 +116,7 @@ def read_hull_table(path: Path) -> HullTable:
             force_field=ForceFieldIdentity(**facts["force_field"]),
             geometry=facts["geometry"],
             note=facts["note"],
-            ids=content["id"].to_pylist(),
+            ids=content["id"].to_pylist() if "id" in content.column_names else [],
             formulas=content["formula"].to_pylist(),
             energies=content["energy_per_atom"].to_numpy().astype(np.float64),
         )

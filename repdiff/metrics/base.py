@@ -101,6 +101,7 @@ class Context:
         reference: Known crystals, such as the test set.
         training: The crystals that the model has seen.
         relaxed: What a force field made of the crystals that are scored.
+        hull: Table of reference energies, of the force field that relaxed; None for the one that is shipped.
         benchmark: Whose published thresholds hold: "perov_5", "carbon_24" or "mp_20".
         cache: Folder for what takes long and belongs to a crystal, such as fingerprints; None keeps nothing.
         seed: Of random subsets and of the bootstrap.
@@ -111,6 +112,7 @@ class Context:
     reference: EvaluationSet | None = None
     training: EvaluationSet | None = None
     relaxed: RelaxedSet | None = None
+    hull: Path | None = None
     benchmark: str = "mp_20"
     cache: Path | None = None
     seed: int = 0

@@ -34,6 +34,10 @@ STABLE = 0.1  # eV per atom above the hull
 N_RESAMPLES = 200
 NONE_RELAXED = "none of these structures was relaxed"
 NOT_RELAXED = "not among the relaxed"
+NO_NAMES = (
+    "the shipped hull table has no energies of single crystals: build one of the reference's data set by "
+    "`repdiff hull build`, and name it by --hull"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,8 @@ class Stability(Metric):
         """Choose the hull.
 
         Args:
-            hull: Table or run of `repdiff hull build`; None for the table that is shipped for the force field.
+            hull: Table or run of `repdiff hull build`; None for that of the context, or else the one that is shipped
+                for the force field.
         """
         self.hull = hull
 
@@ -77,7 +82,7 @@ class Stability(Metric):
             UserError: If nothing was relaxed, or the table that was named is not of the same force field.
         """
         relaxed = context.relaxations()
-        hull, why_not = self._open(relaxed)
+        hull, why_not = _open(relaxed, self.hull or context.hull)
         rows = [_look_up(crystal.id, relaxed, hull, why_not) for crystal in generated.crystals]
         partial = any(row.relaxation is None for row in rows)
         rows += [_look_up(name, relaxed, hull, why_not, failed=not partial) for name in generated.failed]
@@ -102,13 +107,15 @@ class Stability(Metric):
             },
         )
 
-    def _open(self, relaxed: RelaxedSet) -> tuple[Hull | None, str]:
-        try:
-            return Hull(find_hull_table(relaxed.force_field, self.hull)), ""
-        except UserError as error:
-            if self.hull is not None:
-                raise
-            return None, str(error)
+
+def _open(relaxed: RelaxedSet, path: Path | None) -> tuple[Hull | None, str]:
+    """Return the hull, or why there is none; a table that was named must fit."""
+    try:
+        return Hull(find_hull_table(relaxed.force_field, path)), ""
+    except UserError as error:
+        if path is not None:
+            raise
+        return None, str(error)
 
 
 def _look_up(
@@ -199,6 +206,8 @@ def _energy_distance(
         return _none(protocol, why_not, unit)
     ends = [row.relaxation.energy for row in rows if row.relaxation is not None]
     energies = np.sort([energy for energy in ends if energy is not None])
+    if not table.ids:
+        return _none(protocol, NO_NAMES, unit)
     reference = _energies_of(context.reference.crystals, table)
     if not len(energies):
         return _none(protocol, NONE_RELAXED, unit)

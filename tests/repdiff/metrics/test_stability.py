@@ -144,7 +144,7 @@ def test_every_protocol_names_the_force_field_and_the_hull():
         assert constants["fmax_eV_per_angstrom"] == 0.05
     over = result.protocols[result.values["stable"].protocol]
     assert over["stable_at_most_eV_per_atom"] == 0.1
-    assert over["hull_table"].startswith("hand-made, 6 crystals as given")
+    assert over["hull_table"].startswith("hand-made, 6 energies of crystals as given")
 
 
 def test_only_those_that_were_relaxed_count_where_a_part_was():
