@@ -22,12 +22,12 @@ from repdiff.suggest import unknown
 HELP = {
     "download": "Fetch a benchmark data set, with checksum and resume.",
     "encode": "Turn a data set into representations.",
-    "train": "Train a diffusion model on the representations.",
-    "generate": "Draw new representations from a trained model.",
+    "train": "Train a model on an encoded data set.",
+    "generate": "Draw new samples from a trained model.",
     "reconstruct": "Turn representations into crystals.",
     "relax": "Relax crystals with a force field.",
     "hull": "Compute the energies that stability is judged by.",
-    "evaluate": "Judge crystals: validity, and agreement with known ones.",
+    "evaluate": "Judge crystals: validity, coverage, novelty, stability and more.",
     "report": "Make one page of evaluations: tables, plots, structures.",
     "degeneracy": "Find crystals that a descriptor does not tell apart.",
     "backends": "List the systems that can be trained.",
@@ -155,7 +155,9 @@ def _verb_command(verb: str) -> click.Command:
         if leaf.extra.get("positional"):
             if isinstance(leaf.field.default, tuple):
                 return click.Argument([parameter], nargs=-1, metavar=f"[{leaf.key.upper()}]...")
-            return click.Argument([parameter], required=False, metavar=leaf.key.upper())
+            name = leaf.key.upper()
+            shown = name if leaf.field.is_required() else f"[{name}]"
+            return click.Argument([parameter], required=False, metavar=shown)
         flag = f"--{leaf.flag}/--no-{leaf.flag}" if leaf.types == (bool,) else f"--{leaf.flag}"
         kind = click.BOOL if leaf.types == (bool,) else click.STRING
         short = [f"-{leaf.extra['short']}"] if leaf.extra.get("short") else []

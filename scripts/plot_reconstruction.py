@@ -15,7 +15,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 MARKERS = "os^Dv"
-TICKS = (1000, 2000, 5000, 10_000, 20_000)
+TICKS = (1000, 3000, 10_000, 30_000, 100_000)
 SIZES = ((1, 4), (5, 8), (9, 12), (13, 16), (17, 20), (21, 52))
 
 
