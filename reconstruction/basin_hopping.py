@@ -15,13 +15,13 @@ from reconstruction import initialize
 from reconstruction.minimize import SKIN, Descended, Descent, descend
 from reconstruction.objective import Objective
 from reconstruction.population import SAME, Population
-from reconstruction.presets import Search
+from reconstruction.presets import Rung, Search
 from reconstruction.refine import refine
 from reconstruction.result import AGREED, SOLVED, SPENT, STALLED, Reconstructed
 from reconstruction.symmetry import SymmetricStarts
 
 N_GROUPS = 40  # space groups prepared for each crystal at most
-POLISH_SHARE = 0.2  # of the first step length
+FEWEST_NEIGHBORS = 20  # that the last stage of the descriptor must see on average to be matched alone
 CPU_SLOTS, GPU_SLOTS = 1_500_000, 200_000_000  # in the neighbour tables of one evaluation, 200 bytes each
 
 
@@ -42,6 +42,9 @@ def search(
     size = start.n_atoms // max(start.n_systems, 1)
     if not bool((start.n_atoms_per_system == size).all()):
         raise ValueError("crystals differ in their number of atoms, expected one size in a call")
+    numbers = start.atomic_numbers.reshape(start.n_systems, size)
+    if not bool((numbers != numbers[:, :1]).any()):
+        settings = settings.of_one_element()
     began = time.perf_counter()
     state = _State.begin(start, objective, settings, generator)
     stopped = [SPENT] * start.n_systems
@@ -76,6 +79,7 @@ class _State:
 
     start: CrystalBatch
     objective: Objective
+    last_stage: Objective
     settings: Search
     generator: torch.Generator
     population: Population
@@ -97,6 +101,7 @@ class _State:
         return cls(
             start=start,
             objective=objective,
+            last_stage=_last_stage(start, objective, numbers),
             settings=settings,
             generator=generator,
             population=Population.empty(start, settings.n_kept),
@@ -118,11 +123,14 @@ class _State:
                 width = len(systems) // len(active)
                 kept = (torch.arange(len(active), device=ranks.device)[:, None] * width + ranks).flatten()
                 systems, parents, proposals = systems[kept], parents[kept], outcome.batch.select(kept)
-            outcome = self._descend(proposals, systems, rung.n_steps, n_done, rung.n_stages)
+            outcome = self._descend(proposals, systems, rung, n_done)
             n_done += rung.n_steps
         assert outcome is not None
         n_trials = len(systems) // len(active)
-        losses = outcome.losses.reshape(-1, n_trials)
+        losses = outcome.losses
+        if rung.last_stage:
+            losses = self._measure(outcome.batch, systems, self.objective)
+        losses = losses.reshape(-1, n_trials)
         frac = outcome.batch.frac_coords.reshape(len(active), n_trials, -1, 3)
         before = self.population.losses[active].amin(1)
         for trial in range(n_trials):
@@ -137,7 +145,7 @@ class _State:
         """Go on from minima that are new and the lowest of their crystals; refine what is nearly right."""
         settings, population = self.settings, self.population
         if settings.n_polish:
-            share = Descent(n_steps=settings.n_polish, learning_rate=settings.learning_rate * POLISH_SHARE)
+            share = Descent(n_steps=settings.n_polish, learning_rate=settings.polish_rate)
             best, _ = population.lowest()
             self._replace_lowest(rows, descend(best.select(rows), self.objective.select(rows), share))
         near = rows[population.losses[rows].amin(1) < settings.refined_below]
@@ -160,25 +168,26 @@ class _State:
         self,
         proposals: CrystalBatch,
         systems: Int[Tensor, " n"],
-        n_steps: int,
+        rung: Rung,
         n_done: int,
-        n_stages: int | None,
     ) -> Descended:
+        """Send proposals through one rung, after `n_done` steps of the others."""
         settings = self.settings
-        coarse = n_stages is not None and self._compounds(systems)
+        coarse = rung.n_stages is not None and self._compounds(systems)
+        objective = self.last_stage if rung.last_stage else self.objective
         descent = Descent(
-            n_steps=n_steps,
+            n_steps=rung.n_steps,
             learning_rate=settings.learning_rate,
             n_done=n_done,
             n_total=settings.n_steps,
-            n_stages=n_stages if coarse else None,
+            n_stages=rung.n_stages if coarse else None,
             solved_below=0.0 if coarse else settings.solved_below,
         )
         everything = torch.arange(len(systems), device=systems.device)
         parts = [
             descend(
                 proposals.select(everything[part]),
-                self.objective.select(systems[part]),
+                objective.select(systems[part]),
                 descent,
                 rivals=systems[part],
             )
@@ -228,15 +237,28 @@ class _State:
         self, active: Int[Tensor, " n_active"], frac_coords: Float[Tensor, "n_active n_drawn size 3"]
     ) -> Int[Tensor, "n_active n_drawn"]:
         """Sort proposals by the loss of the first stage, without descending."""
-        n_drawn, size = frac_coords.shape[1:3]
+        n_drawn = frac_coords.shape[1]
         systems = active.repeat_interleave(n_drawn)
-        frac = frac_coords.reshape(-1, size, 3)
-        losses = []
-        for part in self._slices(systems):
-            batch = replace(self.start.select(systems[part]), frac_coords=frac[part].reshape(-1, 3))
-            losses.append(_measure(batch, self.objective.select(systems[part]), n_stages=1))
-        self.spent[active] += n_drawn
-        return torch.cat(losses).reshape(-1, n_drawn).argsort(1)
+        batch = replace(self.start.select(systems), frac_coords=frac_coords.reshape(-1, 3))
+        objective = replace(self.objective, repulsion=0.0)
+        return self._measure(batch, systems, objective, n_stages=1).reshape(-1, n_drawn).argsort(1)
+
+    def _measure(
+        self,
+        batch: CrystalBatch,
+        systems: Int[Tensor, " n"],
+        objective: Objective,
+        *,
+        n_stages: int | None = None,
+    ) -> Float[Tensor, " n"]:
+        """Return the losses of crystals without descending, and count the evaluations."""
+        everything = torch.arange(len(systems), device=systems.device)
+        losses = [
+            _measure(batch.select(everything[part]), objective.select(systems[part]), n_stages=n_stages)
+            for part in self._slices(systems)
+        ]
+        self.spent.index_add_(0, systems, torch.ones_like(self.spent[systems]))
+        return torch.cat(losses)
 
     def _slices(self, systems: Int[Tensor, " n"]) -> list[slice]:
         """Cut a batch into parts that fit into memory together with their neighbour tables."""
@@ -289,12 +311,20 @@ class _State:
         return starts
 
 
+def _last_stage(start: CrystalBatch, objective: Objective, numbers: Int[Tensor, "n size"]) -> Objective:
+    """Return the objective of the last stage alone, or of all where that would see too few neighbours."""
+    alone = objective.last_stage()
+    density = numbers.shape[1] / cells.volume(start.lattice)
+    n_neighbors = 4 / 3 * math.pi * alone.descriptor.cutoff**3 * density
+    return alone if bool((n_neighbors >= FEWEST_NEIGHBORS).all()) else objective
+
+
 def _finish(state: _State, stopped: list[str]) -> Reconstructed:
     """Measure the best point of each crystal with a fresh neighbour table."""
     best, _ = state.population.lowest()
     return Reconstructed(
         batch=best.wrapped(),
-        losses=_measure(best, state.objective),
+        losses=_measure(best, replace(state.objective, repulsion=0.0)),
         n_evaluations=state.spent.long(),
         stopped=stopped,
         n_agreeing=state.population.n_agreeing,
@@ -304,8 +334,8 @@ def _finish(state: _State, stopped: list[str]) -> Reconstructed:
 def _measure(
     batch: CrystalBatch, objective: Objective, *, n_stages: int | None = None
 ) -> Float[Tensor, " n_systems"]:
-    """Return the loss without the overlap term, from a fresh neighbour table."""
+    """Return the loss from a fresh neighbour table."""
     neighborhood = find_neighborhood(batch, objective.descriptor.cutoff)
     with torch.no_grad():
         vectors = neighborhood.vectors(batch.frac_coords, batch.lattice)
-        return replace(objective, repulsion=0.0)(neighborhood, vectors, n_stages=n_stages)
+        return objective(neighborhood, vectors, n_stages=n_stages)

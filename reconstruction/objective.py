@@ -1,12 +1,13 @@
 """How far a crystal is from the vector it should have, and from being physical."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from descriptors.base import Descriptor
+from descriptors.ead import EmbeddedAtomDensity
 from descriptors.neighbors import Neighborhood
 
 
@@ -64,4 +65,14 @@ class Objective:
             targets=self.targets[systems],
             shortest=self.shortest[systems],
             repulsion=self.repulsion,
+        )
+
+    def last_stage(self) -> "Objective":
+        """Return the objective of the last stage of the descriptor alone, or this one if there is no other stage."""
+        if not isinstance(self.descriptor, EmbeddedAtomDensity) or len(self.descriptor.stages) == 1:
+            return self
+        return replace(
+            self,
+            descriptor=EmbeddedAtomDensity(self.descriptor.resolutions[-1:]),
+            targets=self.targets[:, self.descriptor.stages[-1]],
         )

@@ -1,7 +1,7 @@
 """How long and how to search: the settings of a search, and the named ones."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 MOVES = ("displace", "swap", "relocate")
 
@@ -15,12 +15,15 @@ class Rung:
             of the rung before.
         n_steps: Adam iterations.
         n_stages: How many stages of the descriptor to match, for crystals of two or more elements; None for all.
-            Crystals of one element always match all: what steers the coarse stage is chemistry.
+            Crystals of one element match all: what steers the coarse stage is chemistry.
+        last_stage: Match the last stage alone, for crystals of one element that are dense enough to have 20 neighbours
+            in its range. Where it reaches less far than the others an evaluation is cheaper.
     """
 
     n_trials: int
     n_steps: int
     n_stages: int | None = None
+    last_stage: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -28,6 +31,17 @@ class Rung:
             raise ValueError(f"{self.n_trials} trials × {self.n_steps} steps, expected at least 1 of each")
         if self.n_stages is not None and self.n_stages < 1:
             raise ValueError(f"{self.n_stages} stages, expected at least 1, or None for all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elemental:
+    """What a search does otherwise for crystals of one element; the names are those of `Search`."""
+
+    rungs: tuple[Rung, ...]
+    n_rounds: int
+    learning_rate: float
+    fresh: float
+    symmetric: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +63,15 @@ class Search:
         n_agreeing: A crystal is done when so many independent trials have found the same lowest loss (within 1 %); 0
             turns this off.
         patience: A crystal is done after so many rounds without a lower minimum; 0 turns this off.
-        n_polish: Adam iterations, in shorter steps, from each new lowest minimum.
+        n_polish: Adam iterations from each new lowest minimum.
+        polish_rate: First step length of these, Å.
         n_refine: Levenberg-Marquardt iterations from each new lowest minimum that is nearly right.
         refined_below: The loss that counts as nearly right.
         repulsion: Weight of the overlap term of the objective, Å⁻²: physics against fidelity.
         max_evaluations: A crystal that has spent so many is done; 0 for no limit.
         max_seconds: A crystal is done after so many seconds, its share of the time of its batch; looked at between
             rounds; 0 for no limit. With a limit the result depends on the speed of the machine.
+        elemental: What is different for crystals of one element; None for nothing.
     """
 
     rungs: tuple[Rung, ...]
@@ -71,14 +87,17 @@ class Search:
     n_agreeing: int = 0
     patience: int = 0
     n_polish: int = 60
+    polish_rate: float = 0.06
     n_refine: int = 0
     refined_below: float = 0.01
     repulsion: float = 1.0
     max_evaluations: int = 0
     max_seconds: float = 0.0
+    elemental: Elemental | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
+        self.of_one_element()
         trials = [rung.n_trials for rung in self.rungs]
         if not trials or self.n_rounds < 1:
             raise ValueError(f"{len(trials)} rungs × {self.n_rounds} rounds, expected at least 1 of each")
@@ -90,8 +109,9 @@ class Search:
             )
         if self.n_drawn < 1:
             raise ValueError(f"{self.n_drawn} starts drawn for each one proposed, expected at least 1")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning rate is {self.learning_rate} Å, expected a positive length")
+        for rate in (self.learning_rate, self.polish_rate):
+            if not rate > 0:
+                raise ValueError(f"learning rate is {rate} Å, expected a positive length")
         if not self.moves or not set(self.moves) <= set(MOVES):
             raise ValueError(f"moves are {sorted(self.moves)}, expected some of {', '.join(MOVES)}")
         if not all(weight > 0 for weight in self.moves.values()):
@@ -108,6 +128,13 @@ class Search:
             raise ValueError(f"a limit, hop size or repulsion is negative in {self}, expected none")
         if not (0 <= self.fresh <= 1 and 0 <= self.symmetric <= 1):
             raise ValueError(f"shares are {self.fresh} and {self.symmetric}, expected 0 to 1")
+
+    def of_one_element(self) -> "Search":
+        """Return the settings for crystals of one element."""
+        if self.elemental is None:
+            return self
+        changes = {entry.name: getattr(self.elemental, entry.name) for entry in fields(self.elemental)}
+        return replace(self, elemental=None, **changes)
 
     @property
     def n_proposals(self) -> int:
@@ -126,6 +153,13 @@ LADDER = (
     Rung(n_trials=6, n_steps=50, n_stages=1),
     Rung(n_trials=3, n_steps=80),
 )
+ELEMENTAL = Elemental(
+    rungs=(Rung(n_trials=10, n_steps=200, last_stage=True), Rung(n_trials=4, n_steps=100, last_stage=True)),
+    n_rounds=40,
+    learning_rate=1.5,
+    fresh=1.0,
+    symmetric=0.75,
+)
 DEFAULT = Search(
     rungs=LADDER,
     n_rounds=16,
@@ -136,12 +170,18 @@ DEFAULT = Search(
     symmetric=0.75,
     moves=HOPS,
     n_refine=8,
+    elemental=ELEMENTAL,
 )
 SEARCHES = {
     "default": DEFAULT,
-    "fast": replace(DEFAULT, n_rounds=3),
-    "thorough": replace(DEFAULT, n_rounds=100),
+    "fast": replace(DEFAULT, n_rounds=3, elemental=replace(ELEMENTAL, n_rounds=5)),
+    "thorough": replace(DEFAULT, n_rounds=100, elemental=replace(ELEMENTAL, n_rounds=250)),
     "paper": Search(
-        rungs=(Rung(n_trials=6, n_steps=300),), n_rounds=7, n_kept=6, learning_rate=0.2, solved_below=5e-4
+        rungs=(Rung(n_trials=6, n_steps=300),),
+        n_rounds=7,
+        n_kept=6,
+        learning_rate=0.2,
+        polish_rate=0.04,
+        solved_below=5e-4,
     ),
 }

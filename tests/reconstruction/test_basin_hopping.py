@@ -13,7 +13,7 @@ from descriptors.neighbors import find_neighborhood
 from reconstruction import basin_hopping
 from reconstruction.basin_hopping import search
 from reconstruction.objective import Objective
-from reconstruction.presets import SEARCHES, Rung, Search
+from reconstruction.presets import SEARCHES, Elemental, Rung, Search
 from reconstruction.result import AGREED, SOLVED, SPENT, STALLED
 
 SHORT = Search(
@@ -202,6 +202,62 @@ def test_crystals_of_one_element_are_neither_steered_by_the_coarse_stage_nor_scr
     found = run(*carbon, replace(LADDER, n_drawn=7, fresh=0.5, moves={"swap": 1.0}))
     assert [descent.n_stages for _, descent, _ in descents] == [None] * 6
     assert found.n_evaluations.tolist() == [2 * ROUND]
+
+
+ALONE = Elemental(
+    rungs=(Rung(n_trials=5, n_steps=8, last_stage=True), Rung(n_trials=2, n_steps=4, last_stage=True)),
+    n_rounds=3,
+    learning_rate=0.7,
+    fresh=1.0,
+    symmetric=0.0,
+)
+
+
+@pytest.fixture
+def sought(monkeypatch):
+    """The objectives of the descents of a search."""
+    seen = []
+
+    def descend(batch, objective, descent, *, rivals=None):
+        seen.append((objective, descent))
+        return basin_hopping_descend(batch, objective, descent, rivals=rivals)
+
+    basin_hopping_descend = basin_hopping.descend
+    monkeypatch.setattr(basin_hopping, "descend", descend)
+    return seen
+
+
+def test_crystals_of_one_element_have_a_search_of_their_own(carbon, sought):
+    found = run(*carbon, replace(SHORT, elemental=ALONE))
+    last = carbon[1].descriptor.stages[-1]
+    assert [(descent.n_steps, descent.learning_rate) for _, descent in sought] == 3 * [(8, 0.7), (4, 0.7)]
+    for objective, _ in sought:
+        assert torch.equal(objective.targets[0], carbon[1].targets[0, last])
+    assert found.n_evaluations.tolist() == [3 * (5 * 8 + 2 * 4 + 2)]
+
+
+def test_compounds_do_not_take_the_search_for_one_element(perovskites):
+    same = run(*perovskites, replace(SHORT, elemental=ALONE))
+    assert torch.equal(same.losses, run(*perovskites, SHORT).losses)
+
+
+def test_sparse_crystals_match_all_stages(descriptor, sought):
+    start, objective = problem(descriptor, Structure(8.0 * torch.eye(3).numpy(), ["Cs"], [[0, 0, 0]]))
+    run(start, objective, replace(SHORT, elemental=ALONE))
+    assert {target.descriptor.n_features for target, _ in sought} == {descriptor.n_features}
+
+
+def test_minima_of_the_last_stage_are_compared_by_all_and_with_the_overlap(carbon):
+    start, objective = carbon
+    pushing = replace(objective, shortest=torch.full_like(objective.shortest, 2.5), repulsion=0.05)
+    state = basin_hopping._State.begin(
+        start, pushing, replace(SHORT, elemental=ALONE).of_one_element(), torch.Generator().manual_seed(0)
+    )
+    state.round(torch.arange(1))
+    best, losses = state.population.lowest()
+    neighborhood = find_neighborhood(best, 6.0)
+    expected = pushing(neighborhood, neighborhood.vectors(best.frac_coords, best.lattice))
+    torch.testing.assert_close(losses, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("n_agreeing", "solved_below"), [(0, 0.01), (1, 0.01)])

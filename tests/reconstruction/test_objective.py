@@ -51,6 +51,21 @@ def test_stages_are_compared_alone(known, descriptor):
     torch.testing.assert_close(coarse, torch.zeros(2, dtype=known.dtype), atol=1e-9, rtol=0)
 
 
+def test_the_last_stage_alone_is_that_part_of_the_vector(known, descriptor):
+    targets = descriptor(known)
+    targets[:, descriptor.stages[-1]] *= 1 / 1.02
+    targets[:, : descriptor.stages[-1].start] = 1e6
+    alone = objective(descriptor, targets).last_stage()
+    losses = alone(*at(known, alone.descriptor))
+    torch.testing.assert_close(losses, torch.full((2,), 0.02, dtype=known.dtype))
+
+
+def test_a_descriptor_of_one_stage_is_its_last_stage():
+    soap = make_descriptor("soap")
+    whole = objective(soap, torch.ones(2, soap.n_features))
+    assert whole.last_stage() is whole
+
+
 def test_the_overlap_is_the_mean_over_atoms_of_what_is_missing_squared(known, descriptor):
     structure = known_crystals.caesium_chloride()
     bond = float(structure.get_distance(0, 1))

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconstruction.presets import SEARCHES, Rung, Search
+from reconstruction.presets import SEARCHES, Elemental, Rung, Search
 
 LADDER = Search(
     rungs=(Rung(n_trials=6, n_steps=10, n_stages=1), Rung(n_trials=3, n_steps=25)),
@@ -36,6 +36,7 @@ def test_a_rung_without_trials_or_steps_is_refused(wrong, message):
         ({"n_drawn": 0}, "0 starts drawn"),
         ({"learning_rate": 0.0}, "learning rate is 0.0 Å"),
         ({"learning_rate": -0.1}, "learning rate is -0.1 Å"),
+        ({"polish_rate": 0.0}, "learning rate is 0.0 Å"),
         ({"moves": {}}, r"moves are \[\], expected some of displace, swap, relocate"),
         ({"moves": {"jump": 1.0, "swap": 1.0}}, r"moves are \['jump', 'swap'\]"),
         ({"fresh": 1.5}, "shares are 1.5 and 0.0"),
@@ -68,8 +69,36 @@ def test_the_paper_preset_has_the_published_budget_and_nothing_else():
 def test_fast_and_thorough_differ_from_the_default_in_their_rounds_alone():
     fast, default, thorough = (SEARCHES[name] for name in ("fast", "default", "thorough"))
     assert fast.n_rounds < default.n_rounds < thorough.n_rounds
+    assert fast.elemental.n_rounds < default.elemental.n_rounds < thorough.elemental.n_rounds
     for other in (fast, thorough):
-        assert replace(other, n_rounds=default.n_rounds) == default
+        elemental = replace(other.elemental, n_rounds=default.elemental.n_rounds)
+        assert replace(other, n_rounds=default.n_rounds, elemental=elemental) == default
+
+
+ELEMENTAL = Elemental(
+    rungs=(Rung(n_trials=5, n_steps=7, last_stage=True),),
+    n_rounds=9,
+    learning_rate=1.2,
+    fresh=1.0,
+    symmetric=0.5,
+)
+
+
+def test_settings_for_one_element_take_the_place_of_the_others():
+    changed = replace(LADDER, elemental=ELEMENTAL).of_one_element()
+    assert changed == replace(
+        LADDER, rungs=ELEMENTAL.rungs, n_rounds=9, learning_rate=1.2, fresh=1.0, symmetric=0.5
+    )
+    assert LADDER.of_one_element() is LADDER
+
+
+def test_settings_for_one_element_that_make_no_search_are_refused():
+    with pytest.raises(ValueError, match=r"learning rate is -1\.0 Å"):
+        replace(LADDER, elemental=replace(ELEMENTAL, learning_rate=-1.0))
+
+
+def test_the_paper_preset_searches_crystals_of_one_element_like_others():
+    assert SEARCHES["paper"].elemental is None
 
 
 def test_the_default_ends_its_ladder_on_all_stages():
