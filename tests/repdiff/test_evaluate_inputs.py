@@ -1,0 +1,129 @@
+"""What people hand to `repdiff evaluate`: files of peers, parts of data sets, and things that are no crystals."""
+
+import json
+import zipfile
+
+import pytest
+
+from repdiff.cli import main
+from repdiff.structure_files import read_structures
+
+BOX = "3\nProperties=species:S:1:pos:R:3\nO 0 0 0\nH 0 0 1\nH 0 1 0\n"
+OVERLAPPING = (
+    '2\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 pbc="T T T"\nNa 0 0 0\nCl 0 0 0.05\n'
+)
+DISORDERED = """data_x
+_cell_length_a 4
+_cell_length_b 4
+_cell_length_c 4
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Fe1 Fe 0 0 0 0.5
+Ni1 Ni 0 0 0 0.5
+"""
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """Evaluate the validity of something: returns exit code and, on success, the document of metrics."""
+
+    def call(*argv):
+        code = main(["evaluate", *argv, "--n-workers", "1", "--workspace", str(tmp_path / "judged")])
+        runs = list((tmp_path / "judged" / "evaluate").glob("*/metrics.json"))
+        return code, json.loads(runs[0].read_text()) if runs else None
+
+    return call
+
+
+@pytest.fixture
+def made(tiny_workspace):
+    (folder,) = (tiny_workspace / "reconstruct").glob("[!.]*")
+    return folder
+
+
+def shares(document):
+    return {name: value["value"] for name, value in document["metrics"]["validity"]["values"].items()}
+
+
+@pytest.mark.parametrize(
+    "file", ["structures.extxyz", "cif.zip", "structures.json.gz", "structures.csv", "table.parquet", "cifs"]
+)
+def test_every_format_of_the_same_crystals_scores_alike(file, made, judge, tmp_path):
+    if file == "cifs":
+        zipfile.ZipFile(made / "cif.zip").extractall(tmp_path / "cifs")
+    code, document = judge(str(tmp_path / "cifs" if file == "cifs" else made / file), "--only", "validity")
+    assert code == 0
+    n = len(read_structures(made))
+    assert {value["n"] for value in document["metrics"]["validity"]["values"].values()} == {n}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("box.extxyz", BOX, "pbc"),
+        ("disordered.cif", DISORDERED, "occup"),
+        ("garbage.csv", 'cif\n"garbage"\n"data_x"\n', ""),
+    ],
+)
+def test_what_is_no_crystal_counts_as_invalid_and_is_named(name, text, reason, judge, tmp_path, capsys):
+    (tmp_path / name).write_text(text)
+    code, document = judge(str(tmp_path / name), "--only", "validity")
+    assert code == 0
+    assert set(shares(document).values()) == {0}
+    assert document["failed"]
+    assert all(reason in why for why in document["failed"].values())
+    assert "could not be made or read" in capsys.readouterr().out
+
+
+def test_a_crystal_that_can_be_read_is_judged_however_bad_it_is(judge, tmp_path):
+    (tmp_path / "near.extxyz").write_text(OVERLAPPING)
+    code, document = judge(str(tmp_path / "near.extxyz"), "--only", "validity")
+    assert (code, document["failed"]) == (0, {})
+    assert shares(document) == {"structure_valid": 0, "composition_valid": 1, "valid": 0}
+
+
+@pytest.mark.parametrize(("name", "text"), [("none.csv", "cif\n"), ("none.json", "[]")])
+def test_an_empty_file_is_a_mistake_in_one_line(name, text, judge, tmp_path, capsys):
+    (tmp_path / name).write_text(text)
+    assert judge(str(tmp_path / name))[0] == 2
+    assert name in capsys.readouterr().err
+
+
+def test_a_part_of_a_data_set_is_scored_against_another_with_floors(tiny_file, judge, capsys):
+    code, document = judge(
+        f"{tiny_file}:val", "--reference", f"{tiny_file}:test", "--floor", "--only", "validity,uniqueness"
+    )
+    assert code == 0
+    assert document["n_training"] > document["n_reference"]
+    valid = document["metrics"]["validity"]["values"]["structure_valid"]
+    assert {name: floor["value"] for name, floor in valid["floor"].items()} == {"training": 1, "halves": 1}
+    assert document["metrics"]["uniqueness"]["values"]["novel"]["value"] is not None
+    assert "floor: training" in capsys.readouterr().out
+
+
+def test_a_metric_whose_package_is_absent_is_named_and_the_others_are_computed(
+    tiny_file, judge, monkeypatch, capsys
+):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "chgnet", None)
+    monkeypatch.setitem(sys.modules, "chgnet.model", None)
+    from repdiff.metrics.features import extract
+
+    extract.load_extractor.cache_clear()
+    code, document = judge(
+        f"{tiny_file}:val", "--reference", f"{tiny_file}:test", "--only", "validity,frechet"
+    )
+    extract.load_extractor.cache_clear()
+    assert code == 0
+    assert "pip install" in document["skipped"]["frechet"]
+    assert "validity" in document["metrics"]
+    assert "frechet: not computed" in capsys.readouterr().out
