@@ -5,6 +5,8 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.crystal import SPLITS, Crystal
 from repdiff.datasets.load import PROTOTYPES, Dataset, load_dataset
@@ -95,6 +97,18 @@ class CrystalSets:
                 source, data_dir=self.data_dir, downloads=self.workspace.data_dir
             )
         return self._datasets[source]
+
+
+def choose(given: EvaluationSet, n: int | None, seed: int) -> EvaluationSet:
+    """Take `n` at random, in their order; what could not be made or read is as likely, so that shares stay right."""
+    if n is None or n >= len(given):
+        return given
+    rows = set(np.random.default_rng(seed).choice(len(given), size=n, replace=False).tolist())
+    n_made = len(given.crystals)
+    return EvaluationSet(
+        crystals=[crystal for row, crystal in enumerate(given.crystals) if row in rows],
+        failed={name: why for row, (name, why) in enumerate(given.failed.items(), n_made) if row in rows},
+    )
 
 
 def split_name(name: str) -> tuple[str, str | None]:

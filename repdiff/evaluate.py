@@ -4,20 +4,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from repdiff.cores import n_cores
-from repdiff.crystal_sets import CrystalSets, read_for_evaluation, read_reference, split_name
+from repdiff.crystal_sets import CrystalSets, choose, split_name
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.energies.relaxed import RelaxedSet
+from repdiff.energies.relaxed_files import read_relaxed
 from repdiff.evaluation import choose_metrics, evaluate_crystals
-from repdiff.floors import compute_floors, draw
+from repdiff.floors import compute_floors
 from repdiff.manifest import Input
 from repdiff.metrics import Context, EvaluationSet
 from repdiff.settings import EvaluateSettings
 from repdiff.workspace import Run, Workspace, plain_name
 
-__all__ = ["read_for_evaluation", "read_reference", "run_evaluate"]
 DEFAULT_BENCHMARK = "mp_20"
 
 
@@ -50,12 +48,7 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
 
 
 def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSets, run: Run) -> None:
-    generated = sets.to_judge(str(settings.structures))
-    if settings.n is not None:
-        generated = replace(
-            generated,
-            crystals=draw(generated.crystals, settings.n, np.random.default_rng(settings.seed)),
-        )
+    generated = choose(sets.to_judge(str(settings.structures)), settings.n, settings.seed)
     context = Context(
         reference=_known(sets, settings.reference),
         training=_known(sets, settings.training),
@@ -104,11 +97,7 @@ def _known(sets: CrystalSets, name: str | None) -> EvaluationSet | None:
 
 
 def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:
-    if path is None:
-        return None
-    from repdiff.relax import read_relaxed
-
-    return read_relaxed(workspace.find("relax", path))
+    return None if path is None else read_relaxed(workspace.find("relax", path))
 
 
 def _benchmark_of(reference: str | None) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from repdiff.cores import n_cores
-from repdiff.crystal_sets import CrystalSets
+from repdiff.crystal_sets import CrystalSets, choose
 from repdiff.datasets.crystal import Crystal
 from repdiff.device import choose_device
 from repdiff.energies.parts import compute_in_parts, forget_parts
@@ -52,8 +52,9 @@ def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
     with workspace.run(settings, name, inputs=inputs) as run:
         if run.state != "finished":
             started = time.perf_counter()
-            given = sets.to_judge(structures)
-            crystals, missing = _choose(given.crystals, dict(given.failed), settings)
+            given = choose(sets.to_judge(structures), settings.n, settings.seed)
+            crystals, missing = given.crystals, dict(given.failed)
+            _check_names(crystals)
             done = _relax(crystals, settings, run.path, device)
             protocol: dict[str, float | int | str | bool] = {
                 "optimizer": "FIRE",
@@ -68,25 +69,14 @@ def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
     return run.path
 
 
-def _choose(
-    crystals: Sequence[Crystal], missing: dict[str, str], settings: RelaxSettings
-) -> tuple[list[Crystal], dict[str, str]]:
-    """Take some at random, the missing included, so that shares are those of all.
+def _check_names(crystals: Sequence[Crystal]) -> None:
+    """Refuse crystals that could not be told apart in the results.
 
     Raises:
         UserError: If two crystals have one name.
     """
-    ids = [crystal.id for crystal in crystals]
-    if repeated := len(ids) - len(set(ids)):
+    if repeated := len(crystals) - len({crystal.id for crystal in crystals}):
         raise UserError(f"{repeated} names of crystals occur more than once, expected names of their own")
-    total = len(crystals) + len(missing)
-    if settings.n is None or settings.n >= total:
-        return list(crystals), missing
-    rows = set(np.random.default_rng(settings.seed).choice(total, size=settings.n, replace=False).tolist())
-    chosen = [crystal for row, crystal in enumerate(crystals) if row in rows]
-    return chosen, {
-        name: reason for row, (name, reason) in enumerate(missing.items(), len(crystals)) if row in rows
-    }
 
 
 def _relax(

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from repdiff.cores import n_cores
+from repdiff.crystal_sets import read_for_evaluation, read_reference
 from repdiff.device import choose_device
-from repdiff.evaluate import read_for_evaluation, read_reference
 from repdiff.manifest import read_manifest
 from repdiff.metrics.matching import match_pairs
 from repdiff.provenance import hardware, versions

@@ -37,9 +37,9 @@ from reconstruction.confidence import (
     fit_confidence,
     reliability,
 )
+from repdiff.crystal_sets import read_for_evaluation, read_reference
 from repdiff.datasets.crystal import Crystal
 from repdiff.errors import UserError
-from repdiff.evaluate import read_for_evaluation, read_reference
 from repdiff.files import replacing, write_json
 from repdiff.manifest import read_manifest
 from repdiff.metrics.matching import match_pairs

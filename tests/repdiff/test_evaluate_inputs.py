@@ -3,9 +3,13 @@
 import json
 import zipfile
 
+import numpy as np
 import pytest
 
 from repdiff.cli import main
+from repdiff.crystal_sets import choose
+from repdiff.datasets.crystal import Crystal
+from repdiff.metrics import EvaluationSet
 from repdiff.structure_files import read_structures
 
 BOX = "3\nProperties=species:S:1:pos:R:3\nO 0 0 0\nH 0 0 1\nH 0 1 0\n"
@@ -29,6 +33,15 @@ _atom_site_occupancy
 Fe1 Fe 0 0 0 0.5
 Ni1 Ni 0 0 0 0.5
 """
+
+
+def salt(id):
+    return Crystal(
+        id=id,
+        atomic_numbers=np.array([11, 17]),
+        lattice=np.eye(3) * 4,
+        frac_coords=np.array([[0, 0, 0], [0.5, 0.5, 0.5]]),
+    )
 
 
 @pytest.fixture
@@ -127,3 +140,13 @@ def test_a_metric_whose_package_is_absent_is_named_and_the_others_are_computed(
     assert "pip install" in document["skipped"]["frechet"]
     assert "validity" in document["metrics"]
     assert "frechet: not computed" in capsys.readouterr().out
+
+
+def test_a_random_part_holds_its_share_of_what_failed():
+    crystals = [salt(f"made {number}") for number in range(30)]
+    given = EvaluationSet(crystals=crystals, failed={f"failed {number}": "why" for number in range(30)})
+    part = choose(given, 40, seed=1)
+    assert len(part) == 40
+    assert 10 < len(part.failed) < 30
+    assert choose(given, 40, seed=1).ids == part.ids
+    assert choose(given, None, seed=1) is given

@@ -9,9 +9,9 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from reconstruction.presets import Rung, Search
 from repdiff import reconstruct as verb
+from repdiff.crystal_sets import read_for_evaluation
 from repdiff.datasets.crystal import to_structure
 from repdiff.encoded import EncodedSet
-from repdiff.evaluate import read_for_evaluation
 from repdiff.generated import read_generated, write_shard
 from repdiff.manifest import read_manifest
 from repdiff.structure_files import read_structures
