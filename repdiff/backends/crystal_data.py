@@ -1,6 +1,6 @@
 """Crystals as the data of backends that learn from them directly."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Int
@@ -49,8 +49,3 @@ def centred(values: Tensor, batch: CrystalBatch) -> Tensor:
     """Subtract from the vectors of atoms their mean over each crystal."""
     sums = values.new_zeros(batch.n_systems, values.shape[1]).index_add(0, batch.system_idx, values)
     return values - (sums / batch.n_atoms_per_system[:, None])[batch.system_idx]
-
-
-def with_state(batch: CrystalBatch, frac_coords: Tensor, lattice: Tensor) -> CrystalBatch:
-    """Return a batch of the same atoms at other places."""
-    return replace(batch, frac_coords=frac_coords, lattice=lattice)
