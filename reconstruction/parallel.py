@@ -1,14 +1,12 @@
 """Groups of a reconstruction one after another, or side by side in worker processes."""
 
-import os
 import pickle
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import active_children, get_context, parent_process
+from contextlib import closing
 
 from reconstruction.inversion import Inversion
 from reconstruction.result import ReconstructionResult
+from reconstruction.workers import work_side_by_side
 
 
 def reconstruct_groups(
@@ -33,25 +31,12 @@ def reconstruct_groups(
         for rows in chosen:
             yield rows, inversion.run(rows)
         return
-    context = get_context("spawn")  # a fork after torch has started its threads may hang
-    others = active_children()
-    with ProcessPoolExecutor(
-        min(n_workers, len(chosen)),
-        mp_context=context,
-        initializer=_start_worker,
-        initargs=(pickle.dumps(inversion),),
-    ) as pool:
-        futures = {pool.submit(_work, rows): rows for rows in chosen}
-        workers = [process for process in active_children() if process not in others]
-        try:
-            for future in as_completed(futures):
-                rows = futures.pop(future)
-                yield rows, pickle.loads(future.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in workers:  # which would finish their groups first, and others that they have fetched
-                worker.terminate()
-            raise
+    finished = work_side_by_side(
+        _work, chosen, n_workers=n_workers, start=_start_worker, given=(pickle.dumps(inversion),)
+    )
+    with closing(finished):
+        for rows, packed in finished:
+            yield rows, pickle.loads(packed)
 
 
 _INVERSION: list[Inversion] = []  # the one of this worker process
@@ -59,15 +44,6 @@ _INVERSION: list[Inversion] = []  # the one of this worker process
 
 def _start_worker(inversion: bytes) -> None:
     _INVERSION.append(pickle.loads(inversion))
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    """End this worker when its parent has been killed; otherwise it would compute on for nobody."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work(rows: list[int]) -> bytes:

@@ -11,7 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from repdiff.errors import UserError
-from repdiff.settings import SECTIONS, Settings
+from repdiff.settings import SECTIONS
+from repdiff.settings_base import Settings
 from repdiff.suggest import unknown
 
 S = TypeVar("S", bound=Settings)
@@ -37,7 +38,7 @@ class Leaf:
 
     @property
     def extra(self) -> Mapping[str, Any]:
-        """Role and position, as `repdiff.settings.setting` wrote them; empty for plain fields."""
+        """Role and position, as `repdiff.settings_base.setting` wrote them; empty for plain fields."""
         extra = self.field.json_schema_extra
         return extra if isinstance(extra, Mapping) else {}
 

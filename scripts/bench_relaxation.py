@@ -13,12 +13,11 @@ import io
 import json
 import os
 import statistics
-import threading
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 
 from descriptors.batch import to_atoms
+from reconstruction.workers import follow_parent
 from repdiff.datasets.crystal import Crystal, to_batch
 from repdiff.datasets.load import load_dataset
 from repdiff.energies.registered import load_force_field
@@ -43,7 +43,7 @@ _STATE: list[Any] = []  # of a worker: the model
 
 def start(method: str, n_threads: int) -> None:
     """Load the model in a worker, which ends when its parent does."""
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    follow_parent()
     torch.set_num_threads(n_threads)
     warnings.simplefilter("ignore")
     if method.startswith("batched"):
@@ -53,12 +53,6 @@ def start(method: str, n_threads: int) -> None:
         from chgnet.model import CHGNet, CHGNetCalculator
 
         _STATE.append(CHGNetCalculator(CHGNet.load(use_device="cpu", verbose=False), use_device="cpu"))
-
-
-def _follow_parent() -> None:
-    if (parent := parent_process()) is not None:
-        parent.join()
-        os._exit(1)
 
 
 def relax_one_at_a_time(crystals: list[Crystal], limits: Limits) -> Outcome:

@@ -9,6 +9,7 @@ Source: Deng et al., Nature Machine Intelligence 5, 1031 (2023).
 
 import io
 import warnings
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ MODEL = "0.3.0"
 WEIGHTS = "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"
 UNTRAINED = frozenset({84, 85, 86, 87, 88})  # Po to Ra: no crystal of MPtrj holds them
 LAST_ELEMENT = 94
+N_FEATURES = 64  # of an atom
 
 
 @FORCE_FIELDS.register("chgnet")
@@ -79,6 +81,23 @@ class Chgnet(ForceField):
             return self._compute(batch, bonds, gradients=gradients)
         good = [place for place in range(batch.n_systems) if place not in problems]
         return spread(batch, good, problems, lambda part: self.evaluate(part, gradients=gradients))
+
+    def atom_features(
+        self, batch: CrystalBatch
+    ) -> tuple[Float[Tensor, "n_good_atoms 64"], Mapping[int, str]]:
+        """Return the last vectors of the atoms before the energy, normalised, in double precision on the CPU.
+
+        Returns:
+            The vectors, of the crystals without a problem, in their order; and the problems by crystal.
+        """
+        found: list[Float[Tensor, "n_good_atoms 64"]] = []
+        layer = self._model.get_submodule("readout_norm")
+        hook = layer.register_forward_hook(lambda _, inputs, output: found.append(output.double().cpu()))
+        try:
+            problems = self.evaluate(batch, gradients=False).problems
+        finally:
+            hook.remove()
+        return (found[-1] if found else torch.empty(0, N_FEATURES, dtype=torch.float64)), problems
 
     def _compute(self, batch: CrystalBatch, bonds: Bonds, *, gradients: bool) -> Energies:
         vectors = bond_vectors(batch, bonds.ends, bonds.shifts).float()

@@ -1,15 +1,14 @@
 """Jobs for a force field one after another, or side by side in processes that each hold it."""
 
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import active_children, get_context, parent_process
+from contextlib import closing
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 
+from reconstruction.workers import work_side_by_side
 from repdiff.energies.base import ForceField
 from repdiff.energies.registered import load_force_field
 
@@ -43,23 +42,11 @@ def work_through(
             yield job, work(model, job)
         return
     load_force_field(force_field, device)  # so that what is wrong with it is said here, not in a worker
-    others = active_children()
-    with ProcessPoolExecutor(
-        min(n_workers, len(jobs)),
-        mp_context=get_context("spawn"),  # a fork after torch has started its threads may hang
-        initializer=_start_worker,
-        initargs=(force_field,),
-    ) as pool:
-        futures = {pool.submit(_answer, work, job): job for job in jobs}
-        workers = [process for process in active_children() if process not in others]
-        try:
-            for future in as_completed(futures):
-                yield futures.pop(future), future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in workers:  # which would finish their jobs first, and others that they have fetched
-                worker.terminate()
-            raise
+    finished = work_side_by_side(
+        partial(_answer, work), jobs, n_workers=n_workers, start=_start_worker, given=(force_field,)
+    )
+    with closing(finished):
+        yield from finished
 
 
 _MODEL: list[ForceField] = []  # the one of this worker process
@@ -68,16 +55,7 @@ _MODEL: list[ForceField] = []  # the one of this worker process
 def _start_worker(force_field: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     torch.set_num_threads(1)
-    threading.Thread(target=_follow_parent, daemon=True).start()
     _MODEL.append(load_force_field(force_field, torch.device("cpu")))
-
-
-def _follow_parent() -> None:
-    """End this worker when its parent has been killed; otherwise it would compute on for nobody."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _answer(work: Callable[[ForceField, Any], Any], job: object) -> Any:  # noqa: ANN401 (of the caller's types)

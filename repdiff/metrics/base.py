@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -185,15 +186,20 @@ class Metric(ABC):
 METRICS: Registry[Metric] = Registry("metric")
 
 
-def share(flags: Sequence[bool], protocol: str) -> MetricValue:
-    """Return the fraction that is true, with its interval."""
-    return mean([float(flag) for flag in flags], protocol, reason="no structures", unit="fraction")
+def share(flags: Sequence[bool], protocol: str, *, reason: str = "no structures") -> MetricValue:
+    """Return the fraction that is true, with its interval; `reason` says why there are no flags."""
+    return mean([float(flag) for flag in flags], protocol, reason=reason, unit="fraction")
+
+
+def absent(protocol: str, reason: str, unit: str = "") -> MetricValue:
+    """Return what stands where there is no value."""
+    return MetricValue(value=None, n=0, protocol=protocol, unit=unit, reason=reason)
 
 
 def mean(numbers: Sequence[float | int], protocol: str, *, reason: str, unit: str = "") -> MetricValue:
     """Return the mean with its interval, the same in any order; `reason` says why there are no numbers."""
     if not numbers:
-        return MetricValue(value=None, n=0, protocol=protocol, unit=unit, reason=reason)
+        return absent(protocol, reason, unit)
     return MetricValue(
         value=math.fsum(numbers) / len(numbers),
         n=len(numbers),
@@ -201,3 +207,9 @@ def mean(numbers: Sequence[float | int], protocol: str, *, reason: str, unit: st
         unit=unit,
         interval=interval_of_mean(numbers),
     )
+
+
+def tally(reasons: Iterable[str]) -> dict[str, int]:
+    """Count reasons, the commonest first; "" is none."""
+    counts = Counter(reason for reason in reasons if reason)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,6 +1,5 @@
 """How much of the reference the generated crystals cover, and how much of them is near it: COV, AMSD and AMCD."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,10 @@ from repdiff.metrics.base import (
     Metric,
     MetricResult,
     MetricValue,
+    absent,
     mean,
     share,
+    tally,
 )
 from repdiff.metrics.fingerprints import MIN_VOLUME_PER_ATOM, SAME_SITE, Fingerprints, compute_fingerprints
 from repdiff.metrics.validity import NOT_MADE
@@ -136,12 +137,12 @@ class Coverage(Metric):
             recalled = covering.within(cutoffs)[reference.present].tolist()
             covered = nearest.within(cutoffs).tolist() + [False] * missing
             values[f"cov_recall{suffix}"] = (
-                _share(recalled, name, NO_REFERENCE) if len(generated) else _nothing(name, "no structures")
+                share(recalled, name, reason=NO_REFERENCE)
+                if len(generated)
+                else absent(name, "no structures", "fraction")
             )
             values[f"cov_precision{suffix}"] = (
-                _share(covered, name, "no structures")
-                if reference.present.any()
-                else _nothing(name, NO_REFERENCE)
+                share(covered, name) if reference.present.any() else absent(name, NO_REFERENCE, "fraction")
             )
             columns[f"covered{suffix}"] = covered
         values |= _mean_distances(nearest, covering, f"cdvae-{benchmark}")
@@ -157,7 +158,7 @@ class Coverage(Metric):
             protocols={f"{name}-{benchmark}": _constants(CUTOFFS[name][benchmark]) for name in CUTOFFS},
             columns=columns,
             details={
-                "reasons": _tally(ours.reasons),
+                "reasons": tally(ours.reasons),
                 "reference_without_fingerprint": {
                     crystal.id: reason
                     for crystal, reason in zip(crystals, reference.reasons, strict=True)
@@ -238,17 +239,5 @@ def _nearest(
     return Nearest(structure=distances[0], composition=distances[1], index=index)
 
 
-def _share(flags: Sequence[bool], protocol: str, reason: str) -> MetricValue:
-    return share(flags, protocol) if flags else _nothing(protocol, reason)
-
-
-def _nothing(protocol: str, reason: str) -> MetricValue:
-    return MetricValue(value=None, n=0, protocol=protocol, unit="fraction", reason=reason)
-
-
 def _plain(numbers: Float[np.ndarray, " n"]) -> list[float | None]:
     return [None if np.isnan(number) else float(number) for number in numbers]
-
-
-def _tally(reasons: Sequence[str]) -> dict[str, int]:
-    return dict(sorted(Counter(reason for reason in reasons if reason).items()))

@@ -9,7 +9,16 @@ from jaxtyping import Float, Int
 from descriptors.batch import MAX_ATOMIC_NUMBER
 from repdiff.datasets.crystal import Crystal
 from repdiff.errors import UserError
-from repdiff.metrics.base import METRICS, Constant, Context, EvaluationSet, Metric, MetricResult, MetricValue
+from repdiff.metrics.base import (
+    METRICS,
+    Constant,
+    Context,
+    EvaluationSet,
+    Metric,
+    MetricResult,
+    MetricValue,
+    absent,
+)
 from repdiff.metrics.bootstrap import bootstrap
 from repdiff.metrics.charge_balance import OXIDATION_STATES
 from repdiff.metrics.symmetry import SYMPREC, space_groups
@@ -189,7 +198,7 @@ def _compare(
     """Measure the distance of two samples, and draw from both for its interval; values are sorted once."""
     if not len(ours) or not len(theirs):
         reason = NO_REFERENCE if len(ours) else NO_VALID
-        return MetricValue(value=None, n=0, protocol=protocol, unit=unit, reason=reason)
+        return absent(protocol, reason, unit)
     values, place = np.unique(np.concatenate([ours, theirs]), return_inverse=True)
     here, there = np.sort(place[: len(ours)]), np.sort(place[len(ours) :])
 

@@ -1,6 +1,5 @@
 """Fréchet distance between sets of crystals, by what a pretrained network sees in them."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from repdiff.metrics.base import (
     MetricResult,
     MetricValue,
     share,
+    tally,
 )
 from repdiff.metrics.bootstrap import bootstrap
 from repdiff.metrics.features.base import FeatureExtractor, Features, load_extractor
@@ -83,8 +83,8 @@ class Frechet(Metric):
             details={
                 "n_generated": len(samples[0]),
                 "n_reference": len(samples[1]),
-                "reasons_generated": _tally(found.reasons),
-                "reasons_reference": _tally(known.reasons),
+                "reasons_generated": tally(found.reasons),
+                "reasons_reference": tally(known.reasons),
             },
         )
 
@@ -165,8 +165,3 @@ def _none(samples: Sequence[Sample], protocol: str, *, at_least: int) -> MetricV
         protocol=protocol,
         reason=f"{n} crystals and {n_reference} of the reference have features, expected at least {at_least} each",
     )
-
-
-def _tally(reasons: Sequence[str]) -> dict[str, int]:
-    counts = Counter(reason for reason in reasons if reason)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

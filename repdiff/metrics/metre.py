@@ -17,7 +17,7 @@ from repdiff.metrics.base import (
     EvaluationSet,
     Metric,
     MetricResult,
-    MetricValue,
+    absent,
     mean,
     share,
 )
@@ -138,7 +138,7 @@ class Metre(Metric):
         n_best = Counter(rows[row] for _, row in best if row is not None)
         reason = "no structures" if not len(generated) else "the reference is empty"
         asked = len(generated) > 0 and len(reference) > 0
-        nothing = MetricValue(value=None, n=0, protocol=PROTOCOL, reason=reason)
+        nothing = absent(PROTOCOL, reason)
         return MetricResult(
             values={
                 "metre": share(matched, PROTOCOL) if asked else nothing,

@@ -23,6 +23,7 @@ from repdiff.metrics.base import (
     Metric,
     MetricResult,
     MetricValue,
+    absent,
     mean,
     share,
 )
@@ -152,9 +153,9 @@ def _hull_values(rows: Sequence[_Row], protocol: str, why_not: str) -> dict[str,
     }
     for name, limit in (("stable", STABLE), ("on_hull", 0.0)):
         values[name] = (
-            _none(protocol, why_not, "fraction")
+            absent(protocol, why_not, "fraction")
             if why_not
-            else _share([row.stable(limit) for row in rows], protocol)
+            else share([row.stable(limit) for row in rows], protocol, reason=NONE_RELAXED)
         )
     return values
 
@@ -165,7 +166,7 @@ def _relaxation_values(relaxations: Sequence[Relaxation], protocol: str) -> dict
     return {
         "rmsd": mean(moves, protocol, reason="no structure was relaxed", unit="Å"),
         "energy_change": mean(changes, protocol, reason="no structure was relaxed", unit="eV/atom"),
-        "converged": _share([end.converged for end in relaxations], protocol),
+        "converged": share([end.converged for end in relaxations], protocol, reason=NONE_RELAXED),
     }
 
 
@@ -175,7 +176,7 @@ def _sun(
     """Count the stable crystals that training did not hold, each of a group of duplicates once."""
     flags: list[Cell] = [None] * len(rows)
     if context.training is None or why_not:
-        return flags, _none(protocol, why_not or NEEDS["training"], "fraction")
+        return flags, absent(protocol, why_not or NEEDS["training"], "fraction")
     options = {"n_workers": context.n_workers, "progress": context.progress}
     for place, row in enumerate(rows):
         flags[place] = None if row.relaxation is None else False
@@ -185,7 +186,7 @@ def _sun(
     unique = unique_flags(_relaxed(rows, places), **options)
     for place, flag in zip(places, unique, strict=True):
         flags[place] = flag
-    return flags, _share([bool(flag) for flag in flags if flag is not None], protocol)
+    return flags, share([bool(flag) for flag in flags if flag is not None], protocol, reason=NONE_RELAXED)
 
 
 def _relaxed(rows: Sequence[_Row], places: Sequence[int]) -> list[Crystal]:
@@ -201,18 +202,18 @@ def _energy_distance(
 
     unit = "eV/atom"
     if context.reference is None:
-        return _none(protocol, NEEDS["reference"], unit)
+        return absent(protocol, NEEDS["reference"], unit)
     if table is None:
-        return _none(protocol, why_not, unit)
+        return absent(protocol, why_not, unit)
     ends = [row.relaxation.energy for row in rows if row.relaxation is not None]
     energies = np.sort([energy for energy in ends if energy is not None])
     if not table.ids:
-        return _none(protocol, NO_NAMES, unit)
+        return absent(protocol, NO_NAMES, unit)
     reference = _energies_of(context.reference.crystals, table)
     if not len(energies):
-        return _none(protocol, NONE_RELAXED, unit)
+        return absent(protocol, NONE_RELAXED, unit)
     if 2 * len(reference) <= len(context.reference.crystals) or not len(reference):
-        return _none(
+        return absent(
             protocol,
             f"the hull table {table.name} holds {len(reference)} of {len(context.reference.crystals)} reference "
             "crystals, expected most of them",
@@ -280,13 +281,9 @@ def _hull_constants(hull: Hull | None, why_not: str) -> dict[str, Constant]:
     }
 
 
-def _share(flags: Sequence[bool], protocol: str) -> MetricValue:
-    return share(flags, protocol) if flags else _none(protocol, NONE_RELAXED, "fraction")
-
-
 def _median(numbers: Sequence[float], protocol: str, reason: str) -> MetricValue:
     if not numbers:
-        return _none(protocol, reason, "eV/atom")
+        return absent(protocol, reason, "eV/atom")
     values = np.sort(numbers)
     median = float(np.median(values))
 
@@ -295,7 +292,3 @@ def _median(numbers: Sequence[float], protocol: str, reason: str) -> MetricValue
 
     interval = bootstrap(resampled, [len(values)], median, seed=0, n_resamples=N_RESAMPLES)
     return MetricValue(value=median, n=len(values), protocol=protocol, unit="eV/atom", interval=interval)
-
-
-def _none(protocol: str, reason: str, unit: str) -> MetricValue:
-    return MetricValue(value=None, n=0, protocol=protocol, unit=unit, reason=reason)

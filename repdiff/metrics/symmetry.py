@@ -17,13 +17,12 @@ from repdiff.metrics.base import (
     EvaluationSet,
     Metric,
     MetricResult,
-    MetricValue,
-    mean,
     share,
 )
 from repdiff.metrics.parallel import map_over_processes
 from repdiff.metrics.validity import NOT_MADE, check_structures
 
+NO_SPACE_GROUP = "no structure has a space group"
 SYMPREC = 0.1  # Å
 CRYSTALS_PER_CHUNK = 250  # 0.1 s
 CHUNKS_PER_PROCESS = 40  # with fewer, a process takes longer to start than it saves
@@ -148,9 +147,11 @@ class SymmetrySummary(Metric):
         return MetricResult(
             values={
                 "symmetric": share([(symmetry.number or 1) > 1 for symmetry in found], name),
-                "p1": _share_of([s.number == 1 for s in found if s.number is not None], name),
+                "p1": share(
+                    [s.number == 1 for s in found if s.number is not None], name, reason=NO_SPACE_GROUP
+                ),
                 **{
-                    system: _share_of([other == system for other in systems], name)
+                    system: share([other == system for other in systems], name, reason=NO_SPACE_GROUP)
                     for system in CRYSTAL_SYSTEMS
                 },
             },
@@ -173,11 +174,6 @@ def _constants(symprec: float) -> dict[str, Constant]:
         "angle_tolerance": "derived from symprec",
         "without_space_group_counts_as": "not symmetric, and in no other share",
     }
-
-
-def _share_of(flags: Sequence[bool], protocol: str) -> MetricValue:
-    numbers = [float(flag) for flag in flags]
-    return mean(numbers, protocol, reason="no structure has a space group", unit="fraction")
 
 
 def _histograms(found: Sequence[Symmetry]) -> dict[str, object]:

@@ -15,6 +15,7 @@ from repdiff.metrics.base import (
     Metric,
     MetricResult,
     MetricValue,
+    absent,
     share,
 )
 from repdiff.metrics.reduced import MAX_CANDIDATES, Reduced, of_formulas, reduce_crystals
@@ -132,7 +133,7 @@ def _are_novel(reduced: Sequence[Reduced], rows: Sequence[int]) -> list[bool]:
 
 
 def _unknown() -> MetricValue:
-    return MetricValue(value=None, n=0, protocol=PROTOCOL, unit="fraction", reason=NEEDS["training"])
+    return absent(PROTOCOL, NEEDS["training"], "fraction")
 
 
 def _constants() -> dict[str, Constant]:

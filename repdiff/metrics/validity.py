@@ -1,6 +1,5 @@
 """Whether crystals are possible at all: atoms apart, a cell with a volume, balanced charges."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import torch
 from descriptors.batch import MAX_ATOMIC_NUMBER
 from descriptors.neighbors import find_pairs
 from repdiff.datasets.crystal import Crystal, to_batch
-from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, share
+from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, share, tally
 from repdiff.metrics.charge_balance import OXIDATION_STATES, Verdict, check_composition
 from repdiff.metrics.formula import count_elements
 
@@ -154,11 +153,7 @@ class Validity(Metric):
                 "composition_reason": [verdict.reason for verdict in composition],
             },
             details={
-                "structure_reasons": _tally(check.reason for check in structure if not check.valid),
-                "composition_reasons": _tally(verdict.reason for verdict in composition),
+                "structure_reasons": tally(check.reason for check in structure if not check.valid),
+                "composition_reasons": tally(verdict.reason for verdict in composition),
             },
         )
-
-
-def _tally(reasons: Iterator[str]) -> dict[str, int]:
-    return dict(sorted(Counter(reasons).items(), key=lambda item: (-item[1], item[0])))

@@ -13,10 +13,9 @@ from repdiff.settings import (
     EvaluateSettings,
     GenerateSettings,
     ReconstructSettings,
-    Settings,
     TrainSettings,
-    setting,
 )
+from repdiff.settings_base import Settings, setting
 
 
 class Inner(BaseModel):

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from repdiff.datasets.crystal import Crystal, to_batch
-from repdiff.energies.chgnet import Chgnet
+from repdiff.energies.chgnet import N_FEATURES, Chgnet
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.metrics.features.base import EXTRACTORS, FeatureExtractor, Features
 
@@ -21,7 +19,7 @@ class ChgnetFeatures(FeatureExtractor):
     Source: Deng et al., Nature Machine Intelligence 5, 1031 (2023).
     """
 
-    n_features = 64
+    n_features = N_FEATURES
     layer = "mean over the atoms of the last vectors before the energy"
     install = "repdiff[relax]"
 
@@ -45,13 +43,7 @@ class ChgnetFeatures(FeatureExtractor):
     def compute(self, crystals: Sequence[Crystal]) -> Features:
         """Compute a batch; an atom without neighbours has no answer."""
         batch = to_batch(crystals)
-        atoms: list[Float[Tensor, "n_good_atoms 64"]] = []
-        layer = self._network._model.get_submodule("readout_norm")
-        hook = layer.register_forward_hook(lambda _, inputs, output: atoms.append(output.double().cpu()))
-        try:
-            problems = self._network.evaluate(batch, gradients=False).problems
-        finally:
-            hook.remove()
+        atoms, problems = self._network.atom_features(batch)
         reasons = [problems.get(place, "") for place in range(len(crystals))]
         counts = batch.n_atoms_per_system
         good = torch.tensor([not reason for reason in reasons])
@@ -59,5 +51,5 @@ class ChgnetFeatures(FeatureExtractor):
         if good.any():
             owners = torch.repeat_interleave(torch.arange(int(good.sum())), counts[good])
             sums = torch.zeros(int(good.sum()), self.n_features, dtype=torch.float64)
-            values[good] = sums.index_add_(0, owners, atoms[-1]) / counts[good, None]
+            values[good] = sums.index_add_(0, owners, atoms) / counts[good, None]
         return Features(values=values.numpy(), reasons=reasons)
