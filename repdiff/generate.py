@@ -41,6 +41,7 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     if compositions is not None and "composition" not in BACKENDS[name].conditions:
         raise UserError(f"the backend {name} takes no compositions: leave them out, or train another")
     backend = BACKENDS[name].load(path, device=device)
+    backend.check(settings, compositions)
     n = settings.n or (len(compositions) if compositions and len(compositions) > 1 else DEFAULT_N)
     settings = settings.model_copy(update={"model": path, "n": n})
     label = plain_name(f"{path.name}-{_label(settings, name)}-seed{settings.seed}")
@@ -139,4 +140,5 @@ def _label(settings: GenerateSettings, backend: str) -> str:
         parts.append(f"temperature{settings.composition_temperature:g}")
     asked = (settings.composition, settings.compositions, settings.compositions_from)
     parts += [f"for-{Path(str(one)).name}" for one in asked if one is not None]
+    parts += [f"{name}-{value}" for name, value in settings.backend_options.items()]
     return "-".join(parts)

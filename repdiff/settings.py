@@ -40,7 +40,7 @@ class TrainSettings(Settings):
     )
     backend: str = setting("structrepdiff", "System to train; `repdiff backends` lists them")
     backend_options: dict[str, Any] = setting(
-        {}, "Settings of a backend other than structrepdiff where they differ from its defaults"
+        {}, "Settings of a backend other than structrepdiff, where they differ from its defaults"
     )
     denoiser: str = setting("mlp", "Network: mlp, or unet1d as in the paper")
     denoiser_options: dict[str, Any] = setting(
@@ -135,6 +135,10 @@ class GenerateSettings(Settings):
         "ddpm", "ddpm: ancestral, all steps; ddim and dpm (DPM-Solver++): fewer steps"
     )
     steps: int | None = setting(None, "Denoising steps; without it what suits the sampler", ge=1)
+    backend_options: dict[str, Any] = setting(
+        {},
+        "Settings of the sampling of a backend other than structrepdiff, where they differ from its defaults",
+    )
     eta: float = setting(0.0, "ddim only: share of the ancestral noise, 0 (none) to 1 (as ddpm)", ge=0, le=1)
     composition_temperature: float = setting(
         1.0, "Of formulas drawn first: below 1 likelier ones, less diverse", gt=0, le=2

@@ -1,7 +1,7 @@
 """What a backend is: one system that learns from crystals and makes new ones."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,6 +13,7 @@ from torch import Tensor
 from descriptors.registry import Registry
 from repdiff.datasets.crystal import Crystal
 from repdiff.encoded import EncodedSet, Layout
+from repdiff.errors import UserError
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training import Trainable, TrainingData
 
@@ -86,6 +87,18 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
+        """Refuse what this model cannot make, before anything is made.
+
+        Args:
+            settings: How to sample.
+            compositions: That will be asked for.
+
+        Raises:
+            UserError: If a setting means nothing to the backend or does not fit, or a composition cannot be made.
+        """
+
+    @abstractmethod
     def sample(
         self,
         n: int,
@@ -96,6 +109,8 @@ class Backend(ABC):
     ) -> Vectors | list[Crystal]:
         """Draw samples number `first` to `first + n` of the stream that `settings.seed` begins.
 
+        What `check` refuses is not asked for.
+
         A sample does not depend on what else is drawn with it, up to the rounding of matrix products.
 
         Args:
@@ -103,10 +118,20 @@ class Backend(ABC):
             settings: Seed, and how to sample.
             first: Number of the first.
             compositions: One for each sample; None lets the backend choose.
-
-        Raises:
-            UserError: If a composition cannot be made, or settings do not fit.
         """
+
+
+def seen_only(compositions: Iterable[Composition], seen: Collection[int]) -> None:
+    """Refuse compositions with an element that the training data lacks.
+
+    Raises:
+        UserError: If there is one; the message lists the elements.
+    """
+    if strange := {number for counts in compositions for number in counts} - set(seen):
+        raise UserError(
+            f"a composition has the element of atomic number {min(strange)}, expected those of the training data: "
+            f"{', '.join(map(str, sorted(seen)))}"
+        )
 
 
 BACKENDS: Registry[Backend] = Registry("backend")

@@ -15,14 +15,19 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from descriptors.batch import CrystalBatch
-from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob
+from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, seen_only
 from repdiff.backends.crystal_data import CrystalData, centred
 from repdiff.backends.options import parse_options
 from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.datasets.crystal import Crystal, from_batch
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import N_COORDINATES, LatticeCoordinates
-from repdiff.diffusion.torus_lattice import Noise, TorusLatticeDiffusion, TorusLatticeSettings
+from repdiff.diffusion.torus_lattice import (
+    Noise,
+    ReverseSettings,
+    TorusLatticeDiffusion,
+    TorusLatticeSettings,
+)
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.settings import GenerateSettings, TrainSettings
@@ -31,8 +36,8 @@ from repdiff.training import Trainable
 STREAM_CHOICE, STREAM_NOISE = 1, 2  # of the random numbers of a sample
 
 
-class GemsDiffSettings(TorusLatticeSettings):
-    """Settings of the backend."""
+class GemsDiffSampling(ReverseSettings):
+    """Settings of sampling."""
 
     crystals_at_once: int = Field(256, ge=1, description="crystals that are sampled together")
 
@@ -98,13 +103,13 @@ class GemsDiff(Backend):
     conditions = frozenset({"composition"})
     kind = "gemsdiff"
 
-    def __init__(self, diffusion: TorusLatticeDiffusion, formulas: "TrainingFormulas", batch: int) -> None:
-        self.diffusion, self.formulas, self.batch = diffusion, formulas, batch
+    def __init__(self, diffusion: TorusLatticeDiffusion, formulas: "TrainingFormulas") -> None:
+        self.diffusion, self.formulas = diffusion, formulas
 
     @classmethod
     def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
         """Fit the scales of the cell to the training set, and build the network."""
-        options = parse_options(GemsDiffSettings, settings.backend_options)
+        options = parse_options(TorusLatticeSettings, settings.backend_options)
         training, validation = CrystalData.of(encoded, "train"), CrystalData.of(encoded, "val")
         lattice, counts = training.batch.lattice.double(), training.batch.n_atoms_per_system
         coordinates = LatticeCoordinates.fit(
@@ -143,7 +148,7 @@ class GemsDiff(Backend):
         """Read the averaged weights, the scales and the training formulas."""
         tensors, metadata = load_checkpoint(path, kind=cls.kind)
         try:
-            options = GemsDiffSettings.model_validate(metadata["model"])
+            options = TorusLatticeSettings.model_validate(metadata["model"])
             coordinates = LatticeCoordinates(
                 gauge=options.lattice.gauge,
                 mean=tensors["lattice.mean"],
@@ -159,7 +164,21 @@ class GemsDiff(Backend):
             raise UserError(
                 f"{path}: not a model of `repdiff train --backend gemsdiff` ({reason})"
             ) from error
-        return cls(diffusion.to(device).eval(), formulas, options.crystals_at_once)
+        return cls(diffusion.to(device).eval(), formulas)
+
+    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
+        """Refuse samplers of vectors, more steps than were trained, and unseen elements."""
+        parse_options(GemsDiffSampling, settings.backend_options)
+        if settings.sampler != "ddpm" or settings.eta or settings.composition_temperature != 1:
+            raise UserError(
+                "--sampler, --eta and --composition-temperature are those of structrepdiff, expected none of them "
+                "with gemsdiff: see --backend-options"
+            )
+        if settings.steps is not None and settings.steps > self.diffusion.n_times:
+            raise UserError(
+                f"--steps is {settings.steps}, expected at most {self.diffusion.n_times}, as in training"
+            )
+        seen_only(compositions or (), self.formulas.seen)
 
     def sample(
         self,
@@ -170,26 +189,30 @@ class GemsDiff(Backend):
         compositions: Sequence[Composition] | None = None,
     ) -> list[Crystal]:
         """Draw formulas from the training set, unless they are given, and then cells and positions."""
+        options = parse_options(GemsDiffSampling, settings.backend_options)
         n_steps = settings.steps or self.diffusion.n_times
-        if n_steps > self.diffusion.n_times:
-            raise UserError(
-                f"--steps is {n_steps}, expected at most {self.diffusion.n_times}, as in training"
-            )
         numbers = range(first, first + n)
         if compositions is None:
             chosen = [self.formulas.draw(settings.seed, number) for number in numbers]
         else:
-            chosen = [self.formulas.checked(composition) for composition in compositions]
+            chosen = [np.repeat(list(counts), list(counts.values())) for counts in compositions]
         crystals: list[Crystal] = []
         with tqdm(total=n, desc="sampling", unit="crystal", disable=n < 2) as bar:
-            for start in range(0, n, self.batch):
-                part = slice(start, start + self.batch)
-                crystals += self._sample_together(numbers[part], chosen[part], settings.seed, n_steps)
+            for start in range(0, n, options.crystals_at_once):
+                part = slice(start, start + options.crystals_at_once)
+                crystals += self._sample_together(
+                    numbers[part], chosen[part], settings.seed, n_steps, options
+                )
                 bar.update(len(numbers[part]))
         return crystals
 
     def _sample_together(
-        self, numbers: range, species: Sequence[np.ndarray], seed: int, n_steps: int
+        self,
+        numbers: range,
+        species: Sequence[np.ndarray],
+        seed: int,
+        n_steps: int,
+        reverse: ReverseSettings,
     ) -> list[Crystal]:
         """Sample a batch; every crystal has a stream of random numbers of its own."""
         device = next(self.diffusion.network.parameters()).device
@@ -216,12 +239,13 @@ class GemsDiff(Backend):
             torch.from_numpy(np.stack(prior)).to(device),
             torch.from_numpy(of_coords).to(device),
             torch.from_numpy(of_lattice).to(device),
+            reverse,
         )
         return from_batch(made, [f"gen-{number:06d}" for number in numbers])
 
 
 class TrainingFormulas:
-    """The formulas of the training set: drawn from where none is asked for, and the elements that were seen.
+    """The formulas of the training set: drawn from where none is asked for.
 
     Args:
         rows: Atoms of each element in each training crystal; the column is the atomic number.
@@ -248,23 +272,14 @@ class TrainingFormulas:
         counts = self.rows[row].numpy()
         return np.repeat(np.arange(len(counts)), counts)
 
-    def checked(self, composition: Composition) -> Int[np.ndarray, " n_atoms"]:
-        """Return the atoms of a formula.
-
-        Raises:
-            UserError: If the training set has no crystal with one of its elements.
-        """
-        seen = set(self.rows.any(0).nonzero()[:, 0].tolist())
-        if strange := set(composition) - seen:
-            raise UserError(
-                f"a composition has the element of atomic number {min(strange)}, expected those of the "
-                f"training data: {', '.join(map(str, sorted(seen)))}"
-            )
-        return np.repeat(list(composition), list(composition.values()))
+    @property
+    def seen(self) -> set[int]:
+        """Atomic numbers that the training set has."""
+        return set(self.rows.any(0).nonzero()[:, 0].tolist())
 
 
 def _build(
-    options: GemsDiffSettings, coordinates: LatticeCoordinates, scale: ParameterScale
+    options: TorusLatticeSettings, coordinates: LatticeCoordinates, scale: ParameterScale
 ) -> TorusLatticeDiffusion:
     try:
         return TorusLatticeDiffusion(options, coordinates, scale)

@@ -4,8 +4,9 @@ Source: arXiv 2408.07213; formulas are drawn first by a model of their own unles
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
-from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, Vectors
+from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, Vectors, seen_only
 from repdiff.backends.options import explain
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
@@ -48,11 +49,7 @@ class StructRepDiff(Backend):
     @classmethod
     def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
         """Fit the composition model, unless compositions are learnt jointly, and build the diffusion."""
-        if settings.backend_options:
-            raise UserError(
-                f"backend_options are {settings.backend_options}, expected none for structrepdiff: "
-                "its settings are those of `repdiff train --help`"
-            )
+        _no_options(settings.backend_options)
         vectors = {split: encoded.representations[encoded.rows(split)] for split in ("train", "val")}
         representation = encoded.layout.representation()
         exact = torch.zeros(representation.n_features, dtype=torch.bool)
@@ -79,6 +76,18 @@ class StructRepDiff(Backend):
         """Read the diffusion, the composition model and the layout."""
         return cls(GenerativeModel.load(path, device=device))
 
+    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
+        """Refuse options, unseen elements, and formulas for a model that draws its own."""
+        _no_options(settings.backend_options)
+        if compositions is None:
+            return
+        if self.model.compositions is None:
+            raise UserError(
+                "this model was trained with --compositions joint, so that formulas cannot be given: "
+                "train one with --compositions first"
+            )
+        seen_only(compositions, self.model.layout.elements)
+
     def sample(
         self,
         n: int,
@@ -100,22 +109,20 @@ class StructRepDiff(Backend):
 
     def _columns(self, compositions: Sequence[Composition]) -> Tensor:
         """Put compositions into the columns of the model's elements."""
-        if self.model.compositions is None:
-            raise UserError(
-                "this model was trained with --compositions joint, so that formulas cannot be given: "
-                "train one with --compositions first"
-            )
         column = {number: place for place, number in enumerate(self.model.layout.elements)}
-        if strange := {number for counts in compositions for number in counts} - set(column):
-            raise UserError(
-                f"a composition has the element of atomic number {min(strange)}, expected those of the "
-                f"training data: {', '.join(map(str, column))}"
-            )
         counts = torch.zeros(len(compositions), len(column), dtype=torch.long)
         for row, composition in enumerate(compositions):
             for number, count in composition.items():
                 counts[row, column[number]] = count
         return counts
+
+
+def _no_options(options: Mapping[str, Any]) -> None:
+    if options:
+        raise UserError(
+            f"backend_options are {dict(options)}, expected none for structrepdiff: its settings are flags of "
+            "`repdiff train` and `repdiff generate`"
+        )
 
 
 def _build(representation: Representation, settings: TrainSettings) -> VectorDiffusion:

@@ -25,7 +25,7 @@ ParameterLoss = Literal["l1", "l2"]
 
 
 class LatticeSettings(BaseModel):
-    """Coordinates, noise process, target and sampling rule of the cell."""
+    """Coordinates, noise process, target and loss of the cell."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,10 +52,6 @@ class LatticeSettings(BaseModel):
     )
     loss: ParameterLoss = Field(
         "l1", description="mean absolute (code) or root-mean-square difference of z-scored a, b, c, α, β, γ"
-    )
-    step_noise: StepNoise = Field(
-        "posterior",
-        description="variance of a step back: β̃ of its time, β of its time, or β of one time less (code)",
     )
 
     def process(self) -> "LatticeProcess":

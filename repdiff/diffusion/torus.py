@@ -24,7 +24,7 @@ N_WAVES = 3  # the first one left out weighs exp(-79) at SWITCH
 
 
 class TorusSettings(BaseModel):
-    """Noise process, loss and sampling rule of the coordinates (defaults: GemsDiff's published code)."""
+    """Noise process and loss of the coordinates (defaults: GemsDiff's published code)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,11 +33,6 @@ class TorusSettings(BaseModel):
     beta_last: float = Field(2e-3, gt=0, lt=1, description="β of the last step")
     loss: PathLoss = Field(
         "l1", description="error of a predicted path, Å: sum of absolute components (code), or squared length"
-    )
-    reverse: ReverseRule = Field(
-        "code",
-        description="a step back: to the predicted position with noise β̃ (paper), with noise β of one time "
-        "less (code), with the noise of one time less (renoise), or part of the way (posterior)",
     )
 
     def noise(self) -> AddedNoise:

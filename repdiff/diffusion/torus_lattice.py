@@ -15,12 +15,26 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
-from repdiff.diffusion.lattice_ddpm import LatticeProcess, LatticeSettings, ParameterScale, lattice_loss
+from repdiff.diffusion.lattice_ddpm import (
+    LatticeProcess,
+    LatticeSettings,
+    ParameterScale,
+    StepNoise,
+    lattice_loss,
+)
 from repdiff.diffusion.lattice_space import LatticeCoordinates
 from repdiff.diffusion.nearest_image import ImageFinder
 from repdiff.diffusion.samplers import Schedule
 from repdiff.diffusion.schedules import AddedNoise
-from repdiff.diffusion.torus import TorusSettings, add_noise, path_loss, path_target, reverse_step, wrap
+from repdiff.diffusion.torus import (
+    ReverseRule,
+    TorusSettings,
+    add_noise,
+    path_loss,
+    path_target,
+    reverse_step,
+    wrap,
+)
 from repdiff.networks.crystal import (
     CoordinateHead,
     CrystalNetwork,
@@ -45,6 +59,23 @@ class TorusLatticeSettings(BaseModel):
     lattice_weight: float = Field(1.0, ge=0, description="weight of the cells in the loss")
     min_length_std: float = Field(0.1, gt=0, description="least spread of a cell length in the loss, Å")
     min_angle_std: float = Field(0.05, gt=0, description="least spread of a cell angle in the loss, radians")
+
+
+class ReverseSettings(BaseModel):
+    """How samples are drawn from a trained model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    positions: ReverseRule = Field(
+        "renoise",
+        description="a step back of the positions: to the predicted ones with noise β̃ (paper), with noise β of one "
+        "time less (code), with the noise of one time less (renoise), or part of the way (posterior)",
+    )
+    lattice: StepNoise = Field(
+        "posterior",
+        description="variance of a step back of the cell: β̃ of its time, β of its time (beta), or β of one time less "
+        "(beta_before, the published code)",
+    )
 
 
 class Noise(NamedTuple):
@@ -156,6 +187,7 @@ class TorusLatticeDiffusion(nn.Module):
         prior: Float[Tensor, "n_systems 9"],
         coord_noise: Float[Tensor, "n_steps n_atoms 3"],
         lattice_noise: Float[Tensor, "n_steps n_systems 9"],
+        reverse: ReverseSettings,
     ) -> CrystalBatch:
         """Run the reverse processes, in as many steps as there is noise for.
 
@@ -164,6 +196,7 @@ class TorusLatticeDiffusion(nn.Module):
             prior: Standard normal numbers, of which the first cells are made.
             coord_noise: Standard normal numbers.
             lattice_noise: Standard normal numbers.
+            reverse: How to step.
         """
         steps = self._respaced(len(coord_noise))
         counts, index = atoms.n_atoms_per_system, atoms.system_idx
@@ -182,7 +215,7 @@ class TorusLatticeDiffusion(nn.Module):
             predicted = self.coordinates.encode(answer.lattice.double(), counts).float()
             vector = steps.process.reverse_step(
                 vector, predicted, here, lattice_noise[step],
-                target=self.settings.lattice.target, step_noise=self.settings.lattice.step_noise,
+                target=self.settings.lattice.target, step_noise=reverse.lattice,
             ).clamp(-WIDEST, WIDEST)  # fmt: skip
             coords = reverse_step(
                 coords,
@@ -190,7 +223,7 @@ class TorusLatticeDiffusion(nn.Module):
                 here[index],
                 coord_noise[step],
                 steps.torus,
-                rule=self.settings.torus.reverse,
+                rule=reverse.positions,
             )
         return CrystalBatch(
             frac_coords=coords,

@@ -87,9 +87,7 @@ def trained(encoded, tmp_path_factory):
 def sample(backend, n, **asked):
     first = asked.pop("first", 0)
     compositions = asked.pop("compositions", None)
-    made = backend.sample(
-        n, GenerateSettings(sampler="ddim", **asked), first=first, compositions=compositions
-    )
+    made = backend.sample(n, GenerateSettings(**asked), first=first, compositions=compositions)
     if backend.makes == "representations":
         return made.vectors
     return torch.stack([as_vector(crystal) for crystal in made])
@@ -163,7 +161,7 @@ def test_a_sample_does_not_depend_on_what_is_drawn_with_it(name, trained):
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_samples_are_finite_and_have_the_size_of_training_crystals(name, trained, encoded):
     backend = BACKENDS[name].load(trained(name), device=CPU)
-    made = backend.sample(6, GenerateSettings(sampler="ddim", seed=2))
+    made = backend.sample(6, GenerateSettings(seed=2))
     sizes = {crystal.n_atoms for crystal in encoded.crystals}
     assert {sum(formula.values()) for formula in formulas(backend, made)} <= set(range(max(sizes) + 1))
     if backend.makes == "crystals":
@@ -182,10 +180,25 @@ def test_a_given_composition_is_honoured_and_a_strange_element_refused(name, tra
     backend = BACKENDS[name].load(trained(name), device=CPU)
     elements = encoded.layout.elements
     asked = [{elements[0]: 1, elements[1]: 2}, {elements[2]: 3}]
-    made = backend.sample(2, GenerateSettings(sampler="ddim"), compositions=asked)
+    made = backend.sample(2, GenerateSettings(), compositions=asked)
     assert formulas(backend, made) == asked
     with pytest.raises(UserError, match="atomic number 118"):
-        backend.sample(1, GenerateSettings(), compositions=[{118: 2}])
+        backend.check(GenerateSettings(), [{118: 2}])
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_an_unknown_option_of_sampling_is_refused_before_anything_is_made(name, trained):
+    backend = BACKENDS[name].load(trained(name), device=CPU)
+    with pytest.raises(UserError, match="widht"):
+        backend.check(GenerateSettings(backend_options={"widht": 3}), None)
+
+
+def test_a_sampler_of_vectors_is_refused_by_a_backend_of_crystals(trained):
+    backend = BACKENDS["gemsdiff"].load(trained("gemsdiff"), device=CPU)
+    with pytest.raises(UserError, match="--sampler"):
+        backend.check(GenerateSettings(sampler="ddim"), None)
+    with pytest.raises(UserError, match="--steps is 11, expected at most 10"):
+        backend.check(GenerateSettings(steps=11), None)
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))
