@@ -17,11 +17,14 @@ from tqdm import tqdm
 from descriptors.batch import CrystalBatch
 from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, seen_only
 from repdiff.backends.crystal_data import CrystalData, centred
+from repdiff.backends.formulas import TrainingFormulas
 from repdiff.backends.options import parse_options
+from repdiff.backends.streams import NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.datasets.crystal import Crystal, from_batch
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import N_COORDINATES, LatticeCoordinates
+from repdiff.diffusion.schedules import spread_times
 from repdiff.diffusion.torus_lattice import (
     Noise,
     ReverseSettings,
@@ -32,8 +35,6 @@ from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training import Trainable
-
-STREAM_CHOICE, STREAM_NOISE = 1, 2  # of the random numbers of a sample
 
 
 class GemsDiffSampling(ReverseSettings):
@@ -71,9 +72,7 @@ class GemsDiffTraining(Trainable):
     ) -> tuple[CrystalData, Noise]:
         """Draw times, spread evenly over the batch, and noise; this part of the batch and its own numbers."""
         n, device, n_times = len(rows), generator.device, self.diffusion.n_times
-        start = torch.rand((), generator=generator, device=device, dtype=torch.float64)
-        fractions = (torch.arange(n, device=device, dtype=torch.float64) / n + start) % 1
-        times = (fractions * n_times).long().clamp_(max=n_times - 1)
+        times = spread_times(n, n_times, generator=generator)
         counts = data.batch.n_atoms_per_system[rows]
         lattice = torch.randn(n, N_COORDINATES, generator=generator, device=device)
         coords = torch.randn(int(counts.sum()), 3, generator=generator, device=device)
@@ -103,7 +102,7 @@ class GemsDiff(Backend):
     conditions = frozenset({"composition"})
     kind = "gemsdiff"
 
-    def __init__(self, diffusion: TorusLatticeDiffusion, formulas: "TrainingFormulas") -> None:
+    def __init__(self, diffusion: TorusLatticeDiffusion, formulas: TrainingFormulas) -> None:
         self.diffusion, self.formulas = diffusion, formulas
 
     @classmethod
@@ -216,7 +215,7 @@ class GemsDiff(Backend):
     ) -> list[Crystal]:
         """Sample a batch; every crystal has a stream of random numbers of its own."""
         device = next(self.diffusion.network.parameters()).device
-        streams = [_stream(seed, number, STREAM_NOISE) for number in numbers]
+        streams = [stream(seed, number, NOISE) for number in numbers]
         sizes = [len(atoms) for atoms in species]
         coords = [
             stream.random((size, 3), dtype=np.float32) for stream, size in zip(streams, sizes, strict=True)
@@ -244,40 +243,6 @@ class GemsDiff(Backend):
         return from_batch(made, [f"gen-{number:06d}" for number in numbers])
 
 
-class TrainingFormulas:
-    """The formulas of the training set: drawn from where none is asked for.
-
-    Args:
-        rows: Atoms of each element in each training crystal; the column is the atomic number.
-    """
-
-    def __init__(self, rows: Int[Tensor, "n_crystals n_elements"]) -> None:
-        self.rows = rows
-
-    @classmethod
-    def of(cls, batch: CrystalBatch) -> "TrainingFormulas":
-        """Count the atoms of every crystal."""
-        n_elements = int(batch.atomic_numbers.max()) + 1
-        counts = torch.zeros(batch.n_systems, n_elements, dtype=torch.long)
-        counts.index_put_(
-            (batch.system_idx, batch.atomic_numbers),
-            torch.ones(batch.n_atoms, dtype=torch.long),
-            accumulate=True,
-        )
-        return cls(counts.to(torch.int16))
-
-    def draw(self, seed: int, number: int) -> Int[np.ndarray, " n_atoms"]:
-        """Return the atoms of a random training crystal, the same for the same seed and number."""
-        row = int(_stream(seed, number, STREAM_CHOICE).integers(len(self.rows)))
-        counts = self.rows[row].numpy()
-        return np.repeat(np.arange(len(counts)), counts)
-
-    @property
-    def seen(self) -> set[int]:
-        """Atomic numbers that the training set has."""
-        return set(self.rows.any(0).nonzero()[:, 0].tolist())
-
-
 def _build(
     options: TorusLatticeSettings, coordinates: LatticeCoordinates, scale: ParameterScale
 ) -> TorusLatticeDiffusion:
@@ -285,7 +250,3 @@ def _build(
         return TorusLatticeDiffusion(options, coordinates, scale)
     except ValueError as error:
         raise UserError(f"backend options: {error}") from error
-
-
-def _stream(seed: int, number: int, purpose: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=[seed, number * 8 + purpose]))

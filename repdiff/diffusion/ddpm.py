@@ -17,6 +17,7 @@ from repdiff.diffusion.samplers import (
     Schedule,
     sample_in_batches,
 )
+from repdiff.diffusion.schedules import spread_times
 from repdiff.errors import UserError
 from repdiff.networks.base import Denoiser
 from repdiff.networks.heads import IdentityHead, OutputHead
@@ -135,9 +136,7 @@ class VectorDiffusion(nn.Module):
         """Draw times, noise and which vectors are self-conditioned, on the generator's device."""
         device, n_times = generator.device, self.settings.timesteps
         if self.settings.time_sampling == "stratified":
-            start = torch.rand((), generator=generator, device=device, dtype=torch.float64)
-            fractions = (torch.arange(n, device=device, dtype=torch.float64) / n + start) % 1.0
-            times = (fractions * n_times).long().clamp_(max=n_times - 1)
+            times = spread_times(n, n_times, generator=generator)
         else:
             times = torch.randint(n_times, (n,), generator=generator, device=device)
         noise = torch.randn(n, self.n_features, generator=generator, device=device)

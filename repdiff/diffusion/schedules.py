@@ -23,6 +23,16 @@ def linear_schedule(n_times: int, *, first: float, last: float) -> Schedule:
     return Schedule(torch.linspace(first, last, n_times, dtype=torch.float64))
 
 
+def spread_times(n: int, n_times: int, *, generator: torch.Generator) -> Int[Tensor, " n"]:
+    """Draw the times of a batch, spread evenly from a random start: each is uniform, together they cover all.
+
+    The generator gives one number, and its device the tensor's.
+    """
+    start = torch.rand((), generator=generator, device=generator.device, dtype=torch.float64)
+    fractions = (torch.arange(n, device=generator.device, dtype=torch.float64) / n + start) % 1
+    return (fractions * n_times).long().clamp_(max=n_times - 1)
+
+
 @dataclass(frozen=True)
 class AddedNoise:
     """Noise process x_t = x_0 + s_t ε with s growing in time ("variance exploding"), in double precision.
