@@ -23,11 +23,13 @@ HELP = {
     "download": "Fetch a benchmark data set, with checksum and resume.",
     "encode": "Turn a data set into representations.",
     "train": "Train a model on an encoded data set.",
+    "finetune": "Teach a trained model properties that samples can be asked for.",
     "generate": "Draw new samples from a trained model.",
     "reconstruct": "Turn representations into crystals.",
     "relax": "Relax crystals with a force field.",
     "hull": "Compute the energies that stability is judged by.",
     "evaluate": "Judge crystals: validity, coverage, novelty, stability and more.",
+    "compare": "Train and judge several systems alike, or put evaluations side by side.",
     "report": "Make one page of evaluations: tables, plots, structures.",
     "degeneracy": "Find crystals that a descriptor does not tell apart.",
     "backends": "List the systems that can be trained.",
@@ -109,8 +111,12 @@ def main(argv: Sequence[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def run() -> None:
-    """Run the command line of this process and exit; a polite kill counts as Ctrl-C."""
+def run(commands: Sequence[Sequence[str]] | None = None) -> None:
+    """Run a command and exit; a polite kill counts as Ctrl-C.
+
+    Args:
+        commands: To be run one after the other up to the first that fails; None for that of this process.
+    """
     process = os.getpid()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -119,7 +125,8 @@ def run() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
-    sys.exit(main(sys.argv[1:]))
+    statuses = (main(words) for words in commands or [sys.argv[1:]])
+    sys.exit(next((status for status in statuses if status), 0))
 
 
 def _complain(prefix: str, message: str) -> int:
@@ -149,7 +156,8 @@ def _verb_command(verb: str) -> click.Command:
     from repdiff.settings import SECTIONS
 
     model = SECTIONS[verb]
-    by_parameter = {f"setting_{number}": leaf for number, leaf in enumerate(leaves(model))}
+    flags = [leaf for leaf in leaves(model) if not leaf.extra.get("only_in_file")]
+    by_parameter = {f"setting_{number}": leaf for number, leaf in enumerate(flags)}
 
     def option(parameter: str, leaf: Leaf) -> click.Parameter:
         if leaf.extra.get("positional"):
@@ -162,7 +170,12 @@ def _verb_command(verb: str) -> click.Command:
         kind = click.BOOL if leaf.types == (bool,) else click.STRING
         short = [f"-{leaf.extra['short']}"] if leaf.extra.get("short") else []
         return click.Option(
-            [parameter, flag, *short], type=kind, default=None, metavar=leaf.metavar, help=leaf.help
+            [parameter, flag, *short],
+            type=kind,
+            default=None,
+            multiple=leaf.takes_pairs,
+            metavar=leaf.metavar,
+            help=leaf.help,
         )
 
     def work(
@@ -174,7 +187,11 @@ def _verb_command(verb: str) -> click.Command:
     ) -> None:
         from repdiff.workspace import Workspace
 
-        overrides = {by_parameter[key].key: value for key, value in given.items() if value not in (None, ())}
+        overrides = {
+            leaf.key: ",".join(value) if leaf.takes_pairs and isinstance(value, tuple) else value
+            for leaf, value in ((by_parameter[key], value) for key, value in given.items())
+            if value not in (None, ())
+        }
         settings = load_settings(model, config, overrides)
         module = importlib.import_module(f"repdiff.{verb}")
         place = Workspace(root=workspace, name=name, overwrite=overwrite)

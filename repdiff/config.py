@@ -54,12 +54,17 @@ class Leaf:
         return tuple(value for kind in self.types if get_origin(kind) is Literal for value in get_args(kind))
 
     @property
+    def takes_pairs(self) -> bool:
+        """Whether it takes values by name; the command line takes it several times."""
+        return any(get_origin(kind) is dict for kind in self.types)
+
+    @property
     def metavar(self) -> str | None:
         """What the command line shows for the value; None for a switch."""
         if self.choices:
             return f"[{'|'.join(self.choices)}]"
         names = {int: "INT", float: "NUMBER", Path: "PATH", bool: None}
-        if any(get_origin(kind) is dict for kind in self.types):
+        if self.takes_pairs:
             return "NAME=VALUE,..."
         return next((names[kind] for kind in self.types if kind in names), "TEXT")
 
@@ -84,7 +89,7 @@ def leaves(model: type[BaseModel]) -> list[Leaf]:
     parent's too.
     """
     found = list(_walk(model, ()))
-    short = [_flag(path) for path, _ in found]
+    short = [_own_flag(field) or _flag(path) for path, field in found]
     return [
         Leaf(
             path=path,
@@ -139,13 +144,18 @@ def _walk(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[tupl
             yield path, field
 
 
+def _own_flag(field: FieldInfo) -> str | None:
+    extra = field.json_schema_extra
+    return str(extra["flag"]) if isinstance(extra, Mapping) and extra.get("flag") else None
+
+
 def _flag(path: tuple[str, ...]) -> str:
     return (path[-2] if path[-1] in ("name", "kind") and path[1:] else path[-1]).replace("_", "-")
 
 
 def _section(model: type[Settings], file: Path) -> dict[str, Any]:
     """Read the section of a verb; the keys of all other sections are checked too, before hours are spent."""
-    document = _read_yaml(file)
+    document = read_document(file)
     for name, section in document.items():
         if name == "seed":
             continue
@@ -160,7 +170,12 @@ def _section(model: type[Settings], file: Path) -> dict[str, Any]:
     return values
 
 
-def _read_yaml(file: Path) -> dict[Any, Any]:
+def read_document(file: Path) -> dict[Any, Any]:
+    """Read a YAML file of sections; an empty one has none.
+
+    Raises:
+        UserError: If it cannot be read, or is not a mapping.
+    """
     import yaml
 
     try:
@@ -209,7 +224,7 @@ def _read_text(leaf: Leaf, value: object) -> object:
         return None
     if any(get_origin(kind) in (tuple, list) for kind in leaf.types):
         return [part.strip() for part in value.split(",") if part.strip()]
-    if any(get_origin(kind) is dict for kind in leaf.types):
+    if leaf.takes_pairs:
         return _read_pairs(leaf, value)
     return value
 
@@ -220,6 +235,9 @@ def _read_pairs(leaf: Leaf, text: str) -> dict[str, object]:
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     if not all(name.strip() and mark for name, mark, _ in pairs):
         raise UserError(f"--{leaf.flag} is {text!r}, expected NAME=VALUE, with commas between several")
+    names = [name.strip() for name, _, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"--{leaf.flag} gives {twice[0]} twice, expected each name once")
     return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
 
 

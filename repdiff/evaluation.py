@@ -11,6 +11,7 @@ from repdiff.files import replacing, write_json
 from repdiff.metrics import METRICS, Context, EvaluationSet, Metric, MetricResult, MetricValue
 from repdiff.metrics.formula import safe_formula
 from repdiff.provenance import versions
+from repdiff.text_table import aligned
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +60,7 @@ class Evaluation:
             for family, result in self.results.items()
             for name, value in result.values.items()
         ]
-        lines = _aligned(rows)
+        lines = aligned(rows)
         protocols = {
             name: text for result in self.results.values() for name, text in result.protocols.items()
         }
@@ -244,20 +245,6 @@ def show_interval(value: MetricValue) -> str:
         return ""
     low, high = value.interval
     return f"{100 * low:.2f} to {100 * high:.2f}" if value.unit == "fraction" else f"{low:.4g} to {high:.4g}"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Align the first and the last column to the left, the numbers between them to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    last = len(widths) - 1
-    lines = [
-        "  ".join(
-            text if place == last else f"{text:<{width}}" if place == 0 else f"{text:>{width}}"
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
 
 
 def _value_to_json(value: MetricValue) -> dict[str, object]:

@@ -36,8 +36,11 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     """
     device = choose_device(settings.device)
     compositions = read_compositions(settings, workspace)
-    path = workspace.find("train", settings.model)
+    path = find_model(settings.model, workspace, newest="finetune" if settings.condition else "train")
     name = backend_of(path)
+    asked = [flag for flag in ("condition", "guidance") if getattr(settings, flag) not in ({}, None)]
+    if asked and "properties" not in BACKENDS[name].conditions:
+        raise UserError(f"the backend {name} takes no --{asked[0]}: leave it out, or train another")
     if compositions is not None and "composition" not in BACKENDS[name].conditions:
         raise UserError(f"the backend {name} takes no compositions: leave them out, or train another")
     backend = BACKENDS[name].load(path, device=device)
@@ -56,6 +59,16 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
             )
             log.info("%d %s", n, backend.makes)
     return run.path
+
+
+def find_model(given: Path | None, workspace: Workspace, *, newest: str) -> Path:
+    """Return the model a user means: a path, the name of a run of train or finetune, or (None) a newest one.
+
+    Raises:
+        UserError: If it does not exist.
+    """
+    tuned = given is not None and not given.exists() and (workspace.root / "finetune" / given).exists()
+    return workspace.find("finetune" if tuned else newest if given is None else "train", given)
 
 
 def _fill_vectors(
@@ -141,4 +154,6 @@ def _label(settings: GenerateSettings, backend: str) -> str:
     asked = (settings.composition, settings.compositions, settings.compositions_from)
     parts += [f"for-{Path(str(one)).name}" for one in asked if one is not None]
     parts += [f"{name}-{value}" for name, value in settings.backend_options.items()]
+    parts += [f"{name}-{value}" for name, value in settings.condition.items()]
+    parts += [f"guidance{settings.guidance:g}"] if settings.guidance is not None else []
     return "-".join(parts)

@@ -1,9 +1,9 @@
 """The settings of every verb, each written once: a YAML key, a command-line option and a line of help."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from repdiff.settings_base import Settings, setting
 
@@ -105,6 +105,55 @@ class TrainSettings(Settings):
         return self
 
 
+class FinetuneSettings(Settings):
+    """Settings of `repdiff finetune`."""
+
+    verb: ClassVar[str] = "finetune"
+    property: tuple[str, ...] = setting(
+        (),
+        "Properties to learn, separated by commas: names of numeric labels, chemical_system, space_group",
+    )
+    from_run: Path | None = setting(
+        None,
+        "Trained model to begin with; without it the newest output of train",
+        role="input",
+        flag="from",
+    )
+    encoded: Path | None = setting(
+        None, "Encoded data set with labels; without it the newest of the workspace", role="input"
+    )
+    weights: Literal["all", "adapters"] = setting(
+        "all", "What is trained: the whole network with its adapters, or the adapters alone"
+    )
+    condition_dropout: float = setting(
+        0.2, "Share of the examples that are shown without their labels, for guidance", ge=0, lt=1
+    )
+    max_epochs: int | None = setting(200, "Passes over the training set at most", ge=1, role="budget")
+    max_steps: int | None = setting(None, "Optimiser steps at most", ge=1, role="budget")
+    max_minutes: float | None = setting(
+        None, "Minutes of training at most, resumed ones included", gt=0, role="budget"
+    )
+    batch_size: int = setting(64, "Crystals in a step, all processes together", ge=1)
+    learning_rate: float = setting(1e-3, "Highest learning rate", gt=0)
+    warmup_steps: int = setting(200, "Steps of linear warm-up", ge=0)
+    clip_norm: float = setting(1.0, "Largest norm of the gradient", gt=0)
+    ema_decay: float = setting(0.999, "Decay a step of the averaged weights", ge=0, lt=1)
+    log_every: int = setting(50, "Steps between records of the metrics", ge=1, role="speed")
+    validate_every: int = setting(500, "Steps between validations", ge=1, role="speed")
+    checkpoint_minutes: float = setting(5.0, "Minutes between checkpoints", gt=0, role="speed")
+    seed: int = setting(0, "Seed of weights, data order and noise", ge=0)
+    device: Literal["auto", "cpu"] = setting(
+        "auto", "Where to compute: auto takes GPUs if there are any", role="speed"
+    )
+    resume: bool = setting(True, "Go on from the last checkpoint of an interrupted run", role="speed")
+
+    @model_validator(mode="after")
+    def _has_a_budget(self) -> "FinetuneSettings":
+        if self.max_epochs is None and self.max_steps is None and self.max_minutes is None:
+            raise ValueError("no budget, expected at least one of --max-epochs, --max-steps, --max-minutes")
+        return self
+
+
 class GenerateSettings(Settings):
     """Settings of `repdiff generate`."""
 
@@ -129,6 +178,14 @@ class GenerateSettings(Settings):
         None,
         "With --compositions-from: folder of the benchmark files; without it `data` in the workspace",
         role="input",
+    )
+    condition: dict[str, Any] = setting(
+        {},
+        "Properties that samples should have, of a model from finetune: band_gap=1.5 or chemical_system=Li-O; "
+        "may be given several times",
+    )
+    guidance: float | None = setting(
+        None, "With --condition: 0 ignores it, 1 is as trained, which is the default, more exaggerates"
     )
     seed: int = setting(0, "Seed of the samples", ge=0)
     sampler: Literal["ddpm", "ddim", "dpm"] = setting(
@@ -360,17 +417,55 @@ class ReportSettings(Settings):
     seed: int = setting(0, "Seed of the choice of crystals, and of umap", ge=0)
 
 
+class CompareSettings(Settings):
+    """Settings of `repdiff compare`."""
+
+    verb: ClassVar[str] = "compare"
+    what: tuple[Path, ...] = setting(
+        (),
+        "A YAML file that describes a comparison, or two or more outputs of `repdiff evaluate`, by path or name",
+        positional=True,
+        role="input",
+    )
+    systems: dict[str, dict[str, Any] | None] = setting(
+        {},
+        "By name, what each system has of its own in the sections of the verbs: `train: {backend: gemsdiff}`",
+        role="budget",
+        only_in_file=True,
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = setting(
+        (0, 1, 2), "Seeds, each of which is a run of every system", role="budget"
+    )
+    floor: bool = setting(
+        True, "Judge as many real crystals of the training set too, once for each seed", role="budget"
+    )
+    at_once: int = setting(
+        1, "Cells (a system with a seed) that run at the same time, each on its share of the cores", ge=1
+    )
+    data_dir: Path | None = setting(
+        None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
+    )
+
+    @model_validator(mode="after")
+    def _has_seeds(self) -> "CompareSettings":
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds are {list(self.seeds)}, expected one or more, each once")
+        return self
+
+
 SECTIONS: dict[str, type[Settings]] = {
     model.verb: model
     for model in (
         EncodeSettings,
         TrainSettings,
+        FinetuneSettings,
         GenerateSettings,
         ReconstructSettings,
         RelaxSettings,
         HullSettings,
         EvaluateSettings,
         DegeneracySettings,
+        CompareSettings,
         ReportSettings,
     )
 }

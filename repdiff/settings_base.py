@@ -17,6 +17,8 @@ def setting(
     role: Role = "result",
     positional: bool = False,
     short: str | None = None,
+    flag: str | None = None,
+    only_in_file: bool = False,
     **bounds: int | float,
 ) -> Any:  # noqa: ANN401 (as pydantic's Field: the class attribute has the annotated type)
     """Declare one setting.
@@ -30,9 +32,17 @@ def setting(
             made: more makes a finished run go on. "budget", for when to stop: any change makes it go on.
         positional: Whether the command line takes it without a flag; a tuple takes all such words.
         short: One letter that stands for the flag.
+        flag: Its name on the command line where that differs, without dashes.
+        only_in_file: Whether it has no flag, because no word could say it.
         bounds: `ge`, `gt`, `le`, `lt` of pydantic.
     """
-    extra: dict[str, Any] = {"role": role, "positional": positional, "short": short}
+    extra: dict[str, Any] = {
+        "role": role,
+        "positional": positional,
+        "short": short,
+        "flag": flag,
+        "only_in_file": only_in_file,
+    }
     return Field(default, description=text, json_schema_extra=extra, **cast("Any", bounds))
 
 

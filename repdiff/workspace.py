@@ -25,11 +25,13 @@ from repdiff.settings_base import DEFAULT_ROOT, Settings
 BEFORE = {
     "encode": "`repdiff encode prototypes`",
     "train": "`repdiff train`",
+    "finetune": "`repdiff finetune --property NAME`",
     "generate": "`repdiff generate`",
     "reconstruct": "`repdiff reconstruct`",
     "relax": "`repdiff relax`",
     "hull": "`repdiff hull build DATASET`",
     "evaluate": "`repdiff evaluate`",
+    "compare": "`repdiff compare CONFIG`",
 }  # what makes the output of each verb, for messages
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from repdiff.backends import gemsdiff, structrepdiff
+from repdiff.backends import dpcdvae, gemsdiff, mattergen, structrepdiff
 from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, Vectors
 from repdiff.checkpoint import MODEL_FILE, read_metadata
 from repdiff.errors import UserError
@@ -14,7 +14,9 @@ __all__ = [
     "TrainingJob",
     "Vectors",
     "backend_of",
+    "dpcdvae",
     "gemsdiff",
+    "mattergen",
     "structrepdiff",
 ]
 

@@ -10,7 +10,7 @@ The logarithm comes in two gauges:
   out: v = π⁻¹ log P, whose rotation part is zero. It exists for every cell, is the same for all orientations,
   and the cell that comes back is the old one turned.
 * "general": the principal logarithm of ρ as it stands, as in the paper; the very matrix comes back. It depends
-  on the orientation and does not exist for a cell with a negative eigenvalue.
+  on the orientation. A cell with a negative eigenvalue has none and is turned first, to its P.
 
 A left-handed ρ has no real logarithm. Its vector, in either gauge, is that of -ρ: the rows -a, -b, -c span the
 same lattice, and with negated fractional coordinates it is the same crystal, which `right_handed` makes of it.
@@ -79,15 +79,14 @@ def to_vector(lattice: Float[Tensor, "n_systems 3 3"], *, gauge: Gauge) -> Float
     """Return π⁻¹ log ρ of cells, without gradient, computed in double precision.
 
     `to_lattice` of it has the lattice parameters of the cell, and in the general gauge, for a right-handed
-    cell, is that cell. The volume coordinate is log(volume / Å³) / √3 in both gauges.
+    cell that has a real logarithm, is that cell. The volume coordinate is log(volume / Å³) / √3 in both gauges.
 
     Args:
         lattice: Cell vectors as rows, Å; left-handed cells count as -lattice.
         gauge: See the top of this module.
 
     Raises:
-        ValueError: If a cell is singular or not finite; in the general gauge also if an eigenvalue is negative,
-            so that no real logarithm exists.
+        ValueError: If a cell is singular or not finite.
     """
     cells = lattice.double().mT
     volumes = torch.linalg.det(cells)
@@ -95,11 +94,13 @@ def to_vector(lattice: Float[Tensor, "n_systems 3 3"], *, gauge: Gauge) -> Float
     if not bool(usable.all()):
         number = int((~usable).nonzero()[0])
         raise ValueError(f"lattice[{number}] has volume {float(volumes[number]):.3g} Å³, expected a cell")
+    _, lengths, right = torch.linalg.svd(cells)
     if gauge == "polar":
-        _, lengths, right = torch.linalg.svd(cells)
         logarithm = right.mT @ (lengths.log()[:, :, None] * right)
     else:
-        logarithm = _general_log(cells * volumes.sign()[:, None, None])
+        upright = cells * volumes.sign()[:, None, None]
+        turned = right.mT @ (lengths[:, :, None] * right)
+        logarithm = _general_log(torch.where(_has_no_log(upright)[:, None, None], turned, upright))
     return from_algebra(logarithm).to(lattice.dtype)
 
 
@@ -203,21 +204,20 @@ class LatticeCoordinates:
         return offset
 
 
+def _has_no_log(matrix: Tensor) -> Tensor:
+    """Tell which matrices have a negative eigenvalue, so that no real logarithm of them exists."""
+    eigenvalues = torch.linalg.eigvals(matrix)
+    return ((eigenvalues.real < 0) & (eigenvalues.imag.abs() <= 1e-12 * eigenvalues.abs())).any(1)
+
+
 def _general_log(matrix: Tensor) -> Tensor:
-    """Return the principal logarithm: roots taken until near the identity, then an integral.
+    """Return the principal logarithm of matrices that have one: roots taken until near the identity, then an integral.
 
     log(I + X) = ∫₀¹ X (I + s X)⁻¹ ds, by Gauss' quadrature, which equals the diagonal Padé approximant; unlike an
     eigendecomposition it also serves matrices without a basis of eigenvectors, which skewed cells can be.
 
     Source: Higham, Functions of Matrices (SIAM, 2008), chapters 6 and 11.
     """
-    eigenvalues = torch.linalg.eigvals(matrix)
-    negative = ((eigenvalues.real < 0) & (eigenvalues.imag.abs() <= 1e-12 * eigenvalues.abs())).any(1)
-    if bool(negative.any()):
-        number = int(negative.nonzero()[0])
-        raise ValueError(
-            f"lattice[{number}] has a negative eigenvalue and no real logarithm: take the polar gauge"
-        )
     eye = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
     n_roots = torch.zeros(len(matrix), dtype=matrix.dtype, device=matrix.device)
     for _ in range(MAX_ROOTS):

@@ -67,7 +67,7 @@ class ReverseSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     positions: ReverseRule = Field(
-        "renoise",
+        "code",
         description="a step back of the positions: to the predicted ones with noise β̃ (paper), with noise β of one "
         "time less (code), with the noise of one time less (renoise), or part of the way (posterior)",
     )

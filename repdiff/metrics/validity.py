@@ -1,13 +1,14 @@
 """Whether crystals are possible at all: atoms apart, a cell with a volume, balanced charges."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from descriptors.batch import MAX_ATOMIC_NUMBER
+from descriptors.batch import MAX_ATOMIC_NUMBER, CrystalBatch
 from descriptors.neighbors import find_pairs
+from descriptors.reduction import reduced_cells
 from repdiff.datasets.crystal import Crystal, to_batch
 from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, share, tally
 from repdiff.metrics.charge_balance import OXIDATION_STATES, Verdict, check_composition
@@ -63,7 +64,8 @@ def check_structures(crystals: Sequence[Crystal]) -> list[StructureCheck]:
 def shortest_distances(crystals: Sequence[Crystal]) -> list[float]:
     """Return the shortest distance between two atoms of each crystal, Å, through all images.
 
-    The radius of the search starts at 0.5 Å and doubles for the crystals in which nothing was found.
+    The radius of the search starts at 0.5 Å and doubles for the crystals in which nothing was found. Cells are reduced
+    first, so that few images lie within it, however long and flat the cell of a bad crystal is.
 
     Args:
         crystals: Finite, each with atoms and a volume.
@@ -72,7 +74,7 @@ def shortest_distances(crystals: Sequence[Crystal]) -> list[float]:
     cutoff = MIN_DISTANCE
     while len(open_cases := np.flatnonzero(np.isinf(shortest))):
         for part in _parts(open_cases, crystals):
-            batch = to_batch([crystals[index] for index in part])
+            batch = _reduced(to_batch([crystals[index] for index in part]))
             pairs = find_pairs(batch, cutoff)
             squared = (pairs.displacements(batch) ** 2).sum(1)
             system = batch.system_idx[pairs.pair_idx[0]]
@@ -81,6 +83,13 @@ def shortest_distances(crystals: Sequence[Crystal]) -> list[float]:
             shortest[part] = least.sqrt().numpy()
         cutoff *= 2
     return shortest.tolist()
+
+
+def _reduced(batch: CrystalBatch) -> CrystalBatch:
+    """Return the same crystals in the shortest bases of their lattices."""
+    basis, change = reduced_cells(batch.lattice)
+    coords = torch.linalg.solve(change.mT[batch.system_idx], batch.frac_coords[:, :, None])[:, :, 0]
+    return replace(batch, lattice=basis, frac_coords=coords - coords.floor())
 
 
 def _check_cell(crystal: Crystal) -> StructureCheck:

@@ -60,6 +60,43 @@ def render(
         provenance: Runs behind each evaluation.
         settings: Of this report, name and value.
     """
+    return fill(
+        "report.html.j2",
+        sections=sections,
+        data=page_data(sections, cards),
+        title=title,
+        lead=lead,
+        runs=[
+            {"name": run.name, "n": len(run.records), "n_failed": len(run.failed), "failed": run.failed}
+            for run in runs
+        ],
+        tiles=tiles(runs, summary),
+        summary=summary,
+        reasons=invalid_reasons(runs),
+        cards=cards,
+        filters=useful(FILTERS, cards),
+        orders=useful(ORDERS, cards),
+        provenance=provenance,
+        settings=settings,
+        shades=gradients([number for card in cards for number in card.numbers]),
+    )
+
+
+def fill(
+    template: str,
+    *,
+    sections: Sequence[Section],
+    data: Mapping[str, Any],
+    **values: Any,  # noqa: ANN401 (what the template names)
+) -> str:
+    """Fill a template that extends `page.html.j2` into a page that loads nothing from elsewhere.
+
+    Args:
+        template: Name of its file.
+        sections: The tabs.
+        data: What the page's script reads; see `page_data`.
+        values: What else the template names; all text is escaped.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -72,29 +109,15 @@ def render(
     )
     environment.filters["coded"] = coded
     templates = files("repdiff.report") / "templates"
-    return environment.get_template("report.html.j2").render(
-        title=title,
-        lead=lead,
-        runs=[
-            {"name": run.name, "n": len(run.records), "n_failed": len(run.failed), "failed": run.failed}
-            for run in runs
-        ],
-        tiles=tiles(runs, summary),
-        summary=summary,
-        reasons=invalid_reasons(runs),
+    return environment.get_template(template).render(
         sections=sections,
-        cards=cards,
-        filters=useful(FILTERS, cards),
-        orders=useful(ORDERS, cards),
-        provenance=provenance,
-        settings=settings,
-        shades=gradients([number for card in cards for number in card.numbers]),
         version=repdiff.__version__,
         made=datetime.now(UTC).strftime("%d %B %Y"),
         css=(templates / "report.css").read_text(encoding="utf-8"),
         js=(templates / "report.js").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),
-        data=_script_safe(page_data(sections, cards)),
+        data=_script_safe(data),
+        **values,
     )
 
 

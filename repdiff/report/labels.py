@@ -276,6 +276,7 @@ FAMILIES: Mapping[str, str] = {
     "symmetry": "Symmetry",
     "stability": "Stability",
     "frechet": "Fréchet distance",
+    "cost": "Cost",
 }
 """Headings of the families of metrics."""
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from descriptors.batch import CrystalBatch
 from descriptors.neighbors import find_neighborhood
 from descriptors.radial import smoothstep_cutoff
-from repdiff.networks.crystal.reduction import reduced_cells
+from descriptors.reduction import reduced_cells
 
 SOFTNESS = 0.01  # of the mean spacing: keeps distance and direction smooth where two atoms coincide
 MARGIN = 1e-5  # the search goes further than the radius by this share, against rounding

@@ -20,6 +20,21 @@ SMALL = {
         "denoiser_options": {"width": 32, "n_blocks": 1},
         "timesteps": 20,
     },
+    "dpcdvae": {
+        "backend_options": {
+            "network.width": 16,
+            "network.n_blocks": 1,
+            "network.n_neighbors": 8,
+            "network.max_neighbors": 12,
+            "encoder.width": 16,
+            "encoder.n_blocks": 1,
+            "encoder.n_neighbors": 8,
+            "encoder.max_neighbors": 12,
+            "n_latent": 16,
+            "head_width": 16,
+            "timesteps": 10,
+        },
+    },
     "gemsdiff": {
         "backend_options": {
             "network.width": 16,
@@ -28,6 +43,15 @@ SMALL = {
             "network.max_neighbors": 12,
             "torus.timesteps": 10,
             "lattice.timesteps": 10,
+        },
+    },
+    "mattergen": {
+        "backend_options": {
+            "network.width": 16,
+            "network.n_blocks": 1,
+            "network.n_neighbors": 8,
+            "network.max_neighbors": 12,
+            "timesteps": 10,
         },
     },
 }
@@ -120,7 +144,7 @@ def test_a_backend_describes_itself_in_one_line(name):
     backend = BACKENDS[name]
     assert 20 < len(backend.description) <= 100
     assert "\n" not in backend.description
-    assert backend.conditions <= {"composition"}
+    assert backend.conditions <= {"composition", "properties"}
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))

@@ -61,6 +61,11 @@ def test_every_kind_of_bad_crystal_has_its_reason_and_good_neighbours_stay_good(
     ]
 
 
+def test_a_long_flat_cell_is_measured_without_thousands_of_images():
+    flat = crystal("flat", [6], [[1e5, 3.0, 0.0], [1e5, 0.0, 2.0], [0.0, 0.0, 9.0]], [[0, 0, 0]])
+    assert shortest_distances([flat])[0] == pytest.approx(13**0.5)
+
+
 def test_an_atom_alone_in_a_huge_cell_is_valid():
     (check,) = check_structures([crystal("x", [18], np.eye(3) * 500, [[0, 0, 0]])])
     assert check.valid

@@ -8,10 +8,10 @@ import torch
 from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch, join
 from descriptors.neighbors import find_pairs
+from descriptors.reduction import reduced_cells
 from descriptors.testing import MOVES, random_crystals
 from repdiff.networks.crystal import graph as graphs
 from repdiff.networks.crystal.graph import build_graph
-from repdiff.networks.crystal.reduction import reduced_cells
 
 MOVES_OF_THE_SAME_CELL = sorted(set(MOVES) - {"supercell"})
 SHEAR = torch.tensor([[1, 1, 0], [1, 2, 0], [0, 0, 1]], dtype=torch.float64)  # determinant 1

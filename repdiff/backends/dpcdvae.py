@@ -1,0 +1,312 @@
+"""DP-CDVAE: a variational autoencoder of crystals whose decoder diffuses the coordinates; and CDVAE itself.
+
+Sources: Pakornchote et al., arXiv 2308.02165; Xie et al., arXiv 2110.06197. What differs is said in
+`repdiff.diffusion.cdvae`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import ValidationError
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from descriptors.batch import CrystalBatch
+from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, seen_only
+from repdiff.backends.crystal_data import CrystalData
+from repdiff.backends.options import parse_options
+from repdiff.backends.streams import NOISE, stream
+from repdiff.checkpoint import load_checkpoint, tensors_under
+from repdiff.datasets.crystal import Crystal, from_batch, to_batch
+from repdiff.diffusion.cdvae.coordinates import centred
+from repdiff.diffusion.cdvae.decoding import n_evaluations, place_atoms, towards_composition
+from repdiff.diffusion.cdvae.latents import Vocabulary, make_cells, whole_compositions
+from repdiff.diffusion.cdvae.model import LOSSES, Cdvae, Noise
+from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
+from repdiff.diffusion.lattice_ddpm import ParameterScale
+from repdiff.diffusion.lattice_space import right_handed
+from repdiff.diffusion.schedules import spread_times
+from repdiff.encoded import EncodedSet
+from repdiff.errors import UserError
+from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.training import Trainable
+
+STEPS_AHEAD = 32  # random numbers are drawn for so many steps at a time, which does not change them
+
+
+class CdvaeTraining(Trainable):
+    """The loss as the training loop sees it, with its parts."""
+
+    kind = "dpcdvae"
+
+    def __init__(self, model: Cdvae) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def learnt(self) -> nn.Module:
+        """Encoder, heads and decoder."""
+        return self.model.network
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        """The parts of the loss, before they are weighted."""
+        return {name: slice(number, number + 1) for number, name in enumerate(LOSSES)}
+
+    @property
+    def n_errors(self) -> int:
+        """One for each part."""
+        return len(LOSSES)
+
+    def inputs(
+        self, data: CrystalData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
+    ) -> tuple[CrystalData, Noise]:
+        """Draw times, spread evenly over the batch, and noise; this part of the batch and its own numbers."""
+        n, device, settings = len(rows), generator.device, self.model.settings
+        counts = data.batch.n_atoms_per_system[rows]
+        n_atoms = int(counts.sum())
+        times = spread_times(n, self.model.n_times, generator=generator)
+        level = torch.rand(n, generator=generator, device=device)
+        latents = torch.randn(n, settings.n_latent, generator=generator, device=device)
+        coords = torch.randn(n_atoms, 3, generator=generator, device=device)
+        types = torch.rand(n_atoms, 2, generator=generator, device=device)
+        ends = counts.cumsum(0)
+        first, last, _ = mine.indices(n)
+        atoms = slice(int(ends[first] - counts[first]), int(ends[last - 1]))
+        part = data.select(rows[mine])
+        ratio = settings.most_type_noise / settings.least_type_noise
+        noise = Noise(
+            times=times[mine],
+            latents=latents[mine],
+            coords=centred(coords[atoms], part.batch),
+            type_noise=settings.least_type_noise * ratio ** level[mine],
+            types=types[atoms],
+        )
+        return part, noise
+
+    def forward(self, inputs: tuple[CrystalData, Noise]) -> tuple[Float[Tensor, ""], Float[Tensor, " 6"]]:
+        """Return the loss and its parts."""
+        data, noise = inputs
+        return self.model(data.batch, data.finder, noise)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings."""
+        return self.model.settings.model_dump(mode="json")
+
+
+@BACKENDS.register("dpcdvae")
+class DpCdvae(Backend):
+    """Variational autoencoder with diffusion of the coordinates."""
+
+    description = "variational autoencoder with diffusion of the coordinates, or Langevin steps as CDVAE"
+    makes = "crystals"
+    conditions = frozenset({"composition"})
+    kind = "dpcdvae"
+
+    def __init__(self, model: Cdvae) -> None:
+        self.model = model
+
+    @classmethod
+    def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
+        """Take elements, sizes and the scale of cells from the training set, and build the networks."""
+        options = parse_options(CdvaeSettings, settings.backend_options)
+        training, validation = CrystalData.of(encoded, "train"), CrystalData.of(encoded, "val")
+        vocabulary = Vocabulary.of(
+            training.batch, min_length_std=options.min_length_std, min_angle_std=options.min_angle_std
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            model = Cdvae(options, vocabulary)
+        return TrainingJob(
+            model=CdvaeTraining(model),
+            training=training,
+            validation=validation,
+            metadata={"layout": encoded.layout.model_dump(mode="json")},
+            tensors={
+                "elements": vocabulary.elements,
+                "sizes": vocabulary.sizes,
+                "parameters.mean": vocabulary.scale.mean,
+                "parameters.std": vocabulary.scale.std,
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path, *, device: torch.device) -> "DpCdvae":
+        """Read the averaged weights and what is known of the training set."""
+        tensors, metadata = load_checkpoint(path, kind=cls.kind)
+        try:
+            scale = ParameterScale(mean=tensors["parameters.mean"], std=tensors["parameters.std"])
+            vocabulary = Vocabulary(elements=tensors["elements"], sizes=tensors["sizes"], scale=scale)
+            model = Cdvae(CdvaeSettings.model_validate(metadata["model"]), vocabulary)
+            model.network.load_state_dict(tensors_under("network.", tensors)[0])
+        except (KeyError, ValidationError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: not a model of `repdiff train --backend dpcdvae` ({reason})") from error
+        return cls(model.to(device).eval())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.elements.device
+
+    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
+        """Refuse samplers of vectors, more steps than were trained, and unseen elements."""
+        sampling = parse_options(CdvaeSampling, settings.backend_options)
+        if settings.sampler != "ddpm" or settings.eta or settings.composition_temperature != 1:
+            raise UserError(
+                "--sampler, --eta and --composition-temperature are those of structrepdiff, expected none of them "
+                "with dpcdvae: see --backend-options"
+            )
+        n_times, trained = self.model.n_times, self.model.settings
+        if settings.steps is not None and settings.steps > n_times:
+            raise UserError(f"--steps is {settings.steps}, expected at most {n_times}, as in training")
+        if sampling.step == "posterior" and (trained.denoiser, trained.mean) != ("ddpm", "kept"):
+            raise UserError(
+                "backend option step is 'posterior', expected 'renoise': this model was trained with "
+                f"denoiser={trained.denoiser} and mean={trained.mean}"
+            )
+        seen_only(compositions or (), set(self.model.elements.tolist()))
+
+    def sample(
+        self,
+        n: int,
+        settings: GenerateSettings,
+        *,
+        first: int = 0,
+        compositions: Sequence[Composition] | None = None,
+    ) -> list[Crystal]:
+        """Draw latent vectors and decode them.
+
+        Given compositions replace what the vectors say; these are first moved towards them, so that the cells suit.
+        """
+        if n == 0:
+            return []
+        streams = [stream(settings.seed, number, NOISE) for number in range(first, first + n)]
+        drawn = [one.standard_normal(self.model.settings.n_latent, dtype=np.float32) for one in streams]
+        sampling = parse_options(CdvaeSampling, settings.backend_options)
+        latents = torch.from_numpy(np.stack(drawn)).to(self.device)
+        if sampling.prior == "fitted":
+            latents = self.model.moments.draw(latents)
+        species = None
+        if compositions is not None:
+            species = [
+                torch.repeat_interleave(torch.tensor(list(counts)), torch.tensor(list(counts.values())))
+                for counts in compositions
+            ]
+            latents = towards_composition(self.model, latents, species, n_steps=sampling.composition_steps)
+        return self._decode(latents, settings, streams, first=first, species=species, lattice=None)
+
+    @torch.no_grad()
+    def encode_crystals(self, crystals: Sequence[Crystal]) -> Float[Tensor, "n_crystals n_latent"]:
+        """Return the means of the latent distributions of crystals.
+
+        Args:
+            crystals: In any cell; of the elements of the training set.
+
+        Raises:
+            UserError: If a crystal has another element.
+        """
+        seen_only(
+            [dict.fromkeys(crystal.atomic_numbers.tolist(), 1) for crystal in crystals],
+            set(self.model.elements.tolist()),
+        )
+        at_once = CdvaeSampling().crystals_at_once
+        parts = [self._batch(crystals[start : start + at_once]) for start in range(0, len(crystals), at_once)]
+        return torch.cat([self.model.encode(part).mean for part in parts])
+
+    def decode_latents(
+        self,
+        latents: Float[Tensor, "n_crystals n_latent"],
+        settings: GenerateSettings,
+        *,
+        first: int = 0,
+        given: Sequence[Crystal] | None = None,
+    ) -> list[Crystal]:
+        """Make a crystal of every latent vector.
+
+        By default all is predicted from the latent vector, as in the paper's reconstruction: number of atoms, cell,
+        composition, and then places. Cells come as those of the training set (Niggli cells, if it was encoded so).
+
+        Args:
+            latents: From `encode_crystals`, `interpolate` or elsewhere.
+            settings: Seed, steps and options of sampling.
+            first: Number of the first crystal: names it, and its random numbers.
+            given: Crystals whose cells and atoms are taken, so that places alone are predicted.
+
+        Raises:
+            UserError: If the settings do not fit.
+        """
+        self.check(settings, None)
+        streams = [stream(settings.seed, number, NOISE) for number in range(first, first + len(latents))]
+        species, lattice = None, None
+        if given is not None:
+            species = [torch.from_numpy(crystal.atomic_numbers) for crystal in given]
+            lattice = self._batch(given).lattice
+        return self._decode(latents, settings, streams, first=first, species=species, lattice=lattice)
+
+    def interpolate(self, start: Crystal, end: Crystal, n: int) -> Float[Tensor, "n n_latent"]:
+        """Return `n` latent vectors on the straight line between those of two crystals, both included."""
+        ends = self.encode_crystals([start, end])
+        share = torch.linspace(0, 1, n, device=ends.device)[:, None]
+        return (1 - share) * ends[:1] + share * ends[1:]
+
+    def _batch(self, crystals: Sequence[Crystal]) -> CrystalBatch:
+        return right_handed(to_batch(crystals)).to(device=self.device, dtype=torch.float32)
+
+    @torch.no_grad()
+    def _decode(
+        self,
+        latents: Float[Tensor, "n n_latent"],
+        settings: GenerateSettings,
+        streams: Sequence[np.random.Generator],
+        *,
+        first: int,
+        species: Sequence[Int[Tensor, " _"]] | None,
+        lattice: Float[Tensor, "n 3 3"] | None,
+    ) -> list[Crystal]:
+        """Decode in batches; every crystal has a stream of random numbers of its own."""
+        sampling = parse_options(CdvaeSampling, settings.backend_options)
+        if species is not None:
+            sampling = sampling.model_copy(update={"types": "fixed"})
+        n, size = len(latents), sampling.crystals_at_once
+        n_steps = settings.steps or self.model.n_times
+        total = n_evaluations(self.model, sampling, n_steps) * -(-n // size)
+        crystals: list[Crystal] = []
+        with tqdm(total=total, desc="sampling", unit="step", disable=n < 2) as bar:
+            for start in range(0, n, size):
+                part = slice(start, start + size)
+                guess = self.model.guess(latents[part])
+                chosen = species[part] if species else whole_compositions(guess, self.model.vocabulary)
+                sizes = [len(atoms) for atoms in chosen]
+                cells = (
+                    make_cells(guess.lattice, sizes, self.model.scale) if lattice is None else lattice[part]
+                )
+                atoms = CrystalBatch(
+                    frac_coords=torch.zeros(sum(sizes), 3),
+                    lattice=cells.cpu(),
+                    atomic_numbers=torch.cat(list(chosen)),
+                    system_idx=torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)),
+                ).to(self.device)
+                noise = _noise(streams[part], sizes, self.device)
+                made = place_atoms(
+                    self.model, atoms, latents[part], noise, sampling, n_steps=n_steps, bar=bar
+                )
+                numbers = range(first + start, first + start + len(sizes))
+                crystals += from_batch(made, [f"gen-{number:06d}" for number in numbers])
+        return crystals
+
+
+def _noise(
+    streams: Sequence[np.random.Generator], sizes: Sequence[int], device: torch.device
+) -> Iterator[Float[Tensor, "n_atoms 3"]]:
+    """Iterate, without end, over normal numbers for the atoms of crystals, each from its own stream."""
+    while True:
+        block = [
+            one.standard_normal((STEPS_AHEAD, size, 3), dtype=np.float32)
+            for one, size in zip(streams, sizes, strict=True)
+        ]
+        yield from torch.from_numpy(np.concatenate(block, 1)).to(device)

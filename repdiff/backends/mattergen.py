@@ -1,0 +1,291 @@
+"""MatterGen-style: joint diffusion of elements, coordinates and cells.
+
+Source: Zeni et al., arXiv 2312.03687; what differs is said in `repdiff.diffusion.joint`.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from pydantic import Field, ValidationError
+from torch import Tensor
+from tqdm import tqdm
+
+from repdiff.backends import properties
+from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, seen_only
+from repdiff.backends.conditions import Conditions
+from repdiff.backends.mattergen_training import MatterGenTraining, SymmetricData
+from repdiff.backends.options import parse_options
+from repdiff.backends.streams import FORMULA, NOISE, stream
+from repdiff.checkpoint import load_checkpoint, tensors_under
+from repdiff.datasets.crystal import Crystal, from_batch
+from repdiff.diffusion.joint import JointDiffusion, JointSettings
+from repdiff.diffusion.joint_process import State
+from repdiff.diffusion.predictor_corrector import Draws, ReverseSettings, sample
+from repdiff.diffusion.property_embedding import PropertyEmbedding
+from repdiff.diffusion.symmetric_lattice import N_ELEMENTS, Limit
+from repdiff.encoded import EncodedSet
+from repdiff.errors import UserError
+from repdiff.networks.crystal import AdapterInput
+from repdiff.settings import FinetuneSettings, GenerateSettings, TrainSettings
+
+AHEAD = 16  # steps for which a stream gives its numbers at once
+
+
+class MatterGenSampling(ReverseSettings):
+    """Settings of sampling."""
+
+    crystals_at_once: int = Field(256, ge=1, description="crystals that are sampled together")
+    strict_system: bool = Field(
+        False,
+        description="rule out all elements that are not in the chemical system asked for; always so without an adapter",
+    )
+
+
+@BACKENDS.register("mattergen")
+class MatterGen(Backend):
+    """Joint diffusion of elements, coordinates and cells.
+
+    Args:
+        diffusion: The trained model, with adapters for the properties.
+        sizes: Numbers of atoms of the training crystals.
+        embeddings: Of the properties it has adapters for, by name.
+    """
+
+    description = "joint diffusion of elements, coordinates and cells, with adapters for properties"
+    makes = "crystals"
+    conditions = frozenset({"composition", "properties"})
+    kind = "mattergen"
+
+    def __init__(
+        self,
+        diffusion: JointDiffusion,
+        sizes: Int[Tensor, " n_crystals"],
+        embeddings: Mapping[str, PropertyEmbedding],
+    ) -> None:
+        self.diffusion, self.sizes, self.embeddings = diffusion, sizes, dict(embeddings)
+
+    @classmethod
+    def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
+        """Fit the limit of the cells to the training set, and build the network."""
+        options = parse_options(JointSettings, settings.backend_options)
+        training, validation = (SymmetricData.of(_crystals(encoded, split)) for split in ("train", "val"))
+        batch, counts = training.batch, training.batch.n_atoms_per_system
+        limit = Limit.fit(batch.lattice, counts)
+        std = float(limit.encode(batch.lattice, counts).square().mean().sqrt())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            diffusion = JointDiffusion(
+                options, limit, lattice_std=std, elements=torch.tensor(sorted(encoded.layout.elements))
+            )
+        return _job(diffusion, counts, {}, training, validation, encoded, dropout=0.0)
+
+    @classmethod
+    def prepare_finetuning(cls, encoded: EncodedSet, settings: FinetuneSettings, base: Path) -> TrainingJob:
+        """Add adapters for properties to a trained model, which keeps those it has.
+
+        Raises:
+            UserError: If labels are missing, constant or unreadable, an adapter is there already, or the set has
+                elements that the model does not know.
+        """
+        model = cls.load(base, device=torch.device("cpu"))
+        known, elements = model.embeddings, model.diffusion.elements.tolist()
+        if there := [name for name in settings.property if name in known]:
+            raise UserError(f"{base} has an adapter for {there[0]} already, expected another property")
+        parts = {split: _crystals(encoded, split) for split in ("train", "val")}
+        everything = [
+            number for part in parts.values() for crystal in part for number in crystal.atomic_numbers
+        ]
+        seen_only([{int(number): 1 for number in everything}], elements)
+        columns = {name: properties.labels_of(name, parts["train"]) for name in settings.property}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            fresh = {
+                name: properties.fit_property(name, labels, elements) for name, labels in columns.items()
+            }
+            model.diffusion.add_properties(fresh)
+        embeddings = {**known, **fresh}
+        for name, labels in columns.items():
+            properties.count_unlabelled(name, labels)
+        data = [SymmetricData.of(part, _labels(embeddings, fresh, part)) for part in parts.values()]
+        if settings.weights == "adapters":
+            model.diffusion.freeze_all_but_properties()
+        return _job(
+            model.diffusion.train(),
+            model.sizes,
+            embeddings,
+            *data,
+            encoded,
+            dropout=settings.condition_dropout,
+        )
+
+    @classmethod
+    def load(cls, path: Path, *, device: torch.device) -> "MatterGen":
+        """Read the averaged weights, the limit of the cells, the sizes of training crystals and the properties."""
+        tensors, metadata = load_checkpoint(path, kind=cls.kind)
+        try:
+            diffusion = JointDiffusion(
+                JointSettings.model_validate(metadata["model"]),
+                Limit(float(tensors["lattice.density"])),
+                lattice_std=float(tensors["lattice.std"]),
+                elements=tensors["elements"],
+            )
+            embeddings = properties.built(metadata["properties"])
+            diffusion.add_properties(embeddings)
+            diffusion.network.load_state_dict(tensors_under("network.", tensors)[0])
+            sizes = tensors["sizes"]
+        except (KeyError, ValidationError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{path}: not a model of `repdiff train --backend mattergen` ({reason})"
+            ) from error
+        return cls(diffusion.to(device).eval(), sizes, embeddings)
+
+    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
+        """Refuse samplers of vectors, more steps than were trained, unseen elements, and unknown properties."""
+        parse_options(MatterGenSampling, settings.backend_options)
+        if settings.sampler != "ddpm" or settings.eta or settings.composition_temperature != 1:
+            raise UserError(
+                "--sampler, --eta and --composition-temperature are those of structrepdiff, expected none of them "
+                "with mattergen: see --backend-options"
+            )
+        n_times = self.diffusion.process.n_times
+        if settings.steps is not None and settings.steps > n_times:
+            raise UserError(f"--steps is {settings.steps}, expected at most {n_times}, as in training")
+        seen_only(compositions or (), self.diffusion.elements.tolist())
+        self.conditions_of(settings).check(compositions or ())
+
+    def conditions_of(self, settings: GenerateSettings) -> Conditions:
+        """Read what is asked for; raises as `Conditions.read`."""
+        options = parse_options(MatterGenSampling, settings.backend_options)
+        elements = self.diffusion.elements.tolist()
+        return Conditions.read(settings, self.embeddings, elements, strict=options.strict_system)
+
+    def sample(
+        self,
+        n: int,
+        settings: GenerateSettings,
+        *,
+        first: int = 0,
+        compositions: Sequence[Composition] | None = None,
+    ) -> list[Crystal]:
+        """Draw numbers of atoms from the training set, unless formulas are given, and then all the rest."""
+        options = parse_options(MatterGenSampling, settings.backend_options)
+        numbers = range(first, first + n)
+        if compositions is None:
+            asked: list[np.ndarray | None] = [None] * n
+        else:
+            asked = [np.repeat(list(counts), list(counts.values())) for counts in compositions]
+        crystals: list[Crystal] = []
+        with tqdm(total=n, desc="sampling", unit="crystal", disable=n < 2) as bar:
+            for start in range(0, n, options.crystals_at_once):
+                part = slice(start, start + options.crystals_at_once)
+                crystals += self._sample_together(numbers[part], asked[part], settings, options)
+                bar.update(len(numbers[part]))
+        return crystals
+
+    @torch.no_grad()
+    def _sample_together(
+        self,
+        numbers: range,
+        asked: Sequence[np.ndarray | None],
+        settings: GenerateSettings,
+        options: MatterGenSampling,
+    ) -> list[Crystal]:
+        """Sample a batch; every crystal has a stream of random numbers of its own."""
+        process, device, seed = self.diffusion.process, self.diffusion.elements.device, settings.seed
+        sizes = [
+            self._draw_size(seed, number) if species is None else len(species)
+            for number, species in zip(numbers, asked, strict=True)
+        ]
+        streams = [stream(seed, number, NOISE) for number in numbers]
+        index = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+        uniform = [one.random((size, 3), dtype=np.float32) for one, size in zip(streams, sizes, strict=True)]
+        cells = np.stack([one.standard_normal(N_ELEMENTS, dtype=np.float32) for one in streams])
+        start = process.prior(torch.from_numpy(np.concatenate(uniform)), torch.from_numpy(cells), index)
+        given = [
+            np.zeros(size, np.int64) if at is None else at for size, at in zip(sizes, asked, strict=True)
+        ]
+        start = start._replace(numbers=torch.from_numpy(np.concatenate(given)))
+        made = sample(
+            partial(self.conditions_of(settings).predict, self.diffusion),
+            State(*[tensor.to(device) for tensor in start]),
+            process,
+            self.diffusion.elements,
+            _draws(streams, sizes, device),
+            options,
+            n_steps=settings.steps or process.n_times,
+        )
+        batch, _ = process.decode(made)
+        return from_batch(batch, [f"gen-{number:06d}" for number in numbers])
+
+    def _draw_size(self, seed: int, number: int) -> int:
+        """Return the number of atoms of a random training crystal."""
+        return int(self.sizes[int(stream(seed, number, FORMULA).integers(len(self.sizes)))])
+
+
+def _crystals(encoded: EncodedSet, split: str) -> list[Crystal]:
+    return [encoded.crystals[row] for row in encoded.rows(split)]
+
+
+def _labels(
+    embeddings: Mapping[str, PropertyEmbedding], fresh: Collection[str], crystals: Sequence[Crystal]
+) -> dict[str, AdapterInput]:
+    """Read the labels of new properties, and of earlier ones where the crystals have them."""
+    labels = {}
+    for name, embedding in embeddings.items():
+        has_any = any(name in crystal.labels for crystal in crystals)
+        if name in fresh or name in properties.COMPUTED or has_any:
+            column = properties.labels_of(name, crystals) if crystals else []
+            labels[name] = properties.as_input(name, column, embedding)
+    return labels
+
+
+def _job(
+    diffusion: JointDiffusion,
+    sizes: Int[Tensor, " n_crystals"],
+    embeddings: Mapping[str, PropertyEmbedding],
+    training: SymmetricData,
+    validation: SymmetricData,
+    encoded: EncodedSet,
+    *,
+    dropout: float,
+) -> TrainingJob:
+    return TrainingJob(
+        model=MatterGenTraining(diffusion, dropout=dropout),
+        training=training,
+        validation=validation,
+        metadata={
+            "layout": encoded.layout.model_dump(mode="json"),
+            "properties": properties.describe(embeddings),
+        },
+        tensors={
+            "lattice.density": torch.tensor(diffusion.process.limit.density, dtype=torch.float64),
+            "lattice.std": torch.tensor(diffusion.lattice_std, dtype=torch.float64),
+            "elements": diffusion.elements,
+            "sizes": sizes.to(torch.int32),
+        },
+    )
+
+
+def _draws(
+    streams: Sequence[np.random.Generator], sizes: Sequence[int], device: torch.device
+) -> Iterator[Draws]:
+    """Iterate, without end, over the random numbers of a batch, each crystal's from its own stream."""
+    while True:
+        blocks = [
+            (
+                one.standard_normal((AHEAD, N_ELEMENTS + 3 * size), dtype=np.float32),
+                one.random((AHEAD, size, 2), dtype=np.float32),
+            )
+            for one, size in zip(streams, sizes, strict=True)
+        ]
+        lattice = np.stack([normal[:, :N_ELEMENTS] for normal, _ in blocks], 1)
+        coords = np.concatenate([normal[:, N_ELEMENTS:].reshape(AHEAD, -1, 3) for normal, _ in blocks], 1)
+        chances = np.concatenate([uniform for _, uniform in blocks], 1)
+        ready = Draws(*[torch.from_numpy(part).to(device) for part in (coords, lattice, chances)])
+        for step in range(AHEAD):
+            yield Draws(*[part[step] for part in ready])

@@ -1,0 +1,146 @@
+"""Data and loss of the joint diffusion as the training loop sees them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from descriptors.batch import CrystalBatch
+from repdiff.datasets.crystal import Crystal, to_batch
+from repdiff.diffusion.joint import JointDiffusion, JointNoise
+from repdiff.diffusion.joint_process import StateNoise
+from repdiff.diffusion.lattice_space import right_handed
+from repdiff.diffusion.schedules import spread_times
+from repdiff.diffusion.symmetric_lattice import N_ELEMENTS, symmetric_cells
+from repdiff.networks.crystal import AdapterInput
+from repdiff.training import Trainable, TrainingData
+
+Labels = Mapping[str, AdapterInput]
+"""Raw numbers of properties, by name, and of which crystals they are known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymmetricData(TrainingData):
+    """Crystals turned such that their cells are symmetric matrices.
+
+    Attributes:
+        batch: In float32.
+        labels: What is known of their properties.
+    """
+
+    batch: CrystalBatch
+    labels: Labels = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, crystals: Sequence[Crystal], labels: Labels | None = None) -> "SymmetricData":
+        """Take crystals, in their order."""
+        batch = right_handed(to_batch(crystals))
+        turned = CrystalBatch(
+            frac_coords=batch.frac_coords,
+            lattice=symmetric_cells(batch.lattice),
+            atomic_numbers=batch.atomic_numbers,
+            system_idx=batch.system_idx,
+        )
+        return cls(batch=turned.to(dtype=torch.float32), labels=labels or {})
+
+    def __len__(self) -> int:
+        """Count the crystals."""
+        return self.batch.n_systems
+
+    def to(self, device: torch.device) -> "SymmetricData":
+        """Move the crystals."""
+        labels = {
+            name: AdapterInput(values=label.values.to(device), given=label.given.to(device))
+            for name, label in self.labels.items()
+        }
+        return SymmetricData(batch=self.batch.to(device), labels=labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointExample:
+    """What one call of the loss takes."""
+
+    batch: CrystalBatch
+    noise: JointNoise
+    labels: Labels
+
+
+class MatterGenTraining(Trainable):
+    """The joint loss: three errors, of coordinates, cells and elements.
+
+    Args:
+        diffusion: With its initial weights.
+        dropout: Share of the examples that are shown without their labels. Of several properties each is withheld
+            from that share of the rest too, so that any of them can be asked for alone.
+    """
+
+    kind = "mattergen"
+
+    def __init__(self, diffusion: JointDiffusion, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.diffusion, self.dropout = diffusion, dropout
+
+    @property
+    def learnt(self) -> nn.Module:
+        """The network."""
+        return self.diffusion.network
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        """Coordinates, cells and elements."""
+        return {"positions": slice(0, 1), "lattice": slice(1, 2), "types": slice(2, 3)}
+
+    @property
+    def n_errors(self) -> int:
+        """One for each part."""
+        return 3
+
+    def inputs(
+        self, data: SymmetricData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
+    ) -> JointExample:
+        """Draw times, spread evenly over the batch, and noise; this part of the batch and its own numbers."""
+        counts = data.batch.n_atoms_per_system[rows]
+        noise = draw_noise(counts, mine, self.diffusion.process.n_times, generator)
+        names = sorted(data.labels)
+        chances = torch.rand(len(rows), 1 + len(names), generator=generator, device=generator.device)[mine]
+        shown = chances >= self.dropout
+        labels = {}
+        for number, name in enumerate(names):
+            label = data.labels[name]
+            kept = shown[:, 0] & shown[:, 1 + number] if len(names) > 1 else shown[:, 0]
+            labels[name] = AdapterInput(values=label.values[rows[mine]], given=label.given[rows[mine]] & kept)
+        return JointExample(batch=data.batch.select(rows[mine]), noise=noise, labels=labels)
+
+    def forward(self, inputs: JointExample) -> tuple[Float[Tensor, ""], Float[Tensor, " 3"]]:
+        """Return the loss and its parts."""
+        return self.diffusion(inputs.batch, inputs.noise, inputs.labels)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings."""
+        return self.diffusion.settings.model_dump(mode="json")
+
+
+def draw_noise(
+    counts: Int[Tensor, " n_rows"], mine: slice, n_times: int, generator: torch.Generator
+) -> JointNoise:
+    """Draw the random numbers of a batch, of which a part is returned.
+
+    Args:
+        counts: Atoms of each crystal of the batch.
+        mine: The part.
+        n_times: Of the processes.
+        generator: On the device of the numbers.
+    """
+    n, n_atoms, device = len(counts), int(counts.sum()), generator.device
+    times = spread_times(n, n_times, generator=generator)
+    lattice = torch.randn(n, N_ELEMENTS, generator=generator, device=device)
+    given = torch.rand(n, generator=generator, device=device)
+    coords = torch.randn(n_atoms, 3, generator=generator, device=device)
+    chances = torch.rand(n_atoms, generator=generator, device=device)
+    owner = torch.repeat_interleave(torch.arange(n, device=device), counts)
+    kept = torch.isin(owner, torch.arange(n, device=device)[mine])
+    state = StateNoise(coords=coords[kept], lattice=lattice[mine], chances=chances[kept])
+    return JointNoise(times=times[mine], state=state, given=given[mine])

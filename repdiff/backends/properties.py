@@ -1,0 +1,163 @@
+"""Labels of crystals as conditions: which properties there are to learn, and what a user asks of them."""
+
+import logging
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from descriptors.registry import unknown
+from repdiff.datasets.crystal import Crystal
+from repdiff.diffusion.property_embedding import PROPERTY_KINDS, PropertyEmbedding
+from repdiff.errors import UserError
+from repdiff.metrics.symmetry import space_groups
+from repdiff.networks.crystal import AdapterInput
+
+CHEMICAL_SYSTEM, SPACE_GROUP = "chemical_system", "space_group"
+COMPUTED = (CHEMICAL_SYSTEM, SPACE_GROUP)
+"""Properties that need no labels."""
+
+MAX_NAMES = 12  # of labels in a message
+log = logging.getLogger(__name__)
+
+
+def property_kind(name: str) -> str:
+    """Return the kind of a property by its name: all are numbers but those that are computed."""
+    return name if name in COMPUTED else "scalar"
+
+
+def labels_of(name: str, crystals: Sequence[Crystal]) -> list[object]:
+    """Return the label of each crystal, None where there is none or it is NaN.
+
+    The chemical system is that of the atoms. The space group is found at 0.1 Å unless there is a label of that name, or
+    `spacegroup`.
+
+    Raises:
+        UserError: If no crystal has such a label.
+    """
+    if name == CHEMICAL_SYSTEM:
+        return [frozenset(crystal.atomic_numbers.tolist()) for crystal in crystals]
+    known = {label for crystal in crystals for label in crystal.labels}
+    if name == SPACE_GROUP and not known & {SPACE_GROUP, "spacegroup"}:
+        return list(space_groups(crystals, progress=True))
+    if name == SPACE_GROUP and name not in known:
+        return labels_of("spacegroup", crystals)
+    if name not in known:
+        numeric = sorted(
+            {label for crystal in crystals for label, value in crystal.labels.items() if _is_number(value)}
+        )
+        more = ", ..." if len(numeric) > MAX_NAMES else ""
+        message = unknown("property", name, [*numeric[:MAX_NAMES], *COMPUTED])
+        raise UserError(f"{message}{more and f' (and {len(numeric) - MAX_NAMES} more)'}")
+    return [_without_nan(crystal.labels.get(name)) for crystal in crystals]
+
+
+def fit_property(name: str, labels: Sequence[object], elements: Collection[int]) -> PropertyEmbedding:
+    """Build what turns the labels of a property into vectors, with the global generator for its weights.
+
+    Args:
+        name: Of the property.
+        labels: Of the training set; None for those not known.
+        elements: Atomic numbers of the model.
+
+    Raises:
+        UserError: If a label cannot be read, or fewer than two different ones are known.
+    """
+    known = [label for label in labels if label is not None]
+    if not known:
+        raise UserError(f"no training crystal has a label {name}, expected two or more that have")
+    kind = property_kind(name)
+    if len(set(known)) < 2:
+        value = _shown(known[0])
+        raise UserError(
+            f"{name} is {value} for all {len(known)} labelled training crystals: "
+            "there is nothing to learn from a constant, name another property"
+        )
+    match kind:
+        case "scalar":
+            numbers = [label for label in known if _is_number(label)]
+            if len(numbers) < len(known):
+                wrong = next(label for label in known if not _is_number(label))
+                raise UserError(
+                    f"{name} is {wrong!r} for a training crystal, expected finite numbers, or "
+                    f"{' or '.join(COMPUTED)}"
+                )
+            values = np.array(numbers, dtype=np.float64)
+            options: dict[str, Any] = {"mean": float(values.mean()), "std": float(values.std())}
+        case "chemical_system":
+            options = {"elements": list(elements)}
+        case _:
+            options = {}
+    return PROPERTY_KINDS[kind](**options)
+
+
+def as_input(name: str, labels: Sequence[object], embedding: PropertyEmbedding) -> AdapterInput:
+    """Put labels into raw numbers; None becomes zeros that are not given.
+
+    Raises:
+        UserError: If a label cannot be read.
+    """
+    zeros = [0.0] * embedding.n_raw
+    rows = [zeros if label is None else _read(name, label, embedding) for label in labels]
+    return AdapterInput(
+        values=torch.tensor(rows, dtype=torch.float32).reshape(len(rows), embedding.n_raw),
+        given=torch.tensor([label is not None for label in labels], dtype=torch.bool),
+    )
+
+
+def count_unlabelled(name: str, labels: Sequence[object]) -> int:
+    """Say on the log how many crystals have no label, and return the number."""
+    n_missing = sum(label is None for label in labels)
+    if n_missing:
+        log.warning(
+            "%d of %d training crystals have no label %s, or NaN: they are used unconditionally",
+            n_missing,
+            len(labels),
+            name,
+        )
+    return n_missing
+
+
+def read_condition(name: str, value: object, embedding: PropertyEmbedding) -> list[float]:
+    """Return the raw numbers of what a user asks for.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    return _read(f"--condition {name}", value, embedding)
+
+
+def describe(properties: Mapping[str, PropertyEmbedding]) -> dict[str, dict[str, Any]]:
+    """Return what `built` builds the embeddings from."""
+    return {
+        name: {"kind": property_kind(name), **embedding.describe()} for name, embedding in properties.items()
+    }
+
+
+def built(described: Mapping[str, Mapping[str, Any]]) -> dict[str, PropertyEmbedding]:
+    """Build the embeddings that `describe` described, with fresh weights."""
+    return {
+        name: PROPERTY_KINDS[options["kind"]](**{key: options[key] for key in options if key != "kind"})
+        for name, options in described.items()
+    }
+
+
+def _read(name: str, label: object, embedding: PropertyEmbedding) -> list[float]:
+    try:
+        return embedding.read(label)
+    except ValueError as error:
+        raise UserError(f"{name} is {_shown(label)}, {error}") from error
+
+
+def _is_number(label: object) -> bool:
+    return isinstance(label, int | float) and not isinstance(label, bool) and math.isfinite(label)
+
+
+def _without_nan(label: object) -> object:
+    return None if isinstance(label, float) and math.isnan(label) else label
+
+
+def _shown(label: object) -> str:
+    return "-".join(map(str, sorted(label))) if isinstance(label, frozenset) else repr(label)

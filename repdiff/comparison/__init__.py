@@ -1,0 +1,1 @@
+"""Comparing systems: what to run, running it, and putting what came out side by side."""

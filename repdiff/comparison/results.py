@@ -1,0 +1,222 @@
+"""What finished evaluations say, with what it cost to get there, gathered by system."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from repdiff.errors import UserError
+from repdiff.evaluation import SUMMARY
+from repdiff.files import read_json
+from repdiff.manifest import Manifest, read_manifest
+
+COSTS = {
+    "n_parameters": "",
+    "training_seconds": "s",
+    "training_steps": "",
+    "samples_seen": "",
+    "sampling_seconds": "s",
+    "seconds_per_structure": "s",
+    "peak_memory_gib": "GiB",
+}
+"""What is told of the way to an evaluation, with units; see `read_costs`."""
+CHAIN = {"evaluate": "structures", "reconstruct": "generated", "generate": "model"}
+"""The input of each verb that leads one step back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One evaluation.
+
+    Attributes:
+        name: Of its folder.
+        seeds: Of every step that led to it, by verb.
+        metrics: What `metrics.json` holds.
+        costs: By the names of `COSTS`, where they are known.
+        settings: Of every step that led to it, by verb, without what says only where files are.
+        hardware: Machine of the training, or of the first step there is.
+    """
+
+    name: str
+    seeds: Mapping[str, int | None]
+    metrics: Mapping[str, Any]
+    costs: Mapping[str, float]
+    settings: Mapping[str, Mapping[str, Any]]
+    hardware: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """One quantity of a system over its seeds.
+
+    Attributes:
+        values: One for each seed that has it.
+        unit: "fraction", "" or a unit.
+        protocol: By which it was measured; "" for costs.
+    """
+
+    values: tuple[float, ...]
+    unit: str
+    protocol: str = ""
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return statistics.fmean(self.values)
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation over the seeds; None for a single one."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """All results of one system.
+
+    Attributes:
+        name: For people.
+        results: One for each seed.
+        failed: Reason by name, of cells that came to no result.
+    """
+
+    name: str
+    results: tuple[Result, ...]
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def metric(self, family: str, name: str) -> Spread | None:
+        """Return a metric over the seeds; None if none has it.
+
+        Raises:
+            UserError: If its protocol differs between the seeds.
+        """
+        found = [
+            value
+            for result in self.results
+            if (value := _value(result, family, name)) and value.get("value") is not None
+        ]
+        if not found:
+            return None
+        protocols = {str(value.get("protocol", "")) for value in found}
+        if len(protocols) > 1:
+            raise UserError(
+                f"{self.name}: {family}.{name} was measured by {' and '.join(sorted(protocols))}, expected one "
+                "protocol: evaluate all runs alike"
+            )
+        return Spread(
+            values=tuple(float(value["value"]) for value in found),
+            unit=str(found[0].get("unit") or ""),
+            protocol=protocols.pop(),
+        )
+
+    def cost(self, name: str) -> Spread | None:
+        """Return a cost over the seeds; None if it is not known of any."""
+        values = tuple(result.costs[name] for result in self.results if name in result.costs)
+        return Spread(values=values, unit=COSTS[name]) if values else None
+
+
+def read_result(folder: Path) -> Result:
+    """Read an evaluation, and follow its inputs back as far as the folders are still there.
+
+    Raises:
+        UserError: If it is no finished evaluation, or damaged.
+    """
+    last = read_manifest(folder)
+    if last.verb != "evaluate" or last.status != "finished":
+        raise UserError(
+            f"{folder} is {last.status} and of `repdiff {last.verb}`, expected a finished evaluation"
+        )
+    steps = {last.verb: last}
+    manifest = last
+    while (key := CHAIN.get(manifest.verb)) is not None:
+        path = Path(str(manifest.config.get(key) or ""))
+        if not (path / "manifest.json").is_file():
+            break
+        manifest = read_manifest(path)
+        steps[manifest.verb] = manifest
+    first = list(steps.values())[-1]
+    return Result(
+        name=folder.name,
+        seeds={verb: found.seed for verb, found in steps.items()},
+        metrics=read_json(folder / SUMMARY),
+        costs=read_costs(steps),
+        settings={verb: _comparable(found.config) for verb, found in steps.items()},
+        hardware=first.hardware,
+    )
+
+
+def read_costs(steps: Mapping[str, Manifest]) -> dict[str, float]:
+    """Say what the runs behind an evaluation cost.
+
+    `training_seconds` and `sampling_seconds` are the wall-clock of the whole runs, loading included; sampling is
+    generation and reconstruction together, and `seconds_per_structure` is that over the number of structures.
+    `samples_seen` counts a crystal each time it is in a batch.
+    """
+    costs: dict[str, float] = {}
+    if (train := steps.get("train")) is not None:
+        costs["training_seconds"] = train.seconds
+        known = {
+            "n_parameters": train.summary.get("n_parameters"),
+            "training_steps": train.summary.get("steps"),
+        }
+        costs |= {name: float(value) for name, value in known.items() if value is not None}
+        if "training_steps" in costs and (size := train.config.get("batch_size")):
+            costs["samples_seen"] = costs["training_steps"] * float(size)
+    if (made := steps.get("generate")) is not None:
+        seconds = made.seconds + (steps["reconstruct"].seconds if "reconstruct" in steps else 0.0)
+        costs["sampling_seconds"] = seconds
+        if n := made.summary.get("n"):
+            costs["seconds_per_structure"] = seconds / float(n)
+    peaks = [found.peak_memory_gib for verb, found in steps.items() if verb != "evaluate"]
+    if known := [peak for peak in peaks if peak is not None]:
+        costs["peak_memory_gib"] = max(known)
+    return costs
+
+
+def group_by_settings(results: Sequence[Result]) -> list[tuple[Result, ...]]:
+    """Put results together that differ in their seeds alone, in the order of the first of each."""
+    groups: list[list[Result]] = []
+    for result in results:
+        for group in groups:
+            if group[0].settings == result.settings and all(one.seeds != result.seeds for one in group):
+                group.append(result)
+                break
+        else:
+            groups.append([result])
+    return [tuple(group) for group in groups]
+
+
+def metric_names(systems: Sequence[System]) -> list[tuple[str, str]]:
+    """List family and name of all metrics that any system has a value of, in the order of the first that has."""
+    names: dict[tuple[str, str], None] = {}
+    for system in systems:
+        for result in system.results:
+            for family, found in (result.metrics.get("metrics") or {}).items():
+                names |= {
+                    (family, name): None
+                    for name, value in (found.get("values") or {}).items()
+                    if value.get("value") is not None and math.isfinite(value["value"])
+                }
+    return list(names)
+
+
+def _value(result: Result, family: str, name: str) -> Mapping[str, Any] | None:
+    return ((result.metrics.get("metrics") or {}).get(family, {}).get("values") or {}).get(name)
+
+
+def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the seed and paths, which differ between runs that are repeats of one another."""
+    left_out = {
+        "seed",
+        "encoded",
+        "model",
+        "generated",
+        "structures",
+        "relaxed",
+        "cache",
+        "n_workers",
+        "device",
+    }
+    return {key: value for key, value in config.items() if key not in left_out}

@@ -1,0 +1,1 @@
+"""Variational autoencoder of crystals with diffusion of the coordinates (DP-CDVAE, CDVAE)."""

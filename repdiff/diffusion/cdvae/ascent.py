@@ -1,0 +1,157 @@
+"""Latent vectors moved by gradients: towards a property that a small head predicts, or towards a composition.
+
+Source: Xie et al., arXiv 2110.06197, section 5.3 (optimising properties); unlike there, the head is fitted to the
+latent vectors of a trained model, so that any property of labelled crystals will do without training it again.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from repdiff.networks.crystal.layers import two_layers
+
+LEAST_SPREAD = 1e-8
+
+
+class PropertySettings(BaseModel):
+    """Size of a property head, and how it is fitted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(128, ge=1, description="inner channels")
+    n_steps: int = Field(1000, ge=1, description="optimiser steps")
+    batch_size: int = Field(256, ge=1, description="latent vectors in a step")
+    learning_rate: float = Field(1e-3, gt=0, description="highest learning rate; it falls to 0 as a cosine")
+    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay of AdamW")
+
+
+class AscentSettings(BaseModel):
+    """How latent vectors are moved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_steps: int = Field(200, ge=0, description="steps of Adam")
+    rate: float = Field(0.03, gt=0, description="learning rate of Adam")
+    tether: float = Field(
+        0.01, ge=0, description="weight of half the squared distance from the start, so that z stays likely"
+    )
+
+
+class PropertyHead(nn.Module):
+    """A scalar property from a latent vector.
+
+    Args:
+        n_latent: Length of a latent vector.
+        width: Inner channels.
+        mean: Of the property.
+        std: Of the property, positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, n_latent: int, width: int, *, mean: float, std: float) -> None:
+        super().__init__()
+        self.layers = two_layers(n_latent, width, 1)
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, latents: Float[Tensor, "n n_latent"]) -> Float[Tensor, " n"]:
+        """Predict the property, in its own unit."""
+        return self.layers(latents)[:, 0] * self.std + self.mean
+
+    def loss(self, latents: Float[Tensor, "n n_latent"], values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return the squared error of each prediction over the variance of the property."""
+        return ((self(latents) - values) / self.std).square()
+
+
+def fit_property(
+    latents: Float[Tensor, "n n_latent"],
+    values: Float[Tensor, " n"],
+    settings: PropertySettings,
+    *,
+    seed: int,
+) -> PropertyHead:
+    """Fit a head to labelled latent vectors, on their device.
+
+    Args:
+        latents: From `DpCdvae.encode_crystals`.
+        values: The property.
+        settings: Of the head.
+        seed: Of weights and batches.
+
+    Raises:
+        ValueError: If a value is not finite, or all are the same.
+    """
+    if not bool(values.isfinite().all()):
+        raise ValueError("a label is NaN or infinite, expected finite numbers: leave such crystals out")
+    if len(values) < 2 or float(values.std()) < LEAST_SPREAD:
+        raise ValueError(f"{len(values)} labels, all the same, expected a property that varies")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = PropertyHead(
+            latents.shape[1], settings.width, mean=float(values.mean()), std=float(values.std())
+        ).to(latents)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(
+        head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.n_steps)
+    for _ in range(settings.n_steps):
+        rows = torch.randint(len(values), (settings.batch_size,), generator=generator).to(latents.device)
+        optimizer.zero_grad()
+        head.loss(latents[rows], values[rows]).mean().backward()
+        optimizer.step()
+        schedule.step()
+    return head.eval().requires_grad_(False)
+
+
+def descend_latents(
+    latents: Float[Tensor, "n n_latent"],
+    loss: Callable[[Float[Tensor, "n n_latent"]], Float[Tensor, " n"]],
+    settings: AscentSettings,
+) -> Float[Tensor, "n n_latent"]:
+    """Move each latent vector to where its own loss is low, not far from where it was.
+
+    Args:
+        latents: Where to begin.
+        loss: Of each row; rows must not depend on one another.
+        settings: How to move.
+    """
+    moved = latents.detach().clone().requires_grad_()
+    optimizer = torch.optim.Adam([moved], lr=settings.rate)
+    with torch.enable_grad():
+        for _ in range(settings.n_steps):
+            far = (moved - latents).square().sum(1) / 2
+            total = (loss(moved) + settings.tether * far).sum()
+            (moved.grad,) = torch.autograd.grad(total, moved)
+            optimizer.step()
+    return moved.detach()
+
+
+def towards_property(
+    latents: Float[Tensor, "n n_latent"],
+    head: PropertyHead,
+    settings: AscentSettings,
+    *,
+    target: float | None = None,
+    maximize: bool = False,
+) -> Float[Tensor, "n n_latent"]:
+    """Move latent vectors to where the head predicts a target, or as little or as much as it can.
+
+    Args:
+        latents: Where to begin: of the crystals to improve, or drawn from the prior.
+        head: From `fit_property`.
+        settings: How to move.
+        target: Wanted value; None to go on and on.
+        maximize: Without a target: upwards instead of downwards.
+    """
+    if target is not None:
+        return descend_latents(
+            latents, lambda rows: head.loss(rows, rows.new_full((len(rows),), target)), settings
+        )
+    sign = -1.0 if maximize else 1.0
+    return descend_latents(latents, lambda rows: sign * (head(rows) - head.mean) / head.std, settings)

@@ -1,0 +1,307 @@
+"""The three noise processes of the coordinates: about x_0, about √ᾱ x_0, and in ångströms for Langevin steps.
+
+Noise is standard normal with no mean over a crystal. A network sees x_t in the periodic crystal and answers with the
+path, in fractions of the cell, from x_t to the nearest image of the place that x_t lies around: `goal`.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from descriptors import lattice as cells
+from descriptors.batch import CrystalBatch
+from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
+from repdiff.diffusion.samplers import Schedule
+from repdiff.diffusion.schedules import AddedNoise, linear_schedule
+from repdiff.diffusion.torus import add_noise, reverse_step, wrap
+
+GREATEST_BETA = 0.999
+SIGMOID_TIMES = 1000  # for which the published β are; with fewer, each is greater in proportion
+SIGMOID_ENDS = (-10.0, 6.0)
+SIGMOID_BETAS = (1e-10, 0.01)
+COSINE_OFFSET = 0.008
+LINEAR_BETAS = (1e-4, 0.02)  # for SIGMOID_TIMES as well
+
+
+def schedule_of(name: str, n_times: int) -> Schedule:
+    """Build one of the schedules; a smaller number of times leads to as much noise at the end.
+
+    Args:
+        name: "sigmoid", β = sigmoid(-10 … 6) · (0.01 - 1e-10) + 1e-10 (arXiv 2308.02165); "cosine" (Nichol and
+            Dhariwal, arXiv 2102.09672, eq. 17); "linear", β from 1e-4 to 0.02 (Ho et al., arXiv 2006.11239).
+        n_times: Number of times.
+
+    Raises:
+        ValueError: If there is no such schedule.
+    """
+    stretch = SIGMOID_TIMES / n_times
+    if name == "linear":
+        first, last = (min(beta * stretch, GREATEST_BETA) for beta in LINEAR_BETAS)
+        return linear_schedule(n_times, first=first, last=last)
+    if name == "sigmoid":
+        low, high = SIGMOID_BETAS
+        rising = torch.linspace(*SIGMOID_ENDS, n_times, dtype=torch.float64).sigmoid()
+        return Schedule(((rising * (high - low) + low) * stretch).clamp(max=GREATEST_BETA))
+    if name != "cosine":
+        raise ValueError(f"schedule is {name!r}, expected sigmoid, cosine or linear")
+    times = torch.linspace(0, 1, n_times + 1, dtype=torch.float64)
+    signals = ((times + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2).cos().square()
+    return Schedule((1 - signals[1:] / signals[:-1]).clamp(max=GREATEST_BETA))
+
+
+class CoordinateProcess(ABC):
+    """One noise process, at some or all of its times."""
+
+    @property
+    @abstractmethod
+    def n_times(self) -> int:
+        """Number of times, from 0, the least noisy."""
+
+    @abstractmethod
+    def at(self, times: Int[Tensor, " n_steps"]) -> "CoordinateProcess":
+        """Return the process that visits only these times, ascending, and has the same marginals there."""
+
+    @abstractmethod
+    def add_noise(
+        self, clean: CrystalBatch, times: Int[Tensor, " n_systems"], noise: Float[Tensor, "n_atoms 3"]
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Draw x_t of every atom, in fractions of the cell."""
+
+    @abstractmethod
+    def goal(self, clean: CrystalBatch, times: Int[Tensor, " n_systems"]) -> Float[Tensor, "n_atoms 3"]:
+        """Return what x_t lies around: the mean of its distribution."""
+
+    @abstractmethod
+    def width(
+        self, times: Int[Tensor, " n_systems"], lattice: Float[Tensor, "n_systems 3 3"]
+    ) -> Float[Tensor, " n_systems"]:
+        """Return the standard deviation of x_t, Å; of noise in fractions of the cell, its mean over directions."""
+
+    @abstractmethod
+    def prior(self, atoms: CrystalBatch, noise: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
+        """Turn noise into x_T."""
+
+    @abstractmethod
+    def repeats(self, sampling: CdvaeSampling) -> int:
+        """Return the number of steps at each time."""
+
+    @abstractmethod
+    def step_back(
+        self,
+        noisy: CrystalBatch,
+        path: Float[Tensor, "n_atoms 3"],
+        time: int,
+        noise: Float[Tensor, "n_atoms 3"],
+        sampling: CdvaeSampling,
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Take one step at a time.
+
+        Args:
+            noisy: Its coordinates are x_t.
+            path: To the predicted goal.
+            time: t.
+            noise: Standard normal numbers without mean over a crystal.
+            sampling: How to step.
+        """
+
+
+class KeptMean(CoordinateProcess):
+    """Noise about x_0 itself, in fractions of the cell: the normal distribution wrapped round the torus."""
+
+    def __init__(self, noise: AddedNoise) -> None:
+        self.noise = noise
+
+    @property
+    def n_times(self) -> int:
+        """Number of times."""
+        return self.noise.n_times
+
+    def at(self, times: Int[Tensor, " n_steps"]) -> "KeptMean":
+        """Keep some of the times."""
+        return KeptMean(AddedNoise(self.noise.stds[times]))
+
+    def add_noise(
+        self, clean: CrystalBatch, times: Int[Tensor, " n_systems"], noise: Float[Tensor, "n_atoms 3"]
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Draw x_t in [0, 1)."""
+        return add_noise(clean.frac_coords, times[clean.system_idx], noise, self.noise)
+
+    def goal(self, clean: CrystalBatch, times: Int[Tensor, " n_systems"]) -> Float[Tensor, "n_atoms 3"]:
+        """Return x_0."""
+        return clean.frac_coords
+
+    def width(
+        self, times: Int[Tensor, " n_systems"], lattice: Float[Tensor, "n_systems 3 3"]
+    ) -> Float[Tensor, " n_systems"]:
+        """Return s_t times the cube root of the volume."""
+        return self.noise.std(times).to(lattice) * cells.volume(lattice).pow(1 / 3)
+
+    def prior(self, atoms: CrystalBatch, noise: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
+        """Draw x_T, but for rounding uniform on the torus."""
+        return wrap(noise * float(self.noise.stds[-1]))
+
+    def repeats(self, sampling: CdvaeSampling) -> int:
+        """Step once."""
+        return 1
+
+    def step_back(
+        self,
+        noisy: CrystalBatch,
+        path: Float[Tensor, "n_atoms 3"],
+        time: int,
+        noise: Float[Tensor, "n_atoms 3"],
+        sampling: CdvaeSampling,
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Draw x_{t-1} by the rule that the sampling names."""
+        times = torch.full_like(noisy.system_idx, time)
+        return reverse_step(noisy.frac_coords, path, times, noise, self.noise, rule=sampling.step)
+
+
+class ScaledMean(CoordinateProcess):
+    """Noise about √ᾱ_t x_0, with x_0 in the cell and centred: the process of DP-CDVAE.
+
+    It is not periodic: which image an atom was given in decides where √ᾱ_t puts it. Hence the wrapping at every
+    step of sampling, which brings the predicted x_0 to where training had it.
+    """
+
+    def __init__(self, signals: Float[Tensor, " n_times"]) -> None:
+        self.signals = signals
+
+    @cached_property
+    def _tables(self) -> Float[Tensor, "2 n_times"]:
+        return torch.stack([self.signals.sqrt(), (1 - self.signals).sqrt()])
+
+    @property
+    def n_times(self) -> int:
+        """Number of times."""
+        return len(self.signals)
+
+    def at(self, times: Int[Tensor, " n_steps"]) -> "ScaledMean":
+        """Keep some of the times."""
+        return ScaledMean(self.signals[times])
+
+    def add_noise(
+        self, clean: CrystalBatch, times: Int[Tensor, " n_systems"], noise: Float[Tensor, "n_atoms 3"]
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Draw x_t, not wrapped."""
+        std = self._tables[1].to(noise)[times]
+        return self.goal(clean, times) + std[clean.system_idx, None] * noise
+
+    def goal(self, clean: CrystalBatch, times: Int[Tensor, " n_systems"]) -> Float[Tensor, "n_atoms 3"]:
+        """Return √ᾱ_t x_0."""
+        mean = self._tables[0].to(clean.frac_coords)[times]
+        return mean[clean.system_idx, None] * centred(wrap(clean.frac_coords), clean)
+
+    def width(
+        self, times: Int[Tensor, " n_systems"], lattice: Float[Tensor, "n_systems 3 3"]
+    ) -> Float[Tensor, " n_systems"]:
+        """Return √(1 - ᾱ_t) times the cube root of the volume."""
+        return self._tables[1].to(lattice)[times] * cells.volume(lattice).pow(1 / 3)
+
+    def prior(self, atoms: CrystalBatch, noise: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
+        """Return the noise."""
+        return noise
+
+    def repeats(self, sampling: CdvaeSampling) -> int:
+        """Step once."""
+        return 1
+
+    def step_back(
+        self,
+        noisy: CrystalBatch,
+        path: Float[Tensor, "n_atoms 3"],
+        time: int,
+        noise: Float[Tensor, "n_atoms 3"],
+        sampling: CdvaeSampling,
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Jump to x_0, wrap it if wanted, centre it, and draw x_{t-1} given x_0."""
+        clean = (noisy.frac_coords + path) / float(self._tables[0, time])
+        if sampling.wrap == "every" or (sampling.wrap == "last" and time == 0):
+            clean = wrap(clean)
+        clean = centred(clean, noisy)
+        if time == 0:
+            return clean
+        mean, std = self._tables[:, time - 1].tolist()
+        return mean * clean + std * noise
+
+
+class CartesianNoise(CoordinateProcess):
+    """Noise about x_0 in ångströms, from which annealed Langevin steps lead back: the process of CDVAE.
+
+    Source: Xie et al., arXiv 2110.06197, section 3.3 and appendix; Song and Ermon, arXiv 1907.05600, algorithm 1.
+    """
+
+    def __init__(self, noise: AddedNoise) -> None:
+        self.noise = noise
+
+    @property
+    def n_times(self) -> int:
+        """Number of levels."""
+        return self.noise.n_times
+
+    def at(self, times: Int[Tensor, " n_steps"]) -> "CartesianNoise":
+        """Keep some of the levels."""
+        return CartesianNoise(AddedNoise(self.noise.stds[times]))
+
+    def add_noise(
+        self, clean: CrystalBatch, times: Int[Tensor, " n_systems"], noise: Float[Tensor, "n_atoms 3"]
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Draw x_t in [0, 1)."""
+        std = self.noise.std(times).to(noise)[clean.system_idx, None]
+        return wrap(clean.frac_coords + _to_fractional(std * noise, clean))
+
+    def goal(self, clean: CrystalBatch, times: Int[Tensor, " n_systems"]) -> Float[Tensor, "n_atoms 3"]:
+        """Return x_0."""
+        return clean.frac_coords
+
+    def width(
+        self, times: Int[Tensor, " n_systems"], lattice: Float[Tensor, "n_systems 3 3"]
+    ) -> Float[Tensor, " n_systems"]:
+        """Return σ_t."""
+        return self.noise.std(times).to(lattice)
+
+    def prior(self, atoms: CrystalBatch, noise: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
+        """Draw about the origin with the greatest σ, which in cells of crystals is as good as uniform."""
+        return wrap(_to_fractional(float(self.noise.stds[-1]) * noise, atoms))
+
+    def repeats(self, sampling: CdvaeSampling) -> int:
+        """Take as many Langevin steps at a level as asked for."""
+        return sampling.langevin_steps
+
+    def step_back(
+        self,
+        noisy: CrystalBatch,
+        path: Float[Tensor, "n_atoms 3"],
+        time: int,
+        noise: Float[Tensor, "n_atoms 3"],
+        sampling: CdvaeSampling,
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Move by α score + √(2α) ε, with α the rate times σ² and the score the path over σ²."""
+        spread = (2 * sampling.langevin_rate) ** 0.5 * float(self.noise.stds[time])
+        return wrap(noisy.frac_coords + sampling.langevin_rate * path + _to_fractional(spread * noise, noisy))
+
+
+def make_process(settings: CdvaeSettings) -> CoordinateProcess:
+    """Build the process that the settings name."""
+    if settings.denoiser == "langevin":
+        return CartesianNoise(
+            AddedNoise.geometric(settings.levels, first=settings.narrowest, last=settings.widest)
+        )
+    schedule = schedule_of(settings.schedule, settings.timesteps)
+    if settings.mean == "scaled":
+        return ScaledMean(schedule.signals)
+    return KeptMean(AddedNoise(AddedNoise.from_betas(schedule).stds))
+
+
+def centred(values: Float[Tensor, "n_atoms 3"], batch: CrystalBatch) -> Float[Tensor, "n_atoms 3"]:
+    """Subtract from the vectors of atoms their mean over each crystal."""
+    sums = values.new_zeros(batch.n_systems, 3).index_add(0, batch.system_idx, values)
+    return values - (sums / batch.n_atoms_per_system[:, None])[batch.system_idx]
+
+
+def _to_fractional(vectors: Float[Tensor, "n_atoms 3"], batch: CrystalBatch) -> Float[Tensor, "n_atoms 3"]:
+    return cells.cart_to_frac(vectors, batch.lattice, batch.system_idx)

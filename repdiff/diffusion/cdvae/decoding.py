@@ -1,0 +1,97 @@
+"""From latent vectors to crystals: the reverse process of the coordinates."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from descriptors.batch import CrystalBatch
+from repdiff.diffusion.cdvae.ascent import AscentSettings, descend_latents
+from repdiff.diffusion.cdvae.coordinates import centred
+from repdiff.diffusion.cdvae.model import Cdvae
+from repdiff.diffusion.cdvae.settings import CdvaeSampling
+from repdiff.diffusion.torus import wrap
+
+COMPOSITION_RATE, COMPOSITION_TETHER = 0.05, 0.1
+
+
+def towards_composition(
+    model: Cdvae,
+    latents: Float[Tensor, "n n_latent"],
+    species: Sequence[Int[Tensor, " _"]],
+    *,
+    n_steps: int,
+) -> Float[Tensor, "n n_latent"]:
+    """Move latent vectors to near ones that say given compositions, so that the cell they say suits these.
+
+    Args:
+        model: Trained.
+        latents: Drawn from the prior.
+        species: Atomic numbers of every crystal, all of the training set.
+        n_steps: Of gradient descent.
+    """
+    elements, sizes = model.elements, model.sizes
+    counts = torch.stack([(atoms.to(elements)[:, None] == elements).sum(0) for atoms in species])
+    known = (counts.sum(1)[:, None] == sizes).to(latents)  # all zero where the training set has no such size
+
+    def loss(moved: Tensor) -> Tensor:
+        guess = model.guess(moved)
+        said = (guess.composition.log_softmax(1) * counts).sum(1) + (
+            guess.n_atoms.log_softmax(1) * known
+        ).sum(1)
+        return -said
+
+    settings = AscentSettings(n_steps=n_steps, rate=COMPOSITION_RATE, tether=COMPOSITION_TETHER)
+    return descend_latents(latents, loss, settings)
+
+
+def n_evaluations(model: Cdvae, sampling: CdvaeSampling, n_steps: int) -> int:
+    """Count the evaluations of the denoiser for `n_steps` times of the noise process."""
+    return n_steps * model.process.repeats(sampling)
+
+
+@torch.no_grad()
+def place_atoms(
+    model: Cdvae,
+    atoms: CrystalBatch,
+    latents: Float[Tensor, "n_systems n_latent"],
+    noise: Iterator[Float[Tensor, "n_atoms 3"]],
+    sampling: CdvaeSampling,
+    *,
+    n_steps: int,
+    bar: tqdm | None = None,
+) -> CrystalBatch:
+    """Find the places of atoms, and with types "argmax" their kinds.
+
+    Args:
+        model: Trained.
+        atoms: Cells and kinds; coordinates do not count.
+        latents: Of the crystals.
+        noise: Standard normal numbers, a set for the start and one for each evaluation of the denoiser.
+        sampling: How to step.
+        n_steps: Times of the noise process to visit, spread evenly.
+        bar: Counts the evaluations.
+
+    Returns:
+        The crystals, coordinates in [0, 1).
+    """
+    times = torch.linspace(0, model.n_times - 1, n_steps).round().long()
+    if n_steps == 1:
+        times = torch.tensor([model.n_times - 1])
+    process = model.process.at(times)
+    now = replace(atoms, frac_coords=process.prior(atoms, centred(next(noise), atoms)))
+    for step in reversed(range(n_steps)):
+        shown = torch.full((atoms.n_systems,), int(times[step]), device=atoms.device)
+        for _ in range(process.repeats(sampling)):
+            answer = model.denoise(now, shown, latents)
+            moved = process.step_back(now, answer.path, step, centred(next(noise), atoms), sampling)
+            kinds = now.atomic_numbers
+            if sampling.types == "argmax":
+                kinds = model.elements[answer.types.argmax(1)]
+            now = replace(now, frac_coords=moved, atomic_numbers=kinds)
+            if bar is not None:
+                bar.update()
+    return replace(now, frac_coords=wrap(now.frac_coords))

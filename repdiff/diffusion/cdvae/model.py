@@ -1,0 +1,239 @@
+"""The autoencoder: a crystal's latent vector, what it says of the crystal, and the denoiser that it guides.
+
+Sources: Pakornchote et al., arXiv 2308.02165 (DP-CDVAE); Xie et al., arXiv 2110.06197 (CDVAE).
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from descriptors import lattice as cells
+from descriptors.batch import CrystalBatch
+from repdiff.diffusion.cdvae.coordinates import make_process
+from repdiff.diffusion.cdvae.latents import Guess, LatentHeads, LatentMoments, Vocabulary, per_atom
+from repdiff.diffusion.cdvae.settings import CdvaeSettings
+from repdiff.diffusion.cdvae.targets import nearest_paths
+from repdiff.diffusion.nearest_image import ImageFinder
+from repdiff.networks.crystal import (
+    CoordinateHead,
+    CrystalHead,
+    CrystalNetwork,
+    TypeHead,
+    to_fractional,
+)
+
+LOSSES = ("n_atoms", "lattice", "composition", "kl", "coordinates", "types")
+UNIFORM = (
+    0.3  # over the cube root of the volume: how far the nearest image of a random place is along an axis
+)
+
+
+class Noise(NamedTuple):
+    """The random numbers of one loss; times that noise kinds are independent of those that noise coordinates."""
+
+    times: Int[Tensor, " n_systems"]
+    latents: Float[Tensor, "n_systems n_latent"]
+    coords: Float[Tensor, "n_atoms 3"]
+    type_noise: Float[Tensor, " n_systems"]
+    types: Float[Tensor, "n_atoms 2"]
+
+
+class Posterior(NamedTuple):
+    """The normal distribution of a crystal's latent vector."""
+
+    mean: Float[Tensor, "n_systems n_latent"]
+    log_variance: Float[Tensor, "n_systems n_latent"]
+
+    def draw(self, noise: Float[Tensor, "n_systems n_latent"]) -> Float[Tensor, "n_systems n_latent"]:
+        """Turn standard normal numbers into latent vectors."""
+        return self.mean + (self.log_variance / 2).exp() * noise
+
+    def divergence(self) -> Float[Tensor, " n_systems"]:
+        """Return the Kullback-Leibler divergence from the standard normal distribution."""
+        return (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).sum(1) / 2
+
+
+class Answer(NamedTuple):
+    """What the denoiser believes: the fractional path to the goal, and the logits of each atom's element."""
+
+    path: Float[Tensor, "n_atoms 3"]
+    types: Float[Tensor, "n_atoms n_elements"]
+
+
+class Cdvae(nn.Module):
+    """Encoder, heads and denoiser, with the noise process and the loss.
+
+    Args:
+        settings: Of all of them.
+        vocabulary: Of the training set.
+    """
+
+    elements: Tensor
+    sizes: Tensor
+
+    def __init__(self, settings: CdvaeSettings, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.settings, self.scale = settings, vocabulary.scale
+        self.register_buffer("elements", vocabulary.elements.clone(), persistent=False)
+        self.register_buffer("sizes", vocabulary.sizes.clone(), persistent=False)
+        decoder = settings.network.model_copy(update={"condition_width": settings.n_latent})
+        n_elements, n_sizes = len(vocabulary.elements), len(vocabulary.sizes)
+        self.network = nn.ModuleDict(
+            {
+                "encoder": CrystalNetwork(settings.encoder),
+                "posterior": CrystalHead(settings.encoder, 2 * settings.n_latent, with_size=True),
+                "contents": nn.Embedding(settings.encoder.n_species, settings.n_latent),
+                "heads": LatentHeads(settings.n_latent, settings.head_width, n_sizes, n_elements),
+                "moments": LatentMoments(settings.n_latent),
+                "decoder": CrystalNetwork(decoder),
+                "path": CoordinateHead(decoder),
+                "types": TypeHead(decoder, n_elements),
+            }
+        )
+        self.process = make_process(settings)
+
+    @property
+    def n_times(self) -> int:
+        """Times of the noise process."""
+        return self.process.n_times
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the training set has, on the device of the model."""
+        return Vocabulary(elements=self.elements, sizes=self.sizes, scale=self.scale)
+
+    def encode(self, clean: CrystalBatch) -> Posterior:
+        """Find the latent distributions of crystals; the same for another cell, image, origin or orientation.
+
+        The mean has a part that depends on the composition alone, linearly. Without it the messages must carry the
+        elements, and on Perov-5 the composition was learnt many times as slowly.
+        """
+        encoder = self.network["encoder"]
+        assert isinstance(encoder, CrystalNetwork)
+        still = torch.zeros(clean.n_systems, device=clean.device)
+        features = encoder(encoder.graph(clean), clean.atomic_numbers, still)
+        mean, log_variance = self.network["posterior"](features).chunk(2, dim=1)
+        contents = features.graph.mean_over_atoms(self.network["contents"](clean.atomic_numbers))
+        return Posterior(mean + contents, log_variance)
+
+    @property
+    def moments(self) -> LatentMoments:
+        """Of the latent vectors of the training set."""
+        moments = self.network["moments"]
+        assert isinstance(moments, LatentMoments)
+        return moments
+
+    def guess(self, latents: Float[Tensor, "n_systems n_latent"]) -> Guess:
+        """Read number of atoms, cell and composition from latent vectors."""
+        return self.network["heads"](latents)
+
+    def denoise(
+        self,
+        noisy: CrystalBatch,
+        times: Int[Tensor, " n_systems"],
+        latents: Float[Tensor, "n_systems n_latent"],
+    ) -> Answer:
+        """Propose the path to every atom's goal, and its element, from noised coordinates and kinds.
+
+        The network's answer is scaled so that its target is of order 1 at all times: by the width of the noise
+        where that is small, by the greatest distance of images where it is not (arXiv 2206.00364, table 1).
+        """
+        decoder = self.network["decoder"]
+        assert isinstance(decoder, CrystalNetwork)
+        graph = decoder.graph(noisy)
+        shown = times * (1000.0 / self.n_times)
+        features = decoder(graph, noisy.atomic_numbers, shown, condition=latents)
+        unit = (self._reach(times, noisy.lattice) / graph.spacing)[noisy.system_idx, None]
+        path = to_fractional(self.network["path"](features) * unit, graph)
+        return Answer(path=path, types=self.network["types"](features))
+
+    def forward(
+        self, clean: CrystalBatch, finder: ImageFinder, noise: Noise
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " 6"]]:
+        """Return the loss, and its parts before they are weighted, detached, in the order of `LOSSES`.
+
+        All is computed in float32: half precision would move atoms.
+        """
+        with torch.autocast(clean.device.type, enabled=False):
+            posterior = self.encode(clean)
+            latents = posterior.draw(noise.latents)
+            if self.training:
+                self.moments.follow(latents)
+            parts = torch.stack(
+                [
+                    *self._errors_of_guess(self.guess(latents), clean),
+                    posterior.divergence().mean(),
+                    *self._errors_of_atoms(latents, clean, finder, noise),
+                ]
+            )
+        weights = self.settings.weights
+        return parts @ parts.new_tensor([getattr(weights, name) for name in LOSSES]), parts.detach()
+
+    def _errors_of_guess(self, guess: Guess, clean: CrystalBatch) -> tuple[Tensor, Tensor, Tensor]:
+        counts = clean.n_atoms_per_system
+        n_atoms = functional.cross_entropy(
+            guess.n_atoms, torch.searchsorted(self.sizes, counts).clamp(max=len(self.sizes) - 1)
+        )
+        scores = self.scale.scores(per_atom(clean.lattice, counts))
+        lattice = (guess.lattice - scores).square().mean()
+        by_atom = functional.cross_entropy(
+            guess.composition[clean.system_idx], self._classes(clean.atomic_numbers), reduction="none"
+        )
+        return n_atoms, lattice, _mean_over_crystals(by_atom, clean)
+
+    def _errors_of_atoms(
+        self, latents: Tensor, clean: CrystalBatch, finder: ImageFinder, noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        noisy = CrystalBatch(
+            frac_coords=self.process.add_noise(clean, noise.times, noise.coords),
+            lattice=clean.lattice,
+            atomic_numbers=noised_types(clean, noise.type_noise, noise.types),
+            system_idx=clean.system_idx,
+        )
+        answer = self.denoise(noisy, noise.times, latents)
+        goal = self.process.goal(clean, noise.times)
+        if self.settings.target == "nearest":
+            target = nearest_paths(goal, noisy.frac_coords, clean, finder)
+        else:
+            target = finder.shortest(goal - noisy.frac_coords, clean.system_idx)
+        error = cells.frac_to_cart(answer.path - target, clean.lattice, clean.system_idx)
+        reach = self._reach(noise.times, clean.lattice)[clean.system_idx, None]
+        types = functional.cross_entropy(answer.types, self._classes(clean.atomic_numbers), reduction="none")
+        return (error / reach).square().mean(), _mean_over_crystals(types, clean)
+
+    def _reach(self, times: Tensor, lattice: Tensor) -> Tensor:
+        """Return how far along an axis the goal is from x_t, Å, for every crystal."""
+        width, most = self.process.width(times, lattice), UNIFORM * cells.volume(lattice).pow(1 / 3)
+        return width * most / (width.square() + most.square()).sqrt()
+
+    def _classes(self, atomic_numbers: Int[Tensor, " n_atoms"]) -> Int[Tensor, " n_atoms"]:
+        """Return the column of each element; of one that the training set lacks, a neighbour's."""
+        return torch.searchsorted(self.elements, atomic_numbers).clamp(max=len(self.elements) - 1)
+
+
+def noised_types(
+    clean: CrystalBatch, weight: Float[Tensor, " n_systems"], uniform: Float[Tensor, "n_atoms 2"]
+) -> Int[Tensor, " n_atoms"]:
+    """Draw kinds of atoms from one-hot + weight · composition (arXiv 2110.06197, section 3.3), scaled to a sum of 1.
+
+    An atom keeps its kind with the probability 1 / (1 + weight), and else takes that of a random atom of its crystal.
+
+    Args:
+        clean: Crystals with their true kinds.
+        weight: Of the composition, for each crystal.
+        uniform: Random numbers in [0, 1).
+    """
+    index, counts = clean.system_idx, clean.n_atoms_per_system
+    starts = counts.cumsum(0) - counts
+    chosen = torch.minimum((uniform[:, 1] * counts[index]).long(), counts[index] - 1) + starts[index]
+    kept = uniform[:, 0] * (1 + weight[index]) < 1
+    return torch.where(kept, clean.atomic_numbers, clean.atomic_numbers[chosen])
+
+
+def _mean_over_crystals(values: Float[Tensor, " n_atoms"], batch: CrystalBatch) -> Float[Tensor, ""]:
+    """Average over the atoms of each crystal, and then over crystals."""
+    shares = (batch.n_atoms_per_system * batch.n_systems).to(values).reciprocal()
+    return (values * shares[batch.system_idx]).sum()

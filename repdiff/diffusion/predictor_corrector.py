@@ -1,0 +1,201 @@
+"""The way back of the joint process: predictor steps down in time, corrector steps between them.
+
+A predictor step draws from the posterior of each process given what the network believes to be clean, so that any
+earlier time can be next. A corrector step is one of Langevin dynamics at the same time. The last predictor step ends
+at the mean, without noise.
+
+Source: Song et al., arXiv 2011.13456, algorithms 2 to 5; Zeni et al., arXiv 2312.03687. Unlike there, the size of a
+corrector step does not depend on the norm of the score, which would tie the crystals of a batch together, and its
+noise is such that a normal distribution of the width of the noise stays what it is whatever the size.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from repdiff.diffusion.joint_process import JointProcess, State
+from repdiff.diffusion.masked_types import MASK, draw_types
+from repdiff.diffusion.samplers import step_down
+from repdiff.diffusion.schedules import AddedNoise
+from repdiff.diffusion.symmetric_lattice import as_matrices
+from repdiff.diffusion.torus import reverse_step, wrap
+
+WIDEST = 8.0  # standard deviations of the limit that a believed clean cell may be away from its mean
+
+
+class ReverseSettings(BaseModel):
+    """How samples are drawn from a trained model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corrector_steps: int = Field(
+        1,
+        ge=0,
+        description="Langevin steps at each time, each an evaluation of the network; 0 halves the cost",
+    )
+    position_corrector: float = Field(
+        0.4, gt=0, le=0.7, description="signal-to-noise ratio of the corrector of coordinates"
+    )
+    lattice_corrector: float = Field(
+        0.2, gt=0, le=0.7, description="signal-to-noise ratio of the corrector of cells"
+    )
+    type_temperature: float = Field(
+        1.0, gt=0, le=2, description="of elements when they are drawn: below 1 likelier ones, less diverse"
+    )
+
+
+class Belief(NamedTuple):
+    """What a network says of a state.
+
+    Attributes:
+        score: Gradient of the log density by fractional coordinates, times their standard deviation: minus the noise
+            where it is small.
+        clean: Clean cells, as z.
+        logits: Of the elements of each atom.
+    """
+
+    score: Float[Tensor, "n_atoms 3"]
+    clean: Float[Tensor, "n_systems 3 3"]
+    logits: Float[Tensor, "n_atoms n_types"]
+
+
+class Draws(NamedTuple):
+    """The random numbers of one step.
+
+    Attributes:
+        coords: Standard normal.
+        lattice: Standard normal.
+        chances: Uniform in [0, 1): of showing each atom, and of its element.
+    """
+
+    coords: Float[Tensor, "n_atoms 3"]
+    lattice: Float[Tensor, "n_systems 6"]
+    chances: Float[Tensor, "n_atoms 2"]
+
+
+Predict = Callable[[State, int], Belief]
+"""Says what it believes of a state at a time."""
+
+
+def sample(
+    predict: Predict,
+    start: State,
+    process: JointProcess,
+    elements: Int[Tensor, " n_types"],
+    draws: Iterator[Draws],
+    settings: ReverseSettings,
+    *,
+    n_steps: int,
+) -> State:
+    """Lead crystals from the last time to the clean end.
+
+    Args:
+        predict: The network, or anything else that knows the score.
+        start: At the last time; atoms that are not hidden keep their elements.
+        process: The processes.
+        elements: Atomic number of each column of logits.
+        draws: One for each evaluation.
+        settings: How to step.
+        n_steps: Predictor steps; at most the times of the process.
+    """
+    times = process.schedule.times(n_steps)
+    ascending = torch.tensor(times[::-1])
+    widths = AddedNoise(process.widths.stds[ascending]).to(start.coords.device)
+    state = start
+    for number, (time, time_next) in enumerate(zip(times, [*times[1:], -1], strict=True)):
+        for _ in range(settings.corrector_steps):
+            state = correct(state, predict(state, time), time, process, next(draws), settings)
+        place = n_steps - 1 - number
+        belief = predict(state, time)
+        state = step_back(
+            state, belief, (time, time_next), place, widths, process, elements, next(draws), settings
+        )
+    return state
+
+
+def correct(
+    state: State, belief: Belief, time: int, process: JointProcess, draws: Draws, settings: ReverseSettings
+) -> State:
+    """Take one step of Langevin dynamics at a time; elements stay."""
+    std = (float(process.widths.stds[time]) * process.scale(state))[:, None]
+    share, noise = _langevin(settings.position_corrector)
+    coords = wrap(state.coords + std * (share * belief.score + noise * draws.coords))
+    signal = process.schedule.signal(time)
+    share, noise = _langevin(settings.lattice_corrector)
+    mean = signal**0.5 * belief.clean.clamp(-WIDEST, WIDEST)
+    z = state.z + share * (mean - state.z) + noise * (1 - signal) ** 0.5 * as_matrices(draws.lattice)
+    return state._replace(coords=coords, z=z)
+
+
+def step_back(
+    state: State,
+    belief: Belief,
+    times: tuple[int, int],
+    place: int,
+    widths: AddedNoise,
+    process: JointProcess,
+    elements: Int[Tensor, " n_types"],
+    draws: Draws,
+    settings: ReverseSettings,
+) -> State:
+    """Take one predictor step.
+
+    Args:
+        state: At the first of the two times.
+        belief: Of it.
+        times: Where to go from and to, -1 for the clean end.
+        place: Of the first among those that are visited, from 0 for the least noisy.
+        widths: Of the times that are visited.
+        process: The processes.
+        elements: Atomic number of each column of logits.
+        draws: Random numbers.
+        settings: How to step.
+    """
+    time, time_next = times
+    scale = process.scale(state)
+    std = (float(process.widths.stds[time]) * scale)[:, None]
+    coords = reverse_step(
+        state.coords,
+        std * belief.score,
+        torch.full_like(state.system_idx, place),
+        draws.coords,
+        widths,
+        rule="posterior",
+        scale=scale,
+    )
+    z = step_down(
+        belief.clean.clamp(-WIDEST, WIDEST),
+        state.z,
+        as_matrices(draws.lattice),
+        signal=process.schedule.signal(time),
+        signal_next=process.schedule.signal(time_next),
+        eta=1.0,
+    )
+    numbers = state.numbers
+    if bool((numbers == MASK).any()):
+        columns = draw_types(belief.logits, draws.chances[:, 1], temperature=settings.type_temperature)
+        numbers = process.masking.reveal(
+            numbers, elements[columns], draws.chances[:, 0], time=time, time_next=time_next
+        )
+    return State(coords=coords, z=z, numbers=numbers, system_idx=state.system_idx)
+
+
+def guided(conditional: Belief, unconditional: Belief, guidance: float) -> Belief:
+    """Mix two beliefs, (1 - γ) · unconditional + γ · conditional, scores and logits alike.
+
+    The score of a cell is affine in the clean cell, so that mixing clean cells mixes scores.
+
+    Source: Ho and Salimans, arXiv 2207.12598; Zeni et al., arXiv 2312.03687, eq. for γ.
+    """
+    pairs = zip(conditional, unconditional, strict=True)
+    return Belief(*[guidance * one + (1 - guidance) * other for one, other in pairs])
+
+
+def _langevin(ratio: float) -> tuple[float, float]:
+    """Return the share of the way to the mean, 2 r², and the noise that keeps a unit normal distribution."""
+    share = 2 * ratio**2
+    return share, (1 - (1 - share) ** 2) ** 0.5

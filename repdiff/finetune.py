@@ -1,0 +1,73 @@
+"""`repdiff finetune`: a trained model and labelled crystals → the model with adapters for their properties."""
+
+from pathlib import Path
+
+from repdiff.backends import backend_of
+from repdiff.backends.mattergen import MatterGen
+from repdiff.backends.mattergen_training import SymmetricData
+from repdiff.encoded import EncodedSet
+from repdiff.errors import UserError
+from repdiff.generate import find_model
+from repdiff.settings import FinetuneSettings
+from repdiff.training import TrainingSettings, train
+from repdiff.workspace import Workspace, plain_name
+
+
+def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
+    """Add adapters for properties to a model, and train it on crystals with labels.
+
+    Crystals without a label are used unconditionally, and counted.
+
+    Returns:
+        The run's folder, with the files of `repdiff train`.
+
+    Raises:
+        UserError: If there is no model or encoded set, the model takes no adapters, or labels do not serve.
+        KeyboardInterrupt: If the user stopped the training; the last step is saved.
+    """
+    if not settings.property or len(set(settings.property)) < len(settings.property):
+        raise UserError(
+            f"--property is {','.join(settings.property) or 'missing'}, expected one or more names, each once"
+        )
+    encoded_path = workspace.find("encode", settings.encoded)
+    base = find_model(settings.from_run, workspace, newest="train")
+    if (backend := backend_of(base)) != MatterGen.kind:
+        raise UserError(
+            f"{base} is a model of {backend}, which takes no adapters: expected one of "
+            f"`repdiff train --backend {MatterGen.kind}`"
+        )
+    name = plain_name(f"{base.name}-{'-'.join(settings.property)}")
+    settings = settings.model_copy(update={"encoded": encoded_path, "from_run": base})
+    inputs = {"encoded": encoded_path, "from_run": base}
+    with workspace.run(settings, name, inputs=inputs, resume=settings.resume) as run:
+        if run.state != "finished":
+            encoded = EncodedSet.read(encoded_path)
+            if not encoded.rows("train"):
+                raise UserError(f"{encoded_path} has no crystal in split 'train': encode a set that has")
+            job = MatterGen.prepare_finetuning(encoded, settings, base)
+            result = train(
+                job.model,
+                job.training,
+                job.validation,
+                settings.part(TrainingSettings),
+                run.path,
+                metadata=job.metadata,
+                tensors=job.tensors,
+                resume=settings.resume,
+            )
+            assert isinstance(job.training, SymmetricData)
+            run.summary.update(
+                backend=backend,
+                properties=list(settings.property),
+                n_labelled={at: int(label.given.sum()) for at, label in job.training.labels.items()},
+                n_training=len(job.training),
+                steps=result.step,
+                epochs=result.epoch,
+                train_loss=result.train_loss,
+                validation_loss=result.validation_loss,
+                training_seconds=result.seconds,
+                note=encoded.layout.note,
+            )
+            if result.stopped_by == "signal":
+                raise KeyboardInterrupt
+    return run.path

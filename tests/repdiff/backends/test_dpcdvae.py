@@ -1,0 +1,191 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from repdiff.backends.dpcdvae import DpCdvae
+from repdiff.backends.options import parse_options
+from repdiff.config import load_settings
+from repdiff.diffusion.cdvae.decoding import towards_composition
+from repdiff.diffusion.cdvae.latents import whole_compositions
+from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
+from repdiff.encoded import EncodedSet
+from repdiff.errors import UserError
+from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.training import TrainingSettings, train
+
+SMALL = {
+    "network.width": 16,
+    "network.n_blocks": 1,
+    "network.n_neighbors": 8,
+    "network.max_neighbors": 12,
+    "encoder.width": 16,
+    "encoder.n_blocks": 1,
+    "encoder.n_neighbors": 8,
+    "encoder.max_neighbors": 12,
+    "n_latent": 16,
+    "head_width": 32,
+    "timesteps": 10,
+}
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("_tiny_composition_model")
+
+
+@pytest.fixture(scope="module")
+def encoded(tiny_workspace):
+    return EncodedSet.read(tiny_workspace / "encode" / "tiny-ead")
+
+
+def fit(encoded, folder, *, steps, **options):
+    chosen = TrainSettings(
+        backend="dpcdvae",
+        backend_options={**SMALL, **options},
+        batch_size=64,
+        learning_rate=1e-2,
+        clip_norm=100.0,
+        warmup_steps=10,
+        max_epochs=None,
+        max_steps=steps,
+        ema_every=1,
+        precision="fp32",
+    )
+    job = DpCdvae.prepare(encoded, chosen, folder)
+    train(
+        job.model,
+        job.training,
+        job.validation,
+        chosen.part(TrainingSettings),
+        folder,
+        metadata=job.metadata,
+        tensors=job.tensors,
+        progress=False,
+    )
+    return DpCdvae.load(folder, device=CPU)
+
+
+@pytest.fixture(scope="module")
+def overfitted(encoded, tmp_path_factory):
+    """Trained long enough to know its crystals, but not where their atoms are."""
+    return fit(
+        encoded,
+        tmp_path_factory.mktemp("overfitted"),
+        steps=200,
+        **{"weights.kl": 1e-4, "weights.composition": 10},
+    )
+
+
+@pytest.fixture(scope="module")
+def known(encoded):
+    return [encoded.crystals[row] for row in encoded.rows("train")]
+
+
+def test_decoding_what_was_encoded_gives_back_formulas_and_cells(overfitted, known):
+    latents = overfitted.encode_crystals(known)
+    made = overfitted.decode_latents(latents, GenerateSettings(backend_options={"types": "fixed"}))
+    same = [a.formula == b.formula for a, b in zip(made, known, strict=True)]
+    assert np.mean(same) > 0.9
+    ratios = [a.volume / b.volume for a, b in zip(made, known, strict=True)]
+    assert np.abs(np.log(ratios)).max() < 0.1
+
+
+def test_given_crystals_lend_their_cells_and_atoms(overfitted, known):
+    latents = overfitted.encode_crystals(known[:3])
+    made = overfitted.decode_latents(latents, GenerateSettings(), given=known[3:6])
+    for one, lender in zip(made, known[3:6], strict=True):
+        assert one.formula == lender.formula
+        assert one.volume == pytest.approx(lender.volume, rel=1e-5)
+
+
+def test_interpolation_runs_from_one_crystal_to_the_other(overfitted, known):
+    line = overfitted.interpolate(known[0], known[1], 5)
+    ends = overfitted.encode_crystals(known[:2])
+    torch.testing.assert_close(line[[0, -1]], ends)
+    torch.testing.assert_close(
+        line.diff(dim=0), (ends[1:] - ends[:1]).expand(4, -1) / 4, rtol=1e-3, atol=1e-4
+    )
+
+
+def test_latent_vectors_are_moved_to_near_ones_that_say_a_given_composition(overfitted, known):
+    model = overfitted.model
+    drawn = model.moments.draw(torch.randn(len(known), 16, generator=torch.Generator().manual_seed(0)))
+    species = [torch.from_numpy(np.sort(one.atomic_numbers)) for one in known]
+    moved = towards_composition(model, drawn, species, n_steps=100)
+    said = {}
+    for name, latents in (("drawn", drawn), ("moved", moved)):
+        formulas = whole_compositions(model.guess(latents), model.vocabulary)
+        said[name] = np.mean([a.tolist() == b.tolist() for a, b in zip(formulas, species, strict=True)])
+    assert said["drawn"] < 0.2
+    assert said["moved"] > 0.6
+    assert float((moved - drawn).norm(dim=1).mean()) < 2 * float(drawn.norm(dim=1).mean())
+
+
+@pytest.mark.parametrize("steps", [0, 20])
+def test_a_given_composition_is_made(steps, overfitted, known):
+    asked = [{11: 1, 17: 1}, {20: 2, 22: 2, 8: 6}]
+    settings = GenerateSettings(backend_options={"composition_steps": steps}, steps=2)
+    made = overfitted.sample(2, settings, compositions=asked)
+    assert [one.n_atoms for one in made] == [2, 10]
+    assert [sorted(set(one.atomic_numbers.tolist())) for one in made] == [[11, 17], [8, 20, 22]]
+
+
+def test_latent_vectors_drawn_for_samples_have_the_moments_of_the_training_set(overfitted, known):
+    latents = overfitted.encode_crystals(known)
+    drawn = overfitted.model.moments.draw(torch.randn(4000, 16, generator=torch.Generator().manual_seed(0)))
+    scale = latents.std(0).mean()
+    assert float((drawn.mean(0) - latents.mean(0)).abs().max()) < 0.5 * float(scale)
+    assert float(drawn.std(0).mean()) == pytest.approx(float(scale), rel=0.3)
+
+
+def test_a_strange_element_is_not_encoded(overfitted, known):
+    strange = known[0].replace(atomic_numbers=np.full(known[0].n_atoms, 79))
+    with pytest.raises(UserError, match="atomic number 79"):
+        overfitted.encode_crystals([strange])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"denoiser": "langevin", "levels": 5},
+        {"mean": "scaled"},
+        {"schedule": "cosine"},
+        {"schedule": "linear"},
+    ],
+)
+def test_every_denoiser_and_schedule_trains_and_samples(options, encoded, tmp_path):
+    backend = fit(encoded, tmp_path, steps=3, **options)
+    settings = GenerateSettings(backend_options={"langevin_steps": 2})
+    backend.check(settings, None)
+    made = backend.sample(3, settings)
+    assert all(np.isfinite(one.frac_coords).all() for one in made)
+    assert all((one.frac_coords >= 0).all() and (one.frac_coords < 1).all() for one in made)
+
+
+def test_a_step_part_of_the_way_is_refused_where_the_mean_is_scaled(encoded, tmp_path):
+    backend = fit(encoded, tmp_path, steps=1, mean="scaled")
+    with pytest.raises(UserError, match="expected 'renoise'"):
+        backend.check(GenerateSettings(backend_options={"step": "posterior"}), None)
+
+
+def test_the_width_of_the_condition_is_not_a_setting(encoded, tmp_path):
+    with pytest.raises(UserError, match="condition_width"):
+        fit(encoded, tmp_path, steps=1, **{"network.condition_width": 4})
+
+
+@pytest.mark.parametrize("name", ["dpcdvae_perov5_cpu", "dpcdvae_paper"])
+def test_the_settings_of_a_config_are_known(name):
+    file = Path(__file__).parents[3] / "configs" / f"{name}.yaml"
+    assert parse_options(CdvaeSettings, load_settings(TrainSettings, file).backend_options)
+    assert parse_options(CdvaeSampling, load_settings(GenerateSettings, file).backend_options)
+
+
+def test_the_paper_config_has_the_published_noise_and_loss():
+    file = Path(__file__).parents[3] / "configs" / "dpcdvae_paper.yaml"
+    chosen = parse_options(CdvaeSettings, load_settings(TrainSettings, file).backend_options)
+    assert (chosen.timesteps, chosen.schedule, chosen.mean, chosen.n_latent) == (
+        1000,
+        "sigmoid",
+        "scaled",
+        256,
+    )
+    assert tuple(chosen.weights.model_dump().values()) == (1.0, 100.0, 1.0, 0.01, 1.0, 0.1)

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import pytest
+
+from repdiff.backends.mattergen import MatterGenSampling
+from repdiff.backends.options import parse_options
+from repdiff.config import load_settings
+from repdiff.diffusion.joint import JointSettings
+from repdiff.settings import SECTIONS
+
+FILES = sorted((Path(__file__).parents[3] / "configs").glob("mattergen_*.yaml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_config_has_settings_of_the_backend(file):
+    train = load_settings(SECTIONS["train"], file)
+    assert train.backend == "mattergen"
+    options = parse_options(JointSettings, train.backend_options)
+    assert load_settings(SECTIONS["generate"], file).steps <= options.timesteps
+    assert parse_options(MatterGenSampling, load_settings(SECTIONS["generate"], file).backend_options)
+
+
+def test_the_paper_config_has_the_published_processes_and_weights():
+    file = next(file for file in FILES if file.stem == "mattergen_paper")
+    options = parse_options(JointSettings, load_settings(SECTIONS["train"], file).backend_options)
+    assert (options.timesteps, options.width_first, options.width_last) == (1000, 0.005, 5.0)
+    assert (options.beta_first, options.beta_last) == (0.1, 20.0)
+    assert (options.position_weight, options.lattice_weight, options.type_weight) == (0.1, 1.0, 1.0)

@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from repdiff.diffusion.cdvae.ascent import (
+    AscentSettings,
+    PropertySettings,
+    descend_latents,
+    fit_property,
+    towards_property,
+)
+
+QUICK = PropertySettings(width=32, n_steps=400, learning_rate=1e-2, weight_decay=0.0)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A head for 3 z₀ + z₁² + 10, and the latent vectors it has learnt from."""
+    latents = normal(800, 6)
+    values = 3 * latents[:, 0] + latents[:, 1].square() + 10
+    return latents, values, fit_property(latents, values, QUICK, seed=0)
+
+
+def test_a_head_learns_its_property(fitted):
+    _, values, head = fitted
+    others = normal(200, 6, seed=1)
+    truth = 3 * others[:, 0] + others[:, 1].square() + 10
+    assert float((head(others) - truth).square().mean()) < 0.1 * float(values.var())
+
+
+def test_the_same_seed_fits_the_same_head(fitted):
+    latents, values, head = fitted
+    again = fit_property(latents, values, QUICK, seed=0)
+    assert torch.equal(again(latents), head(latents))
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_latent_vectors_move_the_way_they_are_asked_to(fitted, maximize):
+    latents, _, head = fitted
+    moved = towards_property(latents[:20], head, AscentSettings(), maximize=maximize)
+    rise = head(moved) - head(latents[:20])
+    assert bool((rise > 1).all() if maximize else (rise < -1).all())
+
+
+def test_a_target_is_reached(fitted):
+    latents, _, head = fitted
+    moved = towards_property(latents[:20], head, AscentSettings(n_steps=300), target=12.0)
+    torch.testing.assert_close(head(moved), torch.full((20,), 12.0), rtol=0, atol=0.3)
+
+
+def test_a_tether_keeps_latent_vectors_near_their_start(fitted):
+    latents, _, head = fitted
+    far, near = (
+        (towards_property(latents[:20], head, AscentSettings(tether=tether)) - latents[:20])
+        .norm(dim=1)
+        .mean()
+        for tether in (0.001, 1.0)
+    )
+    assert float(near) < 0.7 * float(far)
+
+
+def test_a_latent_vector_moves_as_it_would_alone(fitted):
+    latents, _, head = fitted
+    together = towards_property(latents[:8], head, AscentSettings(n_steps=50))
+    alone = towards_property(latents[5:6], head, AscentSettings(n_steps=50))
+    torch.testing.assert_close(together[5:6], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_no_step_leaves_latent_vectors_alone():
+    latents = normal(3, 4)
+    same = descend_latents(latents, lambda rows: rows.sum(1), AscentSettings(n_steps=0))
+    assert torch.equal(same, latents)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"), [([1.0, 2.0, float("nan")], "NaN"), ([2.0, 2.0, 2.0], "all the same")]
+)
+def test_labels_that_teach_nothing_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        fit_property(normal(3, 4), torch.tensor(values), QUICK, seed=0)
