@@ -1,19 +1,50 @@
 """Compositions that a user asks for: one formula, a file of them, or those of a data set."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from repdiff.backends.base import Composition
 from repdiff.crystal_sets import CrystalSets
 from repdiff.errors import UserError
 from repdiff.metrics.formula import count_elements
+from repdiff.metrics.targets import MARK
 from repdiff.settings import GenerateSettings
 from repdiff.workspace import Workspace
 
 MAX_ATOMS = 1000  # in one cell that is asked for
 
 
-def read_compositions(settings: GenerateSettings, workspace: Workspace) -> list[Composition] | None:
-    """Return the compositions that were asked for, to be taken in turn; None if none were.
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What samples are asked to be made of, taken in turn.
+
+    Attributes:
+        compositions: One or more.
+        targets: Names of the known crystals that these are the compositions of; empty if there are none.
+    """
+
+    compositions: list[Composition]
+    targets: list[str] = field(default_factory=list)
+
+    def part(self, first: int, n: int) -> list[Composition]:
+        """Return the compositions of samples number `first` to `first + n`."""
+        return [self.compositions[number % len(self.compositions)] for number in range(first, first + n)]
+
+
+def sample_names(wanted: Wanted | None, n: int) -> list[str]:
+    """Name samples: after the crystal whose composition they have, so that they are judged as attempts at it.
+
+    Returns:
+        "mp-149#0" for the first attempt at mp-149, "gen-000000" for the first sample of no target.
+    """
+    if wanted is None or not wanted.targets:
+        return [f"gen-{number:06d}" for number in range(n)]
+    rounds = [divmod(number, len(wanted.targets)) for number in range(n)]
+    return [f"{wanted.targets[place]}{MARK}{attempt}" for attempt, place in rounds]
+
+
+def read_compositions(settings: GenerateSettings, workspace: Workspace) -> Wanted | None:
+    """Return the compositions that were asked for; None if none were.
 
     Raises:
         UserError: If a formula cannot be read, there is none, or they are asked for in two ways.
@@ -27,12 +58,16 @@ def read_compositions(settings: GenerateSettings, workspace: Workspace) -> list[
     if len(given) > 1:
         raise UserError(f"both {given[0]} and {given[1]} are given, expected one of them")
     if settings.composition is not None:
-        return [parse_formula(settings.composition)]
+        return Wanted(compositions=[parse_formula(settings.composition)])
     if settings.compositions is not None:
-        return _read_file(settings.compositions)
+        return Wanted(compositions=_read_file(settings.compositions))
     if settings.compositions_from is not None:
         sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
-        return [count_elements(crystal) for crystal in sets.known(settings.compositions_from)]
+        known = sets.known(settings.compositions_from)
+        return Wanted(
+            compositions=[count_elements(crystal) for crystal in known],
+            targets=[crystal.id for crystal in known],
+        )
     return None
 
 

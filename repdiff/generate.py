@@ -4,17 +4,18 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from repdiff.backends import BACKENDS, Backend, Composition, Vectors, backend_of
-from repdiff.compositions import read_compositions
+from repdiff.backends import BACKENDS, Backend, Vectors, backend_of
+from repdiff.compositions import Wanted, read_compositions, sample_names
 from repdiff.datasets.crystal import Crystal, read_crystals, write_crystals
 from repdiff.device import choose_device
 from repdiff.errors import UserError
 from repdiff.files import replacing
-from repdiff.generated import SHARDS, read_shard, shard_path, write_shard
+from repdiff.generated import SHARDS, read_shard, shard_path, write_names, write_shard
 from repdiff.settings import GenerateSettings
 from repdiff.structure_files import FAILED, unwritable, write_structures
 from repdiff.workspace import Run, Workspace, plain_name
@@ -35,24 +36,25 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
         UserError: If there is no model, it cannot be read, or it cannot make what is asked for.
     """
     device = choose_device(settings.device)
-    compositions = read_compositions(settings, workspace)
+    wanted = read_compositions(settings, workspace)
     path = find_model(settings.model, workspace, newest="finetune" if settings.condition else "train")
     name = backend_of(path)
     asked = [flag for flag in ("condition", "guidance") if getattr(settings, flag) not in ({}, None)]
     if asked and "properties" not in BACKENDS[name].conditions:
         raise UserError(f"the backend {name} takes no --{asked[0]}: leave it out, or train another")
-    if compositions is not None and "composition" not in BACKENDS[name].conditions:
+    if wanted is not None and "composition" not in BACKENDS[name].conditions:
         raise UserError(f"the backend {name} takes no compositions: leave them out, or train another")
     backend = BACKENDS[name].load(path, device=device)
-    backend.check(settings, compositions)
-    n = settings.n or (len(compositions) if compositions and len(compositions) > 1 else DEFAULT_N)
+    backend.check(settings, None if wanted is None else wanted.compositions)
+    several = wanted is not None and len(wanted.compositions) > 1
+    n = settings.n or (len(wanted.compositions) if wanted and several else DEFAULT_N)
     settings = settings.model_copy(update={"model": path, "n": n})
     label = plain_name(f"{path.name}-{_label(settings, name)}-seed{settings.seed}")
     with workspace.run(settings, label, inputs={"model": path}) as run:
         if run.state != "finished":
             started = time.perf_counter()
             fill = _fill_vectors if backend.makes == "representations" else _fill_crystals
-            n_made = fill(backend, settings, compositions, run)
+            n_made = fill(backend, settings, wanted, run)
             seconds = time.perf_counter() - started
             run.summary.update(
                 backend=name, n=n, seconds_per_sample=round(seconds / n_made, 6) if n_made else None
@@ -71,9 +73,7 @@ def find_model(given: Path | None, workspace: Workspace, *, newest: str) -> Path
     return workspace.find("finetune" if tuned else newest if given is None else "train", given)
 
 
-def _fill_vectors(
-    backend: Backend, settings: GenerateSettings, compositions: list[Composition] | None, run: Run
-) -> int:
+def _fill_vectors(backend: Backend, settings: GenerateSettings, wanted: Wanted | None, run: Run) -> int:
     """Complete the shards of representations, and count what was made."""
 
     def extend(number: int, first: int, size: int) -> int:
@@ -82,17 +82,17 @@ def _fill_vectors(
         n_held = sum(map(len, held))
         if n_held >= size:
             return 0
-        more = _sample(backend, settings, compositions, first + n_held, size - n_held)
+        more = _sample(backend, settings, wanted, first + n_held, size - n_held)
         assert isinstance(more, Vectors)
         write_shard(run.path, number, torch.cat([*held, more.vectors]), more.layout)
         return size - n_held
 
-    return _each_shard(settings, extend)
+    n_made = _each_shard(settings, extend)
+    write_names(run.path, sample_names(wanted, settings.n or n_made))
+    return n_made
 
 
-def _fill_crystals(
-    backend: Backend, settings: GenerateSettings, compositions: list[Composition] | None, run: Run
-) -> int:
+def _fill_crystals(backend: Backend, settings: GenerateSettings, wanted: Wanted | None, run: Run) -> int:
     """Complete the shards of crystals, write the files that others read, and count what was made."""
     shards: list[Path] = []
 
@@ -102,14 +102,16 @@ def _fill_crystals(
         held = read_crystals(path) if path.is_file() else []
         if len(held) >= size:
             return 0
-        more = _sample(backend, settings, compositions, first + len(held), size - len(held))
+        more = _sample(backend, settings, wanted, first + len(held), size - len(held))
         assert isinstance(more, list)
         path.parent.mkdir(exist_ok=True)
         write_crystals(path, [*held, *more])
         return size - len(held)
 
     n_made = _each_shard(settings, extend)
-    crystals = [crystal for path in shards for crystal in read_crystals(path)]
+    made = [crystal for path in shards for crystal in read_crystals(path)]
+    names = sample_names(wanted, len(made))
+    crystals = [replace(crystal, id=name) for crystal, name in zip(made, names, strict=True)]
     _write_crystals(run, crystals)
     return n_made
 
@@ -135,11 +137,9 @@ def _each_shard(settings: GenerateSettings, extend: Callable[[int, int, int], in
 
 
 def _sample(
-    backend: Backend, settings: GenerateSettings, compositions: list[Composition] | None, first: int, n: int
+    backend: Backend, settings: GenerateSettings, wanted: Wanted | None, first: int, n: int
 ) -> Vectors | list[Crystal]:
-    asked = None
-    if compositions is not None:
-        asked = [compositions[number % len(compositions)] for number in range(first, first + n)]
+    asked = None if wanted is None else wanted.part(first, n)
     return backend.sample(n, settings, first=first, compositions=asked)
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.encoded import Layout
 from repdiff.errors import UserError
+from repdiff.files import read_json, write_json
 
-SHARDS = "shards"
+SHARDS, NAMES = "shards", "names.json"
 KIND = "generated"
 
 
@@ -39,6 +40,23 @@ def read_shard(path: Path) -> tuple[Float[Tensor, "n_vectors n_features"], Layou
     """
     tensors, metadata = load_checkpoint(path, kind=KIND)
     return tensors["vectors"], Layout.of_file(path, metadata)
+
+
+def write_names(folder: Path, names: list[str]) -> None:
+    """Write the names of all vectors, in their order."""
+    write_json(folder / NAMES, names)
+
+
+def read_names(folder: Path, n: int) -> list[str]:
+    """Read the names of the first `n` vectors.
+
+    Raises:
+        UserError: If the file is absent or damaged, or has too few.
+    """
+    names = read_json(folder / NAMES)
+    if not isinstance(names, list) or len(names) < n:
+        raise UserError(f"{folder / NAMES}: fewer names than the {n} vectors: generate again")
+    return names[:n]
 
 
 def read_generated(folder: Path) -> tuple[Float[Tensor, "n_vectors n_features"], Layout]:

@@ -28,7 +28,7 @@ from repdiff.encode import encode_dataset
 from repdiff.encoded import Layout, named_descriptor
 from repdiff.errors import UserError
 from repdiff.files import replacing
-from repdiff.generated import read_generated
+from repdiff.generated import read_generated, read_names
 from repdiff.manifest import Input
 from repdiff.settings import ReconstructSettings
 from repdiff.structure_files import FAILED, TABLE, write_structures
@@ -119,7 +119,7 @@ def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Sour
         vectors = vectors[: settings.n]
     return Source(
         name=f"{folder.name}-n{len(vectors)}",
-        ids=[f"gen-{row:06d}" for row in range(len(vectors))],
+        ids=read_names(folder, len(vectors)),
         vectors=vectors,
         layout=layout,
         exact=False,

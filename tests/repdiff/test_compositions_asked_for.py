@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from small_runs import SAMPLING
@@ -63,6 +65,22 @@ def test_compositions_of_a_data_set_are_those_of_its_crystals(run, tiny_file):
     code, path, said = run("generate", "--compositions-from", f"{tiny_file}:val", *SAMPLING)
     assert code == 0, said
     assert len(formulas(path)) > 1
+
+
+def test_samples_of_a_known_crystals_composition_are_judged_as_attempts_at_it(run, tiny_file):
+    data = f"{tiny_file}:val"
+    n_known = len(formulas(run("generate", "--compositions-from", data, *SAMPLING, "--name", "once")[1]))
+    n = n_known + 2
+    made = run("generate", "--compositions-from", data, "--n", str(n), *SAMPLING, "--name", "more")[1]
+    quickly = ("--preset", "fast", "--max-evaluations", "20", "--n-workers", "1")
+    run("reconstruct", "--generated", str(made), *quickly, "--name", "found")
+    code, scores, said = run(
+        "evaluate", "found", "--reference", data, "--only", "matching", "--n-workers", "1"
+    )
+    assert code == 0, said
+    matching = json.loads((scores / "metrics.json").read_text())["metrics"]["matching"]
+    assert {"match_rate", "match_rate_at_k"} <= matching["values"].keys()
+    assert (matching["values"]["match_rate"]["n"], matching["details"]["n_targets"]) == (n, n_known)
 
 
 @pytest.mark.parametrize(
