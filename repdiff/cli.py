@@ -223,7 +223,7 @@ def _verb_command(verb: str) -> click.Command:
 
 
 def _workspace_option() -> click.Option:
-    from repdiff.settings_base import DEFAULT_ROOT
+    from repdiff.settings.base import DEFAULT_ROOT
 
     return click.Option(
         ["--workspace"],

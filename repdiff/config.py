@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from repdiff.errors import UserError
 from repdiff.settings import SECTIONS
-from repdiff.settings_base import Settings
+from repdiff.settings.base import Settings
 from repdiff.suggest import unknown
 
 S = TypeVar("S", bound=Settings)
@@ -38,7 +38,7 @@ class Leaf:
 
     @property
     def extra(self) -> Mapping[str, Any]:
-        """Role and position, as `repdiff.settings_base.setting` wrote them; empty for plain fields."""
+        """Role and position, as `repdiff.settings.base.setting` wrote them; empty for plain fields."""
         extra = self.field.json_schema_extra
         return extra if isinstance(extra, Mapping) else {}
 

@@ -12,7 +12,7 @@ from repdiff.config import leaves, value_at
 from repdiff.errors import UserError
 from repdiff.files import read_json
 from repdiff.provenance import hardware, versions
-from repdiff.settings_base import Settings
+from repdiff.settings.base import Settings
 
 Status = Literal["running", "interrupted", "finished"]
 

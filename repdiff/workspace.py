@@ -20,7 +20,7 @@ from repdiff.errors import UserError
 from repdiff.files import replacing, sha256, write_json
 from repdiff.manifest import Input, Manifest, Status, differences, now, read_manifest
 from repdiff.provenance import hardware, peak_memory_gib
-from repdiff.settings_base import DEFAULT_ROOT, Settings
+from repdiff.settings.base import DEFAULT_ROOT, Settings
 
 BEFORE = {
     "encode": "`repdiff encode prototypes`",

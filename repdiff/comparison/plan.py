@@ -17,7 +17,7 @@ from repdiff.evaluation import choose_metrics
 from repdiff.files import replacing
 from repdiff.generate import DEFAULT_N
 from repdiff.settings import SECTIONS, CompareSettings, EvaluateSettings, GenerateSettings, TrainSettings
-from repdiff.settings_base import Settings
+from repdiff.settings.base import Settings
 from repdiff.workspace import Workspace, plain_name
 
 FLOOR = "real crystals"

@@ -15,7 +15,7 @@ from repdiff.settings import (
     ReconstructSettings,
     TrainSettings,
 )
-from repdiff.settings_base import Settings, setting
+from repdiff.settings.base import Settings, setting
 
 
 class Inner(BaseModel):

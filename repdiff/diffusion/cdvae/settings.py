@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from repdiff.networks.crystal import CrystalNetworkSettings
 
-SMALL_DECODER = CrystalNetworkSettings(width=64, n_blocks=3, n_neighbors=20, max_neighbors=32)
+SMALL_DECODER = CrystalNetworkSettings(width=64, n_blocks=3, n_neighbors=48, max_neighbors=80)
 SMALL_ENCODER = CrystalNetworkSettings(width=64, n_blocks=2, n_neighbors=16, max_neighbors=24)
 
 
