@@ -25,6 +25,7 @@ HELP = {
     "train": "Train a model on an encoded data set.",
     "finetune": "Teach a trained model properties that samples can be asked for.",
     "generate": "Draw new samples from a trained model.",
+    "latents": "Turn crystals into latent vectors, and these into crystals: as they are, mixed or improved.",
     "reconstruct": "Turn representations into crystals.",
     "relax": "Relax crystals with a force field.",
     "hull": "Compute the energies that stability is judged by.",

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from repdiff.metrics.base import EvaluationSet
 from repdiff.structure_files import FAILED, TABLE, read_structures
 from repdiff.workspace import Workspace
 
+DIRECT = ("generate", "latents")  # verbs whose runs may hold crystals, beside reconstruct
 log = logging.getLogger(__name__)
 
 
@@ -124,18 +126,30 @@ def find_crystals(workspace: Workspace, given: Path | None) -> Path:
         UserError: If there are none.
     """
     made = {
-        path: manifest
-        for path, manifest in workspace.runs("generate").items()
+        path: manifest.finished or ""
+        for verb in DIRECT
+        for path, manifest in workspace.runs(verb).items()
         if (path / TABLE).is_file() and manifest.status == "finished"
     }
     if given is not None:
-        named = workspace.root / "generate" / given
-        return named if named in made else workspace.find("reconstruct", given)
+        named = [path for verb in DIRECT if (path := workspace.root / verb / given) in made]
+        return named[0] if named else workspace.find("reconstruct", given)
+    newest = max(made, key=lambda path: made[path], default=None)
     inverted = [m for m in workspace.runs("reconstruct").values() if m.status == "finished"]
-    if made and all((m.finished or "") < (made[list(made)[-1]].finished or "") for m in inverted):
-        log.info("takes %s, the newest crystals", list(made)[-1])
-        return list(made)[-1]
+    if newest is not None and all((m.finished or "") < made[newest] for m in inverted):
+        log.info("takes %s, the newest crystals", newest)
+        return newest
     return workspace.newest("reconstruct")
+
+
+def refuse_repeated_names(crystals: Sequence[Crystal]) -> None:
+    """Refuse crystals that could not be told apart in the results.
+
+    Raises:
+        UserError: If two crystals have one name.
+    """
+    if repeated := len(crystals) - len({crystal.id for crystal in crystals}):
+        raise UserError(f"{repeated} names of crystals occur more than once, expected names of their own")
 
 
 def read_for_evaluation(path: Path) -> tuple[list[Crystal], dict[str, str]]:

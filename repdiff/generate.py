@@ -1,23 +1,19 @@
 """`repdiff generate`: a trained model → representations, or crystals where the backend makes them at once."""
 
-import json
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from repdiff.backends import BACKENDS, Backend, Vectors, backend_of
 from repdiff.compositions import Wanted, read_compositions, sample_names
-from repdiff.datasets.crystal import Crystal, read_crystals, write_crystals
+from repdiff.datasets.crystal import Crystal
 from repdiff.device import choose_device
 from repdiff.errors import UserError
-from repdiff.files import replacing
-from repdiff.generated import SHARDS, read_shard, shard_path, write_names, write_shard
+from repdiff.generated import crystals_in_shards, each_shard, read_shard, shard_path, write_names, write_shard
 from repdiff.settings import GenerateSettings
-from repdiff.structure_files import FAILED, unwritable, write_structures
+from repdiff.structure_files import write_made
 from repdiff.workspace import Run, Workspace, plain_name
 
 DEFAULT_N = 1000
@@ -87,53 +83,24 @@ def _fill_vectors(backend: Backend, settings: GenerateSettings, wanted: Wanted |
         write_shard(run.path, number, torch.cat([*held, more.vectors]), more.layout)
         return size - n_held
 
-    n_made = _each_shard(settings, extend)
+    n_made = each_shard(settings.n or 0, settings.shard_size, extend)
     write_names(run.path, sample_names(wanted, settings.n or n_made))
     return n_made
 
 
 def _fill_crystals(backend: Backend, settings: GenerateSettings, wanted: Wanted | None, run: Run) -> int:
     """Complete the shards of crystals, write the files that others read, and count what was made."""
-    shards: list[Path] = []
 
-    def extend(number: int, first: int, size: int) -> int:
-        path = run.path / SHARDS / f"{number:05d}.parquet"
-        shards.append(path)
-        held = read_crystals(path) if path.is_file() else []
-        if len(held) >= size:
-            return 0
-        more = _sample(backend, settings, wanted, first + len(held), size - len(held))
+    def make(first: int, n: int) -> list[Crystal]:
+        more = _sample(backend, settings, wanted, first, n)
         assert isinstance(more, list)
-        path.parent.mkdir(exist_ok=True)
-        write_crystals(path, [*held, *more])
-        return size - len(held)
+        return more
 
-    n_made = _each_shard(settings, extend)
-    made = [crystal for path in shards for crystal in read_crystals(path)]
+    made, n_made = crystals_in_shards(run.path, settings.n or 0, settings.shard_size, make)
     names = sample_names(wanted, len(made))
-    crystals = [replace(crystal, id=name) for crystal, name in zip(made, names, strict=True)]
-    _write_crystals(run, crystals)
+    crystals = [crystal.replace(id=name) for crystal, name in zip(made, names, strict=True)]
+    run.summary.update(write_made(run.path, crystals))
     return n_made
-
-
-def _write_crystals(run: Run, crystals: list[Crystal]) -> None:
-    """Write what can be written, and name the rest with the reasons."""
-    reasons = {crystal.id: unwritable(crystal) for crystal in crystals}
-    write_structures(run.path, [crystal for crystal in crystals if not reasons[crystal.id]], progress=True)
-    failed = {name: reason for name, reason in reasons.items() if reason}
-    with replacing(run.path / FAILED) as partial:
-        lines = [json.dumps({"id": name, "reason": reason}) for name, reason in failed.items()]
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    run.summary.update(n_crystals=len(crystals) - len(failed), n_failed=len(failed))
-
-
-def _each_shard(settings: GenerateSettings, extend: Callable[[int, int, int], int]) -> int:
-    """Complete one shard after the other, and count the new samples."""
-    assert settings.n is not None
-    return sum(
-        extend(number, first, min(settings.shard_size, settings.n - first))
-        for number, first in enumerate(range(0, settings.n, settings.shard_size))
-    )
 
 
 def _sample(

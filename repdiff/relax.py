@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from repdiff.cores import n_cores
-from repdiff.crystal_sets import CrystalSets, choose
+from repdiff.crystal_sets import CrystalSets, choose, refuse_repeated_names
 from repdiff.datasets.crystal import Crystal
 from repdiff.device import choose_device
 from repdiff.energies.parts import compute_in_parts, forget_parts
@@ -18,7 +18,6 @@ from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits, atoms_at_once, relax_part
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed, write_relaxed
-from repdiff.errors import UserError
 from repdiff.settings import RelaxSettings
 from repdiff.structure_files import FAILED
 from repdiff.workspace import Workspace, plain_name
@@ -54,7 +53,7 @@ def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
             started = time.perf_counter()
             given = choose(sets.to_judge(structures), settings.n, settings.seed)
             crystals, missing = given.crystals, dict(given.failed)
-            _check_names(crystals)
+            refuse_repeated_names(crystals)
             done = _relax(crystals, settings, run.path, device)
             protocol: dict[str, float | int | str | bool] = {
                 "optimizer": "FIRE",
@@ -67,16 +66,6 @@ def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
             seconds = (time.perf_counter() - started) / max(len(crystals), 1)
             run.summary.update(_summary(read_relaxed(run.path)), seconds_per_structure=seconds)
     return run.path
-
-
-def _check_names(crystals: Sequence[Crystal]) -> None:
-    """Refuse crystals that could not be told apart in the results.
-
-    Raises:
-        UserError: If two crystals have one name.
-    """
-    if repeated := len(crystals) - len({crystal.id for crystal in crystals}):
-        raise UserError(f"{repeated} names of crystals occur more than once, expected names of their own")
 
 
 def _relax(

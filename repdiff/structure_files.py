@@ -88,6 +88,36 @@ def write_structures(
         ) from error
 
 
+def write_made(
+    folder: Path, crystals: Sequence[Crystal], failed: Mapping[str, str] | None = None
+) -> dict[str, int]:
+    """Write the crystals that can be written, and name the rest with their reasons.
+
+    Args:
+        folder: Of a run.
+        crystals: Of any quality.
+        failed: Reasons of those that there should be and are not, by name.
+
+    Returns:
+        For the summary of the run: how many there are, and how many not.
+
+    Raises:
+        UserError: If the folder cannot be written.
+    """
+    reasons = {crystal.id: unwritable(crystal) for crystal in crystals}
+    write_structures(folder, [crystal for crystal in crystals if not reasons[crystal.id]], progress=True)
+    bad = {name: reason for name, reason in reasons.items() if reason}
+    write_failed(folder, {**bad, **(failed or {})})
+    return {"n_crystals": len(crystals) - len(bad), "n_failed": len(bad) + len(failed or {})}
+
+
+def write_failed(folder: Path, reasons: Mapping[str, str]) -> None:
+    """Write why crystals are missing, by name."""
+    with replacing(folder / FAILED) as partial:
+        lines = [json.dumps({"id": name, "reason": reason}) for name, reason in reasons.items()]
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
 def read_structures(path: Path) -> list[Crystal]:
     """Read back what `write_structures` wrote: the same crystals, bit by bit, with the table as labels.
 

@@ -7,6 +7,7 @@ from repdiff.backends import BACKENDS
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.settings import TrainSettings
+from repdiff.settings.learning import VECTOR_SETTINGS
 from repdiff.training import TrainingSettings, train
 from repdiff.workspace import Workspace, plain_name
 
@@ -23,6 +24,7 @@ def run_train(settings: TrainSettings, workspace: Workspace) -> Path:
     """
     if settings.backend not in BACKENDS:
         raise UserError(unknown("backend", settings.backend, BACKENDS))
+    _refuse_strange(settings)
     path = workspace.find("encode", settings.encoded)
     name = plain_name(f"{path.name}-{_label(settings)}")
     settings = settings.model_copy(update={"encoded": path})
@@ -55,6 +57,20 @@ def run_train(settings: TrainSettings, workspace: Workspace) -> Path:
             if result.stopped_by == "signal":
                 raise KeyboardInterrupt
     return run.path
+
+
+def _refuse_strange(settings: TrainSettings) -> None:
+    """Refuse settings that the backend would not look at."""
+    changed = [
+        name
+        for name in VECTOR_SETTINGS
+        if getattr(settings, name) != type(settings).model_fields[name].default
+    ]
+    if settings.backend != "structrepdiff" and changed:
+        raise UserError(
+            f"{changed[0]} is {getattr(settings, changed[0])!r}, a setting of structrepdiff, expected none with "
+            f"{settings.backend}: see --backend-options"
+        )
 
 
 def _label(settings: TrainSettings) -> str:

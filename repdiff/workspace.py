@@ -27,6 +27,7 @@ BEFORE = {
     "train": "`repdiff train`",
     "finetune": "`repdiff finetune --property NAME`",
     "generate": "`repdiff generate`",
+    "latents": "`repdiff latents reconstruct CRYSTALS`",
     "reconstruct": "`repdiff reconstruct`",
     "relax": "`repdiff relax`",
     "hull": "`repdiff hull build DATASET`",

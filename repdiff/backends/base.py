@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import BaseModel
 from torch import Tensor
 
 from descriptors.registry import Registry
@@ -56,12 +57,16 @@ class Backend(ABC):
         makes: "representations", which `repdiff reconstruct` turns into crystals, or "crystals".
         conditions: What samples can be asked to have: "composition".
         kind: Of the files that hold its weights; by it a file's backend is found.
+        training_options: Settings of training that are its own.
+        sampling_options: Settings of sampling that are its own.
     """
 
     description: ClassVar[str]
     makes: ClassVar[Literal["representations", "crystals"]]
     conditions: ClassVar[frozenset[str]]
     kind: ClassVar[str]
+    training_options: ClassVar[type[BaseModel]]
+    sampling_options: ClassVar[type[BaseModel]]
 
     @classmethod
     @abstractmethod
@@ -119,6 +124,26 @@ class Backend(ABC):
             first: Number of the first.
             compositions: One for each sample; None lets the backend choose.
         """
+
+
+def check_sampling(settings: GenerateSettings, *, backend: str, n_times: int) -> None:
+    """Refuse samplers of vectors for a backend that makes crystals, and more steps than it was trained with.
+
+    Args:
+        settings: How to sample.
+        backend: Name of the backend.
+        n_times: Of its noise process.
+
+    Raises:
+        UserError: If such a setting is given.
+    """
+    if settings.sampler != "ddpm" or settings.eta or settings.composition_temperature != 1:
+        raise UserError(
+            "--sampler, --eta and --composition-temperature are those of structrepdiff, expected none of them "
+            f"with {backend}: see --backend-options"
+        )
+    if settings.steps is not None and settings.steps > n_times:
+        raise UserError(f"--steps is {settings.steps}, expected at most {n_times}, as in training")
 
 
 def seen_only(compositions: Iterable[Composition], seen: Collection[int]) -> None:

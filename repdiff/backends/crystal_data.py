@@ -43,9 +43,3 @@ class CrystalData(TrainingData):
     def select(self, rows: Int[Tensor, " n_rows"]) -> "CrystalData":
         """Return some of the crystals, in the order of `rows`."""
         return CrystalData(batch=self.batch.select(rows), finder=self.finder.select(rows))
-
-
-def centred(values: Tensor, batch: CrystalBatch) -> Tensor:
-    """Subtract from the vectors of atoms their mean over each crystal."""
-    sums = values.new_zeros(batch.n_systems, values.shape[1]).index_add(0, batch.system_idx, values)
-    return values - (sums / batch.n_atoms_per_system[:, None])[batch.system_idx]

@@ -4,111 +4,61 @@ Sources: Pakornchote et al., arXiv 2308.02165; Xie et al., arXiv 2110.06197. Wha
 `repdiff.diffusion.cdvae`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from descriptors.batch import CrystalBatch
-from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, seen_only
+from repdiff.backends.base import (
+    BACKENDS,
+    Backend,
+    Composition,
+    TrainingJob,
+    check_sampling,
+    seen_only,
+)
 from repdiff.backends.crystal_data import CrystalData
+from repdiff.backends.dpcdvae_training import CdvaeTraining
 from repdiff.backends.options import parse_options
 from repdiff.backends.streams import NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.datasets.crystal import Crystal, from_batch, to_batch
-from repdiff.diffusion.cdvae.coordinates import centred
 from repdiff.diffusion.cdvae.decoding import n_evaluations, place_atoms, towards_composition
 from repdiff.diffusion.cdvae.latents import Vocabulary, make_cells, whole_compositions
-from repdiff.diffusion.cdvae.model import LOSSES, Cdvae, Noise
+from repdiff.diffusion.cdvae.model import Cdvae
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import right_handed
-from repdiff.diffusion.schedules import spread_times
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.settings import GenerateSettings, TrainSettings
-from repdiff.training import Trainable
 
 STEPS_AHEAD = 32  # random numbers are drawn for so many steps at a time, which does not change them
 
 
-class CdvaeTraining(Trainable):
-    """The loss as the training loop sees it, with its parts."""
-
-    kind = "dpcdvae"
-
-    def __init__(self, model: Cdvae) -> None:
-        super().__init__()
-        self.model = model
-
-    @property
-    def learnt(self) -> nn.Module:
-        """Encoder, heads and decoder."""
-        return self.model.network
-
-    @property
-    def parts(self) -> Mapping[str, slice]:
-        """The parts of the loss, before they are weighted."""
-        return {name: slice(number, number + 1) for number, name in enumerate(LOSSES)}
-
-    @property
-    def n_errors(self) -> int:
-        """One for each part."""
-        return len(LOSSES)
-
-    def inputs(
-        self, data: CrystalData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
-    ) -> tuple[CrystalData, Noise]:
-        """Draw times, spread evenly over the batch, and noise; this part of the batch and its own numbers."""
-        n, device, settings = len(rows), generator.device, self.model.settings
-        counts = data.batch.n_atoms_per_system[rows]
-        n_atoms = int(counts.sum())
-        times = spread_times(n, self.model.n_times, generator=generator)
-        level = torch.rand(n, generator=generator, device=device)
-        latents = torch.randn(n, settings.n_latent, generator=generator, device=device)
-        coords = torch.randn(n_atoms, 3, generator=generator, device=device)
-        types = torch.rand(n_atoms, 2, generator=generator, device=device)
-        ends = counts.cumsum(0)
-        first, last, _ = mine.indices(n)
-        atoms = slice(int(ends[first] - counts[first]), int(ends[last - 1]))
-        part = data.select(rows[mine])
-        ratio = settings.most_type_noise / settings.least_type_noise
-        noise = Noise(
-            times=times[mine],
-            latents=latents[mine],
-            coords=centred(coords[atoms], part.batch),
-            type_noise=settings.least_type_noise * ratio ** level[mine],
-            types=types[atoms],
-        )
-        return part, noise
-
-    def forward(self, inputs: tuple[CrystalData, Noise]) -> tuple[Float[Tensor, ""], Float[Tensor, " 6"]]:
-        """Return the loss and its parts."""
-        data, noise = inputs
-        return self.model(data.batch, data.finder, noise)
-
-    def describe(self) -> dict[str, Any]:
-        """Return the settings."""
-        return self.model.settings.model_dump(mode="json")
-
-
 @BACKENDS.register("dpcdvae")
 class DpCdvae(Backend):
-    """Variational autoencoder with diffusion of the coordinates."""
+    """Variational autoencoder with diffusion of the coordinates.
+
+    Args:
+        model: Trained.
+        niggli: Whether the training crystals were in their Niggli cells.
+    """
 
     description = "variational autoencoder with diffusion of the coordinates, or Langevin steps as CDVAE"
     makes = "crystals"
     conditions = frozenset({"composition"})
     kind = "dpcdvae"
+    training_options, sampling_options = CdvaeSettings, CdvaeSampling
 
-    def __init__(self, model: Cdvae) -> None:
-        self.model = model
+    def __init__(self, model: Cdvae, *, niggli: bool) -> None:
+        self.model, self.niggli = model, niggli
 
     @classmethod
     def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
@@ -143,10 +93,11 @@ class DpCdvae(Backend):
             vocabulary = Vocabulary(elements=tensors["elements"], sizes=tensors["sizes"], scale=scale)
             model = Cdvae(CdvaeSettings.model_validate(metadata["model"]), vocabulary)
             model.network.load_state_dict(tensors_under("network.", tensors)[0])
+            niggli = bool(metadata["layout"]["niggli"])
         except (KeyError, ValidationError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{path}: not a model of `repdiff train --backend dpcdvae` ({reason})") from error
-        return cls(model.to(device).eval())
+        return cls(model.to(device).eval(), niggli=niggli)
 
     @property
     def device(self) -> torch.device:
@@ -156,14 +107,8 @@ class DpCdvae(Backend):
     def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
         """Refuse samplers of vectors, more steps than were trained, and unseen elements."""
         sampling = parse_options(CdvaeSampling, settings.backend_options)
-        if settings.sampler != "ddpm" or settings.eta or settings.composition_temperature != 1:
-            raise UserError(
-                "--sampler, --eta and --composition-temperature are those of structrepdiff, expected none of them "
-                "with dpcdvae: see --backend-options"
-            )
-        n_times, trained = self.model.n_times, self.model.settings
-        if settings.steps is not None and settings.steps > n_times:
-            raise UserError(f"--steps is {settings.steps}, expected at most {n_times}, as in training")
+        check_sampling(settings, backend=self.kind, n_times=self.model.n_times)
+        trained = self.model.settings
         if sampling.step == "posterior" and (trained.denoiser, trained.mean) != ("ddpm", "kept"):
             raise UserError(
                 "backend option step is 'posterior', expected 'renoise': this model was trained with "
@@ -205,7 +150,7 @@ class DpCdvae(Backend):
         """Return the means of the latent distributions of crystals.
 
         Args:
-            crystals: In any cell; of the elements of the training set.
+            crystals: One or more, of the elements of the training set; in their Niggli cells if these were (`niggli`).
 
         Raises:
             UserError: If a crystal has another element.
@@ -215,8 +160,15 @@ class DpCdvae(Backend):
             set(self.model.elements.tolist()),
         )
         at_once = CdvaeSampling().crystals_at_once
-        parts = [self._batch(crystals[start : start + at_once]) for start in range(0, len(crystals), at_once)]
-        return torch.cat([self.model.encode(part).mean for part in parts])
+        latents = []
+        with tqdm(
+            total=len(crystals), desc="encoding", unit="crystal", disable=len(crystals) <= at_once
+        ) as bar:
+            for start in range(0, len(crystals), at_once):
+                part = crystals[start : start + at_once]
+                latents.append(self.model.encode(self._batch(part)).mean)
+                bar.update(len(part))
+        return torch.cat(latents)
 
     def decode_latents(
         self,

@@ -15,13 +15,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from descriptors.batch import CrystalBatch
-from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, seen_only
-from repdiff.backends.crystal_data import CrystalData, centred
+from repdiff.backends.base import (
+    BACKENDS,
+    Backend,
+    Composition,
+    TrainingJob,
+    check_sampling,
+    seen_only,
+)
+from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.formulas import TrainingFormulas
 from repdiff.backends.options import parse_options
 from repdiff.backends.streams import NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.datasets.crystal import Crystal, from_batch
+from repdiff.diffusion.centring import centred
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import N_COORDINATES, LatticeCoordinates
 from repdiff.diffusion.schedules import spread_times
@@ -101,6 +109,7 @@ class GemsDiff(Backend):
     makes = "crystals"
     conditions = frozenset({"composition"})
     kind = "gemsdiff"
+    training_options, sampling_options = TorusLatticeSettings, GemsDiffSampling
 
     def __init__(self, diffusion: TorusLatticeDiffusion, formulas: TrainingFormulas) -> None:
         self.diffusion, self.formulas = diffusion, formulas
@@ -168,15 +177,7 @@ class GemsDiff(Backend):
     def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
         """Refuse samplers of vectors, more steps than were trained, and unseen elements."""
         parse_options(GemsDiffSampling, settings.backend_options)
-        if settings.sampler != "ddpm" or settings.eta or settings.composition_temperature != 1:
-            raise UserError(
-                "--sampler, --eta and --composition-temperature are those of structrepdiff, expected none of them "
-                "with gemsdiff: see --backend-options"
-            )
-        if settings.steps is not None and settings.steps > self.diffusion.n_times:
-            raise UserError(
-                f"--steps is {settings.steps}, expected at most {self.diffusion.n_times}, as in training"
-            )
+        check_sampling(settings, backend=self.kind, n_times=self.diffusion.n_times)
         seen_only(compositions or (), self.formulas.seen)
 
     def sample(

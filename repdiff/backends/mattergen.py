@@ -15,7 +15,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from repdiff.backends import properties
-from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, seen_only
+from repdiff.backends.base import (
+    BACKENDS,
+    Backend,
+    Composition,
+    TrainingJob,
+    check_sampling,
+    seen_only,
+)
 from repdiff.backends.conditions import Conditions
 from repdiff.backends.mattergen_training import MatterGenTraining, SymmetricData
 from repdiff.backends.options import parse_options
@@ -59,6 +66,7 @@ class MatterGen(Backend):
     makes = "crystals"
     conditions = frozenset({"composition", "properties"})
     kind = "mattergen"
+    training_options, sampling_options = JointSettings, MatterGenSampling
 
     def __init__(
         self,
@@ -147,14 +155,7 @@ class MatterGen(Backend):
     def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
         """Refuse samplers of vectors, more steps than were trained, unseen elements, and unknown properties."""
         parse_options(MatterGenSampling, settings.backend_options)
-        if settings.sampler != "ddpm" or settings.eta or settings.composition_temperature != 1:
-            raise UserError(
-                "--sampler, --eta and --composition-temperature are those of structrepdiff, expected none of them "
-                "with mattergen: see --backend-options"
-            )
-        n_times = self.diffusion.process.n_times
-        if settings.steps is not None and settings.steps > n_times:
-            raise UserError(f"--steps is {settings.steps}, expected at most {n_times}, as in training")
+        check_sampling(settings, backend=self.kind, n_times=self.diffusion.process.n_times)
         seen_only(compositions or (), self.diffusion.elements.tolist())
         self.conditions_of(settings).check(compositions or ())
 

@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from descriptors.registry import unknown
 from repdiff.errors import UserError
 
 M = TypeVar("M", bound=BaseModel)
+
+
+class NoOptions(BaseModel):
+    """The options of a backend whose settings all have flags of their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def parse_options(model: type[M], options: Mapping[str, Any]) -> M:
@@ -17,6 +23,11 @@ def parse_options(model: type[M], options: Mapping[str, Any]) -> M:
     Raises:
         UserError: If a name is unknown or a value does not fit; the message says what would.
     """
+    if options and not model.model_fields:
+        raise UserError(
+            f"backend_options are {dict(options)}, expected none for structrepdiff: its settings are flags of "
+            "`repdiff train` and `repdiff generate`"
+        )
     nested: dict[str, Any] = {}
     for name, value in options.items():
         *parents, last = name.split(".")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from descriptors.registry import unknown
 from repdiff.datasets.crystal import Crystal
@@ -54,6 +55,39 @@ def labels_of(name: str, crystals: Sequence[Crystal]) -> list[object]:
     return [_without_nan(crystal.labels.get(name)) for crystal in crystals]
 
 
+def known_labels(name: str, labels: Sequence[object]) -> list[object]:
+    """Return the labels that are known.
+
+    Raises:
+        UserError: If fewer than two different ones are.
+    """
+    known = [label for label in labels if label is not None]
+    if not known:
+        raise UserError(f"no training crystal has a label {name}, expected two or more that have")
+    if len(set(known)) < 2:
+        value = _shown(known[0])
+        raise UserError(
+            f"{name} is {value} for all {len(known)} labelled training crystals: "
+            "there is nothing to learn from a constant, name another property"
+        )
+    return known
+
+
+def as_numbers(name: str, known: Sequence[object]) -> Float[np.ndarray, " n_known"]:
+    """Return labels as numbers.
+
+    Raises:
+        UserError: If one is no finite number.
+    """
+    numbers = [label for label in known if _is_number(label)]
+    if len(numbers) < len(known):
+        wrong = next(label for label in known if not _is_number(label))
+        raise UserError(
+            f"{name} is {wrong!r} for a training crystal, expected finite numbers, or {' or '.join(COMPUTED)}"
+        )
+    return np.array(numbers, dtype=np.float64)
+
+
 def fit_property(name: str, labels: Sequence[object], elements: Collection[int]) -> PropertyEmbedding:
     """Build what turns the labels of a property into vectors, with the global generator for its weights.
 
@@ -65,26 +99,11 @@ def fit_property(name: str, labels: Sequence[object], elements: Collection[int])
     Raises:
         UserError: If a label cannot be read, or fewer than two different ones are known.
     """
-    known = [label for label in labels if label is not None]
-    if not known:
-        raise UserError(f"no training crystal has a label {name}, expected two or more that have")
+    known = known_labels(name, labels)
     kind = property_kind(name)
-    if len(set(known)) < 2:
-        value = _shown(known[0])
-        raise UserError(
-            f"{name} is {value} for all {len(known)} labelled training crystals: "
-            "there is nothing to learn from a constant, name another property"
-        )
     match kind:
         case "scalar":
-            numbers = [label for label in known if _is_number(label)]
-            if len(numbers) < len(known):
-                wrong = next(label for label in known if not _is_number(label))
-                raise UserError(
-                    f"{name} is {wrong!r} for a training crystal, expected finite numbers, or "
-                    f"{' or '.join(COMPUTED)}"
-                )
-            values = np.array(numbers, dtype=np.float64)
+            values = as_numbers(name, known)
             options: dict[str, Any] = {"mean": float(values.mean()), "std": float(values.std())}
         case "chemical_system":
             options = {"elements": list(elements)}

@@ -4,9 +4,8 @@ Source: arXiv 2408.07213; formulas are drawn first by a model of their own unles
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -15,7 +14,7 @@ from torch import Tensor
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
 from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, Vectors, seen_only
-from repdiff.backends.options import explain
+from repdiff.backends.options import NoOptions, explain, parse_options
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
 from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
@@ -42,6 +41,7 @@ class StructRepDiff(Backend):
     makes = "representations"
     conditions = frozenset({"composition"})
     kind = KIND
+    training_options = sampling_options = NoOptions
 
     def __init__(self, model: GenerativeModel) -> None:
         self.model = model
@@ -49,7 +49,7 @@ class StructRepDiff(Backend):
     @classmethod
     def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
         """Fit the composition model, unless compositions are learnt jointly, and build the diffusion."""
-        _no_options(settings.backend_options)
+        parse_options(cls.training_options, settings.backend_options)
         vectors = {split: encoded.representations[encoded.rows(split)] for split in ("train", "val")}
         representation = encoded.layout.representation()
         exact = torch.zeros(representation.n_features, dtype=torch.bool)
@@ -78,7 +78,7 @@ class StructRepDiff(Backend):
 
     def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
         """Refuse options, unseen elements, and formulas for a model that draws its own."""
-        _no_options(settings.backend_options)
+        parse_options(self.sampling_options, settings.backend_options)
         if compositions is None:
             return
         if self.model.compositions is None:
@@ -115,14 +115,6 @@ class StructRepDiff(Backend):
             for number, count in composition.items():
                 counts[row, column[number]] = count
         return counts
-
-
-def _no_options(options: Mapping[str, Any]) -> None:
-    if options:
-        raise UserError(
-            f"backend_options are {dict(options)}, expected none for structrepdiff: its settings are flags of "
-            "`repdiff train` and `repdiff generate`"
-        )
 
 
 def _build(representation: Representation, settings: TrainSettings) -> VectorDiffusion:

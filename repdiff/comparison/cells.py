@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from repdiff.workspace import Workspace
 
 log = logging.getLogger(__name__)
 NOT_BEGUN = "stopped before it began"
+SECONDS_TO_SAVE = 30.0
 
 
 @dataclass(kw_only=True)
@@ -113,10 +115,16 @@ class CellRunner:
             log.info("%s: %s", cell.name, cell.steps[n_done].verb)
 
     def _stop(self) -> None:
+        """Ask what runs to save its state and end; again if it does not, because it may not have been listening."""
         with self._lock:
             self._stopped = True
-            for process in self._processes.values():
-                process.terminate()
+        while self._processes:
+            with self._lock:
+                for process in self._processes.values():
+                    process.terminate()
+            deadline = time.monotonic() + SECONDS_TO_SAVE
+            while self._processes and time.monotonic() < deadline:
+                time.sleep(0.1)
 
 
 def _last_line(path: Path) -> str:

@@ -9,6 +9,7 @@ import yaml
 
 from descriptors.registry import unknown
 from repdiff.backends import BACKENDS, backend_of
+from repdiff.backends.options import parse_options
 from repdiff.config import load_settings, read_document
 from repdiff.cores import n_cores
 from repdiff.crystal_sets import split_name
@@ -191,10 +192,12 @@ class Planner:
         model = SECTIONS[verb]
         try:
             settings = load_settings(model, self.file, {**own, **given})
+            if isinstance(settings, EvaluateSettings):
+                choose_metrics(settings.only)
+            if isinstance(settings, TrainSettings) and settings.backend in BACKENDS:
+                parse_options(BACKENDS[settings.backend].training_options, settings.backend_options)
         except UserError as error:
             raise UserError(f"{self.file}: system {system}, {verb}: {error}") from error
-        if isinstance(settings, EvaluateSettings):
-            choose_metrics(settings.only)
         defaults = {
             "n_workers": max(1, n_cores() // self.settings.at_once),
             "data_dir": self.settings.data_dir,

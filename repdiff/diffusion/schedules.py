@@ -1,5 +1,6 @@
-"""How much noise is added at each time, for processes that leave the mean where it is."""
+"""How much noise there is at each time: the usual schedules, and what is added where the mean stays as it is."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +9,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from repdiff.diffusion.samplers import Schedule
+
+GREATEST_BETA = 0.999
+SIGMOID_TIMES = 1000  # for which the published β are; with fewer, each is greater in proportion
+SIGMOID_ENDS = (-10.0, 6.0)
+SIGMOID_BETAS = (1e-10, 0.01)
+COSINE_OFFSET = 0.008
+LINEAR_BETAS = (1e-4, 0.02)  # for SIGMOID_TIMES as well
 
 
 def linear_schedule(n_times: int, *, first: float, last: float) -> Schedule:
@@ -21,6 +29,32 @@ def linear_schedule(n_times: int, *, first: float, last: float) -> Schedule:
             f"β from {first} to {last} in {n_times} times, expected 0 < first ≤ last < 1 and at least 2 times"
         )
     return Schedule(torch.linspace(first, last, n_times, dtype=torch.float64))
+
+
+def schedule_of(name: str, n_times: int) -> Schedule:
+    """Build one of the schedules; a smaller number of times leads to as much noise at the end.
+
+    Args:
+        name: "sigmoid", β = sigmoid(-10 … 6) · (0.01 - 1e-10) + 1e-10 (arXiv 2308.02165); "cosine" (Nichol and
+            Dhariwal, arXiv 2102.09672, eq. 17); "linear", β from 1e-4 to 0.02 (Ho et al., arXiv 2006.11239).
+        n_times: Number of times.
+
+    Raises:
+        ValueError: If there is no such schedule.
+    """
+    stretch = SIGMOID_TIMES / n_times
+    if name == "linear":
+        first, last = (min(beta * stretch, GREATEST_BETA) for beta in LINEAR_BETAS)
+        return linear_schedule(n_times, first=first, last=last)
+    if name == "sigmoid":
+        low, high = SIGMOID_BETAS
+        rising = torch.linspace(*SIGMOID_ENDS, n_times, dtype=torch.float64).sigmoid()
+        return Schedule(((rising * (high - low) + low) * stretch).clamp(max=GREATEST_BETA))
+    if name != "cosine":
+        raise ValueError(f"schedule is {name!r}, expected sigmoid, cosine or linear")
+    times = torch.linspace(0, 1, n_times + 1, dtype=torch.float64)
+    signals = ((times + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2).cos().square()
+    return Schedule((1 - signals[1:] / signals[:-1]).clamp(max=GREATEST_BETA))
 
 
 def spread_times(n: int, n_times: int, *, generator: torch.Generator) -> Int[Tensor, " n"]:

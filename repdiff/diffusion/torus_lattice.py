@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
@@ -60,6 +60,12 @@ class TorusLatticeSettings(BaseModel):
     min_length_std: float = Field(0.1, gt=0, description="least spread of a cell length in the loss, Å")
     min_angle_std: float = Field(0.05, gt=0, description="least spread of a cell angle in the loss, radians")
 
+    @model_validator(mode="after")
+    def _needs_no_more_inputs(self) -> "TorusLatticeSettings":
+        if self.network.condition_width or self.network.atom_width:
+            raise ValueError("network.condition_width or network.atom_width is given, expected 0 of both")
+        return self
+
 
 class ReverseSettings(BaseModel):
     """How samples are drawn from a trained model."""
@@ -67,7 +73,7 @@ class ReverseSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     positions: ReverseRule = Field(
-        "code",
+        "posterior",
         description="a step back of the positions: to the predicted ones with noise β̃ (paper), with noise β of one "
         "time less (code), with the noise of one time less (renoise), or part of the way (posterior)",
     )

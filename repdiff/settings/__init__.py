@@ -5,7 +5,7 @@ from repdiff.settings.data import DegeneracySettings, EncodeSettings
 from repdiff.settings.energies import HullSettings, RelaxSettings
 from repdiff.settings.judging import CompareSettings, EvaluateSettings, ReportSettings
 from repdiff.settings.learning import FinetuneSettings, TrainSettings
-from repdiff.settings.making import GenerateSettings, ReconstructSettings
+from repdiff.settings.making import GenerateSettings, LatentsSettings, ReconstructSettings
 
 __all__ = [
     "SECTIONS",
@@ -16,6 +16,7 @@ __all__ = [
     "FinetuneSettings",
     "GenerateSettings",
     "HullSettings",
+    "LatentsSettings",
     "ReconstructSettings",
     "RelaxSettings",
     "ReportSettings",
@@ -30,6 +31,7 @@ SECTIONS: dict[str, type[Settings]] = {
         TrainSettings,
         FinetuneSettings,
         GenerateSettings,
+        LatentsSettings,
         ReconstructSettings,
         RelaxSettings,
         HullSettings,

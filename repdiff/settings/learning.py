@@ -82,6 +82,22 @@ class TrainSettings(Settings):
         return self
 
 
+VECTOR_SETTINGS = (
+    "denoiser",
+    "denoiser_options",
+    "compositions",
+    "timesteps",
+    "schedule",
+    "objective",
+    "self_condition",
+    "weighting",
+    "min_snr_gamma",
+    "time_sampling",
+    "block_weights",
+)
+"""Those that mean something to structrepdiff alone."""
+
+
 class FinetuneSettings(Settings):
     """Settings of `repdiff finetune`."""
 

@@ -1,5 +1,6 @@
 """Settings of the verbs that make crystals."""
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -56,6 +57,103 @@ class GenerateSettings(Settings):
     )
     shard_size: int = setting(1000, "Representations made at once and written to one file", ge=1)
     device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+
+
+OF_ACTIONS = {
+    "n": ("encode", "reconstruct", "interpolate", "optimize"),
+    "given": ("reconstruct",),
+    "start": ("interpolate",),
+    "end": ("interpolate",),
+    "property": ("optimize",),
+    "goal": ("optimize",),
+    "labelled": ("optimize",),
+    "head_options": ("optimize",),
+    "move_options": ("optimize",),
+    "steps": ("decode", "reconstruct", "interpolate", "optimize"),
+    "backend_options": ("decode", "reconstruct", "interpolate", "optimize"),
+}
+"""Settings of `repdiff latents` that only some actions use."""
+NEEDED = {"interpolate": ("start", "end"), "optimize": ("property", "goal")}
+
+
+class LatentsSettings(Settings):
+    """Settings of `repdiff latents`."""
+
+    verb: ClassVar[str] = "latents"
+    action: Literal["encode", "decode", "reconstruct", "interpolate", "optimize"] = setting(
+        ...,
+        "What to do; encode: crystals into latent vectors; decode: these into crystals; reconstruct: both; "
+        "interpolate: crystals between two; optimize: crystals moved to where a property is as wanted",
+        positional=True,
+    )
+    crystals: str = setting(
+        ...,
+        "Crystals to begin with, as for evaluate: a data set, NAME:SPLIT, a run or a path; decode: a run of encode",
+        positional=True,
+    )
+    model: Path | None = setting(
+        None, "Trained model of dpcdvae; without it the newest of the workspace", role="input"
+    )
+    data_dir: Path | None = setting(
+        None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
+    )
+    n: int | None = setting(
+        None,
+        "Take this many crystals only, chosen at random; interpolate: points with both ends, 11 without it",
+        ge=1,
+    )
+    given: bool = setting(
+        False, "reconstruct: take cells and atoms of the crystals as known, so that places alone are decoded"
+    )
+    start: str | int | None = setting(None, "interpolate: first crystal, by its name, or its row from 0")
+    end: str | int | None = setting(None, "interpolate: last crystal, by its name, or its row from 0")
+    property: str | None = setting(None, "optimize: numeric label of crystals")
+    goal: str | float | None = setting(
+        None, "optimize: what the property shall be: max, min, or a number in its unit"
+    )
+    labelled: str | None = setting(
+        None,
+        "optimize: crystals with labels, from which the property is learnt; without them the train split of the "
+        "data set of CRYSTALS, or else CRYSTALS",
+    )
+    head_options: dict[str, Any] = setting(
+        {}, "optimize: how the property is learnt where that differs from the defaults, such as n_steps=2000"
+    )
+    move_options: dict[str, Any] = setting(
+        {}, "optimize: how latent vectors are moved where that differs from the defaults, such as tether=0.1"
+    )
+    seed: int = setting(0, "Seed of the choice of --n, of the decoding, and of the property's network", ge=0)
+    steps: int | None = setting(None, "Denoising steps; without it as many as in training", ge=1)
+    backend_options: dict[str, Any] = setting(
+        {}, "Settings of the sampling of the backend, where they differ from its defaults"
+    )
+    shard_size: int = setting(256, "Crystals that are decoded together and written to one file", ge=1)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+
+    @model_validator(mode="after")
+    def _suits_its_action(self) -> "LatentsSettings":
+        for name, actions in OF_ACTIONS.items():
+            default = type(self).model_fields[name].default
+            if self.action not in actions and getattr(self, name) != default:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is given, which {self.action} makes no use of: expected it with "
+                    f"{' or '.join(actions)} only"
+                )
+        for name in NEEDED.get(self.action, ()):
+            if getattr(self, name) is None:
+                raise ValueError(f"--{name} is missing, which {self.action} needs")
+        if self.action == "interpolate" and self.n == 1:
+            raise ValueError("--n is 1, expected at least 2 points from one crystal to the other")
+        if self.goal is not None and self.goal not in ("max", "min") and not _is_finite(self.goal):
+            raise ValueError(f"--goal is {self.goal!r}, expected max, min or a finite number")
+        return self
+
+
+def _is_finite(text: str | float) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 class ReconstructSettings(Settings):

@@ -79,14 +79,14 @@ def test_systems_are_trained_judged_and_put_in_one_table_and_a_failing_one_is_re
 ):
     def spoil(document):
         document["compare"]["systems"]["broken"] = {
-            "train": {"backend": "gemsdiff", "backend_options": {"network.widht": 3}}
+            "train": {"backend": "gemsdiff", "encoded": "nowhere", "backend_options": TORUS}
         }
 
     path = write(spoil)
     code, said = compare(path, tmp_path, capsys)
     assert code == 2
     assert "1 of 4 cells failed" in said.err
-    assert "Did you mean 'network.width'" in said.err
+    assert "nowhere: no such path" in said.err
     assert len([line for line in said.err.splitlines() if "Traceback" in line]) == 0
     folder = tmp_path / "w" / "compare" / "three"
     found = json.loads((folder / "comparison.json").read_text())
@@ -169,6 +169,12 @@ def test_a_system_starts_from_what_it_is_given(own, verbs, write, tmp_path, tiny
         (lambda d: d["compare"]["systems"].update(x={"train": {"batch_sise": 3}}), "batch_size"),
         (lambda d: d["compare"]["systems"].update(x={"train": {"batch_size": 0}}), "at least 1"),
         (lambda d: d["compare"]["systems"].update(x={"train": {"backend": "gemdiff"}}), "gemsdiff"),
+        (
+            lambda d: d["compare"]["systems"].update(
+                x={"train": {"backend": "gemsdiff", "backend_options": {"network.widht": 3}}}
+            ),
+            "Did you mean 'network.width'",
+        ),
         (lambda d: d["compare"]["systems"].update({FLOOR: {}}), "the name of the floor"),
         (lambda d: d["evaluate"].update(only=["validty"]), "validity"),
         (lambda d: d["evaluate"].update(reference=None), "floor needs a reference"),

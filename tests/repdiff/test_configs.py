@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from repdiff.backends import BACKENDS
+from repdiff.backends.options import parse_options
 from repdiff.config import load_settings
 from repdiff.diffusion.ddpm import DiffusionSettings
 from repdiff.networks.base import parse_denoiser
@@ -20,6 +22,7 @@ def test_there_are_configs():
 @pytest.mark.parametrize("verb", sorted(SECTIONS))
 def test_every_config_loads_for_every_verb(verb, file):
     given = {"dataset": "prototypes"} if verb in ("encode", "degeneracy", "hull") else {}
+    given |= {"action": "encode", "crystals": "prototypes"} if verb == "latents" else {}
     settings = load_settings(SECTIONS[verb], file, given)
     for name, value in yaml.safe_load(file.read_text()).get(verb, {}).items():
         if name != "dataset":
@@ -48,3 +51,15 @@ def test_the_paper_config_has_the_published_settings():
     assert (train.schedule, train.objective, train.optimizer) == ("cosine", "pred_noise", "adam")
     assert load_settings(SECTIONS["encode"], file).descriptor == "ead:paper"
     assert load_settings(SECTIONS["reconstruct"], file).preset == "paper"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_config_has_options_that_its_backend_knows(file):
+    train, generate = (load_settings(SECTIONS[verb], file) for verb in ("train", "generate"))
+    backend = BACKENDS[train.backend]
+    options = parse_options(backend.training_options, train.backend_options)
+    assert parse_options(backend.sampling_options, generate.backend_options) is not None
+    n_times = getattr(options, "timesteps", None) or getattr(
+        getattr(options, "torus", None), "timesteps", None
+    )
+    assert generate.steps is None or generate.steps <= (n_times or train.timesteps)

@@ -10,10 +10,12 @@ import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from repdiff.networks.crystal.layers import two_layers
 
 LEAST_SPREAD = 1e-8
+TETHER_OF_EXTREMES, TETHER_OF_TARGET = 0.5, 0.02  # for steps in standard deviations of the latent vectors
 
 
 class PropertySettings(BaseModel):
@@ -35,8 +37,11 @@ class AscentSettings(BaseModel):
 
     n_steps: int = Field(200, ge=0, description="steps of Adam")
     rate: float = Field(0.03, gt=0, description="learning rate of Adam")
-    tether: float = Field(
-        0.01, ge=0, description="weight of half the squared distance from the start, so that z stays likely"
+    tether: float | None = Field(
+        None,
+        ge=0,
+        description="weight of half the squared distance from the start, so that z stays likely; without it 0.5 for "
+        "the most or least of a property, 0.02 for a target",
     )
 
 
@@ -74,6 +79,7 @@ def fit_property(
     settings: PropertySettings,
     *,
     seed: int,
+    progress: bool = False,
 ) -> PropertyHead:
     """Fit a head to labelled latent vectors, on their device.
 
@@ -82,6 +88,7 @@ def fit_property(
         values: The property.
         settings: Of the head.
         seed: Of weights and batches.
+        progress: Show a bar on stderr.
 
     Raises:
         ValueError: If a value is not finite, or all are the same.
@@ -100,7 +107,7 @@ def fit_property(
         head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.n_steps)
-    for _ in range(settings.n_steps):
+    for _ in tqdm(range(settings.n_steps), desc="fitting the property", unit="step", disable=not progress):
         rows = torch.randint(len(values), (settings.batch_size,), generator=generator).to(latents.device)
         optimizer.zero_grad()
         head.loss(latents[rows], values[rows]).mean().backward()
@@ -113,6 +120,8 @@ def descend_latents(
     latents: Float[Tensor, "n n_latent"],
     loss: Callable[[Float[Tensor, "n n_latent"]], Float[Tensor, " n"]],
     settings: AscentSettings,
+    *,
+    progress: bool = False,
 ) -> Float[Tensor, "n n_latent"]:
     """Move each latent vector to where its own loss is low, not far from where it was.
 
@@ -120,13 +129,14 @@ def descend_latents(
         latents: Where to begin.
         loss: Of each row; rows must not depend on one another.
         settings: How to move.
+        progress: Show a bar on stderr.
     """
-    moved = latents.detach().clone().requires_grad_()
+    moved, tether = latents.detach().clone().requires_grad_(), settings.tether or 0.0
     optimizer = torch.optim.Adam([moved], lr=settings.rate)
     with torch.enable_grad():
-        for _ in range(settings.n_steps):
+        for _ in tqdm(range(settings.n_steps), desc="moving", unit="step", disable=not progress):
             far = (moved - latents).square().sum(1) / 2
-            total = (loss(moved) + settings.tether * far).sum()
+            total = (loss(moved) + tether * far).sum()
             (moved.grad,) = torch.autograd.grad(total, moved)
             optimizer.step()
     return moved.detach()
@@ -139,6 +149,8 @@ def towards_property(
     *,
     target: float | None = None,
     maximize: bool = False,
+    spread: Float[Tensor, "n_latent n_latent"] | None = None,
+    progress: bool = False,
 ) -> Float[Tensor, "n n_latent"]:
     """Move latent vectors to where the head predicts a target, or as little or as much as it can.
 
@@ -148,10 +160,24 @@ def towards_property(
         settings: How to move.
         target: Wanted value; None to go on and on.
         maximize: Without a target: upwards instead of downwards.
+        spread: Cholesky factor of the covariance of the latent vectors of the training set. With it steps and distances
+            are in its standard deviations, and directions that no crystal takes are not taken.
+        progress: Show a bar on stderr.
     """
-    if target is not None:
-        return descend_latents(
-            latents, lambda rows: head.loss(rows, rows.new_full((len(rows),), target)), settings
-        )
-    sign = -1.0 if maximize else 1.0
-    return descend_latents(latents, lambda rows: sign * (head(rows) - head.mean) / head.std, settings)
+
+    def loss(rows: Tensor) -> Tensor:
+        if target is not None:
+            return head.loss(rows, rows.new_full((len(rows),), target))
+        height = (head(rows) - head.mean) / head.std
+        return -height if maximize else height
+
+    if settings.tether is None:
+        tether = TETHER_OF_EXTREMES if target is None else TETHER_OF_TARGET
+        settings = settings.model_copy(update={"tether": tether})
+    if spread is None:
+        return descend_latents(latents, loss, settings, progress=progress)
+    unit = spread.to(latents).mT
+    way = descend_latents(
+        torch.zeros_like(latents), lambda steps: loss(latents + steps @ unit), settings, progress=progress
+    )
+    return latents + way @ unit

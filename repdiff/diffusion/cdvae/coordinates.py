@@ -1,11 +1,5 @@
-"""The three noise processes of the coordinates: about x_0, about √ᾱ x_0, and in ångströms for Langevin steps.
+"""The three noise processes of the coordinates: about x_0, about √ᾱ x_0, and in ångströms for Langevin steps."""
 
-Noise is standard normal with no mean over a crystal. A network sees x_t in the periodic crystal and answers with the
-path, in fractions of the cell, from x_t to the nearest image of the place that x_t lies around: `goal`.
-"""
-
-import math
-from abc import ABC, abstractmethod
 from functools import cached_property
 
 import torch
@@ -14,99 +8,11 @@ from torch import Tensor
 
 from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch
+from repdiff.diffusion.cdvae.process import CoordinateProcess
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
-from repdiff.diffusion.samplers import Schedule
-from repdiff.diffusion.schedules import AddedNoise, linear_schedule
+from repdiff.diffusion.centring import centred
+from repdiff.diffusion.schedules import AddedNoise, schedule_of
 from repdiff.diffusion.torus import add_noise, reverse_step, wrap
-
-GREATEST_BETA = 0.999
-SIGMOID_TIMES = 1000  # for which the published β are; with fewer, each is greater in proportion
-SIGMOID_ENDS = (-10.0, 6.0)
-SIGMOID_BETAS = (1e-10, 0.01)
-COSINE_OFFSET = 0.008
-LINEAR_BETAS = (1e-4, 0.02)  # for SIGMOID_TIMES as well
-
-
-def schedule_of(name: str, n_times: int) -> Schedule:
-    """Build one of the schedules; a smaller number of times leads to as much noise at the end.
-
-    Args:
-        name: "sigmoid", β = sigmoid(-10 … 6) · (0.01 - 1e-10) + 1e-10 (arXiv 2308.02165); "cosine" (Nichol and
-            Dhariwal, arXiv 2102.09672, eq. 17); "linear", β from 1e-4 to 0.02 (Ho et al., arXiv 2006.11239).
-        n_times: Number of times.
-
-    Raises:
-        ValueError: If there is no such schedule.
-    """
-    stretch = SIGMOID_TIMES / n_times
-    if name == "linear":
-        first, last = (min(beta * stretch, GREATEST_BETA) for beta in LINEAR_BETAS)
-        return linear_schedule(n_times, first=first, last=last)
-    if name == "sigmoid":
-        low, high = SIGMOID_BETAS
-        rising = torch.linspace(*SIGMOID_ENDS, n_times, dtype=torch.float64).sigmoid()
-        return Schedule(((rising * (high - low) + low) * stretch).clamp(max=GREATEST_BETA))
-    if name != "cosine":
-        raise ValueError(f"schedule is {name!r}, expected sigmoid, cosine or linear")
-    times = torch.linspace(0, 1, n_times + 1, dtype=torch.float64)
-    signals = ((times + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2).cos().square()
-    return Schedule((1 - signals[1:] / signals[:-1]).clamp(max=GREATEST_BETA))
-
-
-class CoordinateProcess(ABC):
-    """One noise process, at some or all of its times."""
-
-    @property
-    @abstractmethod
-    def n_times(self) -> int:
-        """Number of times, from 0, the least noisy."""
-
-    @abstractmethod
-    def at(self, times: Int[Tensor, " n_steps"]) -> "CoordinateProcess":
-        """Return the process that visits only these times, ascending, and has the same marginals there."""
-
-    @abstractmethod
-    def add_noise(
-        self, clean: CrystalBatch, times: Int[Tensor, " n_systems"], noise: Float[Tensor, "n_atoms 3"]
-    ) -> Float[Tensor, "n_atoms 3"]:
-        """Draw x_t of every atom, in fractions of the cell."""
-
-    @abstractmethod
-    def goal(self, clean: CrystalBatch, times: Int[Tensor, " n_systems"]) -> Float[Tensor, "n_atoms 3"]:
-        """Return what x_t lies around: the mean of its distribution."""
-
-    @abstractmethod
-    def width(
-        self, times: Int[Tensor, " n_systems"], lattice: Float[Tensor, "n_systems 3 3"]
-    ) -> Float[Tensor, " n_systems"]:
-        """Return the standard deviation of x_t, Å; of noise in fractions of the cell, its mean over directions."""
-
-    @abstractmethod
-    def prior(self, atoms: CrystalBatch, noise: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
-        """Turn noise into x_T."""
-
-    @abstractmethod
-    def repeats(self, sampling: CdvaeSampling) -> int:
-        """Return the number of steps at each time."""
-
-    @abstractmethod
-    def step_back(
-        self,
-        noisy: CrystalBatch,
-        path: Float[Tensor, "n_atoms 3"],
-        time: int,
-        noise: Float[Tensor, "n_atoms 3"],
-        sampling: CdvaeSampling,
-    ) -> Float[Tensor, "n_atoms 3"]:
-        """Take one step at a time.
-
-        Args:
-            noisy: Its coordinates are x_t.
-            path: To the predicted goal.
-            time: t.
-            noise: Standard normal numbers without mean over a crystal.
-            sampling: How to step.
-        """
 
 
 class KeptMean(CoordinateProcess):
@@ -295,12 +201,6 @@ def make_process(settings: CdvaeSettings) -> CoordinateProcess:
     if settings.mean == "scaled":
         return ScaledMean(schedule.signals)
     return KeptMean(AddedNoise(AddedNoise.from_betas(schedule).stds))
-
-
-def centred(values: Float[Tensor, "n_atoms 3"], batch: CrystalBatch) -> Float[Tensor, "n_atoms 3"]:
-    """Subtract from the vectors of atoms their mean over each crystal."""
-    sums = values.new_zeros(batch.n_systems, 3).index_add(0, batch.system_idx, values)
-    return values - (sums / batch.n_atoms_per_system[:, None])[batch.system_idx]
 
 
 def _to_fractional(vectors: Float[Tensor, "n_atoms 3"], batch: CrystalBatch) -> Float[Tensor, "n_atoms 3"]:

@@ -105,13 +105,17 @@ class LatentMoments(nn.Module):
         self.square.lerp_(latents.mT @ latents / len(latents), 1 - MOMENTS_DECAY)
 
     @torch.no_grad()
-    def draw(self, noise: Float[Tensor, "n n_latent"]) -> Float[Tensor, "n n_latent"]:
-        """Turn standard normal numbers into vectors with these moments."""
+    def factor(self) -> Float[Tensor, "n_latent n_latent"]:
+        """Return the lower triangle L with L Lᵀ the covariance, in double precision."""
         mean = self.mean.double()
         covariance = self.square.double() - mean[:, None] * mean
         shift = JITTER - torch.linalg.eigvalsh(covariance)[0].clamp(max=0)
-        factor = torch.linalg.cholesky(covariance + shift * torch.eye(len(mean), device=mean.device))
-        return (mean + noise.double() @ factor.mT).to(noise)
+        return torch.linalg.cholesky(covariance + shift * torch.eye(len(mean), device=mean.device))
+
+    @torch.no_grad()
+    def draw(self, noise: Float[Tensor, "n n_latent"]) -> Float[Tensor, "n n_latent"]:
+        """Turn standard normal numbers into vectors with these moments."""
+        return (self.mean.double() + noise.double() @ self.factor().mT).to(noise)
 
 
 def per_atom(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch
-from repdiff.diffusion.cdvae.coordinates import centred
+from repdiff.diffusion.centring import centred
 from repdiff.diffusion.nearest_image import ImageFinder
 
 

@@ -243,6 +243,17 @@ def test_options_of_another_backend_are_refused(encoded, tmp_path):
         BACKENDS["structrepdiff"].prepare(encoded, chosen, tmp_path)
 
 
+def test_settings_of_vectors_are_refused_with_a_backend_of_crystals(run):
+    code, _, said = run("train", "--backend", "gemsdiff", "--timesteps", "50")
+    assert (code, "timesteps is 50, a setting of structrepdiff" in said) == (2, True)
+
+
+def test_gemsdiff_refuses_inputs_that_it_does_not_give(encoded, tmp_path):
+    chosen = settings("gemsdiff").model_copy(update={"backend_options": {"network.condition_width": 8}})
+    with pytest.raises(UserError, match="condition_width"):
+        BACKENDS["gemsdiff"].prepare(encoded, chosen, tmp_path)
+
+
 @pytest.mark.parametrize("makes", ["crystals"])
 def test_a_backend_of_crystals_goes_through_the_verbs(makes, run):
     options = ",".join(f"{key}={value}" for key, value in SMALL["gemsdiff"]["backend_options"].items())

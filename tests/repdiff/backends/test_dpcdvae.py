@@ -9,7 +9,7 @@ from repdiff.backends.options import parse_options
 from repdiff.config import load_settings
 from repdiff.diffusion.cdvae.decoding import towards_composition
 from repdiff.diffusion.cdvae.latents import whole_compositions
-from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
+from repdiff.diffusion.cdvae.settings import CdvaeSettings
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.settings import GenerateSettings, TrainSettings
@@ -170,13 +170,6 @@ def test_a_step_part_of_the_way_is_refused_where_the_mean_is_scaled(encoded, tmp
 def test_the_width_of_the_condition_is_not_a_setting(encoded, tmp_path):
     with pytest.raises(UserError, match="condition_width"):
         fit(encoded, tmp_path, steps=1, **{"network.condition_width": 4})
-
-
-@pytest.mark.parametrize("name", ["dpcdvae_perov5_cpu", "dpcdvae_paper"])
-def test_the_settings_of_a_config_are_known(name):
-    file = Path(__file__).parents[3] / "configs" / f"{name}.yaml"
-    assert parse_options(CdvaeSettings, load_settings(TrainSettings, file).backend_options)
-    assert parse_options(CdvaeSampling, load_settings(GenerateSettings, file).backend_options)
 
 
 def test_the_paper_config_has_the_published_noise_and_loss():

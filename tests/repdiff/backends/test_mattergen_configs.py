@@ -1,23 +1,11 @@
 from pathlib import Path
 
-import pytest
-
-from repdiff.backends.mattergen import MatterGenSampling
 from repdiff.backends.options import parse_options
 from repdiff.config import load_settings
 from repdiff.diffusion.joint import JointSettings
 from repdiff.settings import SECTIONS
 
 FILES = sorted((Path(__file__).parents[3] / "configs").glob("mattergen_*.yaml"))
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_config_has_settings_of_the_backend(file):
-    train = load_settings(SECTIONS["train"], file)
-    assert train.backend == "mattergen"
-    options = parse_options(JointSettings, train.backend_options)
-    assert load_settings(SECTIONS["generate"], file).steps <= options.timesteps
-    assert parse_options(MatterGenSampling, load_settings(SECTIONS["generate"], file).backend_options)
 
 
 def test_the_paper_config_has_the_published_processes_and_weights():

@@ -62,6 +62,14 @@ def test_a_tether_keeps_latent_vectors_near_their_start(fitted):
     assert float(near) < 0.7 * float(far)
 
 
+def test_latent_vectors_do_not_move_where_those_of_crystals_never_are(fitted):
+    latents, _, head = fitted
+    spread = torch.diag(torch.tensor([1e-3, 1.0, 1, 1, 1, 1]))
+    moved = towards_property(latents[:20], head, AscentSettings(), maximize=True, spread=spread)
+    assert float((moved - latents[:20])[:, 0].abs().max()) < 0.01
+    assert float((moved - latents[:20])[:, 1].abs().mean()) > 0.1
+
+
 def test_a_latent_vector_moves_as_it_would_alone(fitted):
     latents, _, head = fitted
     together = towards_property(latents[:8], head, AscentSettings(n_steps=50))

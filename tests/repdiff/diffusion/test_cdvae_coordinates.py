@@ -9,12 +9,11 @@ from repdiff.diffusion.cdvae.coordinates import (
     CartesianNoise,
     KeptMean,
     ScaledMean,
-    centred,
     make_process,
-    schedule_of,
 )
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
-from repdiff.diffusion.schedules import AddedNoise
+from repdiff.diffusion.centring import centred
+from repdiff.diffusion.schedules import AddedNoise, schedule_of
 
 DOUBLE = torch.float64
 CELL = torch.tensor([[4.0, 0, 0], [0.7, 5.0, 0], [1.1, 0.4, 6.0]], dtype=DOUBLE)

@@ -6,11 +6,11 @@ import torch
 
 from descriptors.batch import CrystalBatch
 from descriptors.testing import random_crystals
-from repdiff.diffusion.cdvae.coordinates import centred
 from repdiff.diffusion.cdvae.decoding import place_atoms
 from repdiff.diffusion.cdvae.latents import Guess, Vocabulary, make_cells, whole_compositions
 from repdiff.diffusion.cdvae.model import Answer, Cdvae, Posterior, noised_types
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
+from repdiff.diffusion.centring import centred
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.networks.crystal import CrystalNetworkSettings
 

@@ -1,0 +1,74 @@
+"""What the training loop needs of the variational autoencoder: its random numbers and its loss."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from repdiff.backends.crystal_data import CrystalData
+from repdiff.diffusion.cdvae.model import LOSSES, Cdvae, Noise
+from repdiff.diffusion.centring import centred
+from repdiff.diffusion.schedules import spread_times
+from repdiff.training import Trainable
+
+
+class CdvaeTraining(Trainable):
+    """The loss as the training loop sees it, with its parts."""
+
+    kind = "dpcdvae"
+
+    def __init__(self, model: Cdvae) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def learnt(self) -> nn.Module:
+        """Encoder, heads and decoder."""
+        return self.model.network
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        """The parts of the loss, before they are weighted."""
+        return {name: slice(number, number + 1) for number, name in enumerate(LOSSES)}
+
+    @property
+    def n_errors(self) -> int:
+        """One for each part."""
+        return len(LOSSES)
+
+    def inputs(
+        self, data: CrystalData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
+    ) -> tuple[CrystalData, Noise]:
+        """Draw times, spread evenly over the batch, and noise; this part of the batch and its own numbers."""
+        n, device, settings = len(rows), generator.device, self.model.settings
+        counts = data.batch.n_atoms_per_system[rows]
+        n_atoms = int(counts.sum())
+        times = spread_times(n, self.model.n_times, generator=generator)
+        level = torch.rand(n, generator=generator, device=device)
+        latents = torch.randn(n, settings.n_latent, generator=generator, device=device)
+        coords = torch.randn(n_atoms, 3, generator=generator, device=device)
+        types = torch.rand(n_atoms, 2, generator=generator, device=device)
+        ends = counts.cumsum(0)
+        first, last, _ = mine.indices(n)
+        atoms = slice(int(ends[first] - counts[first]), int(ends[last - 1]))
+        part = data.select(rows[mine])
+        ratio = settings.most_type_noise / settings.least_type_noise
+        noise = Noise(
+            times=times[mine],
+            latents=latents[mine],
+            coords=centred(coords[atoms], part.batch),
+            type_noise=settings.least_type_noise * ratio ** level[mine],
+            types=types[atoms],
+        )
+        return part, noise
+
+    def forward(self, inputs: tuple[CrystalData, Noise]) -> tuple[Float[Tensor, ""], Float[Tensor, " 6"]]:
+        """Return the loss and its parts."""
+        data, noise = inputs
+        return self.model(data.batch, data.finder, noise)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings."""
+        return self.model.settings.model_dump(mode="json")

@@ -1,0 +1,35 @@
+"""The file that holds latent vectors, and the names of the crystals that they are of."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from repdiff.checkpoint import load_checkpoint, save_checkpoint
+
+LATENTS = "latents.safetensors"
+KIND = "latents"
+
+
+def write_latents(
+    folder: Path, tensors: Mapping[str, Float[Tensor, "n n_latent"]], ids: Sequence[str]
+) -> None:
+    """Write latent vectors, whole or not at all.
+
+    Args:
+        folder: Of a run.
+        tensors: "latents", and others of the same crystals.
+        ids: Names of the crystals, in their order.
+    """
+    save_checkpoint(folder / LATENTS, tensors, {"ids": list(ids)}, kind=KIND)
+
+
+def read_latents(folder: Path) -> tuple[dict[str, Float[Tensor, "n n_latent"]], list[str]]:
+    """Read what `write_latents` wrote: the tensors, and the names.
+
+    Raises:
+        UserError: If there is no such file, or it is damaged.
+    """
+    tensors, metadata = load_checkpoint(folder / LATENTS, kind=KIND)
+    return tensors, metadata["ids"]

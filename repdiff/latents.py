@@ -1,0 +1,253 @@
+"""`repdiff latents`: crystals → latent vectors → crystals, as they are, mixed, or improved."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from repdiff.backends import backend_of
+from repdiff.backends.dpcdvae import DpCdvae
+from repdiff.backends.options import parse_options
+from repdiff.crystal_sets import CrystalSets, choose, refuse_repeated_names
+from repdiff.datasets.crystal import Crystal
+from repdiff.device import choose_device
+from repdiff.diffusion.cdvae.ascent import AscentSettings, PropertySettings, towards_property
+from repdiff.errors import UserError
+from repdiff.generate import find_model
+from repdiff.generated import crystals_in_shards
+from repdiff.latent_files import LATENTS, read_latents, write_latents
+from repdiff.latent_property import learn_property
+from repdiff.latent_sources import encodable, find_crystal
+from repdiff.manifest import Input
+from repdiff.metrics import EvaluationSet
+from repdiff.settings import GenerateSettings, LatentsSettings
+from repdiff.structure_files import write_failed, write_made
+from repdiff.workspace import Run, Workspace, plain_name
+
+N_POINTS = 11
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What all actions need.
+
+    Attributes:
+        backend: The trained model.
+        settings: Resolved.
+        sets: Reads crystals.
+        run: Its folder is written to, its summary filled.
+    """
+
+    backend: DpCdvae
+    settings: LatentsSettings
+    sets: CrystalSets
+    run: Run
+
+    def crystals(self, name: str, *, n: int | None) -> EvaluationSet:
+        """Read crystals that the model can encode, and those that it cannot, with the reasons."""
+        given = choose(self.sets.to_judge(name), n, self.settings.seed)
+        refuse_repeated_names(given.crystals)
+        return encodable(given, self.backend, name)
+
+    def decode(
+        self,
+        latents: Float[Tensor, "n n_latent"],
+        names: Sequence[str],
+        *,
+        given: Sequence[Crystal] | None = None,
+    ) -> list[Crystal]:
+        """Decode latent vectors, shard by shard, and name the crystals."""
+        sampling = self.settings.part(GenerateSettings)
+
+        def make(first: int, n: int) -> list[Crystal]:
+            part = slice(first, first + n)
+            cells = None if given is None else given[part]
+            return self.backend.decode_latents(latents[part], sampling, first=first, given=cells)
+
+        started = time.perf_counter()
+        made, n_made = crystals_in_shards(self.run.path, len(latents), self.settings.shard_size, make)
+        if n_made:
+            seconds = (time.perf_counter() - started) / n_made
+            self.run.summary["seconds_per_structure"] = round(seconds, 6)
+        return [crystal.replace(id=name) for crystal, name in zip(made, names, strict=True)]
+
+
+def run_latents(settings: LatentsSettings, workspace: Workspace) -> Path:
+    """Do one of the actions; crystals that are decoded are written shard by shard.
+
+    Returns:
+        The run's folder: `latents.safetensors`, and the files of crystals unless they are only encoded.
+
+    Raises:
+        UserError: If there is no model, it has no latent vectors, or crystals or settings do not serve.
+    """
+    device = choose_device(settings.device)
+    path = find_model(settings.model, workspace, newest="train")
+    if (name := backend_of(path)) != DpCdvae.kind:
+        raise UserError(
+            f"{path} is a model of {name}, which has no latent vectors: expected one of "
+            f"`repdiff train --backend {DpCdvae.kind}`"
+        )
+    parse_options(PropertySettings, settings.head_options)
+    parse_options(AscentSettings, settings.move_options)
+    backend = DpCdvae.load(path, device=device)
+    backend.check(settings.part(GenerateSettings), None)
+    sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
+    crystals, inputs = _locate(settings, sets, workspace)
+    found: dict[str, object] = {"crystals": crystals, "model": path}
+    if settings.action == "optimize":
+        labelled, more = sets.locate(settings.labelled or sets.training_of(crystals) or crystals)
+        inputs |= {f"labelled: {key}": value for key, value in more.items()}
+        found["labelled"] = labelled
+    settings = settings.model_copy(update=found)
+    with workspace.run(settings, _label(settings), inputs={**inputs, "model": path}) as run:
+        if run.state != "finished":
+            work = Work(backend=backend, settings=settings, sets=sets, run=run)
+            ACTIONS[settings.action](work)
+    return run.path
+
+
+def _locate(
+    settings: LatentsSettings, sets: CrystalSets, workspace: Workspace
+) -> tuple[str, dict[str, Path | Input]]:
+    """Say which crystals, or latent vectors, are meant, and what is read for them."""
+    if settings.action != "decode":
+        return sets.locate(settings.crystals)
+    folder = workspace.find("latents", Path(settings.crystals))
+    return str(folder), {"latents": folder / LATENTS}
+
+
+def _encode(work: Work) -> None:
+    chosen = work.crystals(work.settings.crystals, n=work.settings.n)
+    latents = work.backend.encode_crystals(chosen.crystals)
+    ids = [crystal.id for crystal in chosen.crystals]
+    write_latents(work.run.path, {"latents": latents}, ids)
+    write_failed(work.run.path, chosen.failed)
+    work.run.summary.update(n_crystals=len(ids), n_failed=len(chosen.failed), n_latent=latents.shape[1])
+
+
+def _decode(work: Work) -> None:
+    folder = Path(work.settings.crystals)
+    tensors, ids = read_latents(folder)
+    latents, n_latent = tensors["latents"], work.backend.model.settings.n_latent
+    if latents.shape[1] != n_latent:
+        raise UserError(
+            f"{folder} has vectors of {latents.shape[1]} numbers, expected {n_latent}: name the model that made "
+            "them by --model"
+        )
+    work.run.summary.update(write_made(work.run.path, work.decode(latents.to(work.backend.device), ids)))
+
+
+def _reconstruct(work: Work) -> None:
+    chosen = work.crystals(work.settings.crystals, n=work.settings.n)
+    originals = list(chosen.crystals)
+    latents = work.backend.encode_crystals(originals)
+    ids = [crystal.id for crystal in originals]
+    write_latents(work.run.path, {"latents": latents}, ids)
+    made = work.decode(latents, ids, given=originals if work.settings.given else None)
+    same = sum(one.formula == other.formula for one, other in zip(made, originals, strict=True))
+    work.run.summary.update(write_made(work.run.path, made, chosen.failed), n_same_formula=same)
+
+
+def _interpolate(work: Work) -> None:
+    settings = work.settings
+    crystals = work.sets.to_judge(settings.crystals).crystals
+    ends = [find_crystal(name, crystals, settings.crystals) for name in (settings.start, settings.end)]
+    chosen = encodable(EvaluationSet(crystals=ends), work.backend, settings.crystals)
+    if chosen.failed:
+        raise UserError("; ".join(f"{name} {reason}" for name, reason in chosen.failed.items()))
+    n = settings.n or N_POINTS
+    latents = work.backend.interpolate(*chosen.crystals, n)
+    ids = [f"{ends[0].id}-{ends[1].id}-{point:03d}" for point in range(n)]
+    write_latents(work.run.path, {"latents": latents}, ids)
+    made = [
+        crystal.replace(labels={"share": point / (n - 1)})
+        for point, crystal in enumerate(work.decode(latents, ids))
+    ]
+    work.run.summary.update(write_made(work.run.path, made))
+
+
+def _optimize(work: Work) -> None:
+    settings, backend, name = work.settings, work.backend, str(work.settings.property)
+    starts = work.crystals(settings.crystals, n=settings.n)
+    learnt = learn_property(
+        backend,
+        name,
+        work.crystals(str(settings.labelled), n=None).crystals,
+        parse_options(PropertySettings, settings.head_options),
+        seed=settings.seed,
+    )
+    latents = backend.encode_crystals(starts.crystals)
+    moved = towards_property(
+        latents,
+        learnt.head,
+        parse_options(AscentSettings, settings.move_options),
+        target=None if settings.goal in ("max", "min") else float(settings.goal or 0),
+        maximize=settings.goal == "max",
+        spread=backend.model.moments.factor(),
+        progress=True,
+    )
+    ids = [f"opt-{number:06d}" for number in range(len(moved))]
+    write_latents(work.run.path, {"latents": moved, "start": latents}, ids)
+    made = work.decode(moved, ids)
+    again = encodable(EvaluationSet(crystals=made), backend, "what was decoded", at_least=0).crystals
+    found = learnt.predict(backend.encode_crystals(again)) if again else []
+    decoded = {crystal.id: value for crystal, value in zip(again, found, strict=True)}
+    before, after = learnt.predict(latents), learnt.predict(moved)
+    distances = (moved - latents).norm(dim=1).tolist()
+    labelled = [
+        crystal.replace(
+            labels={
+                "start": start.id,
+                "start_label": start.labels.get(name),
+                "predicted_before": before[row],
+                "predicted_after": after[row],
+                "predicted_decoded": decoded.get(crystal.id),
+                "latent_distance": distances[row],
+            }
+        )
+        for row, (crystal, start) in enumerate(zip(made, starts.crystals, strict=True))
+    ]
+    work.run.summary.update(
+        write_made(work.run.path, labelled, starts.failed),
+        mean_predicted_before=_mean(before),
+        mean_predicted_after=_mean(after),
+        mean_predicted_decoded=_mean(list(decoded.values())),
+        n_labelled=learnt.n_labelled,
+        n_unlabelled=learnt.n_unlabelled,
+        label_std=learnt.spread,
+        held_out_error=learnt.error,
+    )
+    log.info("%s predicted: %.4g before, %.4g after, on average", name, _mean(before), _mean(after))
+
+
+ACTIONS = {
+    "encode": _encode,
+    "decode": _decode,
+    "reconstruct": _reconstruct,
+    "interpolate": _interpolate,
+    "optimize": _optimize,
+}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _label(settings: LatentsSettings) -> str:
+    """Name the action, the crystals, and what differs from the defaults, so that such runs lie side by side."""
+    assert settings.model is not None
+    parts = [settings.model.name, settings.action, Path(settings.crystals).name]
+    parts += [f"n{settings.n}"] if settings.n else []
+    parts += ["given"] if settings.given else []
+    parts += [str(end) for end in (settings.start, settings.end) if end is not None]
+    parts += [f"{settings.property}-{settings.goal}"] if settings.property else []
+    parts += [f"{settings.steps}steps"] if settings.steps else []
+    options = settings.backend_options | settings.head_options | settings.move_options
+    parts += [f"{name}-{value}" for name, value in options.items()]
+    return plain_name("-".join([*parts, f"seed{settings.seed}"]))
