@@ -26,6 +26,7 @@ from repdiff.backends.base import (
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.dpcdvae_training import CdvaeTraining
 from repdiff.backends.options import parse_options
+from repdiff.backends.parts import atoms_of
 from repdiff.backends.streams import NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.datasets.crystal import Crystal, from_batch, to_batch
@@ -138,10 +139,7 @@ class DpCdvae(Backend):
             latents = self.model.moments.draw(latents)
         species = None
         if compositions is not None:
-            species = [
-                torch.repeat_interleave(torch.tensor(list(counts)), torch.tensor(list(counts.values())))
-                for counts in compositions
-            ]
+            species = [torch.from_numpy(atoms_of(composition)) for composition in compositions]
             latents = towards_composition(self.model, latents, species, n_steps=sampling.composition_steps)
         return self._decode(latents, settings, streams, first=first, species=species, lattice=None)
 

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float, Int
 from pydantic import Field, ValidationError
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from descriptors.batch import CrystalBatch
 from repdiff.backends.base import (
@@ -26,6 +25,7 @@ from repdiff.backends.base import (
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.formulas import TrainingFormulas
 from repdiff.backends.options import parse_options
+from repdiff.backends.parts import atoms_of, sample_in_parts
 from repdiff.backends.streams import NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.datasets.crystal import Crystal, from_batch
@@ -195,16 +195,12 @@ class GemsDiff(Backend):
         if compositions is None:
             chosen = [self.formulas.draw(settings.seed, number) for number in numbers]
         else:
-            chosen = [np.repeat(list(counts), list(counts.values())) for counts in compositions]
-        crystals: list[Crystal] = []
-        with tqdm(total=n, desc="sampling", unit="crystal", disable=n < 2) as bar:
-            for start in range(0, n, options.crystals_at_once):
-                part = slice(start, start + options.crystals_at_once)
-                crystals += self._sample_together(
-                    numbers[part], chosen[part], settings.seed, n_steps, options
-                )
-                bar.update(len(numbers[part]))
-        return crystals
+            chosen = [atoms_of(composition) for composition in compositions]
+
+        def make(part: slice) -> list[Crystal]:
+            return self._sample_together(numbers[part], chosen[part], settings.seed, n_steps, options)
+
+        return sample_in_parts(n, options.crystals_at_once, make)
 
     def _sample_together(
         self,

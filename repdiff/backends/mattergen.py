@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Int
 from pydantic import Field, ValidationError
 from torch import Tensor
-from tqdm import tqdm
 
 from repdiff.backends import properties
 from repdiff.backends.base import (
@@ -26,6 +25,7 @@ from repdiff.backends.base import (
 from repdiff.backends.conditions import Conditions
 from repdiff.backends.mattergen_training import MatterGenTraining, SymmetricData
 from repdiff.backends.options import parse_options
+from repdiff.backends.parts import atoms_of, sample_in_parts
 from repdiff.backends.streams import FORMULA, NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.datasets.crystal import Crystal, from_batch
@@ -179,14 +179,12 @@ class MatterGen(Backend):
         if compositions is None:
             asked: list[np.ndarray | None] = [None] * n
         else:
-            asked = [np.repeat(list(counts), list(counts.values())) for counts in compositions]
-        crystals: list[Crystal] = []
-        with tqdm(total=n, desc="sampling", unit="crystal", disable=n < 2) as bar:
-            for start in range(0, n, options.crystals_at_once):
-                part = slice(start, start + options.crystals_at_once)
-                crystals += self._sample_together(numbers[part], asked[part], settings, options)
-                bar.update(len(numbers[part]))
-        return crystals
+            asked = [atoms_of(composition) for composition in compositions]
+
+        def make(part: slice) -> list[Crystal]:
+            return self._sample_together(numbers[part], asked[part], settings, options)
+
+        return sample_in_parts(n, options.crystals_at_once, make)
 
     @torch.no_grad()
     def _sample_together(

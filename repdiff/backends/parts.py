@@ -1,0 +1,31 @@
+"""Samples in parts that fit into memory, and the atoms of a formula."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Int
+from tqdm import tqdm
+
+from repdiff.backends.base import Composition
+from repdiff.datasets.crystal import Crystal
+
+
+def sample_in_parts(n: int, size: int, sample: Callable[[slice], list[Crystal]]) -> list[Crystal]:
+    """Make `n` crystals, at most `size` together, with a bar on stderr.
+
+    Args:
+        n: How many.
+        size: Crystals at once.
+        sample: Makes the crystals of a part, which the slice names.
+    """
+    crystals: list[Crystal] = []
+    with tqdm(total=n, desc="sampling", unit="crystal", disable=n < 2) as bar:
+        for start in range(0, n, size):
+            crystals += sample(slice(start, min(start + size, n)))
+            bar.update(len(crystals) - bar.n)
+    return crystals
+
+
+def atoms_of(composition: Composition) -> Int[np.ndarray, " n_atoms"]:
+    """List the atomic numbers of a formula's atoms, element by element in its order."""
+    return np.repeat(list(composition), list(composition.values()))
