@@ -5,11 +5,10 @@ from pathlib import Path
 from repdiff.backends import backend_of
 from repdiff.backends.mattergen import MatterGen
 from repdiff.backends.mattergen_training import SymmetricData
-from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.generate import find_model
 from repdiff.settings import FinetuneSettings
-from repdiff.training import TrainingSettings, train
+from repdiff.train import fit, read_training_set
 from repdiff.workspace import Workspace, plain_name
 
 
@@ -41,33 +40,14 @@ def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
     inputs = {"encoded": encoded_path, "from_run": base}
     with workspace.run(settings, name, inputs=inputs, resume=settings.resume) as run:
         if run.state != "finished":
-            encoded = EncodedSet.read(encoded_path)
-            if not encoded.rows("train"):
-                raise UserError(f"{encoded_path} has no crystal in split 'train': encode a set that has")
+            encoded = read_training_set(encoded_path)
             job = MatterGen.prepare_finetuning(encoded, settings, base)
-            result = train(
-                job.model,
-                job.training,
-                job.validation,
-                settings.part(TrainingSettings),
-                run.path,
-                metadata=job.metadata,
-                tensors=job.tensors,
-                resume=settings.resume,
-            )
             assert isinstance(job.training, SymmetricData)
             run.summary.update(
                 backend=backend,
                 properties=list(settings.property),
                 n_labelled={at: int(label.given.sum()) for at, label in job.training.labels.items()},
                 n_training=len(job.training),
-                steps=result.step,
-                epochs=result.epoch,
-                train_loss=result.train_loss,
-                validation_loss=result.validation_loss,
-                training_seconds=result.seconds,
-                note=encoded.layout.note,
             )
-            if result.stopped_by == "signal":
-                raise KeyboardInterrupt
+            fit(job, encoded, settings, run)
     return run.path

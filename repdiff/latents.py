@@ -19,9 +19,9 @@ from repdiff.diffusion.cdvae.ascent import AscentSettings, PropertySettings, tow
 from repdiff.errors import UserError
 from repdiff.generate import find_model
 from repdiff.generated import crystals_in_shards
-from repdiff.latent_files import LATENTS, read_latents, write_latents
-from repdiff.latent_property import learn_property
-from repdiff.latent_sources import encodable, find_crystal
+from repdiff.latent_space.files import LATENTS, read_latents, write_latents
+from repdiff.latent_space.property_head import learn_property
+from repdiff.latent_space.sources import encodable, find_crystal
 from repdiff.manifest import Input
 from repdiff.metrics import EvaluationSet
 from repdiff.settings import GenerateSettings, LatentsSettings

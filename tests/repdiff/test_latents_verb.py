@@ -10,7 +10,7 @@ import repdiff.backends.dpcdvae as backend_module
 from repdiff.cli import main
 from repdiff.datasets.crystal import read_crystals, write_crystals
 from repdiff.encoded import EncodedSet
-from repdiff.latent_files import LATENTS, read_latents, write_latents
+from repdiff.latent_space.files import LATENTS, read_latents, write_latents
 from repdiff.manifest import read_manifest
 from repdiff.structure_files import read_structures, write_structures
 

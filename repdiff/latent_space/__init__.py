@@ -1,0 +1,1 @@
+"""What `repdiff latents` reads, writes and fits."""
