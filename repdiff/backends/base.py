@@ -159,4 +159,20 @@ def seen_only(compositions: Iterable[Composition], seen: Collection[int]) -> Non
         )
 
 
+def check_compositions(
+    compositions: Sequence[Composition] | None, seen: Collection[int], n_most: int
+) -> None:
+    """Refuse compositions of strange elements, and those larger than anything the model has learnt.
+
+    Raises:
+        UserError: If there is one.
+    """
+    seen_only(compositions or (), seen)
+    largest = max((sum(counts.values()) for counts in compositions or ()), default=0)
+    if largest > n_most:
+        raise UserError(
+            f"a composition has {largest} atoms, expected at most {n_most}, the most of a training crystal"
+        )
+
+
 BACKENDS: Registry[Backend] = Registry("backend")

@@ -20,6 +20,7 @@ from repdiff.backends.base import (
     Backend,
     Composition,
     TrainingJob,
+    check_compositions,
     check_sampling,
     seen_only,
 )
@@ -115,7 +116,8 @@ class DpCdvae(Backend):
                 "backend option step is 'posterior', expected 'renoise': this model was trained with "
                 f"denoiser={trained.denoiser} and mean={trained.mean}"
             )
-        seen_only(compositions or (), set(self.model.elements.tolist()))
+        vocabulary = self.model.vocabulary
+        check_compositions(compositions, vocabulary.elements.tolist(), int(vocabulary.sizes[-1]))
 
     def sample(
         self,

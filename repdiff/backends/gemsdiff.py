@@ -19,8 +19,8 @@ from repdiff.backends.base import (
     Backend,
     Composition,
     TrainingJob,
+    check_compositions,
     check_sampling,
-    seen_only,
 )
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.formulas import TrainingFormulas
@@ -178,7 +178,7 @@ class GemsDiff(Backend):
         """Refuse samplers of vectors, more steps than were trained, and unseen elements."""
         parse_options(GemsDiffSampling, settings.backend_options)
         check_sampling(settings, backend=self.kind, n_times=self.diffusion.n_times)
-        seen_only(compositions or (), self.formulas.seen)
+        check_compositions(compositions, self.formulas.seen, int(self.formulas.rows.sum(1).max()))
 
     def sample(
         self,

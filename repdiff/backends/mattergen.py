@@ -19,6 +19,7 @@ from repdiff.backends.base import (
     Backend,
     Composition,
     TrainingJob,
+    check_compositions,
     check_sampling,
     seen_only,
 )
@@ -156,7 +157,7 @@ class MatterGen(Backend):
         """Refuse samplers of vectors, more steps than were trained, unseen elements, and unknown properties."""
         parse_options(MatterGenSampling, settings.backend_options)
         check_sampling(settings, backend=self.kind, n_times=self.diffusion.process.n_times)
-        seen_only(compositions or (), self.diffusion.elements.tolist())
+        check_compositions(compositions, self.diffusion.elements.tolist(), int(self.sizes.max()))
         self.conditions_of(settings).check(compositions or ())
 
     def conditions_of(self, settings: GenerateSettings) -> Conditions:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
-from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, Vectors, seen_only
+from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, Vectors, check_compositions
 from repdiff.backends.options import NoOptions, explain, parse_options
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
@@ -86,7 +86,7 @@ class StructRepDiff(Backend):
                 "this model was trained with --compositions joint, so that formulas cannot be given: "
                 "train one with --compositions first"
             )
-        seen_only(compositions, self.model.layout.elements)
+        check_compositions(compositions, self.model.layout.elements, self.model.compositions.n_max)
 
     def sample(
         self,

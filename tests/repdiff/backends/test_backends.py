@@ -208,6 +208,9 @@ def test_a_given_composition_is_honoured_and_a_strange_element_refused(name, tra
     assert formulas(backend, made) == asked
     with pytest.raises(UserError, match="atomic number 118"):
         backend.check(GenerateSettings(), [{118: 2}])
+    n_most = max(crystal.n_atoms for crystal in encoded.crystals)
+    with pytest.raises(UserError, match=f"has {n_most + 90} atoms, expected at most"):
+        backend.check(GenerateSettings(), [asked[0], {elements[0]: n_most + 90}])
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))
