@@ -1,5 +1,6 @@
 """Compositions that a user asks for: one formula, a file of them, or those of a data set."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,14 @@ class Wanted:
     def part(self, first: int, n: int) -> list[Composition]:
         """Return the compositions of samples number `first` to `first + n`."""
         return [self.compositions[number % len(self.compositions)] for number in range(first, first + n)]
+
+    def without(self, targets: Container[str]) -> "Wanted":
+        """Leave the compositions of some targets out."""
+        kept = [place for place, name in enumerate(self.targets) if name not in targets]
+        return Wanted(
+            compositions=[self.compositions[place] for place in kept],
+            targets=[self.targets[place] for place in kept],
+        )
 
 
 def sample_names(wanted: Wanted | None, n: int) -> list[str]:

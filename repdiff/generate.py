@@ -41,7 +41,7 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     if wanted is not None and "composition" not in BACKENDS[name].conditions:
         raise UserError(f"the backend {name} takes no compositions: leave them out, or train another")
     backend = BACKENDS[name].load(path, device=device)
-    backend.check(settings, None if wanted is None else wanted.compositions)
+    wanted, left_out = _possible(backend, settings, wanted)
     several = wanted is not None and len(wanted.compositions) > 1
     n = settings.n or (len(wanted.compositions) if wanted and several else DEFAULT_N)
     settings = settings.model_copy(update={"model": path, "n": n})
@@ -53,7 +53,10 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
             n_made = fill(backend, settings, wanted, run)
             seconds = time.perf_counter() - started
             run.summary.update(
-                backend=name, n=n, seconds_per_sample=round(seconds / n_made, 6) if n_made else None
+                backend=name,
+                n=n,
+                left_out=left_out,
+                seconds_per_sample=round(seconds / n_made, 6) if n_made else None,
             )
             log.info("%d %s", n, backend.makes)
     return run.path
@@ -67,6 +70,37 @@ def find_model(given: Path | None, workspace: Workspace, *, newest: str) -> Path
     """
     tuned = given is not None and not given.exists() and (workspace.root / "finetune" / given).exists()
     return workspace.find("finetune" if tuned else newest if given is None else "train", given)
+
+
+def _possible(
+    backend: Backend, settings: GenerateSettings, wanted: Wanted | None
+) -> tuple[Wanted | None, list[str]]:
+    """Leave out of a data set's compositions those that the backend cannot make, and name them.
+
+    Raises:
+        UserError: If a setting does not fit, a composition of the user's own cannot be made, or none can.
+    """
+    if wanted is None or not wanted.targets:
+        backend.check(settings, None if wanted is None else wanted.compositions)
+        return wanted, []
+    backend.check(settings, None)
+    reasons = {}
+    for name, composition in zip(wanted.targets, wanted.compositions, strict=True):
+        try:
+            backend.check(settings, [composition])
+        except UserError as error:
+            reasons[name] = str(error)
+    if len(reasons) == len(wanted.targets):
+        raise UserError(
+            f"no composition of {settings.compositions_from} can be made: {next(iter(reasons.values()))}"
+        )
+    if reasons:
+        first = next(iter(reasons))
+        log.warning(
+            "%d of %d compositions of %s left out, the first: %s: %s",
+            len(reasons), len(wanted.targets), settings.compositions_from, first, reasons[first],
+        )  # fmt: skip
+    return wanted.without(reasons), list(reasons)
 
 
 def _fill_vectors(backend: Backend, settings: GenerateSettings, wanted: Wanted | None, run: Run) -> int:

@@ -2,6 +2,8 @@ import json
 
 import pytest
 import torch
+from ase import Atoms
+from ase.io import write
 from small_runs import SAMPLING
 
 from repdiff.cli import main
@@ -81,6 +83,22 @@ def test_samples_of_a_known_crystals_composition_are_judged_as_attempts_at_it(ru
     matching = json.loads((scores / "metrics.json").read_text())["metrics"]["matching"]
     assert {"match_rate", "match_rate_at_k"} <= matching["values"].keys()
     assert (matching["values"]["match_rate"]["n"], matching["details"]["n_targets"]) == (n, n_known)
+
+
+def test_crystals_of_a_data_set_that_cannot_be_made_are_left_out_and_named(run, tmp_path):
+    text, _ = known_formula(run)
+    cell = [[4.0, 0, 0], [0, 4, 0], [0, 0, 4]]
+    crystals = [
+        Atoms(name, [[0, 0, k] for k in range(len(Atoms(name)))], cell=cell, pbc=True)
+        for name in ("Og", text)
+    ]
+    write(tmp_path / "two.extxyz", crystals)
+    code, path, said = run("generate", "--compositions-from", str(tmp_path / "two.extxyz"), *SAMPLING)
+    assert (code, "1 of 2 compositions" in said, "atomic number 118" in said) == (0, True, True)
+    assert [sum(found.values()) for found in formulas(path)] == [3] * 1000
+    write(tmp_path / "one.extxyz", crystals[:1])
+    code, _, said = run("generate", "--compositions-from", str(tmp_path / "one.extxyz"), *SAMPLING)
+    assert (code, "no composition of" in said) == (2, True)
 
 
 @pytest.mark.parametrize(
