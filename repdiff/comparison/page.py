@@ -67,12 +67,12 @@ def render_comparison(comparison: Comparison) -> str:
             text="A point for each seed, a bar for their mean; the dashed line is the floor.",
             plots=[
                 Plot(
-                    id=f"{row.family}-{row.name}",
+                    id=f"{row.family}-{row.name}-{number}",
                     title=_label(row).name,
                     caption=_label(row).text,
                     figure=seed_plot(comparison, row),
                 )
-                for row in [*_worth_drawing(metrics), *costs]
+                for number, row in enumerate([*_worth_drawing(metrics), *costs])
             ],
         ),
         Section(id="provenance", title="Provenance", text="The settings of every run, and the machine."),

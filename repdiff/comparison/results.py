@@ -86,30 +86,17 @@ class System:
     results: tuple[Result, ...]
     failed: Mapping[str, str] = field(default_factory=dict)
 
-    def metric(self, family: str, name: str) -> Spread | None:
-        """Return a metric over the seeds; None if none has it.
-
-        Raises:
-            UserError: If its protocol differs between the seeds.
-        """
+    def metric(self, family: str, name: str, protocol: str) -> Spread | None:
+        """Return a metric by one protocol over the seeds; None if none has it."""
         found = [
             value
             for result in self.results
-            if (value := _value(result, family, name)) and value.get("value") is not None
+            if (value := _value(result, family, name)) and _has_number(value) and _protocol(value) == protocol
         ]
         if not found:
             return None
-        protocols = {str(value.get("protocol", "")) for value in found}
-        if len(protocols) > 1:
-            raise UserError(
-                f"{self.name}: {family}.{name} was measured by {' and '.join(sorted(protocols))}, expected one "
-                "protocol: evaluate all runs alike"
-            )
-        return Spread(
-            values=tuple(float(value["value"]) for value in found),
-            unit=str(found[0].get("unit") or ""),
-            protocol=protocols.pop(),
-        )
+        values = tuple(float(value["value"]) for value in found)
+        return Spread(values=values, unit=str(found[0].get("unit") or ""), protocol=protocol)
 
     def cost(self, name: str) -> Spread | None:
         """Return a cost over the seeds; None if it is not known of any."""
@@ -188,18 +175,26 @@ def group_by_settings(results: Sequence[Result]) -> list[tuple[Result, ...]]:
     return [tuple(group) for group in groups]
 
 
-def metric_names(systems: Sequence[System]) -> list[tuple[str, str]]:
-    """List family and name of all metrics that any system has a value of, in the order of the first that has."""
-    names: dict[tuple[str, str], None] = {}
+def metric_names(systems: Sequence[System]) -> list[tuple[str, str, str]]:
+    """List family, name and protocol of all metrics that any system has a value of, in the order of the first."""
+    names: dict[tuple[str, str, str], None] = {}
     for system in systems:
         for result in system.results:
             for family, found in (result.metrics.get("metrics") or {}).items():
                 names |= {
-                    (family, name): None
+                    (family, name, _protocol(value)): None
                     for name, value in (found.get("values") or {}).items()
-                    if value.get("value") is not None and math.isfinite(value["value"])
+                    if _has_number(value)
                 }
-    return list(names)
+    return sorted(names, key=lambda key: [name[:2] for name in names].index(key[:2]))
+
+
+def _has_number(value: Mapping[str, Any]) -> bool:
+    return value.get("value") is not None and math.isfinite(value["value"])
+
+
+def _protocol(value: Mapping[str, Any]) -> str:
+    return str(value.get("protocol") or "")
 
 
 def _value(result: Result, family: str, name: str) -> Mapping[str, Any] | None:
@@ -208,15 +203,6 @@ def _value(result: Result, family: str, name: str) -> Mapping[str, Any] | None:
 
 def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out the seed and paths, which differ between runs that are repeats of one another."""
-    left_out = {
-        "seed",
-        "encoded",
-        "model",
-        "generated",
-        "structures",
-        "relaxed",
-        "cache",
-        "n_workers",
-        "device",
-    }
+    left_out = {"seed", "encoded", "model", "generated", "structures", "relaxed", "hull", "data_dir", "cache"}
+    left_out |= {"n_workers", "device"}
     return {key: value for key, value in config.items() if key not in left_out}

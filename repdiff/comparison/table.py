@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from repdiff.comparison.results import COSTS, Result, Spread, System, metric_names
-from repdiff.errors import UserError
 from repdiff.provenance import hardware, versions
 from repdiff.text_table import aligned
 
@@ -42,22 +41,16 @@ class Comparison:
     notes: tuple[str, ...] = field(default=())
 
     def metrics(self) -> list[Row]:
-        """Return the metrics that any system has.
-
-        Raises:
-            UserError: If systems were measured by different protocols.
-        """
-        rows = []
-        for family, name in metric_names(self.systems):
-            row = Row(
+        """Return the metrics that any system has; a row holds what was measured by one protocol."""
+        return [
+            Row(
                 family=family,
                 name=name,
-                cells=tuple(system.metric(family, name) for system in self.systems),
-                floor=self._floor(family, name),
+                cells=tuple(system.metric(family, name, protocol) for system in self.systems),
+                floor=None if self.floor is None else self.floor.metric(family, name, protocol),
             )
-            _check_protocols(row)
-            rows.append(row)
-        return rows
+            for family, name, protocol in metric_names(self.systems)
+        ]
 
     def costs(self) -> list[Row]:
         """Return what the systems cost."""
@@ -110,31 +103,37 @@ class Comparison:
             "title": self.title,
             "systems": [_system_to_json(system) for system in self.systems],
             "floor": None if self.floor is None else _system_to_json(self.floor),
-            "metrics": {
-                f"{row.family}.{row.name}": {
-                    system.name: _spread_to_json(cell)
-                    for system, cell in zip(parts, (*row.cells, row.floor), strict=False)
-                    if cell is not None
+            "metrics": [
+                {
+                    "name": f"{row.family}.{row.name}",
+                    "protocol": row.known[0].protocol,
+                    "unit": row.known[0].unit,
+                    "systems": {
+                        system.name: _spread_to_json(cell)
+                        for system, cell in zip(parts, (*row.cells, row.floor), strict=False)
+                        if cell is not None
+                    },
                 }
                 for row in self.metrics()
-            },
-            "costs": {
-                row.name: {
-                    system.name: _spread_to_json(cell)
-                    for system, cell in zip(self.systems, row.cells, strict=True)
-                    if cell is not None
+            ],
+            "costs": [
+                {
+                    "name": row.name,
+                    "unit": row.known[0].unit,
+                    "systems": {
+                        system.name: _spread_to_json(cell)
+                        for system, cell in zip(self.systems, row.cells, strict=True)
+                        if cell is not None
+                    },
                 }
                 for row in self.costs()
-            },
+            ],
             "protocols": self.protocols,
             "failed": self.failed,
             "notes": list(self.notes),
             "versions": versions(),
             "hardware": hardware(),
         }
-
-    def _floor(self, family: str, name: str) -> Spread | None:
-        return None if self.floor is None else self.floor.metric(family, name)
 
     def _results(self) -> Iterable[Result]:
         parts = [*self.systems, *([self.floor] if self.floor else [])]
@@ -172,15 +171,6 @@ def gather_notes(systems: Sequence[System]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _check_protocols(row: Row) -> None:
-    protocols = {cell.protocol for cell in row.known}
-    if len(protocols) > 1:
-        raise UserError(
-            f"{row.family}.{row.name} was measured by {' and '.join(sorted(protocols))}, expected one protocol for all "
-            "systems: evaluate them alike"
-        )
-
-
 def _system_to_json(system: System) -> dict[str, Any]:
     return {
         "name": system.name,
@@ -198,9 +188,4 @@ def _system_to_json(system: System) -> dict[str, Any]:
 
 
 def _spread_to_json(spread: Spread) -> dict[str, Any]:
-    return {
-        "mean": spread.mean,
-        "std": spread.std,
-        "values": list(spread.values),
-        "unit": spread.unit,
-    } | ({"protocol": spread.protocol} if spread.protocol else {})
+    return {"mean": spread.mean, "std": spread.std, "values": list(spread.values)}

@@ -14,6 +14,8 @@ from small_runs import SAMPLING
 
 from repdiff.cli import main
 from repdiff.comparison.plan import FLOOR, Planner
+from repdiff.comparison.results import Result, System
+from repdiff.comparison.table import Comparison
 from repdiff.config import load_settings
 from repdiff.settings import CompareSettings
 from repdiff.workspace import Workspace
@@ -69,6 +71,28 @@ def plan(path, tmp_path):
     return Planner(file=path, name="c", settings=settings, workspace=Workspace(root=tmp_path / "w")).plan()
 
 
+def systems(rows, name):
+    """What the systems have of one quantity."""
+    return next(row["systems"] for row in rows if row["name"] == name)
+
+
+def evaluated(name, rate, protocol):
+    """A result of one metric."""
+    values = {"rmse": {"value": rate, "protocol": protocol, "unit": ""}}
+    metrics = {"metrics": {"matching": {"values": values, "protocols": {protocol: {"stol": 0.5}}}}}
+    return Result(name=name, seeds={}, metrics=metrics, costs={}, settings={}, hardware={})
+
+
+def test_values_by_different_protocols_stand_in_different_rows():
+    one = System(name="one", results=(evaluated("a", 0.1, "pairs"), evaluated("b", 0.3, "pairs")))
+    two = System(name="two", results=(evaluated("c", 0.2, "any"),))
+    floor = System(name=FLOOR, results=(evaluated("d", 0.4, "any"),))
+    rows = Comparison(title="x", systems=(one, two), floor=floor).metrics()
+    shown = [[cell and (cell.mean, cell.protocol) for cell in (*row.cells, row.floor)] for row in rows]
+    assert shown == [[(0.2, "pairs"), None, None], [None, (0.2, "any"), (0.4, "any")]]
+    assert rows[0].cells[0].std == pytest.approx(0.02**0.5)
+
+
 def compare(path, tmp_path, capsys, *flags):
     code = main(["compare", str(path), "--workspace", str(tmp_path / "w"), *flags])
     return code, capsys.readouterr()
@@ -90,10 +114,10 @@ def test_systems_are_trained_judged_and_put_in_one_table_and_a_failing_one_is_re
     assert len([line for line in said.err.splitlines() if "Traceback" in line]) == 0
     folder = tmp_path / "w" / "compare" / "three"
     found = json.loads((folder / "comparison.json").read_text())
-    assert found["metrics"]["validity.structure_valid"].keys() == {"vectors", "torus", FLOOR}
-    assert found["costs"]["n_parameters"]["vectors"]["mean"] > 1000
-    assert found["costs"]["training_steps"]["torus"]["values"] == [2.0]
-    assert found["costs"]["samples_seen"]["torus"]["values"] == [16.0]
+    assert systems(found["metrics"], "validity.structure_valid").keys() == {"vectors", "torus", FLOOR}
+    assert systems(found["costs"], "n_parameters")["vectors"]["mean"] > 1000
+    assert systems(found["costs"], "training_steps")["torus"]["values"] == [2.0]
+    assert systems(found["costs"], "samples_seen")["torus"]["values"] == [16.0]
     assert list(found["failed"]) == ["three-broken-seed3"]
     table = (folder / "table.txt").read_text()
     assert "torus (n = 1)" in table
@@ -206,12 +230,12 @@ def test_finished_evaluations_are_compared_and_seeds_of_one_system_put_together(
     assert code == 0, said
     found = json.loads((path / "comparison.json").read_text())
     assert [len(system["runs"]) for system in found["systems"]] == [2, 1]
-    values = found["metrics"]["validity.structure_valid"]["e1"]["values"]
+    values = systems(found["metrics"], "validity.structure_valid")["e1"]["values"]
     single = [
         json.loads((one / "metrics.json").read_text())["metrics"]["validity"]["values"] for one in paths[:2]
     ]
     assert values == [one["structure_valid"]["value"] for one in single]
-    assert found["costs"]["sampling_seconds"]["e1"]["mean"] > 0
+    assert systems(found["costs"], "sampling_seconds")["e1"]["mean"] > 0
     code, _, said = run("compare", str(paths[0]), str(inverted))
     assert (code, "expected a finished evaluation" in said) == (2, True)
 
