@@ -45,6 +45,7 @@ from repdiff.networks.crystal import (
 
 LARGEST_STRAIN = 4.0  # norm that a proposed strain tends to
 WIDEST = 8.0  # standard deviations that a cell's coordinates may leave the data by
+LARGEST = 5.0  # of a coordinate itself: volumes from 2e-4 to 6e3 Å³, an atom's where it is diffused per atom
 
 
 class TorusLatticeSettings(BaseModel):
@@ -206,6 +207,8 @@ class TorusLatticeDiffusion(nn.Module):
         """
         steps = self._respaced(len(coord_noise))
         counts, index = atoms.n_atoms_per_system, atoms.system_idx
+        ends = [(end - self.coordinates.mean) / self.coordinates.std for end in (-LARGEST, LARGEST)]
+        bounds = [end.to(prior).clamp(-WIDEST, WIDEST) for end in ends]
         vector = prior * steps.process.factors.to(prior)
         coords = wrap(atoms.frac_coords)
         for step in reversed(range(len(coord_noise))):
@@ -222,7 +225,7 @@ class TorusLatticeDiffusion(nn.Module):
             vector = steps.process.reverse_step(
                 vector, predicted, here, lattice_noise[step],
                 target=self.settings.lattice.target, step_noise=reverse.lattice,
-            ).clamp(-WIDEST, WIDEST)  # fmt: skip
+            ).clamp(*bounds)  # fmt: skip
             coords = reverse_step(
                 coords,
                 answer.path,

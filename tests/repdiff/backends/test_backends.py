@@ -251,6 +251,25 @@ def test_settings_of_vectors_are_refused_with_a_backend_of_crystals(run):
     assert (code, "timesteps is 50, a setting of structrepdiff" in said) == (2, True)
 
 
+def test_gemsdiff_samples_with_the_published_cell_settings_however_bad_its_network(encoded, tmp_path):
+    published = {
+        "lattice.gauge": "general",
+        "lattice.standardize": False,
+        "lattice.per_atom_volume": False,
+        "lattice.rotation_noise": 1.0,
+        "lattice.target": "posterior_mean",
+    }
+    options = SMALL["gemsdiff"]["backend_options"] | published
+    chosen = settings("gemsdiff").model_copy(update={"backend_options": options})
+    job = BACKENDS["gemsdiff"].prepare(encoded, chosen, tmp_path)
+    quick = TrainingSettings(max_steps=2, batch_size=8, warmup_steps=0)
+    train(
+        job.model, job.training, job.validation, quick, tmp_path, metadata=job.metadata, tensors=job.tensors
+    )
+    made = BACKENDS["gemsdiff"].load(tmp_path, device=CPU).sample(24, GenerateSettings(seed=5))
+    assert all(1e-4 < crystal.volume < 1e4 for crystal in made)
+
+
 def test_gemsdiff_refuses_inputs_that_it_does_not_give(encoded, tmp_path):
     chosen = settings("gemsdiff").model_copy(update={"backend_options": {"network.condition_width": 8}})
     with pytest.raises(UserError, match="condition_width"):
