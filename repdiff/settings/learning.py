@@ -8,7 +8,23 @@ from pydantic import model_validator
 from repdiff.settings.base import Settings, setting
 
 
-class TrainSettings(Settings):
+class Budgeted(Settings):
+    """How long to train."""
+
+    max_epochs: int | None = setting(None, "Passes over the training set at most", ge=1, role="budget")
+    max_steps: int | None = setting(None, "Optimiser steps at most", ge=1, role="budget")
+    max_minutes: float | None = setting(
+        None, "Minutes of training at most, resumed ones included", gt=0, role="budget"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_budget(self) -> "Budgeted":
+        if self.max_epochs is None and self.max_steps is None and self.max_minutes is None:
+            raise ValueError("no budget, expected at least one of --max-epochs, --max-steps, --max-minutes")
+        return self
+
+
+class TrainSettings(Budgeted):
     """Settings of `repdiff train`."""
 
     verb: ClassVar[str] = "train"
@@ -44,10 +60,6 @@ class TrainSettings(Settings):
         {}, "Weight in the loss of each feature of a block, such as composition=4; 1 elsewhere"
     )
     max_epochs: int | None = setting(1000, "Passes over the training set at most", ge=1, role="budget")
-    max_steps: int | None = setting(None, "Optimiser steps at most", ge=1, role="budget")
-    max_minutes: float | None = setting(
-        None, "Minutes of training at most, resumed ones included", gt=0, role="budget"
-    )
     batch_size: int = setting(256, "Vectors in a step, all processes together", ge=1)
     optimizer: Literal["adam", "adamw"] = setting("adamw", "Adam, or with decoupled decay (AdamW)")
     learning_rate: float = setting(1e-3, "Highest learning rate", gt=0)
@@ -75,12 +87,6 @@ class TrainSettings(Settings):
     )
     resume: bool = setting(True, "Go on from the last checkpoint of an interrupted run", role="speed")
 
-    @model_validator(mode="after")
-    def _has_a_budget(self) -> "TrainSettings":
-        if self.max_epochs is None and self.max_steps is None and self.max_minutes is None:
-            raise ValueError("no budget, expected at least one of --max-epochs, --max-steps, --max-minutes")
-        return self
-
 
 VECTOR_SETTINGS = (
     "denoiser",
@@ -98,7 +104,7 @@ VECTOR_SETTINGS = (
 """Those that mean something to structrepdiff alone."""
 
 
-class FinetuneSettings(Settings):
+class FinetuneSettings(Budgeted):
     """Settings of `repdiff finetune`."""
 
     verb: ClassVar[str] = "finetune"
@@ -122,10 +128,6 @@ class FinetuneSettings(Settings):
         0.2, "Share of the examples that are shown without their labels, for guidance", ge=0, lt=1
     )
     max_epochs: int | None = setting(200, "Passes over the training set at most", ge=1, role="budget")
-    max_steps: int | None = setting(None, "Optimiser steps at most", ge=1, role="budget")
-    max_minutes: float | None = setting(
-        None, "Minutes of training at most, resumed ones included", gt=0, role="budget"
-    )
     batch_size: int = setting(64, "Crystals in a step, all processes together", ge=1)
     learning_rate: float = setting(1e-3, "Highest learning rate", gt=0)
     warmup_steps: int = setting(200, "Steps of linear warm-up", ge=0)
@@ -139,9 +141,3 @@ class FinetuneSettings(Settings):
         "auto", "Where to compute: auto takes GPUs if there are any", role="speed"
     )
     resume: bool = setting(True, "Go on from the last checkpoint of an interrupted run", role="speed")
-
-    @model_validator(mode="after")
-    def _has_a_budget(self) -> "FinetuneSettings":
-        if self.max_epochs is None and self.max_steps is None and self.max_minutes is None:
-            raise ValueError("no budget, expected at least one of --max-epochs, --max-steps, --max-minutes")
-        return self
