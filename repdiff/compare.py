@@ -70,9 +70,7 @@ def _collect(name: str, plan: Plan, failed: dict[str, str], workspace: Workspace
     systems = []
     for system in dict.fromkeys(cell.system for cell in plan.cells):
         cells = [cell for cell in plan.cells if cell.system == system]
-        results = [
-            read_result(workspace.root / "evaluate" / cell.name) for cell in cells if cell.name not in failed
-        ]
+        results = [read_result(cell.steps[-1].folder(workspace)) for cell in cells if cell.name not in failed]
         reasons = {cell.name: failed[cell.name] for cell in cells if cell.name in failed}
         systems.append(System(name=system, results=tuple(results), failed=reasons))
     compared = tuple(system for system in systems if system.name != FLOOR)

@@ -14,6 +14,18 @@ from repdiff.encoded import EncodedSet
 from repdiff.training import TrainingData
 
 
+def atoms_of_part(counts: Int[Tensor, " n_rows"], mine: slice) -> slice:
+    """Return the places, among the atoms of a batch, of those of a part of its crystals.
+
+    Args:
+        counts: Atoms of each crystal of the batch.
+        mine: The part: one crystal or more, in a row.
+    """
+    ends = counts.cumsum(0)
+    first, last, _ = mine.indices(len(counts))
+    return slice(int(ends[first] - counts[first]), int(ends[last - 1]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class CrystalData(TrainingData):
     """Crystals with right-handed cells, and what finds the shortest images in them.

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import ValidationError
 from torch import Tensor
 from tqdm import tqdm
 
@@ -26,7 +25,7 @@ from repdiff.backends.base import (
 )
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.dpcdvae_training import CdvaeTraining
-from repdiff.backends.options import parse_options
+from repdiff.backends.options import loading, parse_options
 from repdiff.backends.parts import atoms_of
 from repdiff.backends.streams import NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
@@ -90,15 +89,12 @@ class DpCdvae(Backend):
     def load(cls, path: Path, *, device: torch.device) -> "DpCdvae":
         """Read the averaged weights and what is known of the training set."""
         tensors, metadata = load_checkpoint(path, kind=cls.kind)
-        try:
+        with loading(path, cls.kind):
             scale = ParameterScale(mean=tensors["parameters.mean"], std=tensors["parameters.std"])
             vocabulary = Vocabulary(elements=tensors["elements"], sizes=tensors["sizes"], scale=scale)
             model = Cdvae(CdvaeSettings.model_validate(metadata["model"]), vocabulary)
             model.network.load_state_dict(tensors_under("network.", tensors)[0])
             niggli = bool(metadata["layout"]["niggli"])
-        except (KeyError, ValidationError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{path}: not a model of `repdiff train --backend dpcdvae` ({reason})") from error
         return cls(model.to(device).eval(), niggli=niggli)
 
     @property

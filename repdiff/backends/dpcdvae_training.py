@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from repdiff.backends.crystal_data import CrystalData
+from repdiff.backends.crystal_data import CrystalData, atoms_of_part
 from repdiff.diffusion.cdvae.model import LOSSES, Cdvae, Noise
 from repdiff.diffusion.centring import centred
 from repdiff.diffusion.schedules import spread_times
@@ -50,9 +50,7 @@ class CdvaeTraining(Trainable):
         latents = torch.randn(n, settings.n_latent, generator=generator, device=device)
         coords = torch.randn(n_atoms, 3, generator=generator, device=device)
         types = torch.rand(n_atoms, 2, generator=generator, device=device)
-        ends = counts.cumsum(0)
-        first, last, _ = mine.indices(n)
-        atoms = slice(int(ends[first] - counts[first]), int(ends[last - 1]))
+        atoms = atoms_of_part(counts, mine)
         part = data.select(rows[mine])
         ratio = settings.most_type_noise / settings.least_type_noise
         noise = Noise(

@@ -1,5 +1,7 @@
 """The formulas of a training set, for backends that take a formula and are given none."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from jaxtyping import Int
@@ -37,7 +39,12 @@ class TrainingFormulas:
         counts = self.rows[row].numpy()
         return np.repeat(np.arange(len(counts)), counts)
 
-    @property
+    @cached_property
+    def n_most(self) -> int:
+        """Atoms of the largest training crystal."""
+        return int(self.rows.sum(1).max())
+
+    @cached_property
     def seen(self) -> set[int]:
         """Atomic numbers that the training set has."""
         return set(self.rows.any(0).nonzero()[:, 0].tolist())

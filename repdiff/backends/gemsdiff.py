@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
@@ -22,9 +22,9 @@ from repdiff.backends.base import (
     check_compositions,
     check_sampling,
 )
-from repdiff.backends.crystal_data import CrystalData
+from repdiff.backends.crystal_data import CrystalData, atoms_of_part
 from repdiff.backends.formulas import TrainingFormulas
-from repdiff.backends.options import parse_options
+from repdiff.backends.options import loading, parse_options
 from repdiff.backends.parts import atoms_of, sample_in_parts
 from repdiff.backends.streams import NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
@@ -84,11 +84,12 @@ class GemsDiffTraining(Trainable):
         counts = data.batch.n_atoms_per_system[rows]
         lattice = torch.randn(n, N_COORDINATES, generator=generator, device=device)
         coords = torch.randn(int(counts.sum()), 3, generator=generator, device=device)
-        owner = torch.repeat_interleave(torch.arange(n, device=device), counts)
-        chosen = torch.arange(n, device=device)[mine]
-        kept = torch.isin(owner, chosen)
         part = data.select(rows[mine])
-        noise = Noise(times=times[mine], coords=centred(coords[kept], part.batch), lattice=lattice[mine])
+        noise = Noise(
+            times=times[mine],
+            coords=centred(coords[atoms_of_part(counts, mine)], part.batch),
+            lattice=lattice[mine],
+        )
         return part, noise
 
     def forward(self, inputs: tuple[CrystalData, Noise]) -> tuple[Float[Tensor, ""], Float[Tensor, " 2"]]:
@@ -155,7 +156,7 @@ class GemsDiff(Backend):
     def load(cls, path: Path, *, device: torch.device) -> "GemsDiff":
         """Read the averaged weights, the scales and the training formulas."""
         tensors, metadata = load_checkpoint(path, kind=cls.kind)
-        try:
+        with loading(path, cls.kind):
             options = TorusLatticeSettings.model_validate(metadata["model"])
             coordinates = LatticeCoordinates(
                 gauge=options.lattice.gauge,
@@ -167,18 +168,13 @@ class GemsDiff(Backend):
             diffusion = _build(options, coordinates, scale)
             diffusion.network.load_state_dict(tensors_under("network.", tensors)[0])
             formulas = TrainingFormulas(tensors["formulas"])
-        except (KeyError, ValidationError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"{path}: not a model of `repdiff train --backend gemsdiff` ({reason})"
-            ) from error
         return cls(diffusion.to(device).eval(), formulas)
 
     def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
         """Refuse samplers of vectors, more steps than were trained, and unseen elements."""
         parse_options(GemsDiffSampling, settings.backend_options)
         check_sampling(settings, backend=self.kind, n_times=self.diffusion.n_times)
-        check_compositions(compositions, self.formulas.seen, int(self.formulas.rows.sum(1).max()))
+        check_compositions(compositions, self.formulas.seen, self.formulas.n_most)
 
     def sample(
         self,

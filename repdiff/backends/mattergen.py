@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
 from repdiff.backends import properties
@@ -25,7 +25,7 @@ from repdiff.backends.base import (
 )
 from repdiff.backends.conditions import Conditions
 from repdiff.backends.mattergen_training import MatterGenTraining, SymmetricData
-from repdiff.backends.options import parse_options
+from repdiff.backends.options import loading, parse_options
 from repdiff.backends.parts import atoms_of, sample_in_parts
 from repdiff.backends.streams import FORMULA, NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
@@ -135,7 +135,7 @@ class MatterGen(Backend):
     def load(cls, path: Path, *, device: torch.device) -> "MatterGen":
         """Read the averaged weights, the limit of the cells, the sizes of training crystals and the properties."""
         tensors, metadata = load_checkpoint(path, kind=cls.kind)
-        try:
+        with loading(path, cls.kind):
             diffusion = JointDiffusion(
                 JointSettings.model_validate(metadata["model"]),
                 Limit(float(tensors["lattice.density"])),
@@ -146,11 +146,6 @@ class MatterGen(Backend):
             diffusion.add_properties(embeddings)
             diffusion.network.load_state_dict(tensors_under("network.", tensors)[0])
             sizes = tensors["sizes"]
-        except (KeyError, ValidationError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"{path}: not a model of `repdiff train --backend mattergen` ({reason})"
-            ) from error
         return cls(diffusion.to(device).eval(), sizes, embeddings)
 
     def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:

@@ -1,7 +1,7 @@
 """Data and loss of the joint diffusion as the training loop sees them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
+from repdiff.backends.crystal_data import atoms_of_part
 from repdiff.datasets.crystal import Crystal, to_batch
 from repdiff.diffusion.joint import JointDiffusion, JointNoise
 from repdiff.diffusion.joint_process import StateNoise
@@ -38,12 +39,7 @@ class SymmetricData(TrainingData):
     def of(cls, crystals: Sequence[Crystal], labels: Labels | None = None) -> "SymmetricData":
         """Take crystals, in their order."""
         batch = right_handed(to_batch(crystals))
-        turned = CrystalBatch(
-            frac_coords=batch.frac_coords,
-            lattice=symmetric_cells(batch.lattice),
-            atomic_numbers=batch.atomic_numbers,
-            system_idx=batch.system_idx,
-        )
+        turned = replace(batch, lattice=symmetric_cells(batch.lattice))
         return cls(batch=turned.to(dtype=torch.float32), labels=labels or {})
 
     def __len__(self) -> int:
@@ -140,7 +136,6 @@ def draw_noise(
     given = torch.rand(n, generator=generator, device=device)
     coords = torch.randn(n_atoms, 3, generator=generator, device=device)
     chances = torch.rand(n_atoms, generator=generator, device=device)
-    owner = torch.repeat_interleave(torch.arange(n, device=device), counts)
-    kept = torch.isin(owner, torch.arange(n, device=device)[mine])
-    state = StateNoise(coords=coords[kept], lattice=lattice[mine], chances=chances[kept])
+    atoms = atoms_of_part(counts, mine)
+    state = StateNoise(coords=coords[atoms], lattice=lattice[mine], chances=chances[atoms])
     return JointNoise(times=times[mine], state=state, given=given[mine])

@@ -1,6 +1,8 @@
 """Settings of a backend, from the pairs that a user gives."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -48,6 +50,20 @@ def explain(error: ValidationError, model: type[BaseModel], what: str) -> str:
     if first["type"] == "extra_forbidden":
         return unknown(what, where, _names(model))
     return f"{what} {where} is {first['input']!r}: {first['msg']}"
+
+
+@contextmanager
+def loading(path: Path, backend: str) -> Generator[None, None, None]:
+    """Say in one line that a file does not fit together, whatever its parts complain about.
+
+    Raises:
+        UserError: If the block fails for what is in the file.
+    """
+    try:
+        yield
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not a model of `repdiff train --backend {backend}` ({reason})") from error
 
 
 def _names(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -72,7 +72,7 @@ class CellRunner:
             if self._stopped:
                 return NOT_BEGUN
             process = self._processes[cell.name] = self._start(cell, path)
-        ends = [str(self.workspace.root / step.verb / step.name) for step in cell.steps]
+        ends = [str(step.folder(self.workspace)) for step in cell.steps]
         n_done = 0
         self._show(cell, n_done)
         assert process.stdout is not None
@@ -128,7 +128,6 @@ class CellRunner:
 
 
 def _last_line(path: Path) -> str:
-    """Return the last line of a log that says anything, without what a progress bar has overwritten."""
+    """Return the last line of a log that says anything."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    said = [line.rpartition("\r")[2].strip() for line in lines]
-    return next((line for line in reversed(said) if line), "")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -107,7 +107,7 @@ def seed_plot(comparison: Comparison, row: Row) -> "go.Figure":
     """
     import plotly.graph_objects as go
 
-    factor, unit = _scale(row.known[0])
+    factor, unit = row.known[0].shown_in
     shown = figure(height=260, showlegend=False)
     names = [escape(system.name) for system in comparison.systems]
     for place, (name, cell) in enumerate(zip(names, row.cells, strict=True)):
@@ -150,13 +150,8 @@ def _shown(row: Row, *, has_floor: bool) -> ShownRow:
 def _seeds(cell: Spread | None) -> str:
     if cell is None:
         return ""
-    factor, unit = _scale(cell)
+    factor, unit = cell.shown_in
     return ", ".join(f"{factor * value:.4g}" for value in cell.values) + f" {unit}".rstrip()
-
-
-def _scale(spread: Spread) -> tuple[float, str]:
-    """Return what to multiply a value by for people, and its unit."""
-    return (100.0, "%") if spread.unit == "fraction" else (1.0, spread.unit)
 
 
 def _label(row: Row) -> MetricLabel:

@@ -45,6 +45,10 @@ class Step:
         """What is run."""
         return self.settings.verb
 
+    def folder(self, workspace: Workspace) -> Path:
+        """Return where its output is or will be."""
+        return workspace.root / self.verb / self.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -121,10 +125,10 @@ class Planner:
             if source is not None:
                 given[SOURCE[verb]] = str(source)
             if verb == "evaluate" and steps[-1:] and steps[-1].verb == "relax":
-                given["relaxed"] = str(self._folder(steps[-1]))
+                given["relaxed"] = str(steps[-1].folder(self.workspace))
             steps.append(self._step(system, verb, label, given))
             if verb != "relax":  # crystals are judged as they were made
-                source = self._folder(steps[-1])
+                source = steps[-1].folder(self.workspace)
         return Cell(system=system, seed=seed, name=label, steps=tuple(steps))
 
     def _floor_cell(self, seed: int) -> Cell:
@@ -172,7 +176,7 @@ class Planner:
         label = plain_name(f"{self.name}-{system}" if "encode" in self._own(system) else self.name)
         step = self._step(system, "encode", label, {})
         shared.setdefault(label, Cell(system="encode", seed=0, name=f"{label}-encode", steps=(step,)))
-        return self._folder(step)
+        return step.folder(self.workspace)
 
     def _own(self, system: str) -> Mapping[str, Mapping[str, Any]]:
         """Return the sections that a system has of its own."""
@@ -208,6 +212,3 @@ class Planner:
             if name in model.model_fields and getattr(settings, name) is None
         }
         return Step(name=label, settings=settings.model_copy(update=missing))
-
-    def _folder(self, step: Step) -> Path:
-        return self.workspace.root / step.verb / step.name

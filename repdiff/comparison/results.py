@@ -71,6 +71,11 @@ class Spread:
         """Sample standard deviation over the seeds; None for a single one."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
+    @property
+    def shown_in(self) -> tuple[float, str]:
+        """Return what to multiply a value by for people, and its unit."""
+        return (100.0, "%") if self.unit == "fraction" else (1.0, self.unit)
+
 
 @dataclass(frozen=True, kw_only=True)
 class System:
@@ -186,7 +191,8 @@ def metric_names(systems: Sequence[System]) -> list[tuple[str, str, str]]:
                     for name, value in (found.get("values") or {}).items()
                     if _has_number(value)
                 }
-    return sorted(names, key=lambda key: [name[:2] for name in names].index(key[:2]))
+    places = {key[:2]: place for place, key in reversed(list(enumerate(names)))}
+    return sorted(names, key=lambda key: places[key[:2]])
 
 
 def _has_number(value: Mapping[str, Any]) -> bool:

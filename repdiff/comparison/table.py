@@ -1,10 +1,10 @@
 """The comparison as a table: rows of metrics and costs, a column for each system, the floor last."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from repdiff.comparison.results import COSTS, Result, Spread, System, metric_names
+from repdiff.comparison.results import COSTS, Spread, System, metric_names
 from repdiff.provenance import hardware, versions
 from repdiff.text_table import aligned
 
@@ -61,12 +61,18 @@ class Comparison:
         return [row for row in rows if row.known]
 
     @property
+    def parts(self) -> tuple[System, ...]:
+        """The systems, and the floor if there is one."""
+        return self.systems if self.floor is None else (*self.systems, self.floor)
+
+    @property
     def protocols(self) -> dict[str, Mapping[str, Any]]:
         """Return the constants of every protocol."""
         found: dict[str, Mapping[str, Any]] = {}
-        for result in self._results():
-            for family in (result.metrics.get("metrics") or {}).values():
-                found |= family.get("protocols") or {}
+        for system in self.parts:
+            for result in system.results:
+                for family in (result.metrics.get("metrics") or {}).values():
+                    found |= family.get("protocols") or {}
         return found
 
     def table(self) -> str:
@@ -93,41 +99,19 @@ class Comparison:
     @property
     def failed(self) -> dict[str, str]:
         """Reason by name of all cells that came to no result."""
-        parts = [*self.systems, *([self.floor] if self.floor else [])]
-        return {name: reason for system in parts for name, reason in system.failed.items()}
+        return {name: reason for system in self.parts for name, reason in system.failed.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Return all numbers, those of each seed included."""
-        parts = [*self.systems, *([self.floor] if self.floor else [])]
         return {
             "title": self.title,
             "systems": [_system_to_json(system) for system in self.systems],
             "floor": None if self.floor is None else _system_to_json(self.floor),
             "metrics": [
-                {
-                    "name": f"{row.family}.{row.name}",
-                    "protocol": row.known[0].protocol,
-                    "unit": row.known[0].unit,
-                    "systems": {
-                        system.name: _spread_to_json(cell)
-                        for system, cell in zip(parts, (*row.cells, row.floor), strict=False)
-                        if cell is not None
-                    },
-                }
+                {"protocol": row.known[0].protocol, **self._row_to_json(f"{row.family}.{row.name}", row)}
                 for row in self.metrics()
             ],
-            "costs": [
-                {
-                    "name": row.name,
-                    "unit": row.known[0].unit,
-                    "systems": {
-                        system.name: _spread_to_json(cell)
-                        for system, cell in zip(self.systems, row.cells, strict=True)
-                        if cell is not None
-                    },
-                }
-                for row in self.costs()
-            ],
+            "costs": [self._row_to_json(row.name, row) for row in self.costs()],
             "protocols": self.protocols,
             "failed": self.failed,
             "notes": list(self.notes),
@@ -135,16 +119,21 @@ class Comparison:
             "hardware": hardware(),
         }
 
-    def _results(self) -> Iterable[Result]:
-        parts = [*self.systems, *([self.floor] if self.floor else [])]
-        return [result for system in parts for result in system.results]
+    def _row_to_json(self, name: str, row: Row) -> dict[str, Any]:
+        cells = row.cells if self.floor is None else (*row.cells, row.floor)
+        found = zip(self.parts, cells, strict=True)
+        return {
+            "name": name,
+            "unit": row.known[0].unit,
+            "systems": {system.name: _spread_to_json(cell) for system, cell in found if cell is not None},
+        }
 
 
 def show(spread: Spread | None) -> str:
     """Write mean and spread with the digits that the spread allows; "-" if there is nothing."""
     if spread is None:
         return "-"
-    factor, unit = (100.0, "%") if spread.unit == "fraction" else (1.0, spread.unit)
+    factor, unit = spread.shown_in
     mean, std = factor * spread.mean, None if spread.std is None else factor * spread.std
     if std is None or std == 0:
         whole = spread.unit == "" and mean == round(mean)

@@ -15,8 +15,12 @@ from repdiff.diffusion.schedules import AddedNoise, schedule_of
 from repdiff.diffusion.torus import add_noise, reverse_step, wrap
 
 
-class KeptMean(CoordinateProcess):
-    """Noise about x_0 itself, in fractions of the cell: the normal distribution wrapped round the torus."""
+class AboutClean(CoordinateProcess):
+    """Noise whose mean is x_0 itself.
+
+    Args:
+        noise: Its standard deviations, in the unit of the process.
+    """
 
     def __init__(self, noise: AddedNoise) -> None:
         self.noise = noise
@@ -26,19 +30,23 @@ class KeptMean(CoordinateProcess):
         """Number of times."""
         return self.noise.n_times
 
-    def at(self, times: Int[Tensor, " n_steps"]) -> "KeptMean":
+    def at(self, times: Int[Tensor, " n_steps"]) -> "AboutClean":
         """Keep some of the times."""
-        return KeptMean(AddedNoise(self.noise.stds[times]))
+        return type(self)(AddedNoise(self.noise.stds[times]))
+
+    def goal(self, clean: CrystalBatch, times: Int[Tensor, " n_systems"]) -> Float[Tensor, "n_atoms 3"]:
+        """Return x_0."""
+        return clean.frac_coords
+
+
+class KeptMean(AboutClean):
+    """Noise about x_0 itself, in fractions of the cell: the normal distribution wrapped round the torus."""
 
     def add_noise(
         self, clean: CrystalBatch, times: Int[Tensor, " n_systems"], noise: Float[Tensor, "n_atoms 3"]
     ) -> Float[Tensor, "n_atoms 3"]:
         """Draw x_t in [0, 1)."""
         return add_noise(clean.frac_coords, times[clean.system_idx], noise, self.noise)
-
-    def goal(self, clean: CrystalBatch, times: Int[Tensor, " n_systems"]) -> Float[Tensor, "n_atoms 3"]:
-        """Return x_0."""
-        return clean.frac_coords
 
     def width(
         self, times: Int[Tensor, " n_systems"], lattice: Float[Tensor, "n_systems 3 3"]
@@ -49,10 +57,6 @@ class KeptMean(CoordinateProcess):
     def prior(self, atoms: CrystalBatch, noise: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
         """Draw x_T, but for rounding uniform on the torus."""
         return wrap(noise * float(self.noise.stds[-1]))
-
-    def repeats(self, sampling: CdvaeSampling) -> int:
-        """Step once."""
-        return 1
 
     def step_back(
         self,
@@ -112,10 +116,6 @@ class ScaledMean(CoordinateProcess):
         """Return the noise."""
         return noise
 
-    def repeats(self, sampling: CdvaeSampling) -> int:
-        """Step once."""
-        return 1
-
     def step_back(
         self,
         noisy: CrystalBatch,
@@ -135,23 +135,11 @@ class ScaledMean(CoordinateProcess):
         return mean * clean + std * noise
 
 
-class CartesianNoise(CoordinateProcess):
+class CartesianNoise(AboutClean):
     """Noise about x_0 in ångströms, from which annealed Langevin steps lead back: the process of CDVAE.
 
     Source: Xie et al., arXiv 2110.06197, section 3.3 and appendix; Song and Ermon, arXiv 1907.05600, algorithm 1.
     """
-
-    def __init__(self, noise: AddedNoise) -> None:
-        self.noise = noise
-
-    @property
-    def n_times(self) -> int:
-        """Number of levels."""
-        return self.noise.n_times
-
-    def at(self, times: Int[Tensor, " n_steps"]) -> "CartesianNoise":
-        """Keep some of the levels."""
-        return CartesianNoise(AddedNoise(self.noise.stds[times]))
 
     def add_noise(
         self, clean: CrystalBatch, times: Int[Tensor, " n_systems"], noise: Float[Tensor, "n_atoms 3"]
@@ -159,10 +147,6 @@ class CartesianNoise(CoordinateProcess):
         """Draw x_t in [0, 1)."""
         std = self.noise.std(times).to(noise)[clean.system_idx, None]
         return wrap(clean.frac_coords + _to_fractional(std * noise, clean))
-
-    def goal(self, clean: CrystalBatch, times: Int[Tensor, " n_systems"]) -> Float[Tensor, "n_atoms 3"]:
-        """Return x_0."""
-        return clean.frac_coords
 
     def width(
         self, times: Int[Tensor, " n_systems"], lattice: Float[Tensor, "n_systems 3 3"]
@@ -200,7 +184,7 @@ def make_process(settings: CdvaeSettings) -> CoordinateProcess:
     schedule = schedule_of(settings.schedule, settings.timesteps)
     if settings.mean == "scaled":
         return ScaledMean(schedule.signals)
-    return KeptMean(AddedNoise(AddedNoise.from_betas(schedule).stds))
+    return KeptMean(AddedNoise.from_betas(schedule))
 
 
 def _to_fractional(vectors: Float[Tensor, "n_atoms 3"], batch: CrystalBatch) -> Float[Tensor, "n_atoms 3"]:

@@ -45,9 +45,9 @@ class CoordinateProcess(ABC):
     def prior(self, atoms: CrystalBatch, noise: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
         """Turn noise into x_T."""
 
-    @abstractmethod
     def repeats(self, sampling: CdvaeSampling) -> int:
-        """Return the number of steps at each time."""
+        """Return the number of steps at each time: one, unless a process says otherwise."""
+        return 1
 
     @abstractmethod
     def step_back(
