@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from repdiff.comparison.cells import CellRunner
@@ -80,16 +81,16 @@ def _collect(name: str, plan: Plan, failed: dict[str, str], workspace: Workspace
 
 def _compare_runs(settings: CompareSettings, workspace: Workspace) -> Path:
     """Compare evaluations; those that differ in their seeds alone are repeats of one system."""
-    paths = [workspace.find("evaluate", path) for path in settings.what]
-    names = dict(zip((path.name for path in paths), distinct_names(paths), strict=True))
-    groups = group_by_settings([read_result(path) for path in paths])
-    systems = tuple(System(name=names[group[0].name], results=group) for group in groups)
+    paths = list(dict.fromkeys(workspace.find("evaluate", path) for path in settings.what))
+    named = dict(zip(distinct_names(paths), paths, strict=True))
+    results = [replace(read_result(path), name=name) for name, path in named.items()]
+    systems = tuple(System(name=group[0].name, results=group) for group in group_by_settings(results))
     comparison = Comparison(
         title=" and ".join(s.name for s in systems), systems=systems, notes=gather_notes(systems)
     )
     label = plain_name("-and-".join(system.name for system in systems[:2]))
     resolved = settings.model_copy(update={"what": tuple(paths)})
-    with workspace.run(resolved, label, inputs={path.name: path for path in paths}) as run:
+    with workspace.run(resolved, label, inputs=named) as run:
         _write(comparison, run)
     return run.path
 

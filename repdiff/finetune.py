@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from repdiff.backends import backend_of
 from repdiff.backends.mattergen import MatterGen
 from repdiff.backends.mattergen_training import SymmetricData
 from repdiff.errors import UserError
-from repdiff.generate import find_model
+from repdiff.models import find_model
 from repdiff.settings import FinetuneSettings
 from repdiff.train import fit, read_training_set
 from repdiff.workspace import Workspace, plain_name
@@ -29,12 +28,7 @@ def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
             f"--property is {','.join(settings.property) or 'missing'}, expected one or more names, each once"
         )
     encoded_path = workspace.find("encode", settings.encoded)
-    base = find_model(settings.from_run, workspace, newest="train")
-    if (backend := backend_of(base)) != MatterGen.kind:
-        raise UserError(
-            f"{base} is a model of {backend}, which takes no adapters: expected one of "
-            f"`repdiff train --backend {MatterGen.kind}`"
-        )
+    base = find_model(settings.from_run, workspace, backend=MatterGen.kind)
     name = plain_name(f"{base.name}-{'-'.join(settings.property)}")
     settings = settings.model_copy(update={"encoded": encoded_path, "from_run": base})
     inputs = {"encoded": encoded_path, "from_run": base}
@@ -44,7 +38,7 @@ def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
             job = MatterGen.prepare_finetuning(encoded, settings, base)
             assert isinstance(job.training, SymmetricData)
             run.summary.update(
-                backend=backend,
+                backend=MatterGen.kind,
                 properties=list(settings.property),
                 n_labelled={at: int(label.given.sum()) for at, label in job.training.labels.items()},
                 n_training=len(job.training),

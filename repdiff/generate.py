@@ -12,6 +12,7 @@ from repdiff.datasets.crystal import Crystal
 from repdiff.device import choose_device
 from repdiff.errors import UserError
 from repdiff.generated import crystals_in_shards, each_shard, read_shard, shard_path, write_names, write_shard
+from repdiff.models import find_model
 from repdiff.settings import GenerateSettings
 from repdiff.structure_files import write_made
 from repdiff.workspace import Run, Workspace, plain_name
@@ -33,7 +34,8 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     """
     device = choose_device(settings.device)
     wanted = read_compositions(settings, workspace)
-    path = find_model(settings.model, workspace, newest="finetune" if settings.condition else "train")
+    newest = "finetune" if settings.condition else "train"
+    path = find_model(settings.model, workspace, newest=newest, backend=settings.backend)
     name = backend_of(path)
     asked = [flag for flag in ("condition", "guidance") if getattr(settings, flag) not in ({}, None)]
     if asked and "properties" not in BACKENDS[name].conditions:
@@ -60,16 +62,6 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
             )
             log.info("%d %s", n, backend.makes)
     return run.path
-
-
-def find_model(given: Path | None, workspace: Workspace, *, newest: str) -> Path:
-    """Return the model a user means: a path, the name of a run of train or finetune, or (None) a newest one.
-
-    Raises:
-        UserError: If it does not exist.
-    """
-    tuned = given is not None and not given.exists() and (workspace.root / "finetune" / given).exists()
-    return workspace.find("finetune" if tuned else newest if given is None else "train", given)
 
 
 def _possible(

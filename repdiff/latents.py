@@ -9,7 +9,6 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from repdiff.backends import backend_of
 from repdiff.backends.dpcdvae import DpCdvae
 from repdiff.backends.options import parse_options
 from repdiff.crystal_sets import CrystalSets, choose, refuse_repeated_names
@@ -17,13 +16,13 @@ from repdiff.datasets.crystal import Crystal
 from repdiff.device import choose_device
 from repdiff.diffusion.cdvae.ascent import AscentSettings, PropertySettings, towards_property
 from repdiff.errors import UserError
-from repdiff.generate import find_model
 from repdiff.generated import crystals_in_shards
 from repdiff.latent_space.files import LATENTS, read_latents, write_latents
 from repdiff.latent_space.property_head import learn_property
 from repdiff.latent_space.sources import encodable, find_crystal
 from repdiff.manifest import Input
 from repdiff.metrics import EvaluationSet
+from repdiff.models import find_model
 from repdiff.settings import GenerateSettings, LatentsSettings
 from repdiff.structure_files import write_failed, write_made
 from repdiff.workspace import Run, Workspace, plain_name
@@ -87,12 +86,7 @@ def run_latents(settings: LatentsSettings, workspace: Workspace) -> Path:
         UserError: If there is no model, it has no latent vectors, or crystals or settings do not serve.
     """
     device = choose_device(settings.device)
-    path = find_model(settings.model, workspace, newest="train")
-    if (name := backend_of(path)) != DpCdvae.kind:
-        raise UserError(
-            f"{path} is a model of {name}, which has no latent vectors: expected one of "
-            f"`repdiff train --backend {DpCdvae.kind}`"
-        )
+    path = find_model(settings.model, workspace, backend=DpCdvae.kind)
     parse_options(PropertySettings, settings.head_options)
     parse_options(AscentSettings, settings.move_options)
     backend = DpCdvae.load(path, device=device)

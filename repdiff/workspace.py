@@ -74,13 +74,22 @@ class Workspace:
                 log.warning("left out: %s", error)
         return dict(sorted(found.items(), key=lambda item: (item[1].finished or item[1].created, item[0])))
 
-    def newest(self, verb: str) -> Path:
+    def newest(self, verb: str, *, summary: Mapping[str, Any] | None = None) -> Path:
         """Return the newest finished run of a verb, and say on the log which it is.
+
+        Args:
+            verb: What made it.
+            summary: Entries that its summary must have, such as its backend.
 
         Raises:
             UserError: If there is none; the message names the command that makes one.
         """
-        runs = self.runs(verb)
+        wanted = dict(summary or {})
+        runs = {
+            path: manifest
+            for path, manifest in self.runs(verb).items()
+            if wanted.items() <= manifest.summary.items()
+        }
         finished = [path for path, manifest in runs.items() if manifest.status == "finished"]
         if finished:
             log.info("takes %s, the newest output of `repdiff %s`", finished[-1], verb)
@@ -90,7 +99,8 @@ class Workspace:
                 f"{list(runs)[-1]} is not finished, and {self.root} has no other output of `repdiff {verb}`: "
                 "give its command again to go on, or name the folder explicitly"
             )
-        raise UserError(f"no output of `repdiff {verb}` in {self.root}: run {BEFORE[verb]} first")
+        of = "".join(f" with {name} {value}" for name, value in wanted.items())
+        raise UserError(f"no output of `repdiff {verb}`{of} in {self.root}: run {BEFORE[verb]} first")
 
     def find(self, verb: str, given: Path | None) -> Path:
         """Return the input a user means: a path, the name of a run of `verb`, or (None) its newest run.

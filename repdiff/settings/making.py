@@ -14,6 +14,9 @@ class GenerateSettings(Settings):
 
     verb: ClassVar[str] = "generate"
     model: Path | None = setting(None, "Trained model; without it the newest of the workspace", role="input")
+    backend: str | None = setting(
+        None, "System whose model is taken; without it the newest model, whatever its system", role="input"
+    )
     n: int | None = setting(
         None,
         "Samples to generate; without it 1000, or one for each of several compositions",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -218,7 +219,7 @@ def test_nothing_to_compare_is_a_mistake(tmp_path, capsys):
     assert "expected a YAML file" in capsys.readouterr().err
 
 
-def test_finished_evaluations_are_compared_and_seeds_of_one_system_put_together(run):
+def test_finished_evaluations_are_compared_and_seeds_of_one_system_put_together(run, tmp_path):
     paths = []
     quickly = ("--preset", "fast", "--max-evaluations", "20", "--n-workers", "1")
     for seed in ("1", "2"):
@@ -236,6 +237,12 @@ def test_finished_evaluations_are_compared_and_seeds_of_one_system_put_together(
     ]
     assert values == [one["structure_valid"]["value"] for one in single]
     assert systems(found["costs"], "sampling_seconds")["e1"]["mean"] > 0
+    other = shutil.copytree(paths[0], tmp_path / "elsewhere" / "evaluate" / "e1")
+    code, path, said = run("compare", str(paths[0]), str(other))
+    assert code == 0, said
+    found = json.loads((path / "comparison.json").read_text())
+    names = [system["name"] for system in found["systems"]]
+    assert names == [f"{paths[0].parts[-3]}/evaluate/e1", "elsewhere/evaluate/e1"]
     code, _, said = run("compare", str(paths[0]), str(inverted))
     assert (code, "expected a finished evaluation" in said) == (2, True)
 

@@ -254,7 +254,9 @@ def test_a_mistake_is_told_in_one_line(argv, message, run, tiny_file, tmp_path):
 def test_a_model_of_another_backend_has_no_latent_vectors(run, tiny_file):
     code, _, said = run("latents", "encode", str(tiny_file), "--model", "tiny-ead-mlp")
     assert code == 2
-    assert "a model of structrepdiff, which has no latent vectors" in said.splitlines()[-1]
+    assert (
+        "a model of structrepdiff, expected one of `repdiff train --backend dpcdvae`" in said.splitlines()[-1]
+    )
 
 
 @pytest.mark.parametrize("label", [1.0, "much", None])
