@@ -19,7 +19,7 @@ from typing import Any, Literal
 from repdiff.errors import UserError
 from repdiff.files import replacing, sha256, write_json
 from repdiff.manifest import Input, Manifest, Status, differences, now, read_manifest
-from repdiff.provenance import hardware, peak_memory_gib
+from repdiff.provenance import forget_peak_memory, hardware, peak_memory_gib
 from repdiff.settings.base import DEFAULT_ROOT, Settings
 
 BEFORE = {
@@ -248,6 +248,7 @@ def _recorded(run: Run, manifest: Manifest) -> Generator[None, None, None]:
         manifest.finished = now() if status == "finished" else None
         write_json(file, manifest.model_dump(mode="json"))
 
+    forget_peak_memory()
     record("running", None)
     try:
         yield

@@ -19,7 +19,8 @@ COSTS = {
     "samples_seen": "",
     "sampling_seconds": "s",
     "seconds_per_structure": "s",
-    "peak_memory_gib": "GiB",
+    "training_memory_gib": "GiB",
+    "sampling_memory_gib": "GiB",
 }
 """What is told of the way to an evaluation, with units; see `read_costs`."""
 CHAIN = {"evaluate": "structures", "reconstruct": "generated", "generate": "model"}
@@ -144,7 +145,7 @@ def read_costs(steps: Mapping[str, Manifest]) -> dict[str, float]:
 
     `training_seconds` and `sampling_seconds` are the wall-clock of the whole runs, loading included; sampling is
     generation and reconstruction together, and `seconds_per_structure` is that over the number of structures.
-    `samples_seen` counts a crystal each time it is in a batch.
+    `samples_seen` counts a crystal each time it is in a batch. Memory is the peak of the process, libraries included.
     """
     costs: dict[str, float] = {}
     if (train := steps.get("train")) is not None:
@@ -161,9 +162,10 @@ def read_costs(steps: Mapping[str, Manifest]) -> dict[str, float]:
         costs["sampling_seconds"] = seconds
         if n := made.summary.get("n"):
             costs["seconds_per_structure"] = seconds / float(n)
-    peaks = [found.peak_memory_gib for verb, found in steps.items() if verb != "evaluate"]
-    if known := [peak for peak in peaks if peak is not None]:
-        costs["peak_memory_gib"] = max(known)
+    for name, verbs in {"training": ("train",), "sampling": ("generate", "reconstruct")}.items():
+        peaks = [steps[verb].peak_memory_gib for verb in verbs if verb in steps]
+        if found := [peak for peak in peaks if peak is not None]:
+            costs[f"{name}_memory_gib"] = max(found)
     return costs
 
 

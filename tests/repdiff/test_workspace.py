@@ -2,8 +2,10 @@ import errno
 import json
 import logging
 import multiprocessing
+import sys
 import time
 
+import numpy as np
 import pytest
 import yaml
 
@@ -55,6 +57,16 @@ def test_a_run_writes_down_what_where_and_with_what(workspace, tmp_path):
     assert manifest.hardware["cores"]
     assert manifest.finished is not None
     assert manifest.created <= manifest.finished
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forgets the peak of a process's memory")
+def test_the_memory_of_a_run_is_its_own(workspace):
+    with workspace.run(ENCODE, "large") as run:
+        large, held = run.path, np.ones(50_000_000)
+        del held
+    small = make(workspace, ENCODE, "small")
+    peaks = [read_manifest(path).peak_memory_gib for path in (large, small)]
+    assert peaks[0] - peaks[1] > 0.3
 
 
 def test_the_written_config_gives_the_same_settings_again(workspace):
