@@ -1,8 +1,9 @@
 """`repdiff latents`: crystals → latent vectors → crystals, as they are, mixed, or improved."""
 
 import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from repdiff.latent_space.property_head import learn_property
 from repdiff.latent_space.sources import encodable, find_crystal
 from repdiff.manifest import Input
 from repdiff.metrics import EvaluationSet
+from repdiff.metrics.validity import check_structures
 from repdiff.models import find_model
 from repdiff.settings import GenerateSettings, LatentsSettings
 from repdiff.structure_files import write_failed, write_made
@@ -177,21 +179,27 @@ def _optimize(work: Work) -> None:
         seed=settings.seed,
     )
     latents = backend.encode_crystals(starts.crystals)
-    moved = towards_property(
+    maximize = settings.goal == "max"
+    target = None if settings.goal in ("max", "min") else float(settings.goal or 0)
+    tried = towards_property(
         latents,
         learnt.head,
         parse_options(AscentSettings, settings.move_options),
-        target=None if settings.goal in ("max", "min") else float(settings.goal or 0),
-        maximize=settings.goal == "max",
+        target=target,
+        maximize=maximize,
         spread=backend.model.moments.factor(),
         progress=True,
     )
-    ids = [f"opt-{number:06d}" for number in range(len(moved))]
-    write_latents(work.run.path, {"latents": moved, "start": latents}, ids)
-    made = work.decode(moved, ids)
-    again = encodable(EvaluationSet(crystals=made), backend, "what was decoded", at_least=0).crystals
+    candidates = tried.flatten(0, 1)
+    decoded = work.decode(candidates, [f"{number:06d}" for number in range(len(candidates))])
+    whole = [c for c, check in zip(decoded, check_structures(decoded), strict=True) if check.valid]
+    again = encodable(EvaluationSet(crystals=whole), backend, "what was decoded", at_least=0).crystals
     found = learnt.predict(backend.encode_crystals(again)) if again else []
-    decoded = {crystal.id: value for crystal, value in zip(again, found, strict=True)}
+    values = {int(crystal.id): value for crystal, value in zip(again, found, strict=True)}
+    best = nearest_to_goal(values, len(latents), len(tried), maximize=maximize, target=target)
+    made = [decoded[number].replace(id=f"opt-{row:06d}") for row, number in enumerate(best)]
+    moved = candidates[best]
+    write_latents(work.run.path, {"latents": moved, "start": latents}, [crystal.id for crystal in made])
     before, after = learnt.predict(latents), learnt.predict(moved)
     distances = (moved - latents).norm(dim=1).tolist()
     labelled = [
@@ -201,23 +209,49 @@ def _optimize(work: Work) -> None:
                 "start_label": start.labels.get(name),
                 "predicted_before": before[row],
                 "predicted_after": after[row],
-                "predicted_decoded": decoded.get(crystal.id),
+                "predicted_decoded": values.get(best[row]),
                 "latent_distance": distances[row],
             }
         )
         for row, (crystal, start) in enumerate(zip(made, starts.crystals, strict=True))
     ]
+    obtained = _mean([values[number] for number in best if number in values])
     work.run.summary.update(
         write_made(work.run.path, labelled, starts.failed),
         mean_predicted_before=_mean(before),
         mean_predicted_after=_mean(after),
-        mean_predicted_decoded=_mean(list(decoded.values())),
+        mean_predicted_decoded=obtained,
         n_labelled=learnt.n_labelled,
         n_unlabelled=learnt.n_unlabelled,
         label_std=learnt.spread,
         held_out_error=learnt.error,
     )
-    log.info("%s predicted: %.4g before, %.4g after, on average", name, _mean(before), _mean(after))
+    if obtained is not None:
+        log.info(
+            "%s predicted: %.4g before, %.4g of what was made, on average", name, _mean(before), obtained
+        )
+
+
+def nearest_to_goal(
+    values: Mapping[int, float], n: int, n_each: int, *, maximize: bool, target: float | None
+) -> list[int]:
+    """Choose for each of `n` starts the best of its candidates, whose numbers are row, row + n, row + 2n ...
+
+    Args:
+        values: By the number of a candidate; one that is missing is chosen only if all of its start are.
+        n: Starts.
+        n_each: Candidates of each.
+        maximize: Without a target: the most is the best, not the least.
+        target: Wanted value.
+    """
+
+    def cost(number: int) -> float:
+        if number not in values:
+            return math.inf
+        value = values[number]
+        return abs(value - target) if target is not None else -value if maximize else value
+
+    return [min(range(row, n * n_each, n), key=cost) for row in range(n)]
 
 
 ACTIONS = {

@@ -32,7 +32,7 @@ from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.datasets.crystal import Crystal, from_batch, to_batch
 from repdiff.diffusion.cdvae.decoding import n_evaluations, place_atoms, towards_composition
 from repdiff.diffusion.cdvae.latents import Vocabulary, make_cells, whole_compositions
-from repdiff.diffusion.cdvae.model import Cdvae
+from repdiff.diffusion.cdvae.model import Cdvae, Posterior
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import right_handed
@@ -141,9 +141,13 @@ class DpCdvae(Backend):
             latents = towards_composition(self.model, latents, species, n_steps=sampling.composition_steps)
         return self._decode(latents, settings, streams, first=first, species=species, lattice=None)
 
-    @torch.no_grad()
     def encode_crystals(self, crystals: Sequence[Crystal]) -> Float[Tensor, "n_crystals n_latent"]:
-        """Return the means of the latent distributions of crystals.
+        """Return the means of the latent distributions of crystals; see `encode_distributions`."""
+        return self.encode_distributions(crystals).mean
+
+    @torch.no_grad()
+    def encode_distributions(self, crystals: Sequence[Crystal]) -> Posterior:
+        """Return the latent distributions of crystals.
 
         Args:
             crystals: One or more, of the elements of the training set; in their Niggli cells if these were (`niggli`).
@@ -156,15 +160,15 @@ class DpCdvae(Backend):
             set(self.model.elements.tolist()),
         )
         at_once = CdvaeSampling().crystals_at_once
-        latents = []
+        found = []
         with tqdm(
             total=len(crystals), desc="encoding", unit="crystal", disable=len(crystals) <= at_once
         ) as bar:
             for start in range(0, len(crystals), at_once):
                 part = crystals[start : start + at_once]
-                latents.append(self.model.encode(self._batch(part)).mean)
+                found.append(self.model.encode(self._batch(part)))
                 bar.update(len(part))
-        return torch.cat(latents)
+        return Posterior(*map(torch.cat, zip(*found, strict=True)))
 
     def decode_latents(
         self,

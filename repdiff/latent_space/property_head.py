@@ -13,6 +13,7 @@ from repdiff.backends.dpcdvae import DpCdvae
 from repdiff.backends.properties import COMPUTED, as_numbers, known_labels, labels_of
 from repdiff.datasets.crystal import Crystal
 from repdiff.diffusion.cdvae.ascent import PropertyHead, PropertySettings, fit_property
+from repdiff.diffusion.cdvae.model import Posterior
 from repdiff.errors import UserError
 
 LEAST_TO_HOLD_OUT = 20  # labelled crystals, a tenth of which then tells how good the head is
@@ -76,16 +77,17 @@ def learn_property(
     labelled, values = read_labels(name, crystals)
     if n_missing := len(crystals) - len(labelled):
         log.warning("%d of %d crystals have no label %s, or NaN: left out", n_missing, len(crystals), name)
-    latents = backend.encode_crystals(labelled)
-    truth = torch.from_numpy(values).to(latents)
+    latents = backend.encode_distributions(labelled)
+    truth = torch.from_numpy(values).to(latents.mean)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labelled)))
     n_held = len(labelled) // 10 if len(labelled) >= LEAST_TO_HOLD_OUT else 0
     held, seen = order[:n_held], order[n_held:]
     try:
-        head = fit_property(latents[seen], truth[seen], settings, seed=seed, progress=True)
+        shown = Posterior(*(one[seen] for one in latents))
+        head = fit_property(shown, truth[seen], settings, seed=seed, progress=True)
     except ValueError as error:
         raise UserError(f"--property {name}: {error}") from error
-    wrong = float((head(latents[held]) - truth[held]).square().mean().sqrt()) if n_held else None
+    wrong = float((head(latents.mean[held]) - truth[held]).square().mean().sqrt()) if n_held else None
     spread = float(values.std())
     log.info(
         "%s from %d crystals, standard deviation %.4g%s",

@@ -11,6 +11,7 @@ from repdiff.cli import main
 from repdiff.datasets.crystal import read_crystals, write_crystals
 from repdiff.encoded import EncodedSet
 from repdiff.latent_space.files import LATENTS, read_latents, write_latents
+from repdiff.latents import nearest_to_goal
 from repdiff.manifest import read_manifest
 from repdiff.structure_files import read_structures, write_structures
 
@@ -205,6 +206,17 @@ def test_crystals_are_moved_to_where_the_property_is_predicted_as_wanted(goal, r
     summary = read_manifest(path).summary
     assert (summary["n_labelled"], summary["n_unlabelled"]) == (40, 1)
     assert summary["held_out_error"] > 0
+
+
+@pytest.mark.parametrize(
+    ("goal", "best"),
+    [({"maximize": True}, [2, 1]), ({"maximize": False}, [4, 3]), ({"target": 2.2}, [0, 1])],
+)
+def test_of_what_was_decoded_the_nearest_to_the_goal_is_kept(goal, best):
+    values = {0: 2.0, 2: 5.0, 4: 1.0, 1: 2.4, 3: -1.0}
+    goal = {"maximize": False, "target": None} | goal
+    assert nearest_to_goal(values, n=2, n_each=3, **goal) == best
+    assert nearest_to_goal({}, n=2, n_each=3, **goal) == [0, 1]
 
 
 def test_a_target_is_approached(run, labelled):

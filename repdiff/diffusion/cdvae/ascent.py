@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from repdiff.diffusion.cdvae.model import Posterior
 from repdiff.networks.crystal.layers import two_layers
 
 LEAST_SPREAD = 1e-8
-TETHER_OF_EXTREMES, TETHER_OF_TARGET = 0.5, 0.02  # for steps in standard deviations of the latent vectors
+TETHERS = (0.5, 0.2, 0.1, 0.05, 0.02)  # for steps in standard deviations of the latent vectors
 
 
 class PropertySettings(BaseModel):
@@ -24,7 +25,7 @@ class PropertySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(128, ge=1, description="inner channels")
-    n_steps: int = Field(1000, ge=1, description="optimiser steps")
+    n_steps: int = Field(4000, ge=1, description="optimiser steps")
     batch_size: int = Field(256, ge=1, description="latent vectors in a step")
     learning_rate: float = Field(1e-3, gt=0, description="highest learning rate; it falls to 0 as a cosine")
     weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay of AdamW")
@@ -40,8 +41,8 @@ class AscentSettings(BaseModel):
     tether: float | None = Field(
         None,
         ge=0,
-        description="weight of half the squared distance from the start, so that z stays likely; without it 0.5 for "
-        "the most or least of a property, 0.02 for a target",
+        description="weight of half the squared distance from the start, so that z stays likely; without it several, "
+        "from 0.5 to 0.02",
     )
 
 
@@ -74,17 +75,20 @@ class PropertyHead(nn.Module):
 
 
 def fit_property(
-    latents: Float[Tensor, "n n_latent"],
+    latents: Posterior,
     values: Float[Tensor, " n"],
     settings: PropertySettings,
     *,
     seed: int,
     progress: bool = False,
 ) -> PropertyHead:
-    """Fit a head to labelled latent vectors, on their device.
+    """Fit a head to draws from the latent distributions of labelled crystals, on their device.
+
+    Fitted to their means, it would read the property from differences too small for the decoder to see, and latent
+    vectors moved along its gradient would decode to the crystals they came from.
 
     Args:
-        latents: From `DpCdvae.encode_crystals`.
+        latents: From `DpCdvae.encode_distributions`.
         values: The property.
         settings: Of the head.
         seed: Of weights and batches.
@@ -99,18 +103,21 @@ def fit_property(
         raise ValueError(f"{len(values)} labels, all the same, expected a property that varies")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = PropertyHead(
-            latents.shape[1], settings.width, mean=float(values.mean()), std=float(values.std())
-        ).to(latents)
+        n_latent = latents.mean.shape[1]
+        head = PropertyHead(n_latent, settings.width, mean=float(values.mean()), std=float(values.std()))
+    head = head.to(latents.mean)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
         head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.n_steps)
     for _ in tqdm(range(settings.n_steps), desc="fitting the property", unit="step", disable=not progress):
-        rows = torch.randint(len(values), (settings.batch_size,), generator=generator).to(latents.device)
+        rows = torch.randint(len(values), (settings.batch_size,), generator=generator)
+        noise = torch.randn(len(rows), n_latent, generator=generator).to(values)
+        rows = rows.to(values.device)
+        drawn = Posterior(*(one[rows] for one in latents)).draw(noise)
         optimizer.zero_grad()
-        head.loss(latents[rows], values[rows]).mean().backward()
+        head.loss(drawn, values[rows]).mean().backward()
         optimizer.step()
         schedule.step()
     return head.eval().requires_grad_(False)
@@ -121,6 +128,7 @@ def descend_latents(
     loss: Callable[[Float[Tensor, "n n_latent"]], Float[Tensor, " n"]],
     settings: AscentSettings,
     *,
+    tether: float,
     progress: bool = False,
 ) -> Float[Tensor, "n n_latent"]:
     """Move each latent vector to where its own loss is low, not far from where it was.
@@ -129,9 +137,10 @@ def descend_latents(
         latents: Where to begin.
         loss: Of each row; rows must not depend on one another.
         settings: How to move.
+        tether: Weight of half the squared distance.
         progress: Show a bar on stderr.
     """
-    moved, tether = latents.detach().clone().requires_grad_(), settings.tether or 0.0
+    moved = latents.detach().clone().requires_grad_()
     optimizer = torch.optim.Adam([moved], lr=settings.rate)
     with torch.enable_grad():
         for _ in tqdm(range(settings.n_steps), desc="moving", unit="step", disable=not progress):
@@ -151,8 +160,11 @@ def towards_property(
     maximize: bool = False,
     spread: Float[Tensor, "n_latent n_latent"] | None = None,
     progress: bool = False,
-) -> Float[Tensor, "n n_latent"]:
+) -> Float[Tensor, "n_tethers n n_latent"]:
     """Move latent vectors to where the head predicts a target, or as little or as much as it can.
+
+    How far a latent vector may go until crystals no longer follow differs from one to the next, so there is an answer
+    for each of several tethers: decode them all, and keep the best.
 
     Args:
         latents: Where to begin: of the crystals to improve, or drawn from the prior.
@@ -171,13 +183,18 @@ def towards_property(
         height = (head(rows) - head.mean) / head.std
         return -height if maximize else height
 
-    if settings.tether is None:
-        tether = TETHER_OF_EXTREMES if target is None else TETHER_OF_TARGET
-        settings = settings.model_copy(update={"tether": tether})
-    if spread is None:
-        return descend_latents(latents, loss, settings, progress=progress)
-    unit = spread.to(latents).mT
-    way = descend_latents(
-        torch.zeros_like(latents), lambda steps: loss(latents + steps @ unit), settings, progress=progress
-    )
-    return latents + way @ unit
+    unit = None if spread is None else spread.to(latents).mT
+    found = []
+    for tether in TETHERS if settings.tether is None else (settings.tether,):
+        if unit is None:
+            found.append(descend_latents(latents, loss, settings, tether=tether, progress=progress))
+            continue
+        way = descend_latents(
+            torch.zeros_like(latents),
+            lambda steps: loss(latents + steps @ unit),
+            settings,
+            tether=tether,
+            progress=progress,
+        )
+        found.append(latents + way @ unit)
+    return torch.stack(found)

@@ -44,8 +44,8 @@ def towards_composition(
         ).sum(1)
         return -said
 
-    settings = AscentSettings(n_steps=n_steps, rate=COMPOSITION_RATE, tether=COMPOSITION_TETHER)
-    return descend_latents(latents, loss, settings)
+    settings = AscentSettings(n_steps=n_steps, rate=COMPOSITION_RATE)
+    return descend_latents(latents, loss, settings, tether=COMPOSITION_TETHER)
 
 
 def n_evaluations(model: Cdvae, sampling: CdvaeSampling, n_steps: int) -> int:
