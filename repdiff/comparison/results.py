@@ -23,7 +23,13 @@ COSTS = {
     "sampling_memory_gib": "GiB",
 }
 """What is told of the way to an evaluation, with units; see `read_costs`."""
-CHAIN = {"evaluate": "structures", "reconstruct": "generated", "generate": "model"}
+CHAIN = {
+    "evaluate": "structures",
+    "reconstruct": "generated",
+    "generate": "model",
+    "latents": "model",
+    "finetune": "from_run",
+}
 """The input of each verb that leads one step back."""
 
 
@@ -143,28 +149,31 @@ def read_result(folder: Path) -> Result:
 def read_costs(steps: Mapping[str, Manifest]) -> dict[str, float]:
     """Say what the runs behind an evaluation cost.
 
-    `training_seconds` and `sampling_seconds` are the wall-clock of the whole runs, loading included; sampling is
-    generation and reconstruction together, and `seconds_per_structure` is that over the number of structures.
-    `samples_seen` counts a crystal each time it is in a batch. Memory is the peak of the process, libraries included.
+    `training_seconds` and `sampling_seconds` are the wall-clock of the whole runs, loading included; training is that
+    of the model and of its adapters together, sampling is generation and reconstruction together, and
+    `seconds_per_structure` is that over the number of structures. `samples_seen` counts a crystal each time it is in
+    a batch. Memory is the peak of the process, libraries included.
     """
+    trained = [steps[verb] for verb in ("train", "finetune") if verb in steps]
+    making = [steps[verb] for verb in ("generate", "latents", "reconstruct") if verb in steps]
     costs: dict[str, float] = {}
-    if (train := steps.get("train")) is not None:
-        costs["training_seconds"] = train.seconds
-        known = {
-            "n_parameters": train.summary.get("n_parameters"),
-            "training_steps": train.summary.get("steps"),
-        }
-        costs |= {name: float(value) for name, value in known.items() if value is not None}
-        if "training_steps" in costs and (size := train.config.get("batch_size")):
-            costs["samples_seen"] = costs["training_steps"] * float(size)
-    if (made := steps.get("generate")) is not None:
-        seconds = made.seconds + (steps["reconstruct"].seconds if "reconstruct" in steps else 0.0)
-        costs["sampling_seconds"] = seconds
-        if n := made.summary.get("n"):
-            costs["seconds_per_structure"] = seconds / float(n)
-    for name, verbs in {"training": ("train",), "sampling": ("generate", "reconstruct")}.items():
-        peaks = [steps[verb].peak_memory_gib for verb in verbs if verb in steps]
-        if found := [peak for peak in peaks if peak is not None]:
+    if trained:
+        costs["training_seconds"] = sum(  # a killed session is in the clock of the training alone
+            max(run.seconds, float(run.summary.get("training_seconds") or 0)) for run in trained
+        )
+        if (n_parameters := trained[-1].summary.get("n_parameters")) is not None:
+            costs["n_parameters"] = float(n_parameters)
+        if all("steps" in run.summary for run in trained):
+            costs["training_steps"] = float(sum(run.summary["steps"] for run in trained))
+            costs["samples_seen"] = float(
+                sum(run.summary["steps"] * run.config["batch_size"] for run in trained)
+            )
+    if making:
+        costs["sampling_seconds"] = sum(run.seconds for run in making)
+        if n := making[0].summary.get("n") or making[0].summary.get("n_crystals"):
+            costs["seconds_per_structure"] = costs["sampling_seconds"] / n
+    for name, runs in {"training": trained, "sampling": making}.items():
+        if found := [run.peak_memory_gib for run in runs if run.peak_memory_gib is not None]:
             costs[f"{name}_memory_gib"] = max(found)
     return costs
 

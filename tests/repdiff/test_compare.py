@@ -15,9 +15,10 @@ from small_runs import SAMPLING
 
 from repdiff.cli import main
 from repdiff.comparison.plan import FLOOR, Planner
-from repdiff.comparison.results import Result, System
+from repdiff.comparison.results import Result, System, read_costs
 from repdiff.comparison.table import Comparison
 from repdiff.config import load_settings
+from repdiff.manifest import Manifest
 from repdiff.settings import CompareSettings
 from repdiff.workspace import Workspace
 
@@ -92,6 +93,39 @@ def test_values_by_different_protocols_stand_in_different_rows():
     shown = [[cell and (cell.mean, cell.protocol) for cell in (*row.cells, row.floor)] for row in rows]
     assert shown == [[(0.2, "pairs"), None, None], [None, (0.2, "any"), (0.4, "any")]]
     assert rows[0].cells[0].std == pytest.approx(0.02**0.5)
+
+
+def finished(verb, seconds, peak, config=None, **summary):
+    return Manifest(
+        verb=verb, name=verb, seconds=seconds, peak_memory_gib=peak, config=config or {}, summary=summary
+    )
+
+
+def test_costs_are_those_of_all_runs_behind_an_evaluation():
+    batch = {"batch_size": 8}
+    steps = [
+        finished("evaluate", 50.0, 9.0),
+        finished("latents", 6.0, 1.5, n_crystals=12),
+        finished("finetune", 20.0, 2.5, batch, steps=10, n_parameters=130),
+        finished("train", 30.0, 2.0, batch, steps=100, n_parameters=100, training_seconds=70.0),
+    ]
+    assert read_costs({step.verb: step for step in steps}) == {
+        "training_seconds": 90.0,
+        "n_parameters": 130.0,
+        "training_steps": 110.0,
+        "samples_seen": 880.0,
+        "sampling_seconds": 6.0,
+        "seconds_per_structure": 0.5,
+        "training_memory_gib": 2.5,
+        "sampling_memory_gib": 1.5,
+    }
+    vectors = [finished("reconstruct", 40.0, 1.2), finished("generate", 10.0, 1.1, n=20)]
+    costs = read_costs({step.verb: step for step in vectors})
+    assert costs == {
+        "sampling_seconds": 50.0,
+        "seconds_per_structure": 2.5,
+        "sampling_memory_gib": 1.2,
+    }
 
 
 def compare(path, tmp_path, capsys, *flags):
