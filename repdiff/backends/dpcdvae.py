@@ -125,7 +125,8 @@ class DpCdvae(Backend):
     ) -> list[Crystal]:
         """Draw latent vectors and decode them.
 
-        Given compositions replace what the vectors say; these are first moved towards them, so that the cells suit.
+        Given compositions replace what the vectors say; these are drawn among those that go with them, and moved
+        towards them, so that the cells suit.
         """
         if n == 0:
             return []
@@ -133,11 +134,14 @@ class DpCdvae(Backend):
         drawn = [one.standard_normal(self.model.settings.n_latent, dtype=np.float32) for one in streams]
         sampling = parse_options(CdvaeSampling, settings.backend_options)
         latents = torch.from_numpy(np.stack(drawn)).to(self.device)
-        if sampling.prior == "fitted":
-            latents = self.model.moments.draw(latents)
-        species = None
+        species, contents = None, None
         if compositions is not None:
             species = [torch.from_numpy(atoms_of(composition)) for composition in compositions]
+            counts = torch.tensor([len(atoms) for atoms in species], device=self.device)
+            contents = self.model.contents(torch.cat(species).to(self.device), counts)
+        if sampling.prior == "fitted":
+            latents = self.model.moments.draw(latents, contents)
+        if species is not None:
             latents = towards_composition(self.model, latents, species, n_steps=sampling.composition_steps)
         return self._decode(latents, settings, streams, first=first, species=species, lattice=None)
 

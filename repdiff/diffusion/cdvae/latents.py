@@ -18,6 +18,7 @@ from repdiff.networks.crystal.layers import two_layers
 
 MOMENTS_DECAY = 0.99  # a step; with 100 vectors a step, 10 000 count
 JITTER = 1e-6
+CONTENTS_JITTER = 1e-5  # variance of a share of an element; a rare one has 1e-4 or more
 WIDEST = 6.0  # standard deviations that cell parameters may leave the data by
 log = logging.getLogger(__name__)
 
@@ -79,13 +80,15 @@ class LatentHeads(nn.Module):
 
 
 class LatentMoments(nn.Module):
-    """Mean and covariance of the latent vectors of a training set, by moving averages over the steps of training.
+    """Mean and covariance of the latent vectors of a training set and of what its crystals contain.
 
-    The normal distribution that they make is nearer to the vectors that the decoder knows than the prior is, above
-    all where the weight of the divergence is small.
+    They are moving averages over the steps of training. The normal distribution that they make is nearer to the vectors
+    that the decoder knows than the prior is, above all where the weight of the divergence is small; and it says what
+    else goes with given contents, the size of the cell for one.
 
     Args:
         n_latent: Length of a latent vector.
+        n_contents: Numbers that describe the contents of a crystal.
 
     Source: Ghosh et al., arXiv 1903.12436, section 4 (fitting a density after training).
     """
@@ -93,29 +96,50 @@ class LatentMoments(nn.Module):
     mean: Tensor
     square: Tensor
 
-    def __init__(self, n_latent: int) -> None:
+    def __init__(self, n_latent: int, n_contents: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(n_latent))
-        self.register_buffer("square", torch.eye(n_latent))
+        self.n_latent = n_latent
+        self.register_buffer("mean", torch.zeros(n_latent + n_contents))
+        self.register_buffer("square", torch.eye(n_latent + n_contents))
 
     @torch.no_grad()
-    def follow(self, latents: Float[Tensor, "n n_latent"]) -> None:
-        """Take the vectors of one step into the averages."""
-        self.mean.lerp_(latents.mean(0), 1 - MOMENTS_DECAY)
-        self.square.lerp_(latents.mT @ latents / len(latents), 1 - MOMENTS_DECAY)
+    def follow(self, latents: Float[Tensor, "n n_latent"], contents: Float[Tensor, "n n_contents"]) -> None:
+        """Take the crystals of one step into the averages."""
+        both = torch.cat([latents, contents], 1)
+        self.mean.lerp_(both.mean(0), 1 - MOMENTS_DECAY)
+        self.square.lerp_(both.mT @ both / len(both), 1 - MOMENTS_DECAY)
 
-    @torch.no_grad()
     def factor(self) -> Float[Tensor, "n_latent n_latent"]:
-        """Return the lower triangle L with L Lᵀ the covariance, in double precision."""
-        mean = self.mean.double()
-        covariance = self.square.double() - mean[:, None] * mean
-        shift = JITTER - torch.linalg.eigvalsh(covariance)[0].clamp(max=0)
-        return torch.linalg.cholesky(covariance + shift * torch.eye(len(mean), device=mean.device))
+        """Return the lower triangle L with L Lᵀ the covariance of the latent vectors, in double precision."""
+        return _factor(self._covariance()[: self.n_latent, : self.n_latent])
 
     @torch.no_grad()
-    def draw(self, noise: Float[Tensor, "n n_latent"]) -> Float[Tensor, "n n_latent"]:
-        """Turn standard normal numbers into vectors with these moments."""
-        return (self.mean.double() + noise.double() @ self.factor().mT).to(noise)
+    def draw(
+        self,
+        noise: Float[Tensor, "n n_latent"],
+        contents: Float[Tensor, "n n_contents"] | None = None,
+    ) -> Float[Tensor, "n n_latent"]:
+        """Turn standard normal numbers into vectors with these moments, of crystals with given contents if any."""
+        mean, n = self.mean.double(), self.n_latent
+        if contents is None:
+            return (mean[:n] + noise.double() @ self.factor().mT).to(noise)
+        covariance = self._covariance()
+        among = covariance[n:, n:] + CONTENTS_JITTER * torch.eye(len(mean) - n, device=mean.device)
+        slope = torch.linalg.solve(among, covariance[n:, :n])
+        rest = _factor(covariance[:n, :n] - covariance[:n, n:] @ slope)
+        expected = mean[:n] + (contents.double() - mean[n:]) @ slope
+        return (expected + noise.double() @ rest.mT).to(noise)
+
+    @torch.no_grad()
+    def _covariance(self) -> Float[Tensor, "n_both n_both"]:
+        mean = self.mean.double()
+        return self.square.double() - mean[:, None] * mean
+
+
+def _factor(covariance: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """Return a Cholesky factor of a matrix that rounding may have left slightly indefinite."""
+    shift = JITTER - torch.linalg.eigvalsh(covariance)[0].clamp(max=0)
+    return torch.linalg.cholesky(covariance + shift * torch.eye(len(covariance), device=covariance.device))
 
 
 def per_atom(

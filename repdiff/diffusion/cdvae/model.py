@@ -87,7 +87,7 @@ class Cdvae(nn.Module):
                 "posterior": CrystalHead(settings.encoder, 2 * settings.n_latent, with_size=True),
                 "contents": nn.Embedding(settings.encoder.n_species, settings.n_latent),
                 "heads": LatentHeads(settings.n_latent, settings.head_width, n_sizes, n_elements),
-                "moments": LatentMoments(settings.n_latent),
+                "moments": LatentMoments(settings.n_latent, n_elements + n_sizes),
                 "decoder": CrystalNetwork(decoder),
                 "path": CoordinateHead(decoder),
                 "types": TypeHead(decoder, n_elements),
@@ -126,6 +126,16 @@ class Cdvae(nn.Module):
         assert isinstance(moments, LatentMoments)
         return moments
 
+    def contents(
+        self, atomic_numbers: Int[Tensor, " n_atoms"], counts: Int[Tensor, " n_systems"]
+    ) -> Float[Tensor, "n_systems n_contents"]:
+        """Describe what crystals contain: the share of each element, and which of the known numbers of atoms it is."""
+        index = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+        number_of = counts.new_zeros(len(counts), len(self.elements))
+        number_of.index_put_((index, self._classes(atomic_numbers)), counts.new_ones(()), accumulate=True)
+        sizes = counts[:, None] == self.sizes
+        return torch.cat([number_of / counts[:, None], sizes], 1).to(self.moments.mean)
+
     def guess(self, latents: Float[Tensor, "n_systems n_latent"]) -> Guess:
         """Read number of atoms, cell and composition from latent vectors."""
         return self.network["heads"](latents)
@@ -161,7 +171,7 @@ class Cdvae(nn.Module):
             posterior = self.encode(clean)
             latents = posterior.draw(noise.latents)
             if self.training:
-                self.moments.follow(latents)
+                self.moments.follow(latents, self.contents(clean.atomic_numbers, clean.n_atoms_per_system))
             parts = torch.stack(
                 [
                     *self._errors_of_guess(self.guess(latents), clean),

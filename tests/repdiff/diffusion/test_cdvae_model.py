@@ -7,7 +7,7 @@ import torch
 from descriptors.batch import CrystalBatch
 from descriptors.testing import random_crystals
 from repdiff.diffusion.cdvae.decoding import place_atoms
-from repdiff.diffusion.cdvae.latents import Guess, Vocabulary, make_cells, whole_compositions
+from repdiff.diffusion.cdvae.latents import Guess, LatentMoments, Vocabulary, make_cells, whole_compositions
 from repdiff.diffusion.cdvae.model import Answer, Cdvae, Posterior, noised_types
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.centring import centred
@@ -231,3 +231,19 @@ def test_cells_come_back_from_their_scores_and_hopeless_ones_become_cubes(batch)
     edges = broken.norm(dim=2)
     torch.testing.assert_close(edges, edges[:, :1].expand(-1, 3))
     assert bool((torch.linalg.det(broken) > 1).all())
+
+
+def test_latent_vectors_drawn_for_given_contents_are_those_that_go_with_them():
+    generator = torch.Generator().manual_seed(0)
+    moments = LatentMoments(2, 1)
+    for _ in range(1500):
+        contents = torch.rand(64, 1, generator=generator)
+        noise = torch.randn(64, 2, generator=generator)
+        moments.follow(torch.cat([3 * contents + 0.1 * noise[:, :1], 0.5 * noise[:, 1:]], 1), contents)
+    noise = torch.randn(4000, 2, generator=generator)
+    drawn = moments.draw(noise, torch.full((4000, 1), 0.2))
+    torch.testing.assert_close(drawn.mean(0), torch.tensor([0.6, 0.0]), rtol=0, atol=0.05)
+    torch.testing.assert_close(drawn.std(0), torch.tensor([0.1, 0.5]), rtol=0.15, atol=0)
+    free = moments.draw(noise)
+    torch.testing.assert_close(free.mean(0), torch.tensor([1.5, 0.0]), rtol=0, atol=0.1)
+    assert float(free[:, 0].std()) == pytest.approx(3 * 12**-0.5, rel=0.15)
