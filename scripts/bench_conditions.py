@@ -156,10 +156,14 @@ def main() -> None:
         for split in ("train", "val", "test")
     }
     backend = MatterGen.load(arguments.model, device=torch.device("cpu"))
-    judge = Judge(splits["val"], arguments.label, arguments.cache, arguments.seed)
-    predicted, known = judge(splits["test"])
+    labelled = {
+        split: [crystal for crystal in found if np.isfinite(np.float64(crystal.labels.get(arguments.label)))]
+        for split, found in splits.items()
+    }
+    judge = Judge(labelled["val"], arguments.label, arguments.cache, arguments.seed)
+    predicted, known = judge(labelled["test"])
     levels = np.linspace(0.05, 0.95, arguments.n_values)
-    values = np.quantile(judge.true(splits["train"]), levels).tolist()
+    values = np.quantile(judge.true(labelled["train"]), levels).tolist()
     system_of = {
         split: [frozenset(c.atomic_numbers.tolist()) for c in found] for split, found in splits.items()
     }
