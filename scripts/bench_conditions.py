@@ -10,7 +10,7 @@ with no element outside, samples with exactly these elements.
 
 Structures are checked by the usual threshold (no two atoms within 0.5 Å). The last line on stdout is JSON. Example:
     python scripts/bench_conditions.py --model RUN --dataset perov_5 --data-dir DIR --label heat_all \
-        --out benchmarks/conditions_perov_5.json
+        --n 20 --n-values 8 --n-systems 12 --steps 100 --out benchmarks/conditions_perov_5.json
 """
 
 import argparse
@@ -31,6 +31,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from repdiff.backends.mattergen import MatterGen
 from repdiff.datasets.crystal import Crystal
 from repdiff.datasets.load import load_dataset
+from repdiff.latent_space.property_head import read_labels
 from repdiff.manifest import read_manifest
 from repdiff.metrics.fingerprints import compute_fingerprints
 from repdiff.metrics.validity import check_structures
@@ -156,10 +157,7 @@ def main() -> None:
         for split in ("train", "val", "test")
     }
     backend = MatterGen.load(arguments.model, device=torch.device("cpu"))
-    labelled = {
-        split: [crystal for crystal in found if np.isfinite(np.float64(crystal.labels.get(arguments.label)))]
-        for split, found in splits.items()
-    }
+    labelled = {split: read_labels(arguments.label, found)[0] for split, found in splits.items()}
     judge = Judge(labelled["val"], arguments.label, arguments.cache, arguments.seed)
     predicted, known = judge(labelled["test"])
     levels = np.linspace(0.05, 0.95, arguments.n_values)
@@ -184,7 +182,7 @@ def main() -> None:
         },
         "chemical_system": {
             "n_systems": len(systems),
-            "n_unknown_to_training": sum(system not in set(system_of["train"]) for system in systems),
+            "n_unknown_to_training": len(set(systems) - set(system_of["train"])),
             "guidance": inside(backend, systems, arguments),
         },
         "versions": versions(),

@@ -17,6 +17,7 @@ from repdiff.errors import UserError
 from repdiff.evaluation import choose_metrics
 from repdiff.files import replacing
 from repdiff.generate import DEFAULT_N
+from repdiff.models import find_model
 from repdiff.settings import SECTIONS, CompareSettings, EvaluateSettings, GenerateSettings, TrainSettings
 from repdiff.settings.base import Settings
 from repdiff.workspace import Workspace, plain_name
@@ -160,7 +161,7 @@ class Planner:
         """Tell whether what a system generates needs no reconstruction."""
         own = self._own(system)
         if (model := own.get("generate", {}).get("model")) is not None:
-            name = backend_of(self.workspace.find("train", Path(str(model))))
+            name = backend_of(find_model(Path(str(model)), self.workspace))
         else:
             name = load_settings(TrainSettings, self.file, own.get("train")).backend
         if name not in BACKENDS:

@@ -221,5 +221,5 @@ def _value(result: Result, family: str, name: str) -> Mapping[str, Any] | None:
 def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out the seed and paths, which differ between runs that are repeats of one another."""
     left_out = {"seed", "encoded", "model", "generated", "structures", "relaxed", "hull", "data_dir", "cache"}
-    left_out |= {"n_workers", "device"}
+    left_out |= {"n_workers", "device", "from_run"}
     return {key: value for key, value in config.items() if key not in left_out}

@@ -15,7 +15,7 @@ from small_runs import SAMPLING
 
 from repdiff.cli import main
 from repdiff.comparison.plan import FLOOR, Planner
-from repdiff.comparison.results import Result, System, read_costs
+from repdiff.comparison.results import Result, System, group_by_settings, read_costs, read_result
 from repdiff.comparison.table import Comparison
 from repdiff.config import load_settings
 from repdiff.manifest import Manifest
@@ -126,6 +126,25 @@ def test_costs_are_those_of_all_runs_behind_an_evaluation():
         "seconds_per_structure": 2.5,
         "sampling_memory_gib": 1.2,
     }
+
+
+def test_seeds_of_a_tuned_model_are_repeats_of_one_system(tmp_path):
+    results = []
+    for seed in (0, 1):
+        folders = {
+            verb: tmp_path / verb / str(seed) for verb in ("evaluate", "generate", "finetune", "train")
+        }
+        sources = {"evaluate": "structures", "generate": "model", "finetune": "from_run"}
+        following = [*list(folders.values())[1:], None]
+        for (verb, folder), source in zip(folders.items(), following, strict=True):
+            config = {"seed": seed} | ({sources[verb]: str(source)} if source else {"batch_size": 8})
+            manifest = Manifest(verb=verb, name=str(seed), status="finished", config=config, seed=seed)
+            folder.mkdir(parents=True)
+            (folder / "manifest.json").write_text(manifest.model_dump_json())
+        (folders["evaluate"] / "metrics.json").write_text("{}")
+        results.append(read_result(folders["evaluate"]))
+    assert list(results[0].settings) == ["evaluate", "generate", "finetune", "train"]
+    assert [len(group) for group in group_by_settings(results)] == [2]
 
 
 def compare(path, tmp_path, capsys, *flags):

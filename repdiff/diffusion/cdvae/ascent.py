@@ -184,17 +184,14 @@ def towards_property(
         return -height if maximize else height
 
     unit = None if spread is None else spread.to(latents).mT
-    found = []
-    for tether in TETHERS if settings.tether is None else (settings.tether,):
-        if unit is None:
-            found.append(descend_latents(latents, loss, settings, tether=tether, progress=progress))
-            continue
-        way = descend_latents(
-            torch.zeros_like(latents),
-            lambda steps: loss(latents + steps @ unit),
-            settings,
-            tether=tether,
-            progress=progress,
-        )
-        found.append(latents + way @ unit)
-    return torch.stack(found)
+
+    def after(steps: Tensor) -> Tensor:
+        return latents + (steps if unit is None else steps @ unit)
+
+    tethers = TETHERS if settings.tether is None else (settings.tether,)
+    still = torch.zeros_like(latents)
+    ways = [
+        descend_latents(still, lambda steps: loss(after(steps)), settings, tether=tether, progress=progress)
+        for tether in tethers
+    ]
+    return torch.stack([after(way) for way in ways])
