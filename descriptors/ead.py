@@ -8,11 +8,12 @@ StructRepDiff, arXiv 2408.07213, eq. 1.
 """
 
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import pairwise
-from math import factorial
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from descriptors import fused
@@ -117,34 +118,55 @@ def array_densities(
     """
     distances = padded_distances(neighborhood, vectors, absent=2 * block.cutoff)
     directions = vectors / distances.clamp(min=TOUCHING)[..., None]
-    centers = torch.tensor(block.centers, dtype=distances.dtype, device=distances.device)
-    radial = torch.cat([gaussians(distances, centers, eta=eta) for eta in block.etas], dim=2)
-    angular, owner = _angular(block, distances, directions)
+    steps = directions if block.unit_vectors else vectors
+    columns = _columns(block, distances.dtype, distances.device)
+    radial = torch.cat([gaussians(distances, columns.centers, eta=eta) for eta in block.etas], dim=2)
     envelope = cosine_cutoff(distances, cutoff=block.cutoff)[..., None] * weights[neighborhood.neighbor_idx]
-    right = (envelope[..., :, None] * angular[..., None, :]).flatten(2)
-    squared = (radial.transpose(1, 2) @ right) ** 2
-    squared = squared.unflatten(2, (len(block.weights), -1))
-    per_order = [squared[..., low:high].sum(3) for low, high in pairwise(owner)]
-    return torch.stack(per_order, 3).permute(0, 2, 3, 1).flatten(1)
+    right = (envelope[..., :, None] * _monomials(steps, columns)[..., None, :]).flatten(2)
+    moments = (radial.transpose(1, 2) @ right).unflatten(2, (len(block.weights), -1))
+    return (moments**2 @ columns.factors).permute(0, 2, 3, 1).flatten(1)
 
 
-def _angular(
-    block: Resolution,
-    distances: Float[Tensor, "n_atoms n_slots"],
-    directions: Float[Tensor, "n_atoms n_slots 3"],
-) -> tuple[Float[Tensor, "n_atoms n_slots n_angular"], list[int]]:
-    """Return √(l!/(lx! ly! lz!)) x^lx y^ly z^lz of all orders, and where each order begins and ends."""
-    steps = directions if block.unit_vectors else directions * distances[..., None]
-    columns, edges = [], [0]
-    for order in block.orders:
-        for power_x in range(order, -1, -1):
-            for power_y in range(order - power_x, -1, -1):
-                powers = (power_x, power_y, order - power_x - power_y)
-                multiplicity = factorial(order)
-                monomial = torch.ones_like(distances)
-                for axis, power in enumerate(powers):
-                    multiplicity //= factorial(power)
-                    monomial = monomial * steps[..., axis] ** power if power else monomial
-                columns.append(monomial * multiplicity**0.5)
-        edges.append(len(columns))
-    return torch.stack(columns, 2), edges
+class Columns(NamedTuple):
+    """What the columns of the matrices of a block stand for, as tensors on one device.
+
+    Attributes:
+        centers: R_s, Å.
+        parents: For each order above 0, which monomial of the order before each monomial is a multiple of.
+        axes: For the same, of which of x, y and z it is that multiple.
+        factors: l!/(lx! ly! lz!) of each monomial in the column of its order, 0 elsewhere.
+    """
+
+    centers: Float[Tensor, " n_centers"]
+    parents: tuple[Int[Tensor, " _"], ...]
+    axes: tuple[Int[Tensor, " _"], ...]
+    factors: Float[Tensor, "n_monomials n_orders"]
+
+
+@lru_cache(maxsize=32)
+def _columns(block: Resolution, dtype: torch.dtype, device: torch.device) -> Columns:
+    """Lay out the columns; remembered, since making them anew would hold up a GPU at every evaluation."""
+    parents, axes, factors, edges = fused.monomials(block.orders)
+    of_order = torch.zeros(len(factors), len(edges), dtype=dtype)
+    for column, (low, high) in enumerate(edges.tolist()):
+        of_order[low:high, column] = torch.tensor(factors[low:high], dtype=dtype)
+    first = [order * (order + 1) * (order + 2) // 6 for order in range(max(block.orders) + 2)]
+    levels = [slice(low, high) for low, high in pairwise(first)]
+    return Columns(
+        centers=torch.tensor(block.centers, dtype=dtype, device=device),
+        parents=tuple(
+            torch.as_tensor(parents[here] - before.start, device=device) for before, here in pairwise(levels)
+        ),
+        axes=tuple(torch.as_tensor(axes[here], device=device) for here in levels[1:]),
+        factors=of_order.to(device),
+    )
+
+
+def _monomials(
+    steps: Float[Tensor, "n_atoms n_slots 3"], columns: Columns
+) -> Float[Tensor, "n_atoms n_slots n_monomials"]:
+    """Return x^lx y^ly z^lz of all orders up to the highest, each order from the one before."""
+    levels = [torch.ones_like(steps[..., :1])]
+    for parents, axes in zip(columns.parents, columns.axes, strict=True):
+        levels.append(levels[-1][..., parents] * steps[..., axes])
+    return torch.cat(levels, 2)

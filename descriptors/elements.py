@@ -195,17 +195,15 @@ def check_weights(kinds: Sequence[str]) -> None:
 def weight_columns(
     kinds: Sequence[str], neighborhood: Neighborhood, *, dtype: torch.dtype
 ) -> Float[Tensor, "n_atoms n_kinds"]:
-    """Return `element_weights` of several kinds, one column each, for the atoms of a table of neighbours."""
-    return torch.stack(
-        [
-            element_weights(
+    """Return `element_weights` of several kinds, one column each, for the atoms of a table, which remembers them."""
+    known = neighborhood.weights
+    for kind in kinds:
+        if (kind, dtype) not in known:
+            known[kind, dtype] = element_weights(
                 kind,
                 neighborhood.atomic_numbers,
                 neighborhood.system_idx,
                 neighborhood.n_atoms_per_system,
                 dtype=dtype,
             )
-            for kind in kinds
-        ],
-        dim=1,
-    )
+    return torch.stack([known[kind, dtype] for kind in kinds], dim=1)

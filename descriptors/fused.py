@@ -64,7 +64,7 @@ def make_tables(block: Resolution, dtype: torch.dtype) -> Tables:
 
 
 @lru_cache(maxsize=32)
-def _monomials(
+def monomials(
     orders: tuple[int, ...],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[float], NDArray[np.int64]]:
     """List all monomials up to the highest order, each as an earlier one times x, y or z.
@@ -120,7 +120,7 @@ class _Densities(Function):
     ) -> Tensor:
         """Compute the densities."""
         tables = make_tables(block, vectors.dtype)
-        parents, axes, factors, edges = _monomials(block.orders)
+        parents, axes, factors, edges = monomials(block.orders)
         n_radial = len(block.etas) * len(block.centers)
         real = tables.envelope.dtype.type
         moments = vectors.new_empty(len(vectors), n_radial, weights.shape[1], len(parents))

@@ -9,6 +9,7 @@ distance. The list itself carries no gradient; distances computed from it do, by
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -127,6 +128,20 @@ class Neighborhood:
     def n_systems(self) -> int:
         """Number of crystals."""
         return len(self.n_atoms_per_system)
+
+    @cached_property
+    def size(self) -> int | None:
+        """Number of atoms of every crystal; None if they differ, or there is no crystal."""
+        sizes = self.n_atoms_per_system
+        if not self.n_systems or len(self.system_idx) % self.n_systems:
+            return None
+        size = len(self.system_idx) // self.n_systems
+        return size if bool((sizes == size).all()) else None
+
+    @cached_property
+    def weights(self) -> dict[tuple[str, torch.dtype], Float[Tensor, " n_atoms"]]:
+        """Element weights that have been computed for these atoms, by kind and type; they do not move."""
+        return {}
 
     def vectors(
         self, frac_coords: Float[Tensor, "n_atoms 3"], lattice: Float[Tensor, "n_systems 3 3"]

@@ -18,22 +18,25 @@ def pool(
     n_atoms_per_system: Int[Tensor, " n_systems"],
     *,
     how: str,
+    size: int | None = None,
 ) -> Float[Tensor, "n_systems n_features"]:
     """Reduce over the atoms of each crystal; "max", "min" and "mean" are those of any supercell too.
 
-    Crystals of equal size are reduced as one dense array, several times faster than by index.
+    Args:
+        features: Per atom.
+        system_idx: Crystal of each atom.
+        n_atoms_per_system: Number of atoms of each crystal.
+        how: One of `POOLINGS`.
+        size: Number of atoms of every crystal, if they are equal: one dense array is reduced several times faster.
 
     Raises:
         ValueError: If `how` is none of these.
     """
     if how not in POOLINGS:
         raise ValueError(f"pooling is {how!r}, expected one of {', '.join(POOLINGS)}")
-    n_systems = len(n_atoms_per_system)
-    if n_systems and len(features) % n_systems == 0:
-        size = len(features) // n_systems
-        if bool((n_atoms_per_system == size).all()):
-            return _reduce_dense(features.reshape(n_systems, size, -1), how)
-    shape = (n_systems, features.shape[1])
+    if size is not None:
+        return _reduce_dense(features.unflatten(0, (-1, size)), how)
+    shape = (len(n_atoms_per_system), features.shape[1])
     if how == "mean":
         total = features.new_zeros(shape).index_add(0, system_idx, features)
         return total / n_atoms_per_system[:, None]
@@ -80,5 +83,13 @@ def pool_all(
     for name in names:
         how, _, kind = name.partition(":")
         weighted = features * weight_columns([kind], neighborhood, dtype=features.dtype) if kind else features
-        pooled.append(pool(weighted, neighborhood.system_idx, neighborhood.n_atoms_per_system, how=how))
+        pooled.append(
+            pool(
+                weighted,
+                neighborhood.system_idx,
+                neighborhood.n_atoms_per_system,
+                how=how,
+                size=neighborhood.size,
+            )
+        )
     return torch.cat(pooled, dim=1)

@@ -22,7 +22,7 @@ from reconstruction.symmetry import SymmetricStarts
 
 N_GROUPS = 40  # space groups prepared for each crystal at most
 FEWEST_NEIGHBORS = 20  # that the last stage of the descriptor must see on average to be matched alone
-CPU_SLOTS, GPU_SLOTS = 1_500_000, 200_000_000  # in the neighbour tables of one evaluation, 200 bytes each
+CPU_SLOTS, GPU_SLOTS = 1_500_000, 8_000_000  # in the neighbour tables of one evaluation, 200 bytes each
 
 
 def search(

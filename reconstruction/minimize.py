@@ -100,8 +100,7 @@ def descend(
         spent[active] += 1
         better = losses < best_loss[active]
         best_loss[active] = torch.where(better, losses, best_loss[active])
-        moved = better[current.system_idx]
-        best_cart[rows[moved]] = cart[moved]
+        best_cart[rows] = torch.where(better[current.system_idx, None], cart, best_cart[rows])
         first = BETA_1 * first + (1 - BETA_1) * gradient
         second = BETA_2 * second + (1 - BETA_2) * gradient**2
         direction = (first / (1 - BETA_1 ** (step + 1))) / (

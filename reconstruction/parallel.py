@@ -4,9 +4,13 @@ import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 
+import torch
+
 from reconstruction.inversion import Inversion
 from reconstruction.result import ReconstructionResult
 from reconstruction.workers import work_side_by_side
+
+USABLE = 0.9  # of the memory of a GPU; the rest is for what each process needs besides its tensors
 
 
 def reconstruct_groups(
@@ -14,25 +18,31 @@ def reconstruct_groups(
 ) -> Iterator[tuple[list[int], ReconstructionResult]]:
     """Yield groups of rows with their crystals as they are finished; they begin with the largest cells.
 
-    Closing the generator drops the groups that are not finished. The results do not depend on the number of workers.
+    Closing the generator drops the groups that are not finished. The results do not depend on the number of workers,
+    unless a GPU has too little memory for a group. On a GPU one process leaves most of the time unused, in which it
+    prepares the next operation; several share the GPU and its memory.
 
     Args:
         inversion: From `prepare`.
         groups: Some of its groups; None for all.
-        n_workers: Processes; more than one for a CPU alone. They are started afresh, so the calling script must guard
-            its main part by `if __name__ == "__main__":`.
+        n_workers: Processes. They are started afresh, so the calling script must guard its main part by
+            `if __name__ == "__main__":`.
 
     Raises:
         TooLargeError: If the memory is not enough for one crystal alone.
     """
     chosen = [list(rows) for rows in (inversion.groups if groups is None else groups)]
     chosen.sort(key=lambda rows: -len(inversion.decoded.atomic_numbers[rows[0]]))
-    if n_workers == 1 or len(chosen) <= 1 or inversion.device.type != "cpu":
+    if n_workers == 1 or len(chosen) <= 1:
         for rows in chosen:
             yield rows, inversion.run(rows)
         return
     finished = work_side_by_side(
-        _work, chosen, n_workers=n_workers, start=_start_worker, given=(pickle.dumps(inversion),)
+        _work,
+        chosen,
+        n_workers=n_workers,
+        start=_start_worker,
+        given=(pickle.dumps(inversion), 1 / min(n_workers, len(chosen))),
     )
     with closing(finished):
         for rows, packed in finished:
@@ -42,8 +52,13 @@ def reconstruct_groups(
 _INVERSION: list[Inversion] = []  # the one of this worker process
 
 
-def _start_worker(inversion: bytes) -> None:
+def _start_worker(inversion: bytes, share: float) -> None:
+    """Take what is to be done, and this worker's share of the memory of a GPU."""
     _INVERSION.append(pickle.loads(inversion))
+    device = _INVERSION[0].device
+    if device.type == "cuda":
+        torch.set_num_threads(1)
+        torch.cuda.set_per_process_memory_fraction(USABLE * share, device)
 
 
 def _work(rows: list[int]) -> bytes:

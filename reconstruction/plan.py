@@ -14,11 +14,8 @@ from reconstruction.decode import Decoded
 from reconstruction.minimize import SKIN
 from reconstruction.presets import Search
 
-CPU_ATOMS, GPU_ATOMS = 1200, 60_000  # atoms of all trials in one batch: more of them are no faster
-CPU_BYTES, GPU_BYTES = (
-    4e8,
-    1.6e10,
-)  # of one evaluation with its gradient; a GPU that has less halves its batches
+CPU_ATOMS, GPU_ATOMS = 1200, 30_000  # atoms of all trials in one batch: more of them are no faster
+CPU_BYTES, GPU_BYTES = 4e8, 4e9  # of one evaluation with its gradient; a GPU that has less halves its batches
 SLOT_BYTES = (
     120  # of a slot of the neighbour table outside the descriptor: indices, shifts, vectors, gradients
 )

@@ -15,7 +15,7 @@ STEP = 1e-4  # Å, of the difference quotients
 LONGEST = 0.3  # Å, that an atom moves at most along an axis in one iteration
 FIRST_DAMPING, WORSE, BETTER = 1e-3, 8.0, 0.2
 TINY = 1e-300  # keeps the equations solvable where nothing depends on the positions
-ATOMS_AT_ONCE = 8000  # in one evaluation of displaced crystals
+CPU_ATOMS, GPU_ATOMS = 8000, 50_000  # in one evaluation of displaced crystals
 
 
 def refine(batch: CrystalBatch, objective: Objective, *, n_steps: int) -> Descended:
@@ -55,7 +55,8 @@ def refine(batch: CrystalBatch, objective: Objective, *, n_steps: int) -> Descen
     best, lowest = here.clone(), error.abs().sum(1)
     damping = torch.full_like(lowest, FIRST_DAMPING)
     moves = STEP * torch.eye(3 * size, dtype=here.dtype, device=here.device)
-    at_once = max(1, ATOMS_AT_ONCE // (3 * size * size))
+    most = CPU_ATOMS if batch.device.type == "cpu" else GPU_ATOMS
+    at_once = max(1, most // (3 * size * size))
     for _ in range(n_steps):
         slopes = torch.cat(
             [

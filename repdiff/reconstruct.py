@@ -1,4 +1,4 @@
-"""`repdiff reconstruct`: representation vectors → crystals, on one GPU or over processes."""
+"""`repdiff reconstruct`: representation vectors → crystals, over processes, which may share a GPU."""
 
 import hashlib
 import json
@@ -36,6 +36,7 @@ from repdiff.workspace import Workspace, plain_name
 
 MAX_ATOMS = 300
 PARTS = "parts"
+GPU_WORKERS = 12  # processes that share a GPU, if there are as many cores
 log = logging.getLogger(__name__)
 
 
@@ -213,9 +214,7 @@ def _labelled(found: ReconstructionResult, ids: Sequence[str]) -> list[Crystal]:
 
 
 def _n_workers(settings: ReconstructSettings, device: torch.device) -> int:
-    if device.type != "cpu":
-        return 1
-    return settings.n_workers or n_cores()
+    return settings.n_workers or (n_cores() if device.type == "cpu" else min(n_cores(), GPU_WORKERS))
 
 
 def _part(parts: Path, group: Sequence[int], ids: Sequence[str]) -> Path:

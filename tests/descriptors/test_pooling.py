@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descriptors import pooling
+from descriptors.batch import CrystalBatch
 from descriptors.neighbors import find_neighborhood
 from descriptors.pooling import POOLINGS, check_poolings, pool, pool_all
 from descriptors.testing import example_crystals
@@ -27,25 +27,28 @@ def test_pooling_equals_a_loop_over_crystals(how, sizes):
 
 
 @pytest.mark.parametrize("how", POOLINGS)
-def test_the_dense_path_equals_the_indexed_path_with_its_gradient(how, monkeypatch):
+def test_the_dense_path_equals_the_indexed_path_with_its_gradient(how):
     features, system_idx, counts = ragged([3, 3, 3])
     features[1] = features[0]  # a tie
     features.requires_grad_()
-    dense = pool(features, system_idx, counts, how=how)
+    dense = pool(features, system_idx, counts, how=how, size=3)
     (dense_gradient,) = torch.autograd.grad((dense**2).sum(), features)
-    longer = torch.cat([features, features[:1]])  # a fourth crystal of another size takes the indexed path
-    system_idx, counts = torch.cat([system_idx, torch.tensor([3])]), torch.tensor([3, 3, 3, 1])
-    monkeypatch.setattr(pooling, "_reduce_dense", None)
-    indexed = pool(longer, system_idx, counts, how=how)[:3]
+    indexed = pool(features, system_idx, counts, how=how)
     (indexed_gradient,) = torch.autograd.grad((indexed**2).sum(), features)
     torch.testing.assert_close(dense, indexed)
     torch.testing.assert_close(dense_gradient, indexed_gradient)
 
 
-def test_as_many_atoms_as_a_multiple_of_crystals_need_not_mean_equal_sizes():
-    features, system_idx, counts = ragged([1, 3])
-    expected = torch.stack([features[0], features[1:].amax(0)])
-    torch.testing.assert_close(pool(features, system_idx, counts, how="max"), expected)
+@pytest.mark.parametrize(("sizes", "size"), [([1, 3], None), ([2, 3], None), ([2, 2], 2)])
+def test_a_table_knows_whether_its_crystals_have_one_size(sizes, size):
+    n_atoms = sum(sizes)
+    batch = CrystalBatch(
+        frac_coords=torch.rand(n_atoms, 3),
+        lattice=torch.eye(3).repeat(len(sizes), 1, 1),
+        atomic_numbers=torch.ones(n_atoms, dtype=torch.long),
+        system_idx=torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
+    )
+    assert find_neighborhood(batch, 1.0).size == size
 
 
 def test_a_weighted_mean_weighs_each_atom_by_its_element():

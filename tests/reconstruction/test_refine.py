@@ -114,7 +114,7 @@ def test_the_bound_on_memory_does_not_change_the_result(descriptor, monkeypatch)
     known, objective = problem(descriptor, PEROVSKITES)
     start = moved(known, by=0.05)
     expected = refine(start, objective, n_steps=2)
-    monkeypatch.setattr(module, "ATOMS_AT_ONCE", 1)
+    monkeypatch.setattr(module, "CPU_ATOMS", 1)
     found = refine(start, objective, n_steps=2)
     torch.testing.assert_close(found.batch.frac_coords, expected.batch.frac_coords, rtol=0, atol=1e-9)
 
