@@ -26,6 +26,14 @@ def vectors(representation, family):
     return representation.encode(from_structures(family, dtype=torch.float32)).detach()
 
 
+@pytest.fixture
+def some(vectors, representation):
+    """Six vectors, the third of which has no atoms."""
+    some = vectors[[0, 40, 1, 20, 35, 2]].clone()
+    some[2, representation.blocks["n_atoms"]] = 0.0
+    return some
+
+
 @pytest.fixture(scope="session")
 def changed(vectors, representation):
     """Replace some blocks of the vectors."""

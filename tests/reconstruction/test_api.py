@@ -16,14 +16,6 @@ def small_groups(monkeypatch):
     monkeypatch.setattr("reconstruction.plan.CPU_ATOMS", 8)
 
 
-@pytest.fixture
-def some(vectors, representation):
-    """Six vectors, the third of which has no atoms."""
-    some = vectors[[0, 40, 1, 20, 35, 2]].clone()
-    some[2, representation.blocks["n_atoms"]] = 0.0
-    return some
-
-
 def test_crystals_come_in_the_order_of_their_vectors(some, representation, small_groups):
     found = reconstruct(some, representation, search=TINY, exact=True)
     assert found.rows == [0, 1, 3, 4, 5]
