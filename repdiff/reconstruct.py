@@ -36,7 +36,7 @@ from repdiff.workspace import Workspace, plain_name
 
 MAX_ATOMS = 300
 PARTS = "parts"
-GPU_WORKERS = 12  # processes that share a GPU, if there are as many cores
+GPU_WORKERS, GPU_SHARE = 12, 6 * 2**30  # processes that share a GPU at most, and bytes of its memory for each
 log = logging.getLogger(__name__)
 
 
@@ -214,7 +214,13 @@ def _labelled(found: ReconstructionResult, ids: Sequence[str]) -> list[Crystal]:
 
 
 def _n_workers(settings: ReconstructSettings, device: torch.device) -> int:
-    return settings.n_workers or (n_cores() if device.type == "cpu" else min(n_cores(), GPU_WORKERS))
+    """Return how many processes to start: one for each core, on a GPU no more than its memory has room for."""
+    if settings.n_workers is not None:
+        return settings.n_workers
+    if device.type == "cpu":
+        return n_cores()
+    n_shares = torch.cuda.get_device_properties(device).total_memory // GPU_SHARE
+    return max(1, min(n_cores(), GPU_WORKERS, n_shares))
 
 
 def _part(parts: Path, group: Sequence[int], ids: Sequence[str]) -> Path:

@@ -195,7 +195,12 @@ class ReconstructSettings(Settings):
     )
     seed: int = setting(0, "Seed of the random starts", ge=0)
     device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
-    n_workers: int | None = setting(None, "Processes; without it one per core", ge=1, role="speed")
+    n_workers: int | None = setting(
+        None,
+        "Processes; without it one per core, on a GPU no more than its memory has room for",
+        ge=1,
+        role="speed",
+    )
 
     @model_validator(mode="after")
     def _take_one_source(self) -> "ReconstructSettings":

@@ -10,7 +10,7 @@ from descriptors.base import make_descriptor
 from descriptors.batch import from_structures
 from reconstruction import refine as module
 from reconstruction.objective import Objective
-from reconstruction.refine import refine
+from reconstruction.refine import refine, smooth_columns
 
 KNOWN = {
     "perovskite": known_crystals.perovskite(),
@@ -57,7 +57,7 @@ def test_a_crystal_that_is_nearly_right_becomes_right_in_ten_steps(descriptor, n
     found = refine(start, objective, n_steps=10)
     assert float(found.losses) < 1e-7
     off = found.batch.cart_coords - known.cart_coords
-    assert float((off - off.mean(0)).abs().max()) < 1e-4
+    assert float((off - off.mean(0)).abs().max()) < 3e-4
 
 
 @pytest.mark.parametrize("by", [0.02, 0.3, 3.0])
@@ -121,8 +121,33 @@ def test_the_bound_on_memory_does_not_change_the_result(descriptor, monkeypatch)
 
 def test_every_coordinate_and_every_trial_step_counts_as_an_evaluation(descriptor):
     known, objective = problem(descriptor, PEROVSKITES)
-    found = refine(known, objective, n_steps=2)
-    assert found.n_evaluations.tolist() == [2 * (3 * 5 + 2) + 1] * 3
+    found = refine(moved(known, by=0.3), objective, n_steps=1)
+    assert found.n_evaluations.tolist() == [3 * 5 + 2 + 1] * 3
+
+
+def test_what_has_converged_costs_nothing_more(descriptor):
+    known, objective = problem(descriptor, PEROVSKITES)
+    assert refine(known, objective, n_steps=8).n_evaluations.tolist() == [1] * 3
+    few, many = (refine(moved(known, by=0.03), objective, n_steps=n) for n in (8, 80))
+    assert torch.equal(few.n_evaluations, many.n_evaluations)
+
+
+def test_what_stalls_at_a_kink_goes_on_with_means_alone(descriptor, monkeypatch):
+    known, objective = problem(descriptor, [known_crystals.diamond()] * 2)
+    start = moved(known, by=0.2, seed=1)
+    monkeypatch.setattr(module, "STUCK", 0.0)
+    monkeypatch.setattr(module, "NEAR", 0.0)
+    once = refine(start, objective, n_steps=1)
+    monkeypatch.setattr(module, "NEAR", float(once.losses.max()) * 1.01)
+    again = refine(start, objective, n_steps=1)
+    assert bool((again.n_evaluations > once.n_evaluations).all())
+    assert bool((again.losses < once.losses).all())
+
+
+def test_means_are_smooth_and_extremes_are_not(descriptor):
+    smooth = smooth_columns(descriptor).tolist()
+    assert smooth == [name.startswith("mean") for name in descriptor.feature_names()]
+    assert bool(smooth_columns(make_descriptor("soap")).all())
 
 
 def test_cells_and_elements_are_left_alone(descriptor):

@@ -1,6 +1,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from repdiff.datasets.crystal import to_structure
 from repdiff.encoded import EncodedSet
 from repdiff.generated import read_generated, write_shard
 from repdiff.manifest import read_manifest
+from repdiff.settings import ReconstructSettings
 from repdiff.structure_files import read_structures
 
 TINY = Search(rungs=(Rung(n_trials=2, n_steps=8),), n_rounds=3, n_kept=2, learning_rate=0.3, n_polish=5)
@@ -235,3 +237,14 @@ def test_a_crystal_too_large_for_the_memory_is_told_in_one_line(run, monkeypatch
     code, _, said = run(*FAST, "--n", "1", "--name", "large")
     assert code == 2
     assert "does not fit into the memory of cpu" in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("memory", "cores", "expected"), [(80, 16, 12), (24, 16, 4), (80, 2, 2), (4, 16, 1)])
+def test_a_gpu_gets_as_many_processes_as_its_memory_has_room_for(memory, cores, expected, monkeypatch):
+    monkeypatch.setattr(verb, "n_cores", lambda: cores)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=memory * 2**30)
+    )
+    gpu = torch.device("cuda")
+    assert verb._n_workers(ReconstructSettings(), gpu) == expected
+    assert verb._n_workers(ReconstructSettings(n_workers=3), gpu) == 3
