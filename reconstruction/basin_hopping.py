@@ -21,6 +21,7 @@ from reconstruction.result import AGREED, SOLVED, SPENT, STALLED, Reconstructed
 from reconstruction.symmetry import SymmetricStarts
 
 N_GROUPS = 40  # space groups prepared for each crystal at most
+MOST_EXCHANGES = 1000  # of a minimum that are tried
 FEWEST_NEIGHBORS = 20  # that the last stage of the descriptor must see on average to be matched alone
 CPU_SLOTS, GPU_SLOTS = 1_500_000, 8_000_000  # in the neighbour tables of one evaluation, 200 bytes each
 
@@ -75,7 +76,7 @@ def search(
 
 @dataclass(kw_only=True)
 class _State:
-    """What a search carries from round to round."""
+    """What a search carries from round to round; `exchanged` are losses of the minima whose atoms were exchanged."""
 
     start: CrystalBatch
     objective: Objective
@@ -86,6 +87,7 @@ class _State:
     symmetric: SymmetricStarts | None
     several: Bool[Tensor, " n_systems"]
     spent: Float[Tensor, " n_systems"]
+    exchanged: Float[Tensor, " n_systems"]
 
     @classmethod
     def begin(
@@ -108,6 +110,7 @@ class _State:
             symmetric=symmetric,
             several=(numbers != numbers[:, :1]).any(1),
             spent=start.lattice.new_zeros(start.n_systems),
+            exchanged=start.lattice.new_full((start.n_systems,), torch.inf),
         )
 
     def round(self, active: Int[Tensor, " n_active"]) -> None:
@@ -219,15 +222,44 @@ class _State:
         self, active: Int[Tensor, " n_active"], n: int
     ) -> tuple[Float[Tensor, "n_active n size 3"], Int[Tensor, "n_active n"]]:
         """Return hops, the lowest of those drawn, and the places hopped from."""
-        n_drawn = n * (self.settings.n_drawn if self._compounds(active) else 1)
+        compounds = self._compounds(active)
+        n_drawn = n * (self.settings.n_drawn if compounds else 1)
         place = self.population.draw(active, n_drawn, generator=self.generator)
         hopped = self._hop(active.repeat_interleave(n_drawn), place.flatten())
         hopped = hopped.reshape(len(active), n_drawn, *hopped.shape[1:])
-        if n_drawn == n:
-            return hopped, place
-        best = self._rank(active, hopped)[:, :n]
-        here = torch.arange(len(active), device=active.device)[:, None]
-        return hopped[here, best], place[here, best]
+        if n_drawn > n:
+            best = self._rank(active, hopped)[:, :n]
+            here = torch.arange(len(active), device=active.device)[:, None]
+            hopped, place = hopped[here, best], place[here, best]
+        if compounds and self.settings.n_exchanged:
+            self._exchange(active, hopped, place)
+        return hopped, place
+
+    def _exchange(
+        self,
+        active: Int[Tensor, " n_active"],
+        hopped: Float[Tensor, "n_active n size 3"],
+        place: Int[Tensor, "n_active n"],
+    ) -> None:
+        """Put the lowest exchanges of two atoms in the place of the last hops, where there is a new lowest minimum."""
+        losses, at = self.population.losses[active].min(1)
+        new = torch.nonzero(losses < self.exchanged[active]).flatten()
+        if not len(new):
+            return
+        rows, at = active[new], at[new]
+        self.exchanged[rows] = losses[new]
+        numbers = self.start.atomic_numbers.reshape(self.start.n_systems, -1)
+        moved, differs = initialize.exchanges(
+            self.population.frac_coords[rows, at],
+            numbers[rows],
+            at_most=MOST_EXCHANGES,
+            generator=self.generator,
+        )
+        n = min(self.settings.n_exchanged, *moved.shape[1:2], place.shape[1])
+        found = self._first_losses(rows, moved).masked_fill(~differs, torch.inf)
+        best = found.argsort(1)[:, :n]
+        hopped[new, -n:] = moved[torch.arange(len(rows), device=rows.device)[:, None], best]
+        place[new, -n:] = at[:, None]
 
     def _compounds(self, systems: Int[Tensor, " n"]) -> bool:
         """Tell whether all of these crystals are of two or more elements."""
@@ -237,11 +269,17 @@ class _State:
         self, active: Int[Tensor, " n_active"], frac_coords: Float[Tensor, "n_active n_drawn size 3"]
     ) -> Int[Tensor, "n_active n_drawn"]:
         """Sort proposals by the loss of the first stage, without descending."""
-        n_drawn = frac_coords.shape[1]
-        systems = active.repeat_interleave(n_drawn)
+        return self._first_losses(active, frac_coords).argsort(1)
+
+    def _first_losses(
+        self, rows: Int[Tensor, " n"], frac_coords: Float[Tensor, "n n_each size 3"]
+    ) -> Float[Tensor, "n n_each"]:
+        """Return the losses of the first stage in several places of each crystal, without descending."""
+        n_each = frac_coords.shape[1]
+        systems = rows.repeat_interleave(n_each)
         batch = replace(self.start.select(systems), frac_coords=frac_coords.reshape(-1, 3))
         objective = replace(self.objective, repulsion=0.0)
-        return self._measure(batch, systems, objective, n_stages=1).reshape(-1, n_drawn).argsort(1)
+        return self._measure(batch, systems, objective, n_stages=1).reshape(-1, n_each)
 
     def _measure(
         self,

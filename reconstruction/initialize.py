@@ -4,7 +4,7 @@ All functions work on crystals of one size: positions have the shape (n_systems,
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 N_CANDIDATES = 8  # places tried for each relocated atom; the one farthest from the others is taken
@@ -53,6 +53,37 @@ def swap(
     result = frac_coords.clone()
     result[rows, one], result[rows, other] = frac_coords[rows, other], frac_coords[rows, one]
     return result
+
+
+def exchanges(
+    frac_coords: Float[Tensor, "n_systems n_atoms 3"],
+    atomic_numbers: Int[Tensor, "n_systems n_atoms"],
+    *,
+    at_most: int,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "n_systems n_pairs n_atoms 3"], Bool[Tensor, "n_systems n_pairs"]]:
+    """Exchange each pair of atoms of different elements, one pair at a time.
+
+    Args:
+        frac_coords: Of the crystals.
+        atomic_numbers: Of their atoms.
+        at_most: Pairs of a crystal; where it has more, some are drawn.
+        generator: Source of the draws, and of the order of the pairs.
+
+    Returns:
+        The crystals, and which of them differ from where they came from; those of few pairs are filled up with others.
+    """
+    n_systems, n_atoms = frac_coords.shape[:2]
+    one, other = torch.triu_indices(n_atoms, n_atoms, 1, device=frac_coords.device)
+    unlike = atomic_numbers[:, one] != atomic_numbers[:, other]
+    n_pairs = min(at_most, int(unlike.sum(1).max())) if n_systems else 0
+    odds = torch.rand(unlike.shape, device=generator.device, generator=generator) + unlike
+    chosen = odds.topk(n_pairs, dim=1).indices
+    order = torch.arange(n_atoms, device=one.device).repeat(n_systems, n_pairs, 1)
+    order.scatter_(2, one[chosen][..., None], other[chosen][..., None])
+    order.scatter_(2, other[chosen][..., None], one[chosen][..., None])
+    rows = torch.arange(n_systems, device=one.device)[:, None, None]
+    return frac_coords[rows, order], unlike.gather(1, chosen)
 
 
 def relocate(

@@ -59,6 +59,8 @@ class Search:
         symmetric: Share of the new starts that are symmetric; see `reconstruction.symmetry`.
         moves: Relative frequency of each hop; see `reconstruction.initialize`.
         hop_size: Range of the "displace" hop, Å.
+        n_exchanged: Whenever there is a new lowest minimum, every two of its atoms of different elements are exchanged,
+            and so many of the hops are the lowest of these by the first stage of the descriptor. For compounds only.
         solved_below: A crystal whose loss is below this is done.
         n_agreeing: A crystal is done when so many independent trials have found the same lowest loss (within 1 %); 0
             turns this off.
@@ -83,6 +85,7 @@ class Search:
     symmetric: float = 0.0
     moves: Mapping[str, float] = field(default_factory=lambda: {"displace": 1.0})
     hop_size: float = 1.0
+    n_exchanged: int = 0
     solved_below: float = 1e-4
     n_agreeing: int = 0
     patience: int = 0
@@ -119,6 +122,7 @@ class Search:
         limits = (
             self.n_agreeing,
             self.patience,
+            self.n_exchanged,
             self.n_polish,
             self.n_refine,
             self.max_evaluations,
@@ -165,10 +169,11 @@ DEFAULT = Search(
     n_rounds=16,
     n_drawn=10,
     n_kept=6,
-    learning_rate=0.3,
+    learning_rate=0.18,
     fresh=0.5,
     symmetric=0.75,
     moves=HOPS,
+    n_exchanged=4,
     n_refine=8,
     elemental=ELEMENTAL,
 )

@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 from descriptors.base import make_descriptor
 from descriptors.batch import from_structures, to_structures
 from descriptors.neighbors import find_neighborhood
-from reconstruction import basin_hopping
+from reconstruction import basin_hopping, initialize
 from reconstruction.basin_hopping import search
 from reconstruction.objective import Objective
 from reconstruction.presets import SEARCHES, Elemental, Rung, Search
@@ -286,6 +286,21 @@ def test_what_is_nearly_right_is_refined_and_nothing_else(perovskites):
     assert torch.equal(rough.losses, same.losses)
     assert (fine.n_evaluations - rough.n_evaluations).tolist() == [3 * 5 + 2 + 1] * 2
     assert bool((fine.losses <= rough.losses * 1.01).all())
+
+
+def test_two_atoms_on_the_wrong_sites_are_exchanged_in_the_next_round(descriptor, monkeypatch):
+    known = from_structures([known_crystals.perovskite()] * 2, dtype=torch.float32)
+    start, objective = problem(descriptor, *[known_crystals.perovskite()] * 2)
+    wrong = known.frac_coords.reshape(2, 5, 3)[:, [1, 0, 2, 3, 4]]  # the two cations
+    still = replace(SHORT, rungs=(Rung(n_trials=3, n_steps=1),), n_rounds=1, repulsion=0.0)
+    monkeypatch.setattr(
+        initialize, "random_positions", lambda n, *_args, **_kwargs: wrong.repeat_interleave(n // 2, 0)
+    )
+    monkeypatch.setattr(initialize, "displace", lambda here, *_args, **_kwargs: here)
+    assert float(run(start, objective, still).losses.min()) > 1e-3
+    without, exchanged = (run(start, objective, replace(still, n_rounds=2, n_exchanged=n)) for n in (0, 1))
+    assert float(without.losses.min()) > 1e-3
+    assert float(exchanged.losses.max()) < 1e-4
 
 
 @pytest.mark.parametrize(

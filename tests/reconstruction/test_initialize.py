@@ -57,6 +57,29 @@ def test_every_pair_of_different_elements_is_swapped_now_and_then(frac_coords, g
     assert len({tuple(row) for row in moved.tolist()}) == 7
 
 
+def test_exchanges_are_all_swaps_of_different_elements_once(frac_coords, generator):
+    numbers = torch.tensor([[8, 8, 8, 22, 38]]).repeat(N_SYSTEMS, 1)
+    found, differs = initialize.exchanges(frac_coords, numbers, at_most=100, generator=generator)
+    assert found.shape == (N_SYSTEMS, 7, N_ATOMS, 3)
+    assert bool(differs.all())
+    for row in range(0, N_SYSTEMS, 20):
+        pairs = set()
+        for crystal in found[row]:
+            one, other = torch.nonzero((crystal != frac_coords[row]).any(1)).flatten().tolist()
+            assert numbers[row, one] != numbers[row, other]
+            assert torch.equal(crystal[one], frac_coords[row, other])
+            assert torch.equal(crystal[other], frac_coords[row, one])
+            pairs.add((one, other))
+        assert len(pairs) == 7
+
+
+def test_of_many_exchanges_some_are_drawn_and_few_are_filled_up(frac_coords, generator):
+    numbers = torch.tensor([[8, 8, 8, 22, 38], [8, 8, 8, 8, 38]])
+    found, differs = initialize.exchanges(frac_coords[:2], numbers, at_most=6, generator=generator)
+    assert found.shape == (2, 6, N_ATOMS, 3)
+    assert differs.sum(1).tolist() == [6, 4]
+
+
 def test_a_swap_leaves_an_elemental_crystal_as_it_is(frac_coords, generator):
     numbers = torch.full((N_SYSTEMS, N_ATOMS), 6)
     numbers[1] = torch.tensor([6, 6, 6, 6, 14])

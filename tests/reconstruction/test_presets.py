@@ -37,6 +37,7 @@ def test_a_rung_without_trials_or_steps_is_refused(wrong, message):
         ({"learning_rate": 0.0}, "learning rate is 0.0 Å"),
         ({"learning_rate": -0.1}, "learning rate is -0.1 Å"),
         ({"polish_rate": 0.0}, "learning rate is 0.0 Å"),
+        ({"n_exchanged": -1}, "is negative"),
         ({"moves": {}}, r"moves are \[\], expected some of displace, swap, relocate"),
         ({"moves": {"jump": 1.0, "swap": 1.0}}, r"moves are \['jump', 'swap'\]"),
         ({"fresh": 1.5}, "shares are 1.5 and 0.0"),
