@@ -58,7 +58,7 @@ def _start_worker(inversion: bytes, share: float) -> None:
     device = _INVERSION[0].device
     if device.type == "cuda":
         torch.set_num_threads(1)
-        torch.cuda.set_per_process_memory_fraction(USABLE * share, device)
+        torch.cuda.set_per_process_memory_fraction(USABLE * share, device.index)
 
 
 def _work(rows: list[int]) -> bytes:

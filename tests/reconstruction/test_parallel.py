@@ -70,15 +70,16 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     assert not survivors
 
 
-def test_workers_that_share_a_gpu_share_its_memory(some, representation, monkeypatch):
+@pytest.mark.parametrize(("name", "index"), [("cuda", None), ("cuda:1", 1)])
+def test_workers_that_share_a_gpu_share_its_memory(name, index, some, representation, monkeypatch):
     limits = []
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *limit: limits.append(limit))
     monkeypatch.setattr(parallel, "_INVERSION", [])
-    inversion = replace(prepare(some, representation, search=TINY, exact=True), device=torch.device("cuda"))
+    inversion = replace(prepare(some, representation, search=TINY, exact=True), device=torch.device(name))
     n_threads = torch.get_num_threads()
     parallel._start_worker(pickle.dumps(inversion), 1 / 4)
     torch.set_num_threads(n_threads)
-    assert limits == [(parallel.USABLE / 4, torch.device("cuda"))]
+    assert limits == [(parallel.USABLE / 4, index)]  # torch takes no device without a number here
 
 
 @pytest.mark.gpu
