@@ -30,7 +30,7 @@ from repdiff.backends.parts import atoms_of
 from repdiff.backends.streams import NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.datasets.crystal import Crystal, from_batch, to_batch
-from repdiff.diffusion.cdvae.decoding import n_evaluations, place_atoms, towards_composition
+from repdiff.diffusion.cdvae.decoding import decode, n_evaluations, towards_composition
 from repdiff.diffusion.cdvae.latents import Vocabulary, make_cells, whole_compositions
 from repdiff.diffusion.cdvae.model import Cdvae, Posterior
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
@@ -248,9 +248,7 @@ class DpCdvae(Backend):
                     system_idx=torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)),
                 ).to(self.device)
                 noise = _noise(streams[part], sizes, self.device)
-                made = place_atoms(
-                    self.model, atoms, latents[part], noise, sampling, n_steps=n_steps, bar=bar
-                )
+                made = decode(self.model, atoms, latents[part], noise, sampling, n_steps=n_steps, bar=bar)
                 numbers = range(first + start, first + start + len(sizes))
                 crystals += from_batch(made, [f"gen-{number:06d}" for number in numbers])
         return crystals

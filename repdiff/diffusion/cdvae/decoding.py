@@ -49,8 +49,42 @@ def towards_composition(
 
 
 def n_evaluations(model: Cdvae, sampling: CdvaeSampling, n_steps: int) -> int:
-    """Count the evaluations of the denoiser for `n_steps` times of the noise process."""
-    return n_steps * model.process.repeats(sampling)
+    """Count the evaluations of the denoiser for `n_steps` times of the noise process, all tries together."""
+    return n_steps * model.process.repeats(sampling) * sampling.tries
+
+
+@torch.no_grad()
+def decode(
+    model: Cdvae,
+    atoms: CrystalBatch,
+    latents: Float[Tensor, "n_systems n_latent"],
+    noise: Iterator[Float[Tensor, "n_atoms 3"]],
+    sampling: CdvaeSampling,
+    *,
+    n_steps: int,
+    bar: tqdm | None = None,
+) -> CrystalBatch:
+    """Place atoms once or several times, and keep of each crystal what the encoder takes for the latent vector's.
+
+    Which atom goes to which site is decided by chance while there is much noise, and a mistake cannot be mended
+    later. The encoder sees it. The first of several tries is what one try alone gives. Arguments are those of
+    `place_atoms`.
+    """
+    best = place_atoms(model, atoms, latents, noise, sampling, n_steps=n_steps, bar=bar)
+    if sampling.tries == 1:
+        return best
+    fit = model.encode(best).log_density(latents)
+    for _ in range(sampling.tries - 1):
+        other = place_atoms(model, atoms, latents, noise, sampling, n_steps=n_steps, bar=bar)
+        other_fit = model.encode(other).log_density(latents)
+        better = (other_fit > fit)[atoms.system_idx]
+        best = replace(
+            best,
+            frac_coords=torch.where(better[:, None], other.frac_coords, best.frac_coords),
+            atomic_numbers=torch.where(better, other.atomic_numbers, best.atomic_numbers),
+        )
+        fit = torch.maximum(fit, other_fit)
+    return best
 
 
 @torch.no_grad()

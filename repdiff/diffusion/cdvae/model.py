@@ -51,6 +51,11 @@ class Posterior(NamedTuple):
         """Turn standard normal numbers into latent vectors."""
         return self.mean + (self.log_variance / 2).exp() * noise
 
+    def log_density(self, latents: Float[Tensor, "n_systems n_latent"]) -> Float[Tensor, " n_systems"]:
+        """Return the logarithm of the density at one vector each, but for a constant."""
+        away = (latents - self.mean).square() * (-self.log_variance).exp()
+        return -(away + self.log_variance).sum(1) / 2
+
     def divergence(self) -> Float[Tensor, " n_systems"]:
         """Return the Kullback-Leibler divergence from the standard normal distribution."""
         return (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).sum(1) / 2

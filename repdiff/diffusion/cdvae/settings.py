@@ -115,4 +115,10 @@ class CdvaeSampling(BaseModel):
     langevin_rate: float = Field(
         1.0, gt=0, description="langevin: step over the variance of the level (CDVAE 1)"
     )
+    tries: int = Field(
+        1,
+        ge=1,
+        description="crystals made of each latent vector, of which that is kept whose own latent distribution it fits "
+        "best",
+    )
     crystals_at_once: int = Field(256, ge=1, description="crystals that are decoded together")

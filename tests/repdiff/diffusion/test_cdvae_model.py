@@ -6,7 +6,7 @@ import torch
 
 from descriptors.batch import CrystalBatch
 from descriptors.testing import random_crystals
-from repdiff.diffusion.cdvae.decoding import place_atoms
+from repdiff.diffusion.cdvae.decoding import decode, place_atoms
 from repdiff.diffusion.cdvae.latents import Guess, LatentMoments, Vocabulary, make_cells, whole_compositions
 from repdiff.diffusion.cdvae.model import Answer, Cdvae, Posterior, noised_types
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
@@ -189,6 +189,32 @@ def test_a_jump_to_the_predicted_places_finds_the_mode_of_the_data():
     apart = made.frac_coords.view(n, 2, 3).diff(dim=1)[:, 0] + torch.tensor([DISTANCE, 0, 0], dtype=DOUBLE)
     apart -= apart.round()
     assert float(apart.abs().mean()) < 2 * SPREAD
+
+
+def test_of_several_tries_each_crystal_keeps_the_one_that_the_encoder_takes_for_its_own(batch):
+    model = build(batch, timesteps=50)
+    latents = normal(batch.n_systems, 8, seed=4)
+
+    def made(of, n, tries, **skipped):
+        generator = torch.Generator().manual_seed(7)
+        numbers = [torch.randn(batch.n_atoms, 3, generator=generator, dtype=DOUBLE) for _ in range(6 * 4)]
+        noise = iter(numbers[skipped.get("skip", 0) :])
+        return of(model, batch, latents, noise, CdvaeSampling(tries=tries), n_steps=n)
+
+    tries = [made(place_atoms, 5, 1, skip=6 * number) for number in range(4)]
+    fits = torch.stack([model.encode(crystals).log_density(latents) for crystals in tries])
+    assert len(fits.argmax(0).unique()) > 1  # or every crystal would keep the same try
+    best = made(decode, 5, 4)
+    torch.testing.assert_close(model.encode(best).log_density(latents), fits.amax(0))
+    assert torch.equal(made(decode, 5, 1).frac_coords, tries[0].frac_coords)
+
+
+def test_the_density_of_a_latent_vector_is_that_of_a_normal_distribution():
+    posterior = Posterior(normal(3, 8), normal(3, 8, seed=1))
+    latents = normal(3, 8, seed=2)
+    known = torch.distributions.Normal(posterior.mean, (posterior.log_variance / 2).exp())
+    expected = known.log_prob(latents).sum(1) + 4 * torch.log(torch.tensor(2 * torch.pi, dtype=DOUBLE))
+    torch.testing.assert_close(posterior.log_density(latents), expected)
 
 
 def test_kinds_are_kept_without_noise_and_follow_the_composition_with_much():
