@@ -195,18 +195,18 @@ def test_of_several_tries_each_crystal_keeps_the_one_that_the_encoder_takes_for_
     model = build(batch, timesteps=50)
     latents = normal(batch.n_systems, 8, seed=4)
 
-    def made(of, n, tries, **skipped):
-        generator = torch.Generator().manual_seed(7)
-        numbers = [torch.randn(batch.n_atoms, 3, generator=generator, dtype=DOUBLE) for _ in range(6 * 4)]
-        noise = iter(numbers[skipped.get("skip", 0) :])
-        return of(model, batch, latents, noise, CdvaeSampling(tries=tries), n_steps=n)
+    noise = normal(4 * 6, batch.n_atoms, 3, seed=7)  # of a try: the start's, and that of five steps
 
-    tries = [made(place_atoms, 5, 1, skip=6 * number) for number in range(4)]
+    def made(way, *, tries=1, before=0):
+        numbers = iter(noise[6 * before :])
+        return way(model, batch, latents, numbers, CdvaeSampling(tries=tries), n_steps=5)
+
+    tries = [made(place_atoms, before=number) for number in range(4)]
     fits = torch.stack([model.encode(crystals).log_density(latents) for crystals in tries])
     assert len(fits.argmax(0).unique()) > 1  # or every crystal would keep the same try
-    best = made(decode, 5, 4)
+    best = made(decode, tries=4)
     torch.testing.assert_close(model.encode(best).log_density(latents), fits.amax(0))
-    assert torch.equal(made(decode, 5, 1).frac_coords, tries[0].frac_coords)
+    assert torch.equal(made(decode).frac_coords, tries[0].frac_coords)
 
 
 def test_the_density_of_a_latent_vector_is_that_of_a_normal_distribution():
