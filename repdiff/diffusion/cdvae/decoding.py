@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -67,15 +68,16 @@ def decode(
     """Place atoms once or several times, and keep of each crystal what the encoder takes for the latent vector's.
 
     Which atom goes to which site is decided by chance while there is much noise, and a mistake cannot be mended
-    later. The encoder sees it. The first of several tries is what one try alone gives. Arguments are those of
+    later, but the encoder may see it. The first of several tries is what one try alone gives. Arguments are those of
     `place_atoms`.
     """
-    best = place_atoms(model, atoms, latents, noise, sampling, n_steps=n_steps, bar=bar)
+    place = partial(place_atoms, model, atoms, latents, noise, sampling, n_steps=n_steps, bar=bar)
+    best = place()
     if sampling.tries == 1:
         return best
     fit = model.encode(best).log_density(latents)
     for _ in range(sampling.tries - 1):
-        other = place_atoms(model, atoms, latents, noise, sampling, n_steps=n_steps, bar=bar)
+        other = place()
         other_fit = model.encode(other).log_density(latents)
         better = (other_fit > fit)[atoms.system_idx]
         best = replace(

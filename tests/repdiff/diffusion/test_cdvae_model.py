@@ -194,7 +194,6 @@ def test_a_jump_to_the_predicted_places_finds_the_mode_of_the_data():
 def test_of_several_tries_each_crystal_keeps_the_one_that_the_encoder_takes_for_its_own(batch):
     model = build(batch, timesteps=50)
     latents = normal(batch.n_systems, 8, seed=4)
-
     noise = normal(4 * 6, batch.n_atoms, 3, seed=7)  # of a try: the start's, and that of five steps
 
     def made(way, *, tries=1, before=0):
