@@ -4,11 +4,13 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import repdiff
 from repdiff.cores import n_cores
+from repdiff.files import write_json
 
 LIBRARIES = (
     "torch",
@@ -64,6 +66,11 @@ def hardware() -> dict[str, str | int | float]:
             found["gpu"] = torch.cuda.get_device_name()
             found["n_gpus"] = torch.cuda.device_count()
     return found
+
+
+def record(path: Path, measured: Mapping[str, object]) -> None:
+    """Write what a script measured as JSON, with the versions and the machine that it was measured with."""
+    write_json(path, {**measured, "versions": versions(), "hardware": hardware()})
 
 
 def forget_peak_memory() -> None:

@@ -35,7 +35,7 @@ from repdiff.latent_space.property_head import read_labels
 from repdiff.manifest import read_manifest
 from repdiff.metrics.fingerprints import compute_fingerprints
 from repdiff.metrics.validity import check_structures
-from repdiff.provenance import hardware, versions
+from repdiff.provenance import record
 from repdiff.settings import GenerateSettings
 
 N_TREES = 300
@@ -185,11 +185,9 @@ def main() -> None:
             "n_unknown_to_training": len(set(systems) - set(system_of["train"])),
             "guidance": inside(backend, systems, arguments),
         },
-        "versions": versions(),
-        "hardware": hardware(),
     }
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        record(arguments.out, result)
     print(json.dumps(result))
 
 

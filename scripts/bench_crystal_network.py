@@ -26,7 +26,7 @@ import torch
 from descriptors.batch import CrystalBatch
 from descriptors.testing import random_crystals
 from repdiff.networks.crystal import CoordinateHead, CrystalNetwork, CrystalNetworkSettings, LatticeHead
-from repdiff.provenance import hardware, versions
+from repdiff.provenance import record
 
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 N_DIFFERENT = 8  # crystals of a batch, repeated
@@ -118,11 +118,9 @@ def main() -> None:
         "repeats": arguments.repeats,
         "seed": arguments.seed,
         "rates": results,
-        "versions": versions(),
-        "hardware": hardware(),
     }
     if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        record(arguments.out, result)
     print(json.dumps(result["rates"]))
 
 

@@ -17,7 +17,7 @@ import torch
 from repdiff.encoded import EncodedSet
 from repdiff.generated import read_generated
 from repdiff.manifest import read_manifest
-from repdiff.provenance import hardware, versions
+from repdiff.provenance import record
 
 CANDIDATES = {
     "mlp": ["--denoiser", "mlp"],
@@ -88,10 +88,8 @@ def main() -> None:
         "seed": arguments.seed,
         "n_generated": arguments.n,
         "candidates": {name: score(name, encoded, arguments) for name in CANDIDATES},
-        "versions": versions(),
-        "hardware": hardware(),
     }
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    record(arguments.out, result)
     print(json.dumps(result["candidates"], indent=1))
 
 

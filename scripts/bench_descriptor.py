@@ -56,7 +56,7 @@ from descriptors.representation import chunks_by_cost
 from repdiff.datasets.crystal import Crystal, to_batch
 from repdiff.datasets.load import load_dataset
 from repdiff.datasets.niggli import niggli_reduced
-from repdiff.provenance import hardware, versions
+from repdiff.provenance import record
 from repdiff.soft_directions import position_jacobian
 
 MATRIX = 1024  # rows and columns of the matrices whose product is timed
@@ -283,8 +283,7 @@ def main() -> None:
         "crystals_a_second": rates,
     }
     if arguments.out:
-        full = {**result, "versions": versions(), "hardware": hardware()}
-        arguments.out.write_text(json.dumps(full, indent=1) + "\n", encoding="utf-8")
+        record(arguments.out, result)
     print(json.dumps(result))
 
 

@@ -32,7 +32,7 @@ from repdiff.metrics import Context, EvaluationSet
 from repdiff.metrics.coverage import Coverage
 from repdiff.metrics.distributions import Distributions
 from repdiff.metrics.fingerprints import compute_fingerprints, structure_features
-from repdiff.provenance import hardware, versions
+from repdiff.provenance import record
 
 NOISE = 0.05  # Å, standard deviation of each coordinate
 
@@ -142,10 +142,8 @@ def main() -> None:
             ),
             "noise_angstrom": NOISE,
             "seed": arguments.seed,
-            "versions": versions(),
-            "hardware": hardware(),
         }
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    record(arguments.out, result)
     print(json.dumps({name: result[name] for name in ("rates", "reference", "evaluation")}, indent=1))
 
 

@@ -20,7 +20,7 @@ import torch
 from repdiff.backends.dpcdvae import DpCdvae
 from repdiff.datasets.crystal import Crystal
 from repdiff.datasets.load import load_dataset
-from repdiff.provenance import hardware, versions
+from repdiff.provenance import record
 
 
 def exchanged(crystal: Crystal) -> Crystal | None:
@@ -63,8 +63,7 @@ def main() -> None:
         found = distances(backend, pairs)
         result[model.name] = {f"quantile_{q}": float(found.quantile(q)) for q in (0.1, 0.5, 0.9)}
     if arguments.out:
-        full = {**result, "versions": versions(), "hardware": hardware()}
-        arguments.out.write_text(json.dumps(full, indent=1) + "\n", encoding="utf-8")
+        record(arguments.out, result)
     print(json.dumps(result))
 
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from repdiff.manifest import read_manifest
-from repdiff.provenance import hardware, versions
+from repdiff.provenance import record
 from repdiff.workspace import Workspace
 
 VERBS = ("encode", "train", "generate", "reconstruct", "evaluate")
@@ -44,8 +44,7 @@ def main() -> None:
         ]
         if following:
             folder = following[0]
-    result = {**dict(reversed(chain.items())), "versions": versions(), "hardware": hardware()}
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    record(arguments.out, dict(reversed(chain.items())))
     for verb in VERBS:
         print(verb, json.dumps({"seconds": chain[verb]["seconds"], "summary": chain[verb]["summary"]}))
 

@@ -18,7 +18,7 @@ from repdiff.crystal_sets import read_for_evaluation, read_reference
 from repdiff.device import choose_device
 from repdiff.manifest import read_manifest
 from repdiff.metrics.matching import match_pairs
-from repdiff.provenance import hardware, versions
+from repdiff.provenance import record
 from repdiff.reconstruct import run_reconstruct
 from repdiff.settings import ReconstructSettings
 from repdiff.workspace import Workspace
@@ -111,8 +111,7 @@ def main() -> None:
         fast, slow = (float(str(entry["seconds_per_structure"])) for entry in presets.values())
         result["speedup"] = slow / fast
     if arguments.out:
-        full = {**result, "versions": versions(), "hardware": hardware()}
-        arguments.out.write_text(json.dumps(full, indent=1) + "\n", encoding="utf-8")
+        record(arguments.out, result)
     print(json.dumps(result))
 
 

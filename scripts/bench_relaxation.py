@@ -30,7 +30,7 @@ from repdiff.datasets.crystal import Crystal, to_batch
 from repdiff.datasets.load import load_dataset
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import ATOMS_ON_CPU, Limits, relax_crystals
-from repdiff.provenance import hardware, versions
+from repdiff.provenance import record
 
 METHODS = {  # processes, threads of each, crystals handed over at once
     "ase_loop": (1, 2, 1),
@@ -183,10 +183,8 @@ def main() -> None:
             "median_energy_difference": float(np.median(difference)),
             "largest_energy_difference": float(difference.max()),
         },
-        "versions": versions(),
-        "hardware": hardware(),
     }
-    arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    record(arguments.output, document)
     print(json.dumps(document["speed_up"], indent=2))
 
 

@@ -28,7 +28,7 @@ from repdiff.datasets.load import load_dataset
 from repdiff.metrics.formula import count_elements, reduced_formula
 from repdiff.metrics.reduced import MAX_CANDIDATES, Reduced, of_formulas, reduce_crystals
 from repdiff.metrics.same import ANGLE_TOL, LTOL, STOL, find_known, group_same
-from repdiff.provenance import hardware, versions
+from repdiff.provenance import record
 
 SMALL, LARGE = 0.02, 0.3  # Å, standard deviation of each coordinate
 
@@ -163,10 +163,8 @@ def main() -> None:
         "compared_with_at_most": MAX_CANDIDATES,
         "n_workers": arguments.n_workers,
         "seed": arguments.seed,
-        "versions": versions(),
-        "hardware": hardware(),
     }
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    record(arguments.out, result)
     print(json.dumps(result["datasets"], indent=1))
 
 

@@ -43,7 +43,7 @@ from repdiff.errors import UserError
 from repdiff.files import replacing, write_json
 from repdiff.manifest import read_manifest
 from repdiff.metrics.matching import match_pairs
-from repdiff.provenance import hardware, versions
+from repdiff.provenance import record, versions
 from repdiff.reconstruct import run_reconstruct
 from repdiff.settings import ReconstructSettings
 from repdiff.workspace import Workspace
@@ -295,7 +295,7 @@ def write(
     if arguments.plot:
         write_plot(arguments.plot, samples)
     if arguments.report:
-        write_json(arguments.report, {**result, "versions": versions(), "hardware": hardware()})
+        record(arguments.report, result)
 
 
 def main() -> int:
