@@ -63,7 +63,9 @@ def loading(path: Path, backend: str) -> Generator[None, None, None]:
         yield
     except (KeyError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: not a model of `repdiff train --backend {backend}` ({reason})") from error
+        raise UserError(
+            f"{path}: not a model of `repdiff train --backend {backend}` of this version; train it again ({reason})"
+        ) from error
 
 
 def _names(model: type[BaseModel], prefix: str = "") -> list[str]:
