@@ -1,9 +1,10 @@
 """Invert true representations of random test crystals and count how many come back.
 
 The last line on stdout is JSON: for each preset the share of crystals that StructureMatcher (stol 0.5, ltol 0.3,
-angle_tol 10) finds again, their RMSE, and the cost. With two presets also `speedup`, the second's seconds over the
-first's, on the same crystals and cores. The published system is the published search on the published descriptor: the
-preset `paper` inverts `ead:paper` unless --descriptor says otherwise, the others `ead`. Example:
+angle_tol 10) finds again, their RMSE, the cost, the memory of the main process (of all, with one worker), and the
+expected calibration error of the confidence where there is one. With two presets also `speedup`, the second's seconds
+over the first's, on the same crystals and cores. The published system is the published search on the published
+descriptor: the preset `paper` inverts `ead:paper` unless --descriptor says otherwise, the others `ead`. Example:
     python scripts/bench_reconstruction.py --dataset perov_5 --n 500 --data-dir DIR --out benchmarks/invert_perov_5.json
 """
 
@@ -12,7 +13,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from reconstruction.confidence import expected_calibration_error
 from repdiff.cores import n_cores
 from repdiff.crystal_sets import read_for_evaluation, read_reference
 from repdiff.device import choose_device
@@ -46,7 +49,8 @@ def invert(preset: str, arguments: argparse.Namespace, workspace: Workspace) -> 
         }
     )
     folder = run_reconstruct(settings, workspace)
-    summary = read_manifest(folder).summary
+    manifest = read_manifest(folder)
+    summary = manifest.summary
     crystals, failed = read_for_evaluation(folder)
     known = {
         crystal.id: crystal for crystal in read_reference(arguments.dataset, arguments.data_dir, workspace)
@@ -63,6 +67,7 @@ def invert(preset: str, arguments: argparse.Namespace, workspace: Workspace) -> 
     total = len(crystals) + len(failed)
     own = column("seconds")
     ambiguous = (column("loss") < LOW_LOSS) & ~matched
+    sure = column("confidence")
     return {
         "descriptor": descriptor,
         "n": total,
@@ -70,6 +75,10 @@ def invert(preset: str, arguments: argparse.Namespace, workspace: Workspace) -> 
         "rmse": float(rms[matched].mean()) if matched.any() else None,
         "solved": float(np.mean([crystal.labels["stopped"] == "solved" for crystal in crystals])),
         "low_loss_no_match": float(ambiguous.sum() / total),
+        "expected_calibration_error": None
+        if np.isnan(sure).any()
+        else expected_calibration_error(torch.from_numpy(sure), torch.from_numpy(matched)),
+        "peak_memory_gib": manifest.peak_memory_gib,
         "seconds_per_structure": float(summary["seconds_per_structure"]),
         "median_core_seconds": float(np.median(own)),
         "mean_core_seconds": float(own.mean()),
