@@ -90,7 +90,8 @@ class Confidence:
         bounds: Least and highest confidence that the sample supports, whatever the rest says.
         descriptor: Its name, for readers.
         digest: From `digest_of` the descriptor.
-        preset: Of the search.
+        presets: Of the search, the one that the numbers were fitted to first. The others differ in their budgets, and
+            what the loss tells held for them as well when it was tested.
         n_crystals: By data set and split, how many the numbers were fitted to.
         n_matched: How many of them all came back.
         versions: Of what computed them.
@@ -103,7 +104,7 @@ class Confidence:
     bounds: tuple[float, float] = (0.0, 1.0)
     descriptor: str = ""
     digest: str = ""
-    preset: str = ""
+    presets: tuple[str, ...] = ()
     n_crystals: Mapping[str, int] = field(default_factory=dict)
     n_matched: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -145,7 +146,7 @@ class Confidence:
         """
         try:
             entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            for name in ("drops", "knots", "bounds"):
+            for name in ("drops", "knots", "bounds", "presets"):
                 entries[name] = tuple(entries[name])
             return cls(**entries)
         except (TypeError, KeyError, ValueError) as error:
@@ -159,16 +160,16 @@ def digest_of(descriptor: Descriptor) -> str:
 
 
 def find_confidence(descriptor: Descriptor, preset: str, folder: Path = SHIPPED) -> Confidence | None:
-    """Return the numbers fitted to this descriptor and preset of the search; None if nobody has fitted any."""
+    """Return the numbers that hold for this descriptor and preset of the search; None if nobody has fitted any."""
     digest = digest_of(descriptor)
     found = [Confidence.read(path) for path in sorted(folder.glob("*.json"))]
-    return next((c for c in found if (c.digest, c.preset) == (digest, preset)), None)
+    return next((c for c in found if c.digest == digest and preset in c.presets), None)
 
 
 def fit_confidence(
     evidence: Evidence, matched: Bool[Tensor, " n"], *, features: Sequence[str] = DEFAULT_FEATURES
 ) -> Confidence:
-    """Fit the numbers by penalised maximum likelihood; the result names no descriptor or preset yet.
+    """Fit the numbers by penalised maximum likelihood; the result names no descriptor or presets yet.
 
     The targets are smoothed, so that a sample without failures does not promise that none will ever happen: with
     n₊ matches and n₋ failures, (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2). They also bound the confidence.

@@ -1,11 +1,13 @@
 """Fit the confidence of reconstructions to known crystals, and measure how well it is calibrated on others.
 
 Reconstructs random crystals of the validation splits from their true vectors, fits `reconstruction.confidence` to
-which of them came back, and tests the fit on finished runs with other crystals. What is known of each crystal is
-kept as a table in the workspace, so that fitting again costs seconds. The last line on stdout is JSON. Example:
+which of them came back, and tests the fit on finished runs with other crystals. A test run may be of another preset:
+the fit is written down as valid for it too if its expected calibration error there is at most 0.05. What is known of
+each crystal is kept as a table in the workspace, so that fitting again costs seconds. The last line on stdout is
+JSON. Example:
     python scripts/calibrate_confidence.py --dataset mp_20 --dataset perov_5 --dataset carbon_24 --n 300 \
-        --preset default --data-dir DIR --test-run repdiff-workspace/reconstruct/mp_20-test-n500-seed0-default \
-        --out reconstruction/calibration/ead-default.json --plot docs/figures/reliability.svg
+        --preset fast --data-dir DIR --test-run repdiff-workspace/reconstruct/mp_20-test-n500-seed0-default \
+        --out reconstruction/calibration/ead.json --plot docs/figures/reliability.svg
 """
 
 import argparse
@@ -49,6 +51,7 @@ from repdiff.settings import ReconstructSettings
 from repdiff.workspace import Workspace
 
 N_FOLDS = 5
+VALID = 0.05  # expected calibration error, at most, of a preset that the fit holds for
 N_DRAWS = 200  # of outcomes, for the error that a perfect confidence would show
 SCHEMA = pa.schema(
     {
@@ -127,20 +130,22 @@ def describe_runs(
 
 
 def check_samples(fitted: Sequence[Row], tested: Sequence[Row]) -> tuple[str, str]:
-    """Return the descriptor and preset of all rows; refuse mixtures, and tests on what was fitted.
+    """Return the descriptor of all rows and the preset of those to fit; refuse mixtures, and tests on what was fitted.
 
     Raises:
         UserError: As said.
     """
-    searches = {(str(row["descriptor"]), str(row["preset"])) for row in (*fitted, *tested)}
-    if len(searches) != 1:
-        raise UserError(f"runs of {sorted(searches)}, expected one descriptor and one preset of the search")
+    presets = {str(row["preset"]) for row in fitted}
+    descriptors = {str(row["descriptor"]) for row in (*fitted, *tested)}
+    for name, found in (("presets to fit", presets), ("descriptors", descriptors)):
+        if len(found) != 1:
+            raise UserError(f"{name} are {', '.join(sorted(found))}; expected one: leave out the other runs")
     keys = [{(row["dataset"], row["id"]) for row in rows} for rows in (fitted, tested)]
     if shared := keys[0] & keys[1]:
         raise UserError(
             f"{len(shared)} crystals are both fitted and tested, expected none: take other test runs"
         )
-    return searches.pop()
+    return descriptors.pop(), presets.pop()
 
 
 def evidence_of(rows: Sequence[Row]) -> tuple[Evidence, Bool[Tensor, " n"]]:
@@ -188,12 +193,16 @@ def scores_by_dataset(
     rows: Sequence[Row], confidence: Float[Tensor, " n"], matched: Bool[Tensor, " n"], *, seed: int
 ) -> dict[str, dict[str, float]]:
     """Score all together and each data set alone."""
-    names = [str(row["dataset"]) for row in rows]
     found = {"all": scores(confidence, matched, seed=seed)}
-    for name in sorted(set(names)):
-        own = torch.tensor([other == name for other in names])
+    for name, own in _parts(rows, "dataset").items():
         found[name] = scores(confidence[own], matched[own], seed=seed)
     return found
+
+
+def _parts(rows: Sequence[Row], column: str) -> dict[str, Bool[Tensor, " n"]]:
+    """Tell which rows have each value of a column."""
+    values = [str(row[column]) for row in rows]
+    return {name: torch.tensor([value == name for value in values]) for name in sorted(set(values))}
 
 
 def compare_features(
@@ -258,7 +267,7 @@ def calibrate(arguments: argparse.Namespace) -> dict[str, object]:
         fit_confidence(evidence, matched, features=features),
         descriptor=descriptor,
         digest=digest_of(make_descriptor(descriptor)),
-        preset=preset,
+        presets=(preset,),
         n_crystals={part: parts.count(part) for part in sorted(set(parts))},
         versions=versions(),
     )
@@ -275,8 +284,15 @@ def calibrate(arguments: argparse.Namespace) -> dict[str, object]:
     if tested:
         others, came_back = evidence_of(tested)
         predicted = confidence.predict(others)
-        result["test"] = scores_by_dataset(tested, predicted, came_back, seed=arguments.seed)
-        samples["test"] = reliability(predicted, came_back)
+        by_preset: dict[str, dict[str, dict[str, float]]] = {}
+        for name, own in _parts(tested, "preset").items():
+            part = [row for row, mine in zip(tested, own.tolist(), strict=True) if mine]
+            by_preset[name] = scores_by_dataset(part, predicted[own], came_back[own], seed=arguments.seed)
+            samples[f"test, {name}"] = reliability(predicted[own], came_back[own])
+        valid = [name for name, found in by_preset.items() if found["all"]["ece"] <= VALID]
+        confidence = replace(confidence, presets=(preset, *(name for name in valid if name != preset)))
+        result["test"] = by_preset
+    result["valid_for"] = confidence.presets
     write(arguments, confidence, result, samples)
     return result
 

@@ -21,6 +21,7 @@ from reconstruction.confidence import (
     fit_confidence,
     reliability,
 )
+from reconstruction.presets import SEARCHES
 
 STEP = Confidence(
     drops=(2.0, 4.0),
@@ -135,7 +136,10 @@ def test_evidence_counts_atoms_and_different_elements_of_the_crystals():
 def test_numbers_survive_the_file(tmp_path):
     known, matched, _ = simulated(100)
     fitted = replace(
-        fit_confidence(known, matched), descriptor="ead", preset="fast", n_crystals={"x:val": 100}
+        fit_confidence(known, matched),
+        descriptor="ead",
+        presets=("default", "fast"),
+        n_crystals={"x:val": 100},
     )
     fitted.write(tmp_path / "fitted.json")
     assert Confidence.read(tmp_path / "fitted.json") == fitted
@@ -160,11 +164,12 @@ def test_a_damaged_file_is_refused_by_name_and_reason(name, value, complaint, tm
         Confidence.read(file)
 
 
-def test_numbers_are_found_for_their_own_descriptor_and_preset_alone(tmp_path):
+def test_numbers_are_found_for_their_own_descriptor_and_presets_alone(tmp_path):
     descriptor = make_descriptor("ead")
-    mine = replace(STEP, digest=digest_of(descriptor), preset="fast")
-    replace(STEP, digest="another", preset="fast").write(tmp_path / "another.json")
+    mine = replace(STEP, digest=digest_of(descriptor), presets=("default", "fast"))
+    replace(STEP, digest="another", presets=("fast",)).write(tmp_path / "another.json")
     mine.write(tmp_path / "mine.json")
+    assert find_confidence(descriptor, "default", tmp_path) == mine
     assert find_confidence(descriptor, "fast", tmp_path) == mine
     assert find_confidence(descriptor, "thorough", tmp_path) is None
 
@@ -180,7 +185,8 @@ def test_the_digest_of_a_descriptor_changes_with_its_settings():
 def test_shipped_numbers_can_be_read_and_say_what_they_were_fitted_on(path):
     shipped = Confidence.read(path)
     assert shipped.digest
-    assert shipped.preset
+    assert shipped.presets
+    assert set(shipped.presets) <= set(SEARCHES)
     assert sum(shipped.n_crystals.values()) >= shipped.n_matched > 0
 
 

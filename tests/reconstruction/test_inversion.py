@@ -115,7 +115,8 @@ def test_a_confidence_is_given_for_exact_vectors_of_a_fitted_search_alone(prepar
     monkeypatch.setattr(inversion, "find_confidence", lambda _, preset: SURE if preset == "fast" else None)
     monkeypatch.setitem(SEARCHES, "fast", TINY)
     assert 0.5 < float(prepared(search="fast").run([0]).confidence[0]) < 1
-    assert 0.5 < float(prepared(search=TINY).run([0]).confidence[0]) < 1  # it is the preset
+    for limits in ({}, {"max_evaluations": 10_000}, {"max_seconds": 60.0}):  # it is the preset
+        assert 0.5 < float(prepared(search=replace(TINY, **limits)).run([0]).confidence[0]) < 1
     for options in ({"search": replace(TINY, repulsion=2.0)}, {"search": "fast", "exact": False}):
         assert bool(prepared(**options).run([0]).confidence.isnan().all())
 
