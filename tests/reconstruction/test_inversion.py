@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from pymatgen.analysis.structure_matcher import StructureMatcher
+from stand_in_gpu import stand_in_gpu
 from strategies import crystals
 
 from descriptors.batch import to_structures
@@ -33,6 +34,15 @@ def test_true_vectors_give_their_crystals_back(prepared, family):
     matcher = StructureMatcher(stol=0.2)
     for row, guess in zip(rows, to_structures(found.batch), strict=True):
         assert matcher.fit(family[row], guess)
+
+
+def test_a_gpu_finds_the_crystals_too(prepared, family):
+    short = (Rung(n_trials=6, n_steps=15, n_stages=1), Rung(n_trials=2, n_steps=15))
+    every_step = replace(SEARCHES["default"], rungs=short, n_rounds=2, n_polish=10)
+    with stand_in_gpu() as gpu:
+        found = prepared(search=every_step, device=gpu).run([35])
+        assert (found.batch.device.type, found.stopped) == ("cpu", ["solved"])
+    assert StructureMatcher(stol=0.2).fit(family[35], to_structures(found.batch)[0])
 
 
 def test_the_result_depends_on_rows_and_seed_alone(prepared):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from stand_in_gpu import GPU, stand_in_gpu
 
 from repdiff.backends import BACKENDS, backend_of
 from repdiff.checkpoint import load_checkpoint
@@ -152,6 +154,27 @@ def test_the_loss_falls(name, encoded, tmp_path):
     fit(name, encoded, tmp_path, steps=60, learning_rate=5e-3)
     losses = [record["train_loss"] for record in read_metrics(tmp_path)]
     assert np.mean(losses[-15:]) < 0.9 * np.mean(losses[:5])
+
+
+class OnGpu(Accelerator):
+    """What accelerate would find where there is a GPU."""
+
+    device = property(lambda self: GPU)
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_gpu_trains_and_samples_as_the_processor(name, encoded, trained, tmp_path, monkeypatch):
+    fit(name, encoded, tmp_path / "here", steps=3, precision="fp32")
+    expected = sample(BACKENDS[name].load(trained(name), device=CPU), 3)
+    monkeypatch.setattr("repdiff.training.loop.Accelerator", OnGpu)
+    with stand_in_gpu() as gpu:
+        fit(name, encoded, tmp_path / "there", steps=3, device="auto", precision="fp32")
+        found = sample(BACKENDS[name].load(trained(name), device=gpu), 3)
+    here, there = (
+        [record["train_loss"] for record in read_metrics(tmp_path / run)] for run in ("here", "there")
+    )
+    assert there == pytest.approx(here, rel=1e-4)
+    torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))

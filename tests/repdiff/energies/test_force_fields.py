@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+from stand_in_gpu import stand_in_gpu
 
 from repdiff.datasets.crystal import Crystal, to_batch, to_structure
 from repdiff.energies.base import TOO_DENSE, single_points
 from repdiff.energies.registered import FORCE_FIELDS, load_force_field
+from repdiff.energies.relax import Limits, relax_part
 from repdiff.errors import UserError
 
 
@@ -43,6 +45,20 @@ def other_cell(crystal):
 def test_the_energy_is_that_of_the_crystal_however_it_is_written(chgnet, rattled, move):
     energies, _ = single_points([rattled, move(rattled)], chgnet)
     assert energies[0] == pytest.approx(energies[1], abs=2e-5)
+
+
+@pytest.mark.parametrize("name", sorted(FORCE_FIELDS))
+def test_a_gpu_relaxes_as_the_processor(name, rattled, rock_salt):
+    crystals, limits = [rattled, rock_salt], Limits(fmax=0.01, max_steps=3)
+    try:
+        here = relax_part(load_force_field(name), crystals, limits=limits, atoms_at_once=64)
+    except UserError as error:
+        pytest.skip(str(error))
+    with stand_in_gpu() as gpu:
+        there = relax_part(load_force_field(name, gpu), crystals, limits=limits, atoms_at_once=64)
+    for found, expected in zip(there, here, strict=True):
+        assert found.labels["energy_per_atom"] == pytest.approx(expected.labels["energy_per_atom"], abs=1e-5)
+        np.testing.assert_allclose(found.lattice, expected.lattice, atol=1e-4)
 
 
 def test_energies_forces_and_stress_are_those_of_the_package(chgnet, rattled, rock_salt):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from stand_in_gpu import stand_in_gpu
 
 from repdiff.errors import UserError
 from repdiff.networks.composition import CompositionModelSettings
@@ -40,6 +41,14 @@ def test_the_fitted_model_generates_formulas_of_the_training_set():
     found = [tuple(row) in known for row in draw(model, 500).tolist()]
     assert sum(found) / len(found) > 0.95
     assert set(draw(model, 500).sum(1).tolist()) == {5, 10}
+
+
+def test_a_gpu_fits_as_the_processor():
+    counts = perovskites()
+    here = mean_loss(fit(counts, min_steps=20), counts)
+    with stand_in_gpu() as gpu:
+        there = mean_loss(fit(counts.to(gpu), min_steps=20), counts.to(gpu))
+    assert there == pytest.approx(here, rel=1e-4)
 
 
 def test_a_fit_depends_on_its_seed_alone():
