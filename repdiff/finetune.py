@@ -4,6 +4,7 @@ from pathlib import Path
 
 from repdiff.backends.mattergen import MatterGen
 from repdiff.backends.mattergen_training import SymmetricData
+from repdiff.device import choose_device
 from repdiff.errors import UserError
 from repdiff.models import find_model
 from repdiff.settings import FinetuneSettings
@@ -20,13 +21,15 @@ def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
         The run's folder, with the files of `repdiff train`.
 
     Raises:
-        UserError: If there is no model or encoded set, the model takes no adapters, or labels do not serve.
+        UserError: If there is no model, encoded set or such device, the model takes no adapters, or labels do not
+            serve.
         KeyboardInterrupt: If the user stopped the training; the last step is saved.
     """
     if not settings.property or len(set(settings.property)) < len(settings.property):
         raise UserError(
             f"--property is {','.join(settings.property) or 'missing'}, expected one or more names, each once"
         )
+    choose_device(settings.device)
     encoded_path = workspace.find("encode", settings.encoded)
     base = find_model(settings.from_run, workspace, backend=MatterGen.kind)
     name = plain_name(f"{base.name}-{'-'.join(settings.property)}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from descriptors.registry import unknown
 from repdiff.backends import BACKENDS, TrainingJob
+from repdiff.device import choose_device
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.settings import FinetuneSettings, TrainSettings
@@ -19,12 +20,13 @@ def run_train(settings: TrainSettings, workspace: Workspace) -> Path:
         The run's folder, with `model.safetensors`, `best.safetensors`, `metrics.jsonl` and `checkpoints/`.
 
     Raises:
-        UserError: If there is no encoded set, it has no training crystals, or settings do not fit.
+        UserError: If there is no encoded set or such device, it has no training crystals, or settings do not fit.
         KeyboardInterrupt: If the user stopped the training; the last step is saved.
     """
     if settings.backend not in BACKENDS:
         raise UserError(unknown("backend", settings.backend, BACKENDS))
     _refuse_strange(settings)
+    choose_device(settings.device)
     path = workspace.find("encode", settings.encoded)
     name = plain_name(f"{path.name}-{_label(settings)}")
     settings = settings.model_copy(update={"encoded": path})

@@ -82,9 +82,7 @@ class TrainSettings(Budgeted):
     checkpoint_minutes: float = setting(5.0, "Minutes between checkpoints", gt=0, role="speed")
     tensorboard: bool = setting(False, "Write TensorBoard files as well", role="speed")
     seed: int = setting(0, "Seed of weights, data order, noise and dropout", ge=0)
-    device: Literal["auto", "cpu"] = setting(
-        "auto", "Where to compute: auto takes GPUs if there are any", role="speed"
-    )
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
     resume: bool = setting(True, "Go on from the last checkpoint of an interrupted run", role="speed")
 
 
@@ -137,7 +135,5 @@ class FinetuneSettings(Budgeted):
     validate_every: int = setting(500, "Steps between validations", ge=1, role="speed")
     checkpoint_minutes: float = setting(5.0, "Minutes between checkpoints", gt=0, role="speed")
     seed: int = setting(0, "Seed of weights, data order and noise", ge=0)
-    device: Literal["auto", "cpu"] = setting(
-        "auto", "Where to compute: auto takes GPUs if there are any", role="speed"
-    )
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
     resume: bool = setting(True, "Go on from the last checkpoint of an interrupted run", role="speed")

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from repdiff.device import choose_device
 from repdiff.errors import UserError
 from repdiff.training.interrupt import StopRequest
 from repdiff.training.log import MetricsLog
@@ -77,8 +78,8 @@ def train(
         progress: Whether to show a bar on stderr.
 
     Raises:
-        UserError: If there is too little data, the folder holds another run, a checkpoint does not fit or
-            cannot be read, the disk refuses, or the loss stops being finite.
+        UserError: If there is no such device, too little data, the folder holds another run, a checkpoint does not
+            fit or cannot be read, the disk refuses, or the loss stops being finite.
     """
     files = RunFiles(folder, metadata, tensors)
     trainer = _Trainer(model, train_data, validation_data, settings, files, progress)
@@ -106,7 +107,10 @@ class _Trainer:
         progress: bool,
     ) -> None:
         self.settings, self.files = settings, files
-        self.accelerator = Accelerator(cpu=settings.device == "cpu")
+        device = choose_device(settings.device)
+        if device.index is not None:
+            torch.cuda.set_device(device)  # the one that accelerate takes
+        self.accelerator = Accelerator(cpu=device.type == "cpu")
         self.device = self.accelerator.device
         self.is_main = self.accelerator.is_main_process
         self.show_bar = progress and self.is_main

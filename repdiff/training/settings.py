@@ -54,9 +54,7 @@ class TrainingSettings(BaseModel):
     checkpoint_minutes: float = Field(5.0, gt=0, description="minutes between checkpoints")
     tensorboard: bool = Field(False, description="also write TensorBoard files")
     seed: int = Field(0, ge=0, description="seed of data order, noise and dropout")
-    device: Literal["auto", "cpu"] = Field(
-        "auto", description="where to compute: auto takes GPUs if there are any"
-    )
+    device: str = Field("auto", description="where to compute: auto, cpu, cuda or cuda:N")
 
     @model_validator(mode="after")
     def _has_a_budget(self) -> "TrainingSettings":

@@ -177,6 +177,17 @@ def test_a_gpu_trains_and_samples_as_the_processor(name, encoded, trained, tmp_p
     torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
 
 
+def test_a_training_takes_the_gpu_it_is_told(encoded, tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr("repdiff.training.loop.Accelerator", OnGpu)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    for device in ("cuda", "cuda:1"):
+        with stand_in_gpu():
+            fit("structrepdiff", encoded, tmp_path / device, steps=1, device=device, precision="fp32")
+    assert taken == [torch.device("cuda:1")]
+
+
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_a_resumed_training_repeats_an_uninterrupted_one(name, encoded, tmp_path):
     fit(name, encoded, tmp_path / "whole", steps=8)
