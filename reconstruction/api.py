@@ -5,13 +5,13 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from descriptors.base import Descriptor
 from descriptors.representation import Representation
 from reconstruction.inversion import Inversion, prepare
 from reconstruction.parallel import reconstruct_groups
 from reconstruction.presets import Search
+from reconstruction.progress import ReconstructionBar
 from reconstruction.result import ReconstructionResult, join_results
 
 
@@ -61,11 +61,10 @@ def reconstruct(
         max_atoms=max_atoms,
     )
     parts = [_nothing(inversion)]
-    total = sum(map(len, inversion.groups))
-    with tqdm(total=total, desc="reconstructing", unit="crystal", disable=not progress) as bar:
+    with ReconstructionBar(inversion, missing=inversion.groups, disable=not progress) as bar:
         for rows, found in reconstruct_groups(inversion, n_workers=n_workers):
             parts.append(found)
-            bar.update(len(rows))
+            bar.add(rows)
     return replace(join_results(parts).in_order(), refused=inversion.decoded.refused)
 
 

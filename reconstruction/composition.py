@@ -54,7 +54,7 @@ def decode_compositions(
         elif not 0 < amount < math.inf:  # also catches NaN
             reason = f"element frequencies add up to {amount:.3g}, expected about 1"
         reasons.append(reason)
-    good = torch.tensor([reason is None for reason in reasons], device=frequencies.device)
+    good = torch.tensor([reason is None for reason in reasons], dtype=torch.bool, device=frequencies.device)
     sizes = torch.where(good, sizes, 0.0)
     share = torch.where(good[:, None], frequencies.clamp(min=0) / total.clamp(min=1e-30)[:, None], 0.0)
     ideal = share * sizes[:, None]

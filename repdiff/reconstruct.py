@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from reconstruction.inversion import TooLargeError, prepare
 from reconstruction.parallel import reconstruct_groups
 from reconstruction.presets import SEARCHES, Search
+from reconstruction.progress import ReconstructionBar
 from reconstruction.result import ReconstructionResult
 from repdiff.cores import n_cores
 from repdiff.datasets.crystal import Crystal, from_batch, read_crystals, write_crystals
@@ -181,16 +181,15 @@ def _reconstruct(
     files = {tuple(group): _part(parts, group, source.ids) for group in groups}
     missing = [group for group in groups if not files[tuple(group)].is_file()]
     n_workers = _n_workers(settings, device)
-    total, left = sum(map(len, groups)), sum(map(len, missing))
-    with tqdm(total=total, initial=total - left, desc="reconstructing", unit="crystal") as bar:
+    with ReconstructionBar(inversion, missing=missing) as bar:
         try:
             for group, found in reconstruct_groups(inversion, missing, n_workers=n_workers):
                 with replacing(files[tuple(group)]) as partial:
                     write_crystals(partial, _labelled(found, source.ids))
-                bar.update(len(group))
+                bar.add(group)
         except TooLargeError as error:
             raise UserError(str(error)) from error
-    seconds = (time.perf_counter() - started) / max(left, 1)
+    seconds = (time.perf_counter() - started) / max(sum(map(len, missing)), 1)
     crystals = {crystal.id: crystal for file in files.values() for crystal in read_crystals(file)}
     whys = dict(zip(source.ids, reasons, strict=True))
     ordered = [crystals[name] for name, reason in whys.items() if reason is None]

@@ -68,7 +68,9 @@ def _compute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     device = kwargs.get("device")
     onto_gpu = bool(there) if device is None else torch.device(device).type != "cpu"
     here = [tensor for tensor in tensors if not isinstance(tensor, OnGpu) and tensor.dim() > 0]
-    if there and here and name not in ("_to_copy", "copy_"):
+    if name == "copy_":
+        onto_gpu = isinstance(args[0], OnGpu)
+    elif there and here and name != "_to_copy":
         whole = all(tensor.dtype in (torch.long, torch.bool) for tensor in here)
         if not (name in INDEXING and isinstance(args[0], OnGpu) and whole):
             shapes = [tuple(tensor.shape) for tensor in here]

@@ -98,3 +98,8 @@ def test_a_bar_is_shown_if_asked_for(some, representation, capsys):
     for progress in (False, True):
         reconstruct(some[:1], representation, search=TINY, exact=True, progress=progress)
         assert ("crystal" in capsys.readouterr().err) == progress
+
+
+def test_no_vectors_give_no_crystals(vectors, representation):
+    found = reconstruct(vectors[:0], representation, search="fast", exact=True)
+    assert (found.batch.n_systems, found.rows, found.refused) == (0, [], {})
