@@ -189,18 +189,20 @@ def _reconstruct(
                 bar.add(group)
         except TooLargeError as error:
             raise UserError(str(error)) from error
-    seconds = (time.perf_counter() - started) / max(sum(map(len, missing)), 1)
+    seconds = time.perf_counter() - started
     crystals = {crystal.id: crystal for file in files.values() for crystal in read_crystals(file)}
     whys = dict(zip(source.ids, reasons, strict=True))
     ordered = [crystals[name] for name, reason in whys.items() if reason is None]
     failed = [{"id": name, "reason": reason} for name, reason in (whys | source.refused).items() if reason]
     with replacing(folder / FAILED) as partial:
         partial.write_text("".join(json.dumps(entry) + "\n" for entry in failed), encoding="utf-8")
+    if missing != groups:  # resumed: nobody knows how long the earlier part took, but the crystals do
+        seconds = sum(float(str(crystal.labels["seconds"])) for crystal in ordered) / n_workers
     write_structures(folder, ordered, progress=True)
     shutil.rmtree(parts)
     return {
         **_summary(ordered, failed),
-        "seconds_per_structure": seconds,
+        "seconds_per_structure": seconds / len(ordered),
         "n_workers": n_workers,
         "search": asdict(inversion.search),
     }

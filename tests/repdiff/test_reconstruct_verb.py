@@ -70,7 +70,10 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_uninterrupted_one_gives(
     assert sorted(path.name for path in parts.iterdir()) == sorted(name.partition("-")[2] for name in written)
     again = []
     monkeypatch.setattr(verb, "write_crystals", lambda path, c: (again.append(path.name), plain(path, c)))
-    assert_same(crystals_of(run, "--name", "cut"), whole)
+    resumed = crystals_of(run, "--name", "cut")
+    assert_same(resumed, whole)
+    told = read_manifest(parts.parent).summary["seconds_per_structure"]
+    assert told == pytest.approx(np.mean([crystal.labels["seconds"] for crystal in resumed]))  # of both runs
     assert len(again) == len(whole) - 2
     assert not set(again) & set(written)
     assert not parts.exists()
