@@ -9,6 +9,7 @@ To torch's C++ code the tensors are on "meta", the one device that needs no driv
 values are in `OnGpu.values`.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 GPU = torch.device("cuda:0")
+calls: Counter[str] = Counter()  # of torch's operations by name, since the stand-in was made
 INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_")  # take indices from the processor, too
 
 
@@ -63,6 +65,7 @@ class OnGpu(Tensor):
 def _compute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Check the devices, and do the operation on the processor."""
     name = func.overloadpacket.__name__
+    calls[name] += 1
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     there = [tensor for tensor in tensors if isinstance(tensor, OnGpu)]
     device = kwargs.get("device")
@@ -155,6 +158,7 @@ def _is_gpu(value: object) -> bool:
 def stand_in_gpu() -> Iterator[torch.device]:
     """Give this process a GPU for a while."""
     no_state = torch.empty(0, dtype=torch.uint8)
+    calls.clear()
     with (
         patch.object(torch, "Generator", _Generator),
         patch.object(torch.cuda, "get_rng_state", lambda _: no_state),

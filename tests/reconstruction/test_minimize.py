@@ -3,6 +3,7 @@ from dataclasses import replace
 import known_crystals
 import pytest
 import torch
+from stand_in_gpu import calls, stand_in_gpu
 
 from descriptors.base import make_descriptor
 from descriptors.batch import from_structures
@@ -185,3 +186,22 @@ def test_the_coarse_stage_alone_can_be_matched(problem):
     other = descend(start, replace(objective, targets=wrong), descent)
     assert torch.equal(done.losses, other.losses)
     assert torch.equal(done.batch.frac_coords, other.batch.frac_coords)
+
+
+def test_a_step_waits_for_a_gpu_once(problem):
+    start, objective = problem
+    with stand_in_gpu() as gpu:
+        there = replace(
+            objective,
+            descriptor=make_descriptor("ead").to(gpu),
+            targets=objective.targets.to(gpu),
+            shortest=objective.shortest.to(gpu),
+        )
+        waits = []
+        for n_steps in (2, 7):  # so short that neighbours are looked for at the start alone
+            before = calls["_local_scalar_dense"] + calls["nonzero"]
+            done = descend(start.to(gpu), there, Descent(n_steps=n_steps, learning_rate=0.01))
+            waits.append(calls["_local_scalar_dense"] + calls["nonzero"] - before)
+        assert waits[1] - waits[0] == 5
+        here = descend(start, objective, Descent(n_steps=7, learning_rate=0.01))
+        torch.testing.assert_close(done.losses.cpu(), here.losses, rtol=1e-8, atol=1e-8)
