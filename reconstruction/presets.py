@@ -180,7 +180,7 @@ DEFAULT = Search(
 SEARCHES = {
     "default": DEFAULT,
     "fast": replace(DEFAULT, n_rounds=3, elemental=replace(ELEMENTAL, n_rounds=5)),
-    "thorough": replace(DEFAULT, n_rounds=100, elemental=replace(ELEMENTAL, n_rounds=250)),
+    "thorough": replace(DEFAULT, n_rounds=100, elemental=replace(ELEMENTAL, n_rounds=100)),
     "paper": Search(
         rungs=(Rung(n_trials=6, n_steps=300),),
         n_rounds=7,
