@@ -300,6 +300,15 @@ def test_finished_evaluations_are_compared_and_seeds_of_one_system_put_together(
     assert (code, "expected a finished evaluation" in said) == (2, True)
 
 
+@pytest.fixture
+def _heeds_interrupts():
+    """Let what a test starts take SIGINT, also where the tests run in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeds_interrupts")
 def test_an_interrupted_comparison_stops_its_cells_and_goes_on_later(write, tmp_path):
     def endless(document):
         document["compare"].update(systems={"torus": document["compare"]["systems"]["torus"]}, floor=False)
