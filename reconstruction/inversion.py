@@ -161,9 +161,8 @@ def prepare(
     if isinstance(search, str) and search not in SEARCHES:
         raise ValueError(unknown("search", search, list(SEARCHES)))
     settings = SEARCHES[search] if isinstance(search, str) else search
-    unlimited = replace(
-        settings, max_evaluations=0, max_seconds=0.0
-    )  # ending early leaves the loss its meaning
+    # A limit leaves the loss its meaning.
+    unlimited = replace(settings, max_evaluations=0, max_seconds=0.0)
     preset = next((name for name, known in SEARCHES.items() if known == unlimited), None)
     descriptor, place = representation.descriptor, torch.device(device)
     confidence = find_confidence(descriptor, preset) if exact and preset else None

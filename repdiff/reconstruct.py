@@ -191,13 +191,14 @@ def _reconstruct(
             raise UserError(str(error)) from error
     seconds = time.perf_counter() - started
     crystals = {crystal.id: crystal for file in files.values() for crystal in read_crystals(file)}
+    if missing != groups:  # resumed: nobody knows how long the earlier part took, but the crystals do
+        own = np.array([crystal.labels["seconds"] for crystal in crystals.values()], dtype=float)
+        seconds = float(own.sum()) / n_workers
     whys = dict(zip(source.ids, reasons, strict=True))
     ordered = [crystals[name] for name, reason in whys.items() if reason is None]
     failed = [{"id": name, "reason": reason} for name, reason in (whys | source.refused).items() if reason]
     with replacing(folder / FAILED) as partial:
         partial.write_text("".join(json.dumps(entry) + "\n" for entry in failed), encoding="utf-8")
-    if missing != groups:  # resumed: nobody knows how long the earlier part took, but the crystals do
-        seconds = sum(float(str(crystal.labels["seconds"])) for crystal in ordered) / n_workers
     write_structures(folder, ordered, progress=True)
     shutil.rmtree(parts)
     return {

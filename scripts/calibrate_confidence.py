@@ -194,15 +194,11 @@ def scores_by_dataset(
 ) -> dict[str, dict[str, float]]:
     """Score all together and each data set alone."""
     found = {"all": scores(confidence, matched, seed=seed)}
-    for name, own in _parts(rows, "dataset").items():
+    names = [str(row["dataset"]) for row in rows]
+    for name in sorted(set(names)):
+        own = torch.tensor([other == name for other in names])
         found[name] = scores(confidence[own], matched[own], seed=seed)
     return found
-
-
-def _parts(rows: Sequence[Row], column: str) -> dict[str, Bool[Tensor, " n"]]:
-    """Tell which rows have each value of a column."""
-    values = [str(row[column]) for row in rows]
-    return {name: torch.tensor([value == name for value in values]) for name in sorted(set(values))}
 
 
 def compare_features(
@@ -281,18 +277,16 @@ def calibrate(arguments: argparse.Namespace) -> dict[str, object]:
         "log_loss_by_features": compare_features(evidence, matched, features, seed=arguments.seed),
     }
     samples = {"validation, 5-fold": reliability(crossed, matched)}
-    if tested:
-        others, came_back = evidence_of(tested)
+    by_preset: dict[str, dict[str, dict[str, float]]] = {}
+    for name in sorted({str(row["preset"]) for row in tested}):
+        rows = [row for row in tested if row["preset"] == name]
+        others, came_back = evidence_of(rows)
         predicted = confidence.predict(others)
-        by_preset: dict[str, dict[str, dict[str, float]]] = {}
-        for name, own in _parts(tested, "preset").items():
-            part = [row for row, mine in zip(tested, own.tolist(), strict=True) if mine]
-            by_preset[name] = scores_by_dataset(part, predicted[own], came_back[own], seed=arguments.seed)
-            samples[f"test, {name}"] = reliability(predicted[own], came_back[own])
-        valid = [name for name, found in by_preset.items() if found["all"]["ece"] <= VALID]
-        confidence = replace(confidence, presets=(preset, *(name for name in valid if name != preset)))
-        result["test"] = by_preset
-    result["valid_for"] = confidence.presets
+        by_preset[name] = scores_by_dataset(rows, predicted, came_back, seed=arguments.seed)
+        samples[f"test, {name}"] = reliability(predicted, came_back)
+    valid = [name for name, scored in by_preset.items() if scored["all"]["ece"] <= VALID and name != preset]
+    confidence = replace(confidence, presets=(preset, *valid))
+    result |= {"test": by_preset, "valid_for": confidence.presets}
     write(arguments, confidence, result, samples)
     return result
 

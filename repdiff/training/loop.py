@@ -108,7 +108,7 @@ class _Trainer:
     ) -> None:
         self.settings, self.files = settings, files
         device = choose_device(settings.device)
-        if device.index is not None:
+        if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)  # the one that accelerate takes
         self.accelerator = Accelerator(cpu=device.type == "cpu")
         self.device = self.accelerator.device

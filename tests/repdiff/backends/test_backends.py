@@ -182,7 +182,7 @@ def test_a_training_takes_the_gpu_it_is_told(encoded, tmp_path, monkeypatch):
     monkeypatch.setattr("repdiff.training.loop.Accelerator", OnGpu)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    for device in ("cuda", "cuda:1"):
+    for device in ("cpu:0", "cuda", "cuda:1"):
         with stand_in_gpu():
             fit("structrepdiff", encoded, tmp_path / device, steps=1, device=device, precision="fp32")
     assert taken == [torch.device("cuda:1")]
