@@ -4,15 +4,12 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repdiff.backends.base import Composition
 from repdiff.crystal_sets import CrystalSets
+from repdiff.crystals.formula import Composition, count_elements, parse_formula
 from repdiff.errors import UserError
-from repdiff.metrics.formula import count_elements
 from repdiff.metrics.targets import MARK
 from repdiff.settings import GenerateSettings
 from repdiff.workspace import Workspace
-
-MAX_ATOMS = 1000  # in one cell that is asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,27 +75,6 @@ def read_compositions(settings: GenerateSettings, workspace: Workspace) -> Wante
             targets=[crystal.id for crystal in known],
         )
     return None
-
-
-def parse_formula(text: str) -> Composition:
-    """Read the formula of a cell, such as Li2Fe2O4: all its atoms, not the reduced formula.
-
-    Raises:
-        UserError: If it is no formula, or a number of atoms is not whole, or there are too many.
-    """
-    from pymatgen.core import Composition as Formula
-    from pymatgen.core import Element
-
-    try:
-        amounts = Formula(text).get_el_amt_dict()
-        counts = {Element(symbol).Z: amount for symbol, amount in amounts.items()}
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{text!r} is no formula, expected one such as Li2Fe2O4") from error
-    if not counts or any(amount % 1 for amount in counts.values()) or sum(counts.values()) > MAX_ATOMS:
-        raise UserError(
-            f"{text!r} has {sum(counts.values()):g} atoms, expected whole numbers, 1 to {MAX_ATOMS} in all"
-        )
-    return {number: int(amount) for number, amount in sorted(counts.items())}
 
 
 def _read_file(path: Path) -> list[Composition]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from descriptors.registry import unknown
+from repdiff.crystals.formula import safe_formula
 from repdiff.errors import UserError
 from repdiff.files import replacing, write_json
 from repdiff.metrics import METRICS, Context, EvaluationSet, Metric, MetricResult, MetricValue
-from repdiff.metrics.formula import safe_formula
 from repdiff.provenance import versions
 from repdiff.text_table import aligned
 

@@ -22,10 +22,10 @@ import numpy as np
 from tqdm import tqdm
 
 from descriptors.batch import MAX_ATOMIC_NUMBER, MIN_VOLUME
+from repdiff.crystals.formula import count_elements
 from repdiff.datasets.crystal import Crystal, Label, read_crystals, to_structure, write_crystals
 from repdiff.errors import UserError
 from repdiff.files import replacing
-from repdiff.metrics.formula import count_elements
 
 EXTXYZ, CIF_ZIP, JSON_GZ = "structures.extxyz", "cif.zip", "structures.json.gz"
 CSV, TABLE, FAILED = "structures.csv", "table.parquet", "failed.jsonl"

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from repdiff.backends import dpcdvae, gemsdiff, mattergen, structrepdiff
-from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, Vectors
+from repdiff.backends.base import BACKENDS, Backend, TrainingJob, Vectors
 from repdiff.checkpoint import MODEL_FILE, read_metadata
+from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError
 
 __all__ = [

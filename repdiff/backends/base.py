@@ -12,14 +12,12 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from descriptors.registry import Registry
+from repdiff.crystals.formula import Composition
 from repdiff.datasets.crystal import Crystal
 from repdiff.encoded import EncodedSet, Layout
 from repdiff.errors import UserError
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training import Trainable, TrainingData
-
-Composition = Mapping[int, int]
-"""Number of atoms in the cell by atomic number."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from descriptors.registry import unknown
-from repdiff.backends.base import Composition, seen_only
+from repdiff.backends.base import seen_only
 from repdiff.backends.properties import CHEMICAL_SYSTEM, read_condition
+from repdiff.crystals.formula import Composition
 from repdiff.diffusion.joint import JointDiffusion
 from repdiff.diffusion.joint_process import State
 from repdiff.diffusion.masked_types import only_these

@@ -17,7 +17,6 @@ from descriptors.batch import CrystalBatch
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
-    Composition,
     TrainingJob,
     check_compositions,
     check_sampling,
@@ -29,6 +28,7 @@ from repdiff.backends.options import loading, parse_options
 from repdiff.backends.parts import atoms_of
 from repdiff.backends.streams import NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
+from repdiff.crystals.formula import Composition
 from repdiff.datasets.crystal import Crystal, from_batch, to_batch
 from repdiff.diffusion.cdvae.decoding import decode, n_evaluations, towards_composition
 from repdiff.diffusion.cdvae.latents import Vocabulary, make_cells, whole_compositions

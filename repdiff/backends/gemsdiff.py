@@ -14,20 +14,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
-from repdiff.backends.base import (
-    BACKENDS,
-    Backend,
-    Composition,
-    TrainingJob,
-    check_compositions,
-    check_sampling,
-)
+from repdiff.backends.base import BACKENDS, Backend, TrainingJob, check_compositions, check_sampling
 from repdiff.backends.crystal_data import CrystalData, atoms_of_part
 from repdiff.backends.formulas import TrainingFormulas
 from repdiff.backends.options import loading, parse_options
 from repdiff.backends.parts import atoms_of, sample_in_parts
 from repdiff.backends.streams import NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
+from repdiff.crystals.formula import Composition
 from repdiff.datasets.crystal import Crystal, from_batch
 from repdiff.diffusion.centring import centred
 from repdiff.diffusion.lattice_ddpm import ParameterScale

@@ -17,7 +17,6 @@ from repdiff.backends import properties
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
-    Composition,
     TrainingJob,
     check_compositions,
     check_sampling,
@@ -29,6 +28,7 @@ from repdiff.backends.options import loading, parse_options
 from repdiff.backends.parts import atoms_of, sample_in_parts
 from repdiff.backends.streams import FORMULA, NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
+from repdiff.crystals.formula import Composition
 from repdiff.datasets.crystal import Crystal, from_batch
 from repdiff.diffusion.joint import JointDiffusion, JointSettings
 from repdiff.diffusion.joint_process import State

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from repdiff.backends.base import Composition
+from repdiff.crystals.formula import Composition
 from repdiff.datasets.crystal import Crystal
 
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
-from repdiff.backends.base import BACKENDS, Backend, Composition, TrainingJob, Vectors, check_compositions
+from repdiff.backends.base import BACKENDS, Backend, TrainingJob, Vectors, check_compositions
 from repdiff.backends.options import NoOptions, explain, parse_options
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
+from repdiff.crystals.formula import Composition
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
 from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
 from repdiff.diffusion.samplers import SamplerSettings

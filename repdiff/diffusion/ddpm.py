@@ -1,10 +1,10 @@
-"""Denoising diffusion of vectors in [0, 1]; the only file that knows denoising-diffusion-pytorch."""
+"""Denoising diffusion of vectors in [0, 1]; their noise process is that of denoising-diffusion-pytorch."""
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
-from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import GaussianDiffusion1D, Unet1D
+from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import GaussianDiffusion1D
 from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -309,24 +309,3 @@ class VectorDiffusion(nn.Module):
                 raise UserError(f"given names {name!r}, expected one of {', '.join(self.blocks) or 'none'}")
             mask[self.blocks[name]] = True
         return mask
-
-
-def make_unet1d(
-    *,
-    dim: int,
-    dim_mults: tuple[int, ...],
-    attn_heads: int,
-    attn_dim_head: int,
-    dropout: float,
-    self_condition: bool,
-) -> nn.Module:
-    """Build the library's U-Net for sequences with one channel."""
-    return Unet1D(
-        dim=dim,
-        dim_mults=dim_mults,
-        channels=1,
-        dropout=dropout,
-        self_condition=self_condition,
-        attn_heads=attn_heads,
-        attn_dim_head=attn_dim_head,
-    )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from repdiff.metrics.formula import Formula, reduced_formula
+from repdiff.crystals.formula import Formula, reduced_formula
 
 OXIDATION_STATES = "smact14"  # the list that smact < 3 had as default, and with it all published figures
 SINGLE_ELEMENT = "single element"

@@ -3,14 +3,14 @@
 from collections import Counter
 
 from descriptors.batch import MAX_ATOMIC_NUMBER
-from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, mean, share
-from repdiff.metrics.formula import (
+from repdiff.crystals.formula import (
     anonymous_formula,
     count_elements,
     is_abx3,
     is_strict_abx3,
     reduced_formula,
 )
+from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, mean, share
 
 PROTOCOL = "counts"
 

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from repdiff.crystals.formula import count_elements, reduced_formula
 from repdiff.datasets.crystal import to_structure
 from repdiff.errors import UserError
 from repdiff.metrics.base import (
@@ -21,7 +22,6 @@ from repdiff.metrics.base import (
     mean,
     share,
 )
-from repdiff.metrics.formula import count_elements, reduced_formula
 from repdiff.metrics.matching import ANGLE_TOL, LTOL, STOL
 from repdiff.metrics.parallel import map_over_processes
 from repdiff.metrics.reduced import MAX_CANDIDATES, Reduced, find_candidates, reduce_crystals

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from repdiff.crystals.formula import Formula, count_elements, reduced_formula
 from repdiff.datasets.crystal import Crystal, from_structure, to_structure
 from repdiff.datasets.duplicates import distance_fingerprints
-from repdiff.metrics.formula import Formula, count_elements, reduced_formula
 from repdiff.metrics.parallel import map_over_processes
 from repdiff.metrics.validity import check_structures
 

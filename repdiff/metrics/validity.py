@@ -9,10 +9,10 @@ import torch
 from descriptors.batch import MAX_ATOMIC_NUMBER, CrystalBatch
 from descriptors.neighbors import find_pairs
 from descriptors.reduction import reduced_cells
+from repdiff.crystals.formula import count_elements
 from repdiff.datasets.crystal import Crystal, to_batch
 from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, share, tally
 from repdiff.metrics.charge_balance import OXIDATION_STATES, Verdict, check_composition
-from repdiff.metrics.formula import count_elements
 
 MIN_DISTANCE = 0.5  # Å
 MIN_VOLUME = 0.1  # Å³

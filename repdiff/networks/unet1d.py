@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import Unet1D
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
@@ -40,9 +41,6 @@ class Unet1dDenoiser(Denoiser):
         self, n_features: int, settings: DenoiserSettings, *, n_outputs: int, self_condition: bool
     ) -> None:
         super().__init__(n_features, settings, n_outputs=n_outputs, self_condition=self_condition)
-        from repdiff.diffusion.ddpm import (
-            make_unet1d,  # ddpm.py alone imports the library, and imports this package
-        )
 
         assert isinstance(settings, Unet1dSettings)
         if n_outputs != n_features:
@@ -51,7 +49,8 @@ class Unet1dDenoiser(Denoiser):
                 "choose the denoiser mlp, or a head without extra outputs"
             )
         self.length_multiple = 2 ** (len(settings.dim_mults) - 1)
-        self.network = make_unet1d(
+        self.network = Unet1D(
+            channels=1,
             dim=settings.dim,
             dim_mults=settings.dim_mults,
             attn_heads=settings.attn_heads,

@@ -7,7 +7,7 @@ from ase.io import write
 from small_runs import SAMPLING
 
 from repdiff.cli import main
-from repdiff.compositions import parse_formula
+from repdiff.crystals.formula import parse_formula
 from repdiff.errors import UserError
 from repdiff.generated import read_generated
 

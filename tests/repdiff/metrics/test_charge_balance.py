@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smact.screening import pauling_test, smact_validity
 
+from repdiff.crystals.formula import count_elements
 from repdiff.metrics.charge_balance import check_composition
-from repdiff.metrics.formula import count_elements
 
 ELEMENTS = [
     "H",

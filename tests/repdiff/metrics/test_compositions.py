@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from sample_crystals import crystal, cubic_perovskite
 
-from repdiff.metrics import METRICS, Context, EvaluationSet
-from repdiff.metrics.formula import (
+from repdiff.crystals.formula import (
     anonymous_formula,
     count_elements,
     is_abx3,
     is_strict_abx3,
     reduced_formula,
 )
+from repdiff.metrics import METRICS, Context, EvaluationSet
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,12 @@ import numpy as np
 
 from descriptors.batch import MAX_ATOMIC_NUMBER
 from repdiff.datasets.crystal import Crystal
+from repdiff.errors import UserError
 
 Formula = tuple[tuple[int, int], ...]  # (atomic number, count), ascending, without common divisor
+Composition = Mapping[int, int]
+"""Number of atoms in the cell by atomic number."""
+MAX_ATOMS = 1000  # in one cell that is asked for
 PEROVSKITE_ANIONS = frozenset({7, 8, 9, 16})  # N, O, F, S
 
 
@@ -59,3 +63,24 @@ def is_abx3(counts: Mapping[int, int], anions: frozenset[int] = PEROVSKITE_ANION
 def is_strict_abx3(counts: Mapping[int, int]) -> bool:
     """Tell whether a cell has five atoms of three elements as 1:1:3; 28 % of Perov-5 have."""
     return sorted(counts.values()) == [1, 1, 3]
+
+
+def parse_formula(text: str) -> Composition:
+    """Read the formula of a cell, such as Li2Fe2O4: all its atoms, not the reduced formula.
+
+    Raises:
+        UserError: If it is no formula, or a number of atoms is not whole, or there are too many.
+    """
+    from pymatgen.core import Composition as Amounts
+    from pymatgen.core import Element
+
+    try:
+        amounts = Amounts(text).get_el_amt_dict()
+        counts = {Element(symbol).Z: amount for symbol, amount in amounts.items()}
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{text!r} is no formula, expected one such as Li2Fe2O4") from error
+    if not counts or any(amount % 1 for amount in counts.values()) or sum(counts.values()) > MAX_ATOMS:
+        raise UserError(
+            f"{text!r} has {sum(counts.values()):g} atoms, expected whole numbers, 1 to {MAX_ATOMS} in all"
+        )
+    return {number: int(amount) for number, amount in sorted(counts.items())}

@@ -1,0 +1,1 @@
+"""Crystals and sets of them: their formulas, symmetry, geometry, checks and files."""
