@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.metrics.matching import NO_MATCH, Match, compare_pairs
 
 DUPLICATE, DISTORTED, DIFFERENT, UNKNOWN = "duplicate", "distorted", "different", "not compared"

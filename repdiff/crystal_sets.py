@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from repdiff.crystals.crystal import SPLITS, Crystal
+from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.structure_files import FAILED, TABLE, read_structures
 from repdiff.datasets.benchmarks import BENCHMARKS
-from repdiff.datasets.crystal import SPLITS, Crystal
 from repdiff.datasets.load import PROTOTYPES, Dataset, load_dataset
 from repdiff.errors import UserError
 from repdiff.manifest import Input
-from repdiff.metrics.base import EvaluationSet
-from repdiff.structure_files import FAILED, TABLE, read_structures
 from repdiff.workspace import Workspace
 
 DIRECT = ("generate", "latents")  # verbs whose runs may hold crystals, beside reconstruct

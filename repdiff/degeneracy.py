@@ -30,7 +30,7 @@ from repdiff.close_pairs import (
     group_by_formula,
     judge_pairs,
 )
-from repdiff.datasets.crystal import Crystal, to_batch
+from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.datasets.load import load_dataset
 from repdiff.device import choose_device
 from repdiff.encode import encode_dataset

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.niggli import niggli_reduced
 from repdiff.datasets.load import Dataset, load_dataset
-from repdiff.datasets.niggli import niggli_reduced
 from repdiff.datasets.rows import Rejection
 from repdiff.device import choose_device
 from repdiff.encoded import REJECTED, EncodedSet, Layout, encode_crystals, named_descriptor

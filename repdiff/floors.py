@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
 from repdiff.evaluation import Evaluation, evaluate_crystals
 from repdiff.metrics import Context, EvaluationSet, Metric

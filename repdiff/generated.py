@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
-from repdiff.datasets.crystal import Crystal, read_crystals, write_crystals
+from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.encoded import Layout
 from repdiff.errors import UserError
 from repdiff.files import read_json, write_json

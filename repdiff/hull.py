@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from repdiff.cores import n_cores
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.structure_files import FAILED
 from repdiff.datasets.load import Dataset, load_dataset
 from repdiff.device import choose_device
 from repdiff.energies.base import ForceField, single_points
@@ -25,7 +26,6 @@ from repdiff.errors import UserError
 from repdiff.files import replacing
 from repdiff.manifest import Input
 from repdiff.settings import HullSettings
-from repdiff.structure_files import FAILED
 from repdiff.workspace import Workspace, plain_name
 
 PART_SIZE = {"cpu": 128, "cuda": 4096}

@@ -13,7 +13,9 @@ from torch import Tensor
 from repdiff.backends.dpcdvae import DpCdvae
 from repdiff.backends.options import parse_options
 from repdiff.crystal_sets import CrystalSets, choose, refuse_repeated_names
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.geometry import check_structures
+from repdiff.crystals.structure_files import write_failed, write_made
 from repdiff.device import choose_device
 from repdiff.diffusion.cdvae.ascent import AscentSettings, PropertySettings, towards_property
 from repdiff.errors import UserError
@@ -23,10 +25,8 @@ from repdiff.latent_space.property_head import learn_property
 from repdiff.latent_space.sources import encodable, find_crystal
 from repdiff.manifest import Input
 from repdiff.metrics import EvaluationSet
-from repdiff.metrics.validity import check_structures
 from repdiff.models import find_model
 from repdiff.settings import GenerateSettings, LatentsSettings
-from repdiff.structure_files import write_failed, write_made
 from repdiff.workspace import Run, Workspace, plain_name
 
 N_POINTS = 11

@@ -21,7 +21,8 @@ from reconstruction.presets import SEARCHES, Search
 from reconstruction.progress import ReconstructionBar
 from reconstruction.result import ReconstructionResult
 from repdiff.cores import n_cores
-from repdiff.datasets.crystal import Crystal, from_batch, read_crystals, write_crystals
+from repdiff.crystals.crystal import Crystal, from_batch, read_crystals, write_crystals
+from repdiff.crystals.structure_files import FAILED, TABLE, write_structures
 from repdiff.datasets.load import load_dataset
 from repdiff.device import choose_device
 from repdiff.encode import encode_dataset
@@ -31,7 +32,6 @@ from repdiff.files import replacing
 from repdiff.generated import read_generated, read_names
 from repdiff.manifest import Input
 from repdiff.settings import ReconstructSettings
-from repdiff.structure_files import FAILED, TABLE, write_structures
 from repdiff.workspace import Workspace, plain_name
 
 MAX_ATOMS = 300

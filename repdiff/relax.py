@@ -11,7 +11,8 @@ import torch
 
 from repdiff.cores import n_cores
 from repdiff.crystal_sets import CrystalSets, choose, refuse_repeated_names
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.structure_files import FAILED
 from repdiff.device import choose_device
 from repdiff.energies.parts import compute_in_parts, forget_parts
 from repdiff.energies.registered import load_force_field
@@ -19,7 +20,6 @@ from repdiff.energies.relax import Limits, atoms_at_once, relax_part
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed, write_relaxed
 from repdiff.settings import RelaxSettings
-from repdiff.structure_files import FAILED
 from repdiff.workspace import Workspace, plain_name
 
 PART_SIZE = {"cpu": 16, "cuda": 1024}

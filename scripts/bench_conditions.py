@@ -29,12 +29,12 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import ExtraTreesRegressor
 
 from repdiff.backends.mattergen import MatterGen
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.geometry import check_structures
 from repdiff.datasets.load import load_dataset
 from repdiff.latent_space.property_head import read_labels
 from repdiff.manifest import read_manifest
 from repdiff.metrics.fingerprints import compute_fingerprints
-from repdiff.metrics.validity import check_structures
 from repdiff.provenance import record
 from repdiff.settings import GenerateSettings
 

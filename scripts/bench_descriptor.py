@@ -53,9 +53,9 @@ from descriptors.batch import CrystalBatch
 from descriptors.ead import EmbeddedAtomDensity
 from descriptors.neighbors import find_neighborhood
 from descriptors.representation import chunks_by_cost
-from repdiff.datasets.crystal import Crystal, to_batch
+from repdiff.crystals.crystal import Crystal, to_batch
+from repdiff.crystals.niggli import niggli_reduced
 from repdiff.datasets.load import load_dataset
-from repdiff.datasets.niggli import niggli_reduced
 from repdiff.provenance import record
 from repdiff.soft_directions import position_jacobian
 

@@ -26,7 +26,7 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before NumPy
 import numpy as np
 
 from repdiff.cores import n_cores
-from repdiff.datasets.crystal import Crystal, to_structure
+from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.datasets.load import load_dataset
 from repdiff.metrics import Context, EvaluationSet
 from repdiff.metrics.coverage import Coverage

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from repdiff.backends.dpcdvae import DpCdvae
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.load import load_dataset
 from repdiff.provenance import record
 

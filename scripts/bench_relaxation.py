@@ -26,7 +26,7 @@ import torch
 
 from descriptors.batch import to_atoms
 from reconstruction.workers import follow_parent
-from repdiff.datasets.crystal import Crystal, to_batch
+from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.datasets.load import load_dataset
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import ATOMS_ON_CPU, Limits, relax_crystals

@@ -40,7 +40,7 @@ from reconstruction.confidence import (
     reliability,
 )
 from repdiff.crystal_sets import read_for_evaluation, read_reference
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
 from repdiff.files import replacing, write_json
 from repdiff.manifest import read_manifest

@@ -27,7 +27,7 @@ import matplotlib
 import numpy as np
 import torch
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.load import load_dataset
 from repdiff.metrics.features import Features, extract_features, load_extractor
 from repdiff.metrics.gaussian import frechet_distance, frechet_infinite, moments, random_blocks

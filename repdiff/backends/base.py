@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from descriptors.registry import Registry
+from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition
-from repdiff.datasets.crystal import Crystal
 from repdiff.encoded import EncodedSet, Layout
 from repdiff.errors import UserError
 from repdiff.settings import GenerateSettings, TrainSettings

@@ -7,7 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
-from repdiff.datasets.crystal import to_batch
+from repdiff.crystals.crystal import to_batch
 from repdiff.diffusion.lattice_space import right_handed
 from repdiff.diffusion.nearest_image import ImageFinder
 from repdiff.encoded import EncodedSet

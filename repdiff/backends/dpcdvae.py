@@ -28,8 +28,8 @@ from repdiff.backends.options import loading, parse_options
 from repdiff.backends.parts import atoms_of
 from repdiff.backends.streams import NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
+from repdiff.crystals.crystal import Crystal, from_batch, to_batch
 from repdiff.crystals.formula import Composition
-from repdiff.datasets.crystal import Crystal, from_batch, to_batch
 from repdiff.diffusion.cdvae.decoding import decode, n_evaluations, towards_composition
 from repdiff.diffusion.cdvae.latents import Vocabulary, make_cells, whole_compositions
 from repdiff.diffusion.cdvae.model import Cdvae, Posterior

@@ -28,8 +28,8 @@ from repdiff.backends.options import loading, parse_options
 from repdiff.backends.parts import atoms_of, sample_in_parts
 from repdiff.backends.streams import FORMULA, NOISE, stream
 from repdiff.checkpoint import load_checkpoint, tensors_under
+from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
-from repdiff.datasets.crystal import Crystal, from_batch
 from repdiff.diffusion.joint import JointDiffusion, JointSettings
 from repdiff.diffusion.joint_process import State
 from repdiff.diffusion.predictor_corrector import Draws, ReverseSettings, sample

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
 from repdiff.backends.crystal_data import atoms_of_part
-from repdiff.datasets.crystal import Crystal, to_batch
+from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.diffusion.joint import JointDiffusion, JointNoise
 from repdiff.diffusion.joint_process import StateNoise
 from repdiff.diffusion.lattice_space import right_handed

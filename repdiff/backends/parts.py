@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
+from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition
-from repdiff.datasets.crystal import Crystal
 
 
 def sample_in_parts(n: int, size: int, sample: Callable[[slice], list[Crystal]]) -> list[Crystal]:

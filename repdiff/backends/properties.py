@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 
 from descriptors.registry import unknown
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.symmetry import space_groups
 from repdiff.diffusion.property_embedding import PROPERTY_KINDS, PropertyEmbedding
 from repdiff.errors import UserError
-from repdiff.metrics.symmetry import space_groups
 from repdiff.networks.crystal import AdapterInput
 
 CHEMICAL_SYSTEM, SPACE_GROUP = "chemical_system", "space_group"

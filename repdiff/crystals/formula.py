@@ -7,7 +7,7 @@ from math import gcd
 import numpy as np
 
 from descriptors.batch import MAX_ATOMIC_NUMBER
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
 
 Formula = tuple[tuple[int, int], ...]  # (atomic number, count), ascending, without common divisor

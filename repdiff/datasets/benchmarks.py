@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repdiff.datasets.crystal import SPLITS
+from repdiff.crystals.crystal import SPLITS
 from repdiff.datasets.readers import split_tables
 from repdiff.errors import UserError
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from repdiff.crystals.crystal import SPLITS
 from repdiff.datasets.benchmarks import BENCHMARKS
-from repdiff.datasets.crystal import SPLITS
 from repdiff.errors import UserError
 from repdiff.files import sha256
 

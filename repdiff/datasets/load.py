@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from repdiff.crystals.checks import check_crystals, check_sizes
+from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.benchmarks import BENCHMARKS, find_benchmark
-from repdiff.datasets.checks import check_crystals, check_sizes
-from repdiff.datasets.crystal import Crystal
 from repdiff.datasets.download import verify_download
 from repdiff.datasets.readers import hash_inputs, read_path
 from repdiff.datasets.rows import Rejection, Row, parse_rows, row_of

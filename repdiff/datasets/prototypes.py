@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.decoration import Decorations, decorate_with_metals, decorate_with_one_element
 from repdiff.datasets.ions import decorate_with_ions
 from repdiff.datasets.prototype_library import Prototype, load_prototypes

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repdiff.datasets.crystal import Crystal
-from repdiff.datasets.parse import arrays_of_json
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.parse import arrays_of_json
 from repdiff.datasets.rows import Row, is_scalar, row_of
 from repdiff.errors import UserError
 

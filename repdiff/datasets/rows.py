@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from repdiff.datasets.crystal import RESERVED_COLUMNS, SPLITS, Crystal, Label
-from repdiff.datasets.parse import parse_texts
+from repdiff.crystals.crystal import RESERVED_COLUMNS, SPLITS, Crystal, Label
+from repdiff.crystals.parse import parse_texts
 
 STRUCTURE_COLUMNS = ("cif", "cif_string", "structure")
 ID_COLUMNS = ("material_id", "id")

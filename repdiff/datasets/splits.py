@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from repdiff.datasets.crystal import SPLITS, Crystal
-from repdiff.datasets.duplicates import group_duplicates
+from repdiff.crystals.crystal import SPLITS, Crystal
+from repdiff.crystals.duplicates import group_duplicates
 
 FRACTIONS = (0.6, 0.2, 0.2)
 

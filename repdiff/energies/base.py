@@ -12,7 +12,7 @@ from torch import Tensor
 
 from descriptors.batch import CrystalBatch
 from descriptors.registry import Registry
-from repdiff.datasets.crystal import Crystal, to_batch
+from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.energies.relaxed import ForceFieldIdentity
 
 MIN_VOLUME_PER_ATOM = 1.0  # Å³; a fifth of diamond's, the densest crystal there is

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from repdiff.datasets.crystal import Crystal, read_crystals, write_crystals
+from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.energies.base import ForceField
 from repdiff.energies.workers import work_through
 from repdiff.files import replacing

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
-from repdiff.datasets.crystal import Crystal, Label, to_batch
+from repdiff.crystals.crystal import Crystal, Label, to_batch
 from repdiff.energies.base import MIN_VOLUME_PER_ATOM, Energies, ForceField
 from repdiff.energies.fire import Walkers, join_walkers, largest_force, pull_back, start_walkers, step
 from repdiff.energies.relaxed import Relaxation

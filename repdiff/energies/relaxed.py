@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from repdiff.datasets.crystal import Crystal, Label
+from repdiff.crystals.crystal import Crystal, Label
+from repdiff.crystals.structure_files import FAILED, read_structures, write_structures
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.errors import UserError
 from repdiff.files import read_json, replacing, write_json
-from repdiff.structure_files import FAILED, read_structures, write_structures
 
 FORCE_FIELD = "force_field.json"
 

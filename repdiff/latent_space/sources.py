@@ -8,9 +8,9 @@ from ase.data import chemical_symbols
 from tqdm import tqdm
 
 from repdiff.backends.dpcdvae import DpCdvae
-from repdiff.datasets.checks import check_crystals
-from repdiff.datasets.crystal import Crystal
-from repdiff.datasets.niggli import niggli_reduced
+from repdiff.crystals.checks import check_crystals
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.niggli import niggli_reduced
 from repdiff.errors import UserError
 from repdiff.metrics import EvaluationSet
 

@@ -1,5 +1,6 @@
 """Scores of generated and reconstructed crystals, one family a module; importing this registers them all."""
 
+from repdiff.crystals.crystal_set import EvaluationSet
 from repdiff.metrics import (
     compositions,
     coverage,
@@ -12,7 +13,7 @@ from repdiff.metrics import (
     uniqueness,
     validity,
 )
-from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, MetricValue
+from repdiff.metrics.base import METRICS, Context, Metric, MetricResult, MetricValue
 
 __all__ = [
     "METRICS",

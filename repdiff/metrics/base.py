@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from descriptors.registry import Registry
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal_set import EvaluationSet
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.errors import UserError
 from repdiff.metrics.bootstrap import Interval, interval_of_mean
@@ -22,28 +22,6 @@ NEEDS: dict[Need, str] = {
     "relaxed": "needs relaxed crystals: make them by `repdiff relax` and name them by --relaxed",
 }
 Cell = float | int | str | bool | None  # one entry of a column
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationSet:
-    """Crystals to score, and those that should exist but could not be made or read.
-
-    Attributes:
-        crystals: As they came; a metric must cope with NaN, flat cells and unknown elements.
-        failed: Reason by name. They count in every fraction, as the worst there is, and come last in columns.
-    """
-
-    crystals: Sequence[Crystal]
-    failed: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def ids(self) -> list[str]:
-        """Names of all, the failed last."""
-        return [crystal.id for crystal in self.crystals] + list(self.failed)
-
-    def __len__(self) -> int:
-        """Count all, the failed too."""
-        return len(self.crystals) + len(self.failed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from descriptors.batch import MAX_ATOMIC_NUMBER
+from repdiff.crystals.crystal_set import EvaluationSet
 from repdiff.crystals.formula import (
     anonymous_formula,
     count_elements,
@@ -10,7 +11,7 @@ from repdiff.crystals.formula import (
     is_strict_abx3,
     reduced_formula,
 )
-from repdiff.metrics.base import METRICS, Context, EvaluationSet, Metric, MetricResult, mean, share
+from repdiff.metrics.base import METRICS, Context, Metric, MetricResult, mean, share
 
 PROTOCOL = "counts"
 

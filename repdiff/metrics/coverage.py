@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.crystal_set import EvaluationSet
 from repdiff.errors import UserError
 from repdiff.metrics.base import (
     METRICS,
     Constant,
     Context,
-    EvaluationSet,
     Metric,
     MetricResult,
     MetricValue,

@@ -7,22 +7,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from descriptors.batch import MAX_ATOMIC_NUMBER
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.geometry import check_structures
+from repdiff.crystals.symmetry import SYMPREC, space_groups
 from repdiff.errors import UserError
-from repdiff.metrics.base import (
-    METRICS,
-    Constant,
-    Context,
-    EvaluationSet,
-    Metric,
-    MetricResult,
-    MetricValue,
-    absent,
-)
+from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, MetricValue, absent
 from repdiff.metrics.bootstrap import bootstrap
 from repdiff.metrics.charge_balance import OXIDATION_STATES
-from repdiff.metrics.symmetry import SYMPREC, space_groups
-from repdiff.metrics.validity import check_crystal_composition, check_structures
+from repdiff.metrics.validity import check_crystal_composition
 
 GRAM_PER_CM3 = 1.66053906660  # of one atomic mass unit per Å³, CODATA 2018
 N_RESAMPLES = 200  # of up to 2 ms each, for sets of 10 000

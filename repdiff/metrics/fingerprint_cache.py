@@ -10,7 +10,7 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Float
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.files import replacing
 
 ROWS_PER_SHARD = 64

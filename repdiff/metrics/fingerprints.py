@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from tqdm import tqdm
 
-from repdiff.datasets.crystal import Crystal, to_structure
+from repdiff.crystals.crystal import Crystal, to_structure
+from repdiff.crystals.geometry import check_structures
 from repdiff.metrics.fingerprint_cache import Fingerprint, ShardWriter, content_key, read_shards
-from repdiff.metrics.validity import check_structures
 
 if TYPE_CHECKING:
     from matminer.featurizers.composition import ElementProperty

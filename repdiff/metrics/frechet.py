@@ -5,17 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from repdiff.metrics.base import (
-    METRICS,
-    Constant,
-    Context,
-    EvaluationSet,
-    Metric,
-    MetricResult,
-    MetricValue,
-    share,
-    tally,
-)
+from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, MetricValue, share, tally
 from repdiff.metrics.bootstrap import bootstrap
 from repdiff.metrics.features.base import FeatureExtractor, Features, load_extractor
 from repdiff.metrics.features.extract import extract_features

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Float
 
+from repdiff.crystals.crystal import Crystal, to_structure
+from repdiff.crystals.crystal_set import EvaluationSet
 from repdiff.crystals.formula import Formula, count_elements, reduced_formula
-from repdiff.datasets.crystal import Crystal, to_structure
+from repdiff.crystals.geometry import check_structures
 from repdiff.errors import UserError
-from repdiff.metrics.base import METRICS, Constant, Context, EvaluationSet, Metric, MetricResult, mean, share
-from repdiff.metrics.parallel import map_over_processes
+from repdiff.execution.processes import map_over_processes
+from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, mean, share
 from repdiff.metrics.targets import best_attempts, find_targets
-from repdiff.metrics.validity import NOT_MADE, check_crystal_composition, check_structures
+from repdiff.metrics.validity import NOT_MADE, check_crystal_composition
 
 if TYPE_CHECKING:
     from pymatgen.analysis.structure_matcher import StructureMatcher

@@ -8,22 +8,13 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from repdiff.crystals.crystal import to_structure
+from repdiff.crystals.crystal_set import EvaluationSet
 from repdiff.crystals.formula import count_elements, reduced_formula
-from repdiff.datasets.crystal import to_structure
 from repdiff.errors import UserError
-from repdiff.metrics.base import (
-    METRICS,
-    Constant,
-    Context,
-    EvaluationSet,
-    Metric,
-    MetricResult,
-    absent,
-    mean,
-    share,
-)
+from repdiff.execution.processes import map_over_processes
+from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, absent, mean, share
 from repdiff.metrics.matching import ANGLE_TOL, LTOL, STOL
-from repdiff.metrics.parallel import map_over_processes
 from repdiff.metrics.reduced import MAX_CANDIDATES, Reduced, find_candidates, reduce_crystals
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from repdiff.crystals.crystal import Crystal, from_structure, to_structure
+from repdiff.crystals.duplicates import distance_fingerprints
 from repdiff.crystals.formula import Formula, count_elements, reduced_formula
-from repdiff.datasets.crystal import Crystal, from_structure, to_structure
-from repdiff.datasets.duplicates import distance_fingerprints
-from repdiff.metrics.parallel import map_over_processes
-from repdiff.metrics.validity import check_structures
+from repdiff.crystals.geometry import check_structures
+from repdiff.execution.processes import map_over_processes
 
 REDUCTIONS_PER_PROCESS = 2000  # with fewer, a process takes longer to start than it saves
 MAX_CANDIDATES = 30  # how many others StructureMatcher compares a crystal with

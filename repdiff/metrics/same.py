@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from repdiff.datasets.crystal import to_structure
-from repdiff.metrics.parallel import map_over_processes
+from repdiff.crystals.crystal import to_structure
+from repdiff.execution.processes import map_over_processes
 from repdiff.metrics.reduced import (
     MAX_CANDIDATES,
     Reduced,

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.crystal_set import EvaluationSet
 from repdiff.energies.hull import Hull
 from repdiff.energies.hull_table import HullTable, find_hull_table, reduced_name
 from repdiff.energies.relaxed import Relaxation, RelaxedSet
@@ -19,7 +20,6 @@ from repdiff.metrics.base import (
     Cell,
     Constant,
     Context,
-    EvaluationSet,
     Metric,
     MetricResult,
     MetricValue,

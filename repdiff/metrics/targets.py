@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Container, Sequence
 
-from repdiff.metrics.base import EvaluationSet
+from repdiff.crystals.crystal_set import EvaluationSet
 
 LABEL = "target"  # the label of a crystal that names its target
 MARK = "#"  # "mp-149#2" is an attempt at "mp-149"

@@ -4,14 +4,14 @@ import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.crystal_set import EvaluationSet
 from repdiff.metrics.base import (
     METRICS,
     NEEDS,
     Cell,
     Constant,
     Context,
-    EvaluationSet,
     Metric,
     MetricResult,
     MetricValue,

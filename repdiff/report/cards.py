@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.report.collect import EvaluatedRun, Record
 from repdiff.report.describe import quantity_of
 from repdiff.report.embed import choose

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from repdiff.crystal_sets import CrystalSets, split_name
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
 from repdiff.evaluation import ROWS, SUMMARY
 from repdiff.files import read_json

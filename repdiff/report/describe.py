@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.symmetry import space_groups
 from repdiff.metrics.distributions import QUANTITIES
-from repdiff.metrics.symmetry import space_groups
 
 
 def quantity_of(crystals: Sequence[Crystal], name: str) -> Float[np.ndarray, " n"]:

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 
 from descriptors.normalization import Normalizer
-from repdiff.datasets.checks import check_crystals
-from repdiff.datasets.crystal import Crystal
-from repdiff.datasets.niggli import niggli_reduced
+from repdiff.crystals.checks import check_crystals
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.niggli import niggli_reduced
 from repdiff.encoded import Layout, encode_crystals
 from repdiff.errors import UserError
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from repdiff.datasets.crystal import Crystal, to_structure
+from repdiff.crystals.crystal import Crystal, to_structure
 
 EDGE = 0.02  # fractional: atoms this close to a face are drawn on the opposite one too
 BOND = 1.1  # bonds are drawn up to this multiple of the sum of covalent radii

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from repdiff.metrics.symmetry import CRYSTAL_SYSTEMS
+from repdiff.crystals.symmetry import CRYSTAL_SYSTEMS
 
 Better = Literal["up", "down"]
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

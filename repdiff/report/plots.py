@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from repdiff.metrics.symmetry import CRYSTAL_SYSTEMS, Symmetry
+from repdiff.crystals.symmetry import CRYSTAL_SYSTEMS, Symmetry
 from repdiff.report.labels import AXES, SHARE, Axis, shown_symbol
 from repdiff.report.theme import GRID, TEXT, Series, Style, figure, styles
 

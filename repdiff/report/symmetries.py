@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from repdiff.metrics.symmetry import SYMPREC, find_symmetries
+from repdiff.crystals.symmetry import SYMPREC, find_symmetries
 from repdiff.report.collect import EvaluatedRun
 
 

@@ -15,12 +15,12 @@ from small_runs import SAMPLING, TRAINING
 
 from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.cli import main
+from repdiff.crystals.structure_files import read_structures
 from repdiff.diffusion.build import KIND
 from repdiff.encoded import EncodedSet
 from repdiff.generated import KIND as SHARD_KIND
 from repdiff.generated import read_generated
 from repdiff.manifest import read_manifest
-from repdiff.structure_files import read_structures
 
 MODEL, GENERATED = "tiny-ead-mlp", "tiny-ead-mlp-ddim5-seed0"
 
@@ -382,7 +382,7 @@ def test_a_full_disk_while_crystals_are_written_loses_no_crystal(refused, worksp
 
     flags = ["--preset", "fast", "--n-workers", "1", "--name", "full"]
     with monkeypatch.context() as patch:
-        patch.setattr("repdiff.structure_files._write_zip", refuse)
+        patch.setattr("repdiff.crystals.structure_files._write_zip", refuse)
         said = refused("reconstruct", *flags, workspace=workspace)
     assert "No space left" in said or "disk is full" in said
     assert main(["reconstruct", *flags, "--workspace", str(workspace)]) == 0

@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
 from repdiff.evaluation import evaluate_crystals
 from repdiff.floors import compute_floors

@@ -8,9 +8,9 @@ import pytest
 
 from repdiff.cli import main
 from repdiff.crystal_sets import choose
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.structure_files import read_structures
 from repdiff.metrics import EvaluationSet
-from repdiff.structure_files import read_structures
 
 BOX = "3\nProperties=species:S:1:pos:R:3\nO 0 0 0\nH 0 0 1\nH 0 1 0\n"
 OVERLAPPING = (

@@ -3,9 +3,9 @@ import pytest
 import toy_force_field
 
 from repdiff.cli import main
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.structure_files import FAILED, write_structures
 from repdiff.energies.hull_table import read_hull_table
-from repdiff.structure_files import FAILED, write_structures
 
 
 @pytest.fixture(autouse=True)

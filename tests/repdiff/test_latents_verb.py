@@ -8,12 +8,12 @@ from safetensors import safe_open
 
 import repdiff.backends.dpcdvae as backend_module
 from repdiff.cli import main
-from repdiff.datasets.crystal import read_crystals, write_crystals
+from repdiff.crystals.crystal import read_crystals, write_crystals
+from repdiff.crystals.structure_files import read_structures, write_structures
 from repdiff.encoded import EncodedSet
 from repdiff.latent_space.files import LATENTS, read_latents, write_latents
 from repdiff.latents import nearest_to_goal
 from repdiff.manifest import read_manifest
-from repdiff.structure_files import read_structures, write_structures
 
 OPTIONS = {
     "network.width": 16, "network.n_blocks": 1, "network.n_neighbors": 8, "network.max_neighbors": 12,

@@ -16,10 +16,10 @@ from small_runs import SAMPLING, TRAINING
 
 from descriptors.base import DESCRIPTORS
 from repdiff.cli import main
+from repdiff.crystals.structure_files import read_structures
 from repdiff.encoded import EncodedSet
 from repdiff.generated import read_generated
 from repdiff.manifest import read_manifest
-from repdiff.structure_files import read_structures
 
 CHAIN = (
     ("encode", "tiny-ead"),

@@ -11,12 +11,12 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from reconstruction.presets import Rung, Search
 from repdiff import reconstruct as verb
 from repdiff.crystal_sets import read_for_evaluation
-from repdiff.datasets.crystal import to_structure
+from repdiff.crystals.crystal import to_structure
+from repdiff.crystals.structure_files import read_structures
 from repdiff.encoded import EncodedSet
 from repdiff.generated import read_generated, write_shard
 from repdiff.manifest import read_manifest
 from repdiff.settings import ReconstructSettings
-from repdiff.structure_files import read_structures
 
 TINY = Search(rungs=(Rung(n_trials=2, n_steps=8),), n_rounds=3, n_kept=2, learning_rate=0.3, n_polish=5)
 FAST = ["reconstruct", "--preset", "fast", "--n-workers", "1"]
@@ -142,7 +142,7 @@ def test_another_seed_inverts_other_crystals(run, tiny_file):
 
 
 def test_a_crystal_that_cannot_be_reduced_is_listed_among_the_failed(run, tiny_file, monkeypatch):
-    from repdiff.datasets.niggli import niggli_reduced
+    from repdiff.crystals.niggli import niggli_reduced
 
     chosen = []
 

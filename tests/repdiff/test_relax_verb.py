@@ -5,12 +5,12 @@ import pytest
 import toy_force_field
 
 from repdiff.cli import main
-from repdiff.datasets.crystal import Crystal, read_crystals
+from repdiff.crystals.crystal import Crystal, read_crystals
+from repdiff.crystals.structure_files import write_structures
 from repdiff.energies.parts import PARTS
 from repdiff.errors import UserError
 from repdiff.manifest import read_manifest
 from repdiff.relax import read_relaxed
-from repdiff.structure_files import write_structures
 
 
 @pytest.fixture(autouse=True)

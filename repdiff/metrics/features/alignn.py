@@ -10,10 +10,10 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.geometry import check_structures
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.metrics.features.base import EXTRACTORS, FeatureExtractor, Features
-from repdiff.metrics.validity import check_structures
 
 MODEL = (
     "mp_e_form_alignn"  # formation energies of the Materials Project; the paper does not say which it took

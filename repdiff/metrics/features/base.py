@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from descriptors.registry import Registry, unknown
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
 

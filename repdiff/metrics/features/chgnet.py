@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from repdiff.datasets.crystal import Crystal, to_batch
+from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.energies.chgnet import N_FEATURES, Chgnet
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.metrics.features.base import EXTRACTORS, FeatureExtractor, Features

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.metrics.features.base import FeatureExtractor, Features, load_extractor
 from repdiff.metrics.fingerprint_cache import Fingerprint, ShardWriter, content_key, read_shards
 

@@ -8,11 +8,11 @@ from stand_in_gpu import GPU, stand_in_gpu
 
 from repdiff.backends import BACKENDS, backend_of
 from repdiff.checkpoint import load_checkpoint
+from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import count_elements
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.geometry import check_structures
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
-from repdiff.metrics.validity import check_structures
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training import TrainingSettings, train
 from repdiff.training.log import read_metrics

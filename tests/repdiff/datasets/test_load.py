@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from repdiff.crystals.crystal import Crystal, from_structure, read_crystals, write_crystals
 from repdiff.datasets.benchmarks import BENCHMARKS
-from repdiff.datasets.crystal import Crystal, from_structure, read_crystals, write_crystals
 from repdiff.datasets.load import load_dataset
 from repdiff.errors import UserError
 

@@ -9,7 +9,7 @@ import pytest
 from pymatgen.core import Composition
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from repdiff.datasets.crystal import Crystal, to_batch, to_structure
+from repdiff.crystals.crystal import Crystal, to_batch, to_structure
 from repdiff.datasets.decoration import Decorations, decorate_with_metals, decorate_with_one_element
 from repdiff.datasets.ions import decorate_with_ions
 from repdiff.datasets.prototype_library import Prototype, load_prototypes

@@ -18,7 +18,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.io.vasp import Poscar
 
-from repdiff.datasets.crystal import Crystal, from_structure, write_crystals
+from repdiff.crystals.crystal import Crystal, from_structure, write_crystals
 from repdiff.datasets.readers import hash_inputs, read_path
 from repdiff.datasets.rows import Row, parse_rows
 from repdiff.errors import UserError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from repdiff.datasets.crystal import Crystal, from_structure
-from repdiff.datasets.duplicates import group_duplicates
+from repdiff.crystals.crystal import Crystal, from_structure
+from repdiff.crystals.duplicates import group_duplicates
 from repdiff.datasets.splits import assign_splits
 
 ELEMENTS = ["Li", "Be", "B", "C", "N", "O", "F", "Na", "Mg", "Al", "Si", "P"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 from repdiff.energies.registered import load_force_field
 
 

@@ -10,7 +10,7 @@ import torch
 from ase.build import bulk
 from stand_in_gpu import stand_in_gpu
 
-from repdiff.datasets.crystal import Crystal, to_batch, to_structure
+from repdiff.crystals.crystal import Crystal, to_batch, to_structure
 from repdiff.energies.base import TOO_DENSE, single_points
 from repdiff.energies.registered import FORCE_FIELDS, load_force_field
 from repdiff.energies.relax import Limits, relax_part

@@ -8,7 +8,7 @@ import torch
 import toy_force_field
 
 from descriptors.batch import to_atoms
-from repdiff.datasets.crystal import Crystal, to_batch
+from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.energies.base import Energies
 from repdiff.energies.fire import pull_back, start_walkers
 from repdiff.energies.relax import (

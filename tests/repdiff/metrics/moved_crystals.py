@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from repdiff.datasets.niggli import niggli_reduced
+from repdiff.crystals.niggli import niggli_reduced
 
 SKEW = np.array([[1, 1, 0], [0, 1, 0], [2, 0, 1]])  # another basis of the same lattice
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 
 
 def crystal(id, numbers, lattice, frac):

@@ -8,7 +8,7 @@ from ordinary_crystals import GENERATED, REFERENCE, ordinary
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 from scipy.spatial.distance import cdist
 
-from repdiff.datasets.crystal import to_structure
+from repdiff.crystals.crystal import to_structure
 from repdiff.errors import UserError
 from repdiff.metrics import Context, EvaluationSet, coverage
 from repdiff.metrics.coverage import CUTOFFS, Coverage, find_nearest

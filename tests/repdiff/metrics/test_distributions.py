@@ -5,7 +5,8 @@ from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from repdiff.datasets.crystal import to_structure
+from repdiff.crystals.crystal import to_structure
+from repdiff.crystals.symmetry import space_groups
 from repdiff.errors import UserError
 from repdiff.metrics import Context, EvaluationSet
 from repdiff.metrics.distributions import (
@@ -16,7 +17,6 @@ from repdiff.metrics.distributions import (
     numbers_of_elements,
     volumes_per_atom,
 )
-from repdiff.metrics.symmetry import space_groups
 from repdiff.metrics.validity import check_crystal_composition
 
 EMD = ("emd_density", "emd_n_elements", "emd_volume_per_atom", "emd_n_atoms")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
-from repdiff.datasets.crystal import to_structure
+from repdiff.crystals.crystal import to_structure
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
 from repdiff.metrics.features import EXTRACTORS, FeatureExtractor, Features, extract_features, load_extractor

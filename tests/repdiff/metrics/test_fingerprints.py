@@ -7,7 +7,7 @@ import pytest
 from ordinary_crystals import REFERENCE, ordinary
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
-from repdiff.datasets.crystal import to_structure
+from repdiff.crystals.crystal import to_structure
 from repdiff.metrics import fingerprints
 from repdiff.metrics.fingerprints import (
     SCALER,

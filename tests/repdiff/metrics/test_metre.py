@@ -6,7 +6,7 @@ from moved_crystals import shaken
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
-from repdiff.datasets.crystal import to_structure
+from repdiff.crystals.crystal import to_structure
 from repdiff.errors import UserError
 from repdiff.metrics import Context, EvaluationSet, metre
 from repdiff.metrics.matching import match_pairs

@@ -5,8 +5,9 @@ import pytest
 from moved_crystals import MOVES, shaken
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
+from repdiff.crystals.symmetry import find_symmetries, space_groups
 from repdiff.metrics import Context, EvaluationSet
-from repdiff.metrics.symmetry import SymmetrySummary, find_symmetries, space_groups
+from repdiff.metrics.symmetry import SymmetrySummary
 from repdiff.metrics.validity import NOT_MADE
 
 FCC = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) * 2.8

@@ -7,7 +7,7 @@ from moved_crystals import MOVES, shaken
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
-from repdiff.datasets.crystal import to_structure
+from repdiff.crystals.crystal import to_structure
 from repdiff.metrics import Context, EvaluationSet, reduced, same, uniqueness
 from repdiff.metrics.reduced import find_candidates, reduce_crystals
 from repdiff.metrics.same import find_known, group_same

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
+from repdiff.crystals.geometry import check_structures, shortest_distances
 from repdiff.metrics import METRICS, Context, EvaluationSet
-from repdiff.metrics.validity import check_structures, shortest_distances
 
 
 def brute_force(structure, reach=6):

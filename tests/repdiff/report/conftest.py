@@ -10,8 +10,8 @@ import pytest
 from report_runs import HOSTILE, evaluate
 
 from repdiff.cli import main
-from repdiff.datasets.crystal import from_structure
-from repdiff.structure_files import FAILED, write_structures
+from repdiff.crystals.crystal import from_structure
+from repdiff.crystals.structure_files import FAILED, write_structures
 
 
 @pytest.fixture(scope="session")

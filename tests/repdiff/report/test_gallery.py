@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from repdiff.datasets.crystal import Crystal, from_structure, to_structure
+from repdiff.crystals.crystal import Crystal, from_structure, to_structure
 from repdiff.report.cards import card_of
 from repdiff.report.embed import project
 from repdiff.report.gallery import cif_of, drawing, is_drawable, scene_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from repdiff.structure_files import read_structures
+from repdiff.crystals.structure_files import read_structures
 
 TABS = (
     "summary",

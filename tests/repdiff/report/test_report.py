@@ -12,10 +12,10 @@ import pytest
 from report_runs import HOSTILE, evaluate
 
 from repdiff.cli import main
-from repdiff.datasets.crystal import from_structure
+from repdiff.crystals.crystal import from_structure
+from repdiff.crystals.structure_files import write_structures
 from repdiff.report.collect import distinct_names, known_name
 from repdiff.report.html import coded
-from repdiff.structure_files import write_structures
 
 
 class Outline(HTMLParser):

@@ -9,8 +9,8 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from strategies import crystals
 
 from descriptors.base import make_descriptor
-from repdiff.datasets.crystal import from_batch, from_structure, to_batch, to_structure
-from repdiff.datasets.niggli import niggli_reduced
+from repdiff.crystals.crystal import from_batch, from_structure, to_batch, to_structure
+from repdiff.crystals.niggli import niggli_reduced
 
 SHEARS = [
     np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]]),

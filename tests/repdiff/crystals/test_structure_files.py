@@ -12,9 +12,9 @@ from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from repdiff import structure_files
-from repdiff.datasets.crystal import Crystal, to_structure
+from repdiff.crystals.crystal import Crystal, to_structure
+from repdiff.crystals.structure_files import read_structures, write_structures
 from repdiff.errors import UserError
-from repdiff.structure_files import read_structures, write_structures
 
 NAMES = ["structures.extxyz", "cif.zip", "structures.json.gz", "structures.csv", "table.parquet"]
 

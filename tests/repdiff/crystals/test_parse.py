@@ -7,7 +7,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Poscar
 
-from repdiff.datasets.parse import Arrays, parse_text, parse_texts
+from repdiff.crystals.parse import Arrays, parse_text, parse_texts
 
 ROCK_SALT = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 CIF = ROCK_SALT.to(fmt="cif")

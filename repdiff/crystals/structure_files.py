@@ -22,8 +22,8 @@ import numpy as np
 from tqdm import tqdm
 
 from descriptors.batch import MAX_ATOMIC_NUMBER, MIN_VOLUME
+from repdiff.crystals.crystal import Crystal, Label, read_crystals, to_structure, write_crystals
 from repdiff.crystals.formula import count_elements
-from repdiff.datasets.crystal import Crystal, Label, read_crystals, to_structure, write_crystals
 from repdiff.errors import UserError
 from repdiff.files import replacing
 

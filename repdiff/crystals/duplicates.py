@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 from descriptors.neighbors import find_pairs
-from repdiff.datasets.crystal import Crystal, to_batch, to_structure
+from repdiff.crystals.crystal import Crystal, to_batch, to_structure
 
 N_NEIGHBORS = 24  # of each element, nearest first
 CUTOFF = 2.5  # in units of the cube root of the volume per atom: 65 neighbours on average

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 
 from descriptors.batch import CrystalBatch
-from repdiff.datasets.parse import arrays_of
+from repdiff.crystals.parse import arrays_of
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -6,7 +6,7 @@ import numpy as np
 import spglib
 from jaxtyping import Float
 
-from repdiff.datasets.crystal import Crystal
+from repdiff.crystals.crystal import Crystal
 
 TOLERANCE = 1e-5  # Å
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from repdiff.datasets.crystal import Crystal
-from repdiff.datasets.duplicates import distance_fingerprints
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.duplicates import distance_fingerprints
 
 
 def sample(scale: float = 1.0) -> Crystal:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from descriptors.batch import MAX_ATOMIC_NUMBER
 from descriptors.neighbors import find_pairs
-from repdiff.datasets.crystal import Crystal, to_batch
+from repdiff.crystals.crystal import Crystal, to_batch
 
 MIN_VOLUME = 0.1  # Å³ of the whole cell; an atom takes several
 MIN_DISTANCE = 0.1  # Å; the shortest bond there is, H-H, takes 0.74

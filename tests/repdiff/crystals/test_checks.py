@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from repdiff.datasets.checks import check_crystal, check_crystals
-from repdiff.datasets.crystal import Crystal, from_structure
+from repdiff.crystals.checks import check_crystal, check_crystals
+from repdiff.crystals.crystal import Crystal, from_structure
 
 
 def crystal(lattice, frac_coords, numbers=None) -> Crystal:

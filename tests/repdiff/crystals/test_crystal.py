@@ -6,7 +6,7 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from repdiff.datasets.crystal import (
+from repdiff.crystals.crystal import (
     Crystal,
     from_batch,
     from_structure,
