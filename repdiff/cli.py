@@ -16,8 +16,7 @@ from types import FrameType
 import click
 
 from repdiff import __version__
-from repdiff.errors import UserError
-from repdiff.suggest import unknown
+from repdiff.errors import UserError, unknown
 
 HELP = {
     "download": "Fetch a benchmark data set, with checksum and resume.",
@@ -104,7 +103,7 @@ def main(argv: Sequence[str]) -> int:
             print("; ".join([f"{prefix}: interrupted", *notes]), file=sys.stderr)
             return 130
         except Exception as error:
-            from repdiff.files import disk_trouble
+            from repdiff.runs.atomic_files import disk_trouble
 
             if (trouble := disk_trouble(error)) is None:
                 raise
@@ -186,7 +185,7 @@ def _verb_command(verb: str) -> click.Command:
         overwrite: bool,
         **given: str | bool | tuple[str, ...] | None,
     ) -> None:
-        from repdiff.workspace import Workspace
+        from repdiff.runs.workspace import Workspace
 
         overrides = {
             leaf.key: ",".join(value) if leaf.takes_pairs and isinstance(value, tuple) else value
@@ -261,7 +260,7 @@ def _backends_command() -> click.Command:
 def _download_command() -> click.Command:
     def fetch(name: str, data_dir: Path | None, workspace: Path) -> None:
         from repdiff.datasets.download import download_benchmark
-        from repdiff.workspace import Workspace
+        from repdiff.runs.workspace import Workspace
 
         click.echo(download_benchmark(name, (data_dir or Workspace(root=workspace).data_dir) / name))
 

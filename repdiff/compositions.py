@@ -8,8 +8,8 @@ from repdiff.crystal_sets import CrystalSets
 from repdiff.crystals.formula import Composition, count_elements, parse_formula
 from repdiff.errors import UserError
 from repdiff.metrics.targets import MARK
+from repdiff.runs.workspace import Workspace
 from repdiff.settings import GenerateSettings
-from repdiff.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from repdiff.errors import UserError
+from repdiff.errors import UserError, unknown
 from repdiff.settings import SECTIONS
 from repdiff.settings.base import Settings
-from repdiff.suggest import unknown
 
 S = TypeVar("S", bound=Settings)
 MAX_ERRORS = 3

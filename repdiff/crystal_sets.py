@@ -14,8 +14,8 @@ from repdiff.crystals.structure_files import FAILED, TABLE, read_structures
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.load import PROTOTYPES, Dataset, load_dataset
 from repdiff.errors import UserError
-from repdiff.manifest import Input
-from repdiff.workspace import Workspace
+from repdiff.runs.manifest import Input
+from repdiff.runs.workspace import Workspace
 
 DIRECT = ("generate", "latents")  # verbs whose runs may hold crystals, beside reconstruct
 log = logging.getLogger(__name__)

@@ -32,15 +32,15 @@ from repdiff.close_pairs import (
 )
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.datasets.load import load_dataset
-from repdiff.device import choose_device
 from repdiff.encode import encode_dataset
 from repdiff.encoded import EncodedSet, named_descriptor
 from repdiff.errors import UserError
-from repdiff.files import replacing
-from repdiff.manifest import Input
+from repdiff.hardware import choose_device
+from repdiff.runs.atomic_files import replacing
+from repdiff.runs.manifest import Input
+from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import DegeneracySettings
 from repdiff.soft_directions import Softness, probe, rattled
-from repdiff.workspace import Workspace, plain_name
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,13 +13,13 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.niggli import niggli_reduced
 from repdiff.datasets.load import Dataset, load_dataset
 from repdiff.datasets.rows import Rejection
-from repdiff.device import choose_device
 from repdiff.encoded import REJECTED, EncodedSet, Layout, encode_crystals, named_descriptor
 from repdiff.errors import UserError
-from repdiff.files import replacing
-from repdiff.manifest import Input
+from repdiff.hardware import choose_device
+from repdiff.runs.atomic_files import replacing
+from repdiff.runs.manifest import Input
+from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import EncodeSettings
-from repdiff.workspace import Workspace, plain_name
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from descriptors.base import Descriptor, make_descriptor
 from descriptors.representation import Representation, chunks_by_cost
-from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.crystals.crystal import Crystal, read_crystals, to_batch, write_crystals
 from repdiff.errors import UserError
-from repdiff.files import replacing
+from repdiff.runs.atomic_files import replacing
+from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 
 CRYSTALS, REPRESENTATIONS, REJECTED = "crystals.parquet", "representations.safetensors", "rejected.jsonl"
 KIND = "representations"

@@ -1,4 +1,6 @@
-"""The one exception that stands for a mistake of the user."""
+"""The exception that stands for a mistake of the user, and the message for a name that nobody knows."""
+
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -6,3 +8,13 @@ class UserError(Exception):
 
     The message gives the value, the expectation and the way out.
     """
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Write that a name is unknown, which ones are known, in their order, and the nearest of them."""
+    import difflib
+
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {name!r}; known: {', '.join(names)}.{hint}"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from descriptors.registry import unknown
 from repdiff.crystals.formula import safe_formula
 from repdiff.errors import UserError
-from repdiff.files import replacing, write_json
 from repdiff.metrics import METRICS, Context, EvaluationSet, Metric, MetricResult, MetricValue
-from repdiff.provenance import versions
+from repdiff.runs.atomic_files import replacing, write_json
+from repdiff.runs.provenance import versions
 from repdiff.text_table import aligned
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from repdiff.backends.mattergen import MatterGen
 from repdiff.backends.mattergen_training import SymmetricData
-from repdiff.device import choose_device
 from repdiff.errors import UserError
+from repdiff.hardware import choose_device
 from repdiff.models import find_model
+from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import FinetuneSettings
 from repdiff.train import fit, read_training_set
-from repdiff.workspace import Workspace, plain_name
 
 
 def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:

@@ -10,12 +10,12 @@ from repdiff.backends import BACKENDS, Backend, Vectors, backend_of
 from repdiff.compositions import Wanted, read_compositions, sample_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import write_made
-from repdiff.device import choose_device
 from repdiff.errors import UserError
 from repdiff.generated import crystals_in_shards, each_shard, read_shard, shard_path, write_names, write_shard
+from repdiff.hardware import choose_device
 from repdiff.models import find_model
+from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import GenerateSettings
-from repdiff.workspace import Run, Workspace, plain_name
 
 DEFAULT_N = 1000
 log = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.encoded import Layout
 from repdiff.errors import UserError
-from repdiff.files import read_json, write_json
+from repdiff.runs.atomic_files import read_json, write_json
+from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 
 SHARDS, NAMES = "shards", "names.json"
 KIND = "generated"

@@ -11,11 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from repdiff.cores import n_cores
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import FAILED
 from repdiff.datasets.load import Dataset, load_dataset
-from repdiff.device import choose_device
 from repdiff.energies.base import ForceField, single_points
 from repdiff.energies.hull_table import TABLE_FILE, HullTable, reduced_name, write_hull_table
 from repdiff.energies.parts import Part, compute_in_parts, forget_parts
@@ -23,10 +21,11 @@ from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits, atoms_at_once, relax_part
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
-from repdiff.files import replacing
-from repdiff.manifest import Input
+from repdiff.hardware import choose_device, n_cores
+from repdiff.runs.atomic_files import replacing
+from repdiff.runs.manifest import Input
+from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import HullSettings
-from repdiff.workspace import Workspace, plain_name
 
 PART_SIZE = {"cpu": 128, "cuda": 4096}
 CRYSTALS_AT_ONCE = {"cpu": 8, "cuda": 512}

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from repdiff.errors import UserError
-from repdiff.files import read_json
-from repdiff.manifest import Manifest, read_manifest
+from repdiff.runs.atomic_files import read_json
+from repdiff.runs.manifest import Manifest, read_manifest
+from repdiff.runs.workspace import Workspace
 from repdiff.settings import SECTIONS
-from repdiff.workspace import Workspace
 
 MAX_TEXT = 160  # characters shown of one value
 MAX_FILES = 30

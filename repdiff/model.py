@@ -12,13 +12,13 @@ from torch import Tensor
 
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
-from repdiff.checkpoint import tensors_under
 from repdiff.diffusion.build import load_diffusion
 from repdiff.diffusion.ddpm import VectorDiffusion
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.encoded import Layout
 from repdiff.errors import UserError
 from repdiff.networks.composition import CompositionModel
+from repdiff.runs.checkpoint import tensors_under
 
 GIVEN = ("composition", "n_atoms")  # blocks that the composition model decides
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from descriptors.registry import unknown
 from repdiff.backends import BACKENDS, backend_of
 from repdiff.errors import UserError
-from repdiff.workspace import Workspace
+from repdiff.runs.workspace import Workspace
 
 
 def find_model(

@@ -20,19 +20,18 @@ from reconstruction.parallel import reconstruct_groups
 from reconstruction.presets import SEARCHES, Search
 from reconstruction.progress import ReconstructionBar
 from reconstruction.result import ReconstructionResult
-from repdiff.cores import n_cores
 from repdiff.crystals.crystal import Crystal, from_batch, read_crystals, write_crystals
 from repdiff.crystals.structure_files import FAILED, TABLE, write_structures
 from repdiff.datasets.load import load_dataset
-from repdiff.device import choose_device
 from repdiff.encode import encode_dataset
 from repdiff.encoded import Layout, named_descriptor
 from repdiff.errors import UserError
-from repdiff.files import replacing
 from repdiff.generated import read_generated, read_names
-from repdiff.manifest import Input
+from repdiff.hardware import choose_device, n_cores
+from repdiff.runs.atomic_files import replacing
+from repdiff.runs.manifest import Input
+from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import ReconstructSettings
-from repdiff.workspace import Workspace, plain_name
 
 MAX_ATOMS = 300
 PARTS = "parts"

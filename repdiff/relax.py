@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from repdiff.cores import n_cores
 from repdiff.crystal_sets import CrystalSets, choose, refuse_repeated_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import FAILED
-from repdiff.device import choose_device
 from repdiff.energies.parts import compute_in_parts, forget_parts
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits, atoms_at_once, relax_part
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed, write_relaxed
+from repdiff.hardware import choose_device, n_cores
+from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import RelaxSettings
-from repdiff.workspace import Workspace, plain_name
 
 PART_SIZE = {"cpu": 16, "cuda": 1024}
 log = logging.getLogger(__name__)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from descriptors.registry import unknown
 from repdiff.backends import BACKENDS, TrainingJob
-from repdiff.device import choose_device
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
+from repdiff.hardware import choose_device
+from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import FinetuneSettings, TrainSettings
 from repdiff.settings.learning import VECTOR_SETTINGS
 from repdiff.training import TrainingSettings, train
-from repdiff.workspace import Run, Workspace, plain_name
 
 
 def run_train(settings: TrainSettings, workspace: Workspace) -> Path:

@@ -33,9 +33,9 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.geometry import check_structures
 from repdiff.datasets.load import load_dataset
 from repdiff.latent_space.property_head import read_labels
-from repdiff.manifest import read_manifest
 from repdiff.metrics.fingerprints import compute_fingerprints
-from repdiff.provenance import record
+from repdiff.runs.manifest import read_manifest
+from repdiff.runs.provenance import record
 from repdiff.settings import GenerateSettings
 
 N_TREES = 300

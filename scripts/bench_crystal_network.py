@@ -26,7 +26,7 @@ import torch
 from descriptors.batch import CrystalBatch
 from descriptors.testing import random_crystals
 from repdiff.networks.crystal import CoordinateHead, CrystalNetwork, CrystalNetworkSettings, LatticeHead
-from repdiff.provenance import record
+from repdiff.runs.provenance import record
 
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 N_DIFFERENT = 8  # crystals of a batch, repeated

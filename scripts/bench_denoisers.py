@@ -16,8 +16,8 @@ import torch
 
 from repdiff.encoded import EncodedSet
 from repdiff.generated import read_generated
-from repdiff.manifest import read_manifest
-from repdiff.provenance import record
+from repdiff.runs.manifest import read_manifest
+from repdiff.runs.provenance import record
 
 CANDIDATES = {
     "mlp": ["--denoiser", "mlp"],

@@ -25,14 +25,14 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before NumPy
 
 import numpy as np
 
-from repdiff.cores import n_cores
 from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.datasets.load import load_dataset
+from repdiff.hardware import n_cores
 from repdiff.metrics import Context, EvaluationSet
 from repdiff.metrics.coverage import Coverage
 from repdiff.metrics.distributions import Distributions
 from repdiff.metrics.fingerprints import compute_fingerprints, structure_features
-from repdiff.provenance import record
+from repdiff.runs.provenance import record
 
 NOISE = 0.05  # Å, standard deviation of each coordinate
 

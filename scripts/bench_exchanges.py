@@ -20,7 +20,7 @@ import torch
 from repdiff.backends.dpcdvae import DpCdvae
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.load import load_dataset
-from repdiff.provenance import record
+from repdiff.runs.provenance import record
 
 
 def exchanged(crystal: Crystal) -> Crystal | None:

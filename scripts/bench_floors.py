@@ -12,13 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from repdiff.cores import n_cores
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.evaluate import run_evaluate
-from repdiff.files import read_json, write_json
-from repdiff.provenance import hardware
+from repdiff.hardware import hardware, n_cores
+from repdiff.runs.atomic_files import read_json, write_json
+from repdiff.runs.workspace import Workspace
 from repdiff.settings import EvaluateSettings
-from repdiff.workspace import Workspace
 
 BENCHMARK_FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 

@@ -8,9 +8,9 @@ import argparse
 import json
 from pathlib import Path
 
-from repdiff.manifest import read_manifest
-from repdiff.provenance import record
-from repdiff.workspace import Workspace
+from repdiff.runs.manifest import read_manifest
+from repdiff.runs.provenance import record
+from repdiff.runs.workspace import Workspace
 
 VERBS = ("encode", "train", "generate", "reconstruct", "evaluate")
 

@@ -16,15 +16,14 @@ import numpy as np
 import torch
 
 from reconstruction.confidence import expected_calibration_error
-from repdiff.cores import n_cores
 from repdiff.crystal_sets import read_for_evaluation, read_reference
-from repdiff.device import choose_device
-from repdiff.manifest import read_manifest
+from repdiff.hardware import choose_device, n_cores
 from repdiff.metrics.matching import match_pairs
-from repdiff.provenance import record
 from repdiff.reconstruct import run_reconstruct
+from repdiff.runs.manifest import read_manifest
+from repdiff.runs.provenance import record
+from repdiff.runs.workspace import Workspace
 from repdiff.settings import ReconstructSettings
-from repdiff.workspace import Workspace
 
 LOW_LOSS = 1e-3  # relative; crystals below it that do not match would be ambiguities of the descriptor
 DESCRIPTORS = {"paper": "ead:paper"}  # of presets that have one of their own

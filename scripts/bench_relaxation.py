@@ -30,7 +30,7 @@ from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.datasets.load import load_dataset
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import ATOMS_ON_CPU, Limits, relax_crystals
-from repdiff.provenance import record
+from repdiff.runs.provenance import record
 
 METHODS = {  # processes, threads of each, crystals handed over at once
     "ase_loop": (1, 2, 1),

@@ -42,13 +42,13 @@ from reconstruction.confidence import (
 from repdiff.crystal_sets import read_for_evaluation, read_reference
 from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
-from repdiff.files import replacing, write_json
-from repdiff.manifest import read_manifest
 from repdiff.metrics.matching import match_pairs
-from repdiff.provenance import record, versions
 from repdiff.reconstruct import run_reconstruct
+from repdiff.runs.atomic_files import replacing, write_json
+from repdiff.runs.manifest import read_manifest
+from repdiff.runs.provenance import record, versions
+from repdiff.runs.workspace import Workspace
 from repdiff.settings import ReconstructSettings
-from repdiff.workspace import Workspace
 
 N_FOLDS = 5
 VALID = 0.05  # expected calibration error, at most, of a preset that the fit holds for

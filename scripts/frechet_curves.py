@@ -29,9 +29,10 @@ import torch
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.load import load_dataset
+from repdiff.hardware import hardware
 from repdiff.metrics.features import Features, extract_features, load_extractor
 from repdiff.metrics.gaussian import frechet_distance, frechet_infinite, moments, random_blocks
-from repdiff.provenance import hardware, versions
+from repdiff.runs.provenance import versions
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

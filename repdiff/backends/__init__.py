@@ -4,9 +4,9 @@ from pathlib import Path
 
 from repdiff.backends import dpcdvae, gemsdiff, mattergen, structrepdiff
 from repdiff.backends.base import BACKENDS, Backend, TrainingJob, Vectors
-from repdiff.checkpoint import MODEL_FILE, read_metadata
 from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError
+from repdiff.runs.checkpoint import MODEL_FILE, read_metadata
 
 __all__ = [
     "BACKENDS",

@@ -27,7 +27,6 @@ from repdiff.backends.dpcdvae_training import CdvaeTraining
 from repdiff.backends.options import loading, parse_options
 from repdiff.backends.parts import atoms_of
 from repdiff.backends.streams import NOISE, stream
-from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.crystals.crystal import Crystal, from_batch, to_batch
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.cdvae.decoding import decode, n_evaluations, towards_composition
@@ -38,6 +37,7 @@ from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import right_handed
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
+from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 from repdiff.settings import GenerateSettings, TrainSettings
 
 STEPS_AHEAD = 32  # random numbers are drawn for so many steps at a time, which does not change them

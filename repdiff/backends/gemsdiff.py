@@ -20,7 +20,6 @@ from repdiff.backends.formulas import TrainingFormulas
 from repdiff.backends.options import loading, parse_options
 from repdiff.backends.parts import atoms_of, sample_in_parts
 from repdiff.backends.streams import NOISE, stream
-from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.centring import centred
@@ -35,6 +34,7 @@ from repdiff.diffusion.torus_lattice import (
 )
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
+from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training import Trainable
 

@@ -27,7 +27,6 @@ from repdiff.backends.mattergen_training import MatterGenTraining, SymmetricData
 from repdiff.backends.options import loading, parse_options
 from repdiff.backends.parts import atoms_of, sample_in_parts
 from repdiff.backends.streams import FORMULA, NOISE, stream
-from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.joint import JointDiffusion, JointSettings
@@ -38,6 +37,7 @@ from repdiff.diffusion.symmetric_lattice import N_ELEMENTS, Limit
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.networks.crystal import AdapterInput
+from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 from repdiff.settings import FinetuneSettings, GenerateSettings, TrainSettings
 
 AHEAD = 16  # steps for which a stream gives its numbers at once

@@ -15,7 +15,6 @@ from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
 from repdiff.backends.base import BACKENDS, Backend, TrainingJob, Vectors, check_compositions
 from repdiff.backends.options import NoOptions, explain, parse_options
-from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
 from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
@@ -26,6 +25,7 @@ from repdiff.errors import UserError
 from repdiff.model import GIVEN, GenerativeModel
 from repdiff.networks.base import DENOISERS, DenoiserSettings, parse_denoiser
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
+from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training.composition import fit_compositions
 

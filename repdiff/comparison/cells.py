@@ -14,9 +14,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from repdiff.comparison.plan import Cell
-from repdiff.cores import n_cores
-from repdiff.files import write_json
-from repdiff.workspace import Workspace
+from repdiff.hardware import n_cores
+from repdiff.runs.atomic_files import write_json
+from repdiff.runs.workspace import Workspace
 
 log = logging.getLogger(__name__)
 NOT_BEGUN = "stopped before it began"

@@ -9,8 +9,8 @@ from typing import Any
 
 from repdiff.errors import UserError
 from repdiff.evaluation import SUMMARY
-from repdiff.files import read_json
-from repdiff.manifest import Manifest, read_manifest
+from repdiff.runs.atomic_files import read_json
+from repdiff.runs.manifest import Manifest, read_manifest
 
 COSTS = {
     "n_parameters": "",

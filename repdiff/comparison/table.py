@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from repdiff.comparison.results import COSTS, Spread, System, metric_names
-from repdiff.provenance import hardware, versions
+from repdiff.hardware import hardware
+from repdiff.runs.provenance import versions
 from repdiff.text_table import aligned
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from repdiff.cores import n_cores
+from repdiff.hardware import n_cores
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -25,7 +25,7 @@ from descriptors.batch import MAX_ATOMIC_NUMBER, MIN_VOLUME
 from repdiff.crystals.crystal import Crystal, Label, read_crystals, to_structure, write_crystals
 from repdiff.crystals.formula import count_elements
 from repdiff.errors import UserError
-from repdiff.files import replacing
+from repdiff.runs.atomic_files import replacing
 
 EXTXYZ, CIF_ZIP, JSON_GZ = "structures.extxyz", "cif.zip", "structures.json.gz"
 CSV, TABLE, FAILED = "structures.csv", "table.parquet", "failed.jsonl"

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from repdiff.crystals.crystal import SPLITS
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.errors import UserError
-from repdiff.files import sha256
+from repdiff.runs.atomic_files import sha256
 
 BASE_URL = "https://raw.githubusercontent.com/txie-93/cdvae/main/data"  # MIT licence
 CHECKSUMS: dict[str, dict[str, str]] = {}  # sha256 by benchmark and file name, where one is published

@@ -14,7 +14,7 @@ from repdiff.datasets.readers_files import (
 from repdiff.datasets.readers_tables import read_csv, read_parquet
 from repdiff.datasets.rows import Row, row_of
 from repdiff.errors import UserError
-from repdiff.files import sha256
+from repdiff.runs.atomic_files import sha256
 
 READERS = {
     ".csv": read_csv,

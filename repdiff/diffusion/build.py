@@ -7,11 +7,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from repdiff.checkpoint import load_checkpoint, tensors_under
 from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
 from repdiff.errors import UserError
 from repdiff.networks import AnyDenoiserSettings, make_denoiser
 from repdiff.networks.heads import IdentityHead
+from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 
 KIND = "vector-diffusion"
 

@@ -23,7 +23,7 @@ from descriptors.batch import CrystalBatch
 from repdiff.energies.base import FORCE_FIELDS, Energies, ForceField, spread
 from repdiff.energies.bonds import Bonds, bond_vectors, find_bonds, forces_and_stress
 from repdiff.energies.relaxed import ForceFieldIdentity
-from repdiff.files import sha256
+from repdiff.runs.atomic_files import sha256
 
 MODEL = "0.3.0"
 WEIGHTS = "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
-from repdiff.files import replacing
+from repdiff.runs.atomic_files import replacing
 
 SHIPPED = Path(__file__).parent / "reference"
 TABLE_FILE = "hull.parquet"

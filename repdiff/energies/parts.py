@@ -12,7 +12,7 @@ from tqdm import tqdm
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.energies.base import ForceField
 from repdiff.energies.workers import work_through
-from repdiff.files import replacing
+from repdiff.runs.atomic_files import replacing
 
 PARTS = "parts"
 Part = list[Crystal]

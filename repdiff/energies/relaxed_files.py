@@ -10,7 +10,7 @@ from repdiff.crystals.crystal import Crystal, Label
 from repdiff.crystals.structure_files import FAILED, read_structures, write_structures
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.errors import UserError
-from repdiff.files import read_json, replacing, write_json
+from repdiff.runs.atomic_files import read_json, replacing, write_json
 
 FORCE_FIELD = "force_field.json"
 

@@ -17,7 +17,7 @@ from descriptors.neighbors import find_neighborhood
 from repdiff.energies.base import FORCE_FIELDS, Energies, ForceField, spread
 from repdiff.energies.bonds import bond_vectors, find_lonely, forces_and_stress
 from repdiff.energies.relaxed import ForceFieldIdentity
-from repdiff.files import sha256
+from repdiff.runs.atomic_files import sha256
 
 
 @FORCE_FIELDS.register("sevennet")

@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from repdiff.checkpoint import load_checkpoint, save_checkpoint
+from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 
 LATENTS = "latents.safetensors"
 KIND = "latents"

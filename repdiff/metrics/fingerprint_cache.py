@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.files import replacing
+from repdiff.runs.atomic_files import replacing
 
 ROWS_PER_SHARD = 64
 

@@ -13,10 +13,10 @@ from repdiff.crystal_sets import CrystalSets, split_name
 from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
 from repdiff.evaluation import ROWS, SUMMARY
-from repdiff.files import read_json
-from repdiff.manifest import Manifest, read_manifest
 from repdiff.report.theme import Role
-from repdiff.workspace import Workspace
+from repdiff.runs.atomic_files import read_json
+from repdiff.runs.manifest import Manifest, read_manifest
+from repdiff.runs.workspace import Workspace
 
 log = logging.getLogger(__name__)
 Record = dict[str, Any]

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from repdiff.errors import UserError
-from repdiff.files import replacing
 from repdiff.report import sections
 from repdiff.report.cards import Card, cards_of
 from repdiff.report.collect import (
@@ -22,8 +21,9 @@ from repdiff.report.provenance import chain_of, flat
 from repdiff.report.sections import Section
 from repdiff.report.summary import summarize
 from repdiff.report.symmetries import add_space_groups
+from repdiff.runs.atomic_files import replacing
+from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import ReportSettings
-from repdiff.workspace import Workspace, plain_name
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repdiff.errors import UserError
-from repdiff.files import write_json
 from repdiff.report.theme import PAPER
+from repdiff.runs.atomic_files import write_json
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

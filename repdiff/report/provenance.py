@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from repdiff.errors import UserError
-from repdiff.manifest import Manifest, read_manifest
 from repdiff.report.collect import EvaluatedRun
+from repdiff.runs.manifest import Manifest, read_manifest
 
 MAX_STEPS = 8
 Rows = list[tuple[str, str]]

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from repdiff.device import choose_device
 from repdiff.errors import UserError
+from repdiff.hardware import choose_device
 from repdiff.training.interrupt import StopRequest
 from repdiff.training.log import MetricsLog
 from repdiff.training.settings import (

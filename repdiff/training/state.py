@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
-from repdiff.checkpoint import (
+from repdiff.errors import UserError
+from repdiff.runs.checkpoint import (
     MODEL_FILE,
     load_checkpoint,
     numbered,
@@ -22,7 +23,6 @@ from repdiff.checkpoint import (
     save_checkpoint,
     tensors_under,
 )
-from repdiff.errors import UserError
 from repdiff.training.settings import TrainingSettings
 from repdiff.training.trainable import Trainable
 

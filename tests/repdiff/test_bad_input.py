@@ -13,14 +13,14 @@ from ase.io import write
 from pymatgen.io.cif import CifWriter
 from small_runs import SAMPLING, TRAINING
 
-from repdiff.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.cli import main
 from repdiff.crystals.structure_files import read_structures
 from repdiff.diffusion.build import KIND
 from repdiff.encoded import EncodedSet
 from repdiff.generated import KIND as SHARD_KIND
 from repdiff.generated import read_generated
-from repdiff.manifest import read_manifest
+from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
+from repdiff.runs.manifest import read_manifest
 
 MODEL, GENERATED = "tiny-ead-mlp", "tiny-ead-mlp-ddim5-seed0"
 
@@ -366,7 +366,7 @@ def test_a_disk_that_turns_read_only_keeps_what_is_there(refused, workspace, mon
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), "shard")
 
     with monkeypatch.context() as patch:
-        patch.setattr("repdiff.checkpoint.save_file", refuse)
+        patch.setattr("repdiff.runs.checkpoint.save_file", refuse)
         said = refused("generate", "--n", "6", *SAMPLING, workspace=workspace)
     assert "read-only" in said.lower()
     after = read_generated(workspace / "generate" / GENERATED)[0]

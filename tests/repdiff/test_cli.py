@@ -13,9 +13,9 @@ import pytest
 from repdiff.cli import HELP, main
 from repdiff.config import leaves
 from repdiff.errors import UserError
-from repdiff.manifest import read_manifest
+from repdiff.runs.manifest import read_manifest
+from repdiff.runs.workspace import Workspace
 from repdiff.settings import SECTIONS
-from repdiff.workspace import Workspace
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from repdiff.comparison.plan import FLOOR, Planner
 from repdiff.comparison.results import Result, System, group_by_settings, read_costs, read_result
 from repdiff.comparison.table import Comparison
 from repdiff.config import load_settings
-from repdiff.manifest import Manifest
+from repdiff.runs.manifest import Manifest
+from repdiff.runs.workspace import Workspace
 from repdiff.settings import CompareSettings
-from repdiff.workspace import Workspace
 
 TORUS = {
     "network.width": 8,

@@ -13,7 +13,7 @@ from descriptors.batch import from_structures
 from repdiff.cli import main
 from repdiff.close_pairs import ClosePairs, find_close_pairs, group_by_formula, judge_pairs
 from repdiff.crystals.crystal import from_structure
-from repdiff.manifest import read_manifest
+from repdiff.runs.manifest import read_manifest
 from repdiff.soft_directions import position_jacobian, probe, rattled
 
 torch.set_num_threads(1)

@@ -2,10 +2,10 @@ import pytest
 import torch
 from small_runs import SAMPLING
 
-from repdiff.device import choose_device
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
 from repdiff.generated import read_generated, shard_path
+from repdiff.hardware import choose_device
 from repdiff.model import GIVEN, GenerativeModel
 
 

@@ -13,7 +13,7 @@ from repdiff.crystals.structure_files import read_structures, write_structures
 from repdiff.encoded import EncodedSet
 from repdiff.latent_space.files import LATENTS, read_latents, write_latents
 from repdiff.latents import nearest_to_goal
-from repdiff.manifest import read_manifest
+from repdiff.runs.manifest import read_manifest
 
 OPTIONS = {
     "network.width": 16, "network.n_blocks": 1, "network.n_neighbors": 8, "network.max_neighbors": 12,

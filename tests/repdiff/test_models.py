@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from repdiff.models import find_model
-from repdiff.workspace import Workspace
+from repdiff.runs.workspace import Workspace
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from repdiff.cli import main
 from repdiff.crystals.structure_files import read_structures
 from repdiff.encoded import EncodedSet
 from repdiff.generated import read_generated
-from repdiff.manifest import read_manifest
+from repdiff.runs.manifest import read_manifest
 
 CHAIN = (
     ("encode", "tiny-ead"),

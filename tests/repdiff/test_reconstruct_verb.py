@@ -15,7 +15,7 @@ from repdiff.crystals.crystal import to_structure
 from repdiff.crystals.structure_files import read_structures
 from repdiff.encoded import EncodedSet
 from repdiff.generated import read_generated, write_shard
-from repdiff.manifest import read_manifest
+from repdiff.runs.manifest import read_manifest
 from repdiff.settings import ReconstructSettings
 
 TINY = Search(rungs=(Rung(n_trials=2, n_steps=8),), n_rounds=3, n_kept=2, learning_rate=0.3, n_polish=5)

@@ -9,8 +9,8 @@ from repdiff.crystals.crystal import Crystal, read_crystals
 from repdiff.crystals.structure_files import write_structures
 from repdiff.energies.parts import PARTS
 from repdiff.errors import UserError
-from repdiff.manifest import read_manifest
 from repdiff.relax import read_relaxed
+from repdiff.runs.manifest import read_manifest
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from repdiff.checkpoint import load_checkpoint
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion, load_diffusion
 from repdiff.diffusion.training import VectorData, VectorTraining
 from repdiff.errors import UserError
+from repdiff.runs.checkpoint import load_checkpoint
 from repdiff.training import TrainingSettings, train
 from repdiff.training.log import read_metrics
 from repdiff.training.settings import epoch_order

@@ -7,12 +7,12 @@ from accelerate import Accelerator
 from stand_in_gpu import GPU, stand_in_gpu
 
 from repdiff.backends import BACKENDS, backend_of
-from repdiff.checkpoint import load_checkpoint
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import count_elements
 from repdiff.crystals.geometry import check_structures
 from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
+from repdiff.runs.checkpoint import load_checkpoint
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training import TrainingSettings, train
 from repdiff.training.log import read_metrics

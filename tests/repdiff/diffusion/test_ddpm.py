@@ -5,11 +5,11 @@ import torch
 from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import GaussianDiffusion1D
 from pydantic import ValidationError
 
-from repdiff.checkpoint import save_checkpoint
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion, describe, load_diffusion
 from repdiff.diffusion.ddpm import DiffusionSettings
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
+from repdiff.runs.checkpoint import save_checkpoint
 
 SMALL_MLP = {"name": "mlp", "width": 32, "n_blocks": 1, "time_width": 16}
 SMALL_UNET = {"name": "unet1d", "dim": 8, "dim_mults": [1, 2]}

@@ -4,11 +4,11 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from repdiff.checkpoint import load_checkpoint, save_checkpoint, tensors_under
 from repdiff.errors import UserError
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
 from repdiff.networks.draws import choose
 from repdiff.networks.element_table import ElementTable
+from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint, tensors_under
 
 SMALL = CompositionModelSettings(width=16, n_blocks=1)
 ELEMENTS = (2, 8, 12, 14, 58)  # He without electronegativity, O, Mg, Si, Ce

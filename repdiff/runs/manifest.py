@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from repdiff.config import leaves, value_at
 from repdiff.errors import UserError
-from repdiff.files import read_json
-from repdiff.provenance import hardware, versions
+from repdiff.hardware import hardware
+from repdiff.runs.atomic_files import read_json
+from repdiff.runs.provenance import versions
 from repdiff.settings.base import Settings
 
 Status = Literal["running", "interrupted", "finished"]

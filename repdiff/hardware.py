@@ -1,48 +1,44 @@
-"""Where a result came from: versions of everything that computed it, and the machine."""
+"""The machine: torch devices, usable cores, memory; torch is loaded only where a device is asked for."""
 
-import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import repdiff
-from repdiff.cores import n_cores
-from repdiff.files import write_json
+from repdiff.errors import UserError
 
-LIBRARIES = (
-    "torch",
-    "numpy",
-    "scipy",
-    "pymatgen",
-    "ase",
-    "smact",
-    "spglib",
-    "moyopy",
-    "matminer",
-    "chgnet",
-    "sevenn",
-    "denoising-diffusion-pytorch",
-    "diffusers",
-    "accelerate",
-    "ema-pytorch",
-    "safetensors",
-    "pyarrow",
-    "pydantic",
-)
+if TYPE_CHECKING:
+    import torch
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python, of this project and of the libraries that shape results."""
-    found = {"python": platform.python_version(), "repdiff": repdiff.__version__}
-    for library in LIBRARIES:
-        try:
-            found[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            found[library] = "absent"
-    return found
+def choose_device(name: str) -> "torch.device":
+    """Return the device that "auto", "cpu", "cuda" or "cuda:N" stands for; auto takes a GPU if there is one.
+
+    Raises:
+        UserError: If there is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs here: use --device cpu"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
+    return device
+
+
+def n_cores() -> int:
+    """Count the cores this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def hardware() -> dict[str, str | int | float]:
@@ -66,11 +62,6 @@ def hardware() -> dict[str, str | int | float]:
             found["gpu"] = torch.cuda.get_device_name()
             found["n_gpus"] = torch.cuda.device_count()
     return found
-
-
-def record(path: Path, measured: Mapping[str, object]) -> None:
-    """Write what a script measured as JSON, with the versions and the machine that it was measured with."""
-    write_json(path, {**measured, "versions": versions(), "hardware": hardware()})
 
 
 def forget_peak_memory() -> None:

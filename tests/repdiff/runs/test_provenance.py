@@ -1,5 +1,6 @@
-from repdiff.files import read_json
-from repdiff.provenance import hardware, record, versions
+from repdiff.hardware import hardware
+from repdiff.runs.atomic_files import read_json
+from repdiff.runs.provenance import record, versions
 
 
 def test_a_record_says_what_was_measured_and_with_what(tmp_path):

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from repdiff.errors import UserError
-from repdiff.files import replacing, sha256, write_json
-from repdiff.manifest import Input, Manifest, Status, differences, now, read_manifest
-from repdiff.provenance import forget_peak_memory, hardware, peak_memory_gib
+from repdiff.hardware import forget_peak_memory, hardware, peak_memory_gib
+from repdiff.runs.atomic_files import replacing, sha256, write_json
+from repdiff.runs.manifest import Input, Manifest, Status, differences, now, read_manifest
 from repdiff.settings.base import DEFAULT_ROOT, Settings
 
 BEFORE = {

@@ -4,7 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from repdiff.checkpoint import (
+from repdiff.errors import UserError
+from repdiff.runs.checkpoint import (
     load_checkpoint,
     numbered,
     optimizer_tensors,
@@ -14,7 +15,6 @@ from repdiff.checkpoint import (
     save_checkpoint,
     tensors_under,
 )
-from repdiff.errors import UserError
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
 

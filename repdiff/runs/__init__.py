@@ -1,0 +1,1 @@
+"""Runs: folders, manifests, provenance, checkpoints, and files written whole or not at all."""
