@@ -152,8 +152,8 @@ def _messages(prefix: str) -> Generator[None, None, None]:
 
 def _verb_command(verb: str) -> click.Command:
     """Make the command of a verb: its options are the fields of its settings."""
-    from repdiff.config import Leaf, leaves, load_settings
     from repdiff.settings import SECTIONS
+    from repdiff.settings.load import Leaf, leaves, load_settings
 
     model = SECTIONS[verb]
     flags = [leaf for leaf in leaves(model) if not leaf.extra.get("only_in_file")]

@@ -10,12 +10,12 @@ from repdiff.comparison.page import render_comparison
 from repdiff.comparison.plan import FLOOR, Plan, Planner
 from repdiff.comparison.results import System, group_by_settings, read_result
 from repdiff.comparison.table import Comparison, gather_notes
-from repdiff.config import load_settings
 from repdiff.errors import UserError
 from repdiff.report.collect import distinct_names
 from repdiff.runs.atomic_files import replacing, write_json
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import CompareSettings
+from repdiff.settings.load import load_settings
 
 log = logging.getLogger(__name__)
 TABLE, DATA, PAGE = "table.txt", "comparison.json", "comparison.html"

@@ -32,10 +32,11 @@ from repdiff.close_pairs import (
 )
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.datasets.load import load_dataset
-from repdiff.encode import encode_dataset
-from repdiff.encoded import EncodedSet, named_descriptor
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
+from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.encoding import encode_dataset
+from repdiff.representations.layout import named_descriptor
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name

@@ -6,16 +6,12 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-from tqdm import tqdm
-
-from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.niggli import niggli_reduced
-from repdiff.datasets.load import Dataset, load_dataset
+from repdiff.datasets.load import load_dataset
 from repdiff.datasets.rows import Rejection
-from repdiff.encoded import REJECTED, EncodedSet, Layout, encode_crystals, named_descriptor
-from repdiff.errors import UserError
 from repdiff.hardware import choose_device
+from repdiff.representations.encoded_set import REJECTED
+from repdiff.representations.encoding import encode_dataset
+from repdiff.representations.layout import named_descriptor
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
@@ -68,32 +64,6 @@ def run_encode(settings: EncodeSettings, workspace: Workspace) -> Path:
                 f" (reasons in {run.path / REJECTED})" if rejected else "",
             )
     return run.path
-
-
-def encode_dataset(
-    dataset: Dataset, descriptor: str, *, niggli: bool, device: torch.device
-) -> tuple[EncodedSet, list[Rejection]]:
-    """Encode a data set; return it with what was rejected, in reading and here."""
-    crystals, rejected = list(dataset.crystals), list(dataset.rejected)
-    if niggli:
-        crystals, failed = _reduce(crystals)
-        rejected += failed
-    if not crystals:
-        raise UserError(f"no crystal of {dataset.name} could be reduced to its Niggli cell: try --no-niggli")
-    elements = sorted({int(z) for crystal in crystals for z in crystal.atomic_numbers})
-    layout = Layout.of(descriptor, elements, niggli=niggli, dataset=dataset.name, note=dataset.note)
-    vectors = encode_crystals(crystals, layout.representation(), device=device)
-    return EncodedSet(crystals=crystals, representations=vectors, layout=layout), rejected
-
-
-def _reduce(crystals: list[Crystal]) -> tuple[list[Crystal], list[Rejection]]:
-    reduced, failed = [], []
-    for row, crystal in enumerate(tqdm(crystals, desc="reducing cells", unit="crystal")):
-        try:
-            reduced.append(niggli_reduced(crystal))
-        except ValueError as error:
-            failed.append(Rejection(source="niggli", row=row, id=crystal.id, reason=str(error)))
-    return reduced, failed
 
 
 def _write_rejected(path: Path, rejected: list[Rejection]) -> None:

@@ -11,13 +11,20 @@ from repdiff.compositions import Wanted, read_compositions, sample_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import write_made
 from repdiff.errors import UserError
-from repdiff.generated import crystals_in_shards, each_shard, read_shard, shard_path, write_names, write_shard
 from repdiff.hardware import choose_device
 from repdiff.models import find_model
+from repdiff.representations.shards import (
+    crystals_in_shards,
+    each_shard,
+    read_shard,
+    shard_path,
+    write_names,
+    write_shard,
+)
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import GenerateSettings
+from repdiff.settings.sampling import DEFAULT_N
 
-DEFAULT_N = 1000
 log = logging.getLogger(__name__)
 
 

@@ -15,9 +15,9 @@ from descriptors.representation import Representation
 from repdiff.diffusion.build import load_diffusion
 from repdiff.diffusion.ddpm import VectorDiffusion
 from repdiff.diffusion.samplers import SamplerSettings
-from repdiff.encoded import Layout
 from repdiff.errors import UserError
 from repdiff.networks.composition import CompositionModel
+from repdiff.representations.layout import Layout
 from repdiff.runs.checkpoint import tensors_under
 
 GIVEN = ("composition", "n_atoms")  # blocks that the composition model decides

@@ -23,11 +23,11 @@ from reconstruction.result import ReconstructionResult
 from repdiff.crystals.crystal import Crystal, from_batch, read_crystals, write_crystals
 from repdiff.crystals.structure_files import FAILED, TABLE, write_structures
 from repdiff.datasets.load import load_dataset
-from repdiff.encode import encode_dataset
-from repdiff.encoded import Layout, named_descriptor
 from repdiff.errors import UserError
-from repdiff.generated import read_generated, read_names
 from repdiff.hardware import choose_device, n_cores
+from repdiff.representations.encoding import encode_dataset
+from repdiff.representations.layout import Layout, named_descriptor
+from repdiff.representations.shards import read_generated, read_names
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from descriptors.registry import unknown
 from repdiff.backends import BACKENDS, TrainingJob
-from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
+from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import FinetuneSettings, TrainSettings
-from repdiff.settings.learning import VECTOR_SETTINGS
+from repdiff.settings.training import VECTOR_SETTINGS
 from repdiff.training import TrainingSettings, train
 
 

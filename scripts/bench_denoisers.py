@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from repdiff.encoded import EncodedSet
-from repdiff.generated import read_generated
+from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.shards import read_generated
 from repdiff.runs.manifest import read_manifest
 from repdiff.runs.provenance import record
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from descriptors.registry import Registry
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition
-from repdiff.encoded import EncodedSet, Layout
 from repdiff.errors import UserError
+from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.layout import Layout
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training import Trainable, TrainingData
 

@@ -10,7 +10,7 @@ from descriptors.batch import CrystalBatch
 from repdiff.crystals.crystal import to_batch
 from repdiff.diffusion.lattice_space import right_handed
 from repdiff.diffusion.nearest_image import ImageFinder
-from repdiff.encoded import EncodedSet
+from repdiff.representations.encoded_set import EncodedSet
 from repdiff.training import TrainingData
 
 

@@ -35,8 +35,8 @@ from repdiff.diffusion.cdvae.model import Cdvae, Posterior
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import right_handed
-from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
+from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 from repdiff.settings import GenerateSettings, TrainSettings
 

@@ -32,8 +32,8 @@ from repdiff.diffusion.torus_lattice import (
     TorusLatticeDiffusion,
     TorusLatticeSettings,
 )
-from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
+from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training import Trainable

@@ -34,9 +34,9 @@ from repdiff.diffusion.joint_process import State
 from repdiff.diffusion.predictor_corrector import Draws, ReverseSettings, sample
 from repdiff.diffusion.property_embedding import PropertyEmbedding
 from repdiff.diffusion.symmetric_lattice import N_ELEMENTS, Limit
-from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.networks.crystal import AdapterInput
+from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 from repdiff.settings import FinetuneSettings, GenerateSettings, TrainSettings
 

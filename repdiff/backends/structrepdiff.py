@@ -20,11 +20,11 @@ from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
 from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.diffusion.training import VectorData, VectorTraining
-from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.model import GIVEN, GenerativeModel
 from repdiff.networks.base import DENOISERS, DenoiserSettings, parse_denoiser
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
+from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training.composition import fit_compositions

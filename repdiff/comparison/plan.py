@@ -10,17 +10,17 @@ import yaml
 from descriptors.registry import unknown
 from repdiff.backends import BACKENDS, backend_of
 from repdiff.backends.options import parse_options
-from repdiff.config import load_settings, read_document
 from repdiff.crystal_sets import split_name
 from repdiff.errors import UserError
 from repdiff.evaluation import choose_metrics
-from repdiff.generate import DEFAULT_N
 from repdiff.hardware import n_cores
 from repdiff.models import find_model
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import SECTIONS, CompareSettings, EvaluateSettings, GenerateSettings, TrainSettings
 from repdiff.settings.base import Settings
+from repdiff.settings.load import load_settings, read_document
+from repdiff.settings.sampling import DEFAULT_N
 
 FLOOR = "real crystals"
 VERBS = ("encode", "train", "generate", "reconstruct", "relax", "evaluate")

@@ -12,8 +12,9 @@ from descriptors.normalization import Normalizer
 from repdiff.crystals.checks import check_crystals
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.niggli import niggli_reduced
-from repdiff.encoded import Layout, encode_crystals
 from repdiff.errors import UserError
+from repdiff.representations.encoding import encode_crystals
+from repdiff.representations.layout import Layout
 
 Method = Literal["pca", "umap"]
 MIN_TO_FIT = 3

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from repdiff.config import leaves, value_at
 from repdiff.errors import UserError
 from repdiff.hardware import hardware
 from repdiff.runs.atomic_files import read_json
 from repdiff.runs.provenance import versions
 from repdiff.settings.base import Settings
+from repdiff.settings.load import leaves, value_at
 
 Status = Literal["running", "interrupted", "finished"]
 

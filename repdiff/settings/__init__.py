@@ -3,9 +3,9 @@
 from repdiff.settings.base import Settings
 from repdiff.settings.data import DegeneracySettings, EncodeSettings
 from repdiff.settings.energies import HullSettings, RelaxSettings
-from repdiff.settings.judging import CompareSettings, EvaluateSettings, ReportSettings
-from repdiff.settings.learning import FinetuneSettings, TrainSettings
-from repdiff.settings.making import GenerateSettings, LatentsSettings, ReconstructSettings
+from repdiff.settings.evaluation import CompareSettings, EvaluateSettings, ReportSettings
+from repdiff.settings.sampling import GenerateSettings, LatentsSettings, ReconstructSettings
+from repdiff.settings.training import FinetuneSettings, TrainSettings
 
 __all__ = [
     "SECTIONS",

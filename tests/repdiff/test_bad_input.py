@@ -16,9 +16,9 @@ from small_runs import SAMPLING, TRAINING
 from repdiff.cli import main
 from repdiff.crystals.structure_files import read_structures
 from repdiff.diffusion.build import KIND
-from repdiff.encoded import EncodedSet
-from repdiff.generated import KIND as SHARD_KIND
-from repdiff.generated import read_generated
+from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.shards import KIND as SHARD_KIND
+from repdiff.representations.shards import read_generated
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.runs.manifest import read_manifest
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from repdiff.cli import HELP, main
-from repdiff.config import leaves
 from repdiff.errors import UserError
 from repdiff.runs.manifest import read_manifest
 from repdiff.runs.workspace import Workspace
 from repdiff.settings import SECTIONS
+from repdiff.settings.load import leaves
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from repdiff.cli import main
 from repdiff.comparison.plan import FLOOR, Planner
 from repdiff.comparison.results import Result, System, group_by_settings, read_costs, read_result
 from repdiff.comparison.table import Comparison
-from repdiff.config import load_settings
 from repdiff.runs.manifest import Manifest
 from repdiff.runs.workspace import Workspace
 from repdiff.settings import CompareSettings
+from repdiff.settings.load import load_settings
 
 TORUS = {
     "network.width": 8,

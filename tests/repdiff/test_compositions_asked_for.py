@@ -9,7 +9,7 @@ from small_runs import SAMPLING
 from repdiff.cli import main
 from repdiff.crystals.formula import parse_formula
 from repdiff.errors import UserError
-from repdiff.generated import read_generated
+from repdiff.representations.shards import read_generated
 
 
 @pytest.mark.parametrize(

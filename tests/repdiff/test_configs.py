@@ -5,10 +5,10 @@ import yaml
 
 from repdiff.backends import BACKENDS
 from repdiff.backends.options import parse_options
-from repdiff.config import load_settings
 from repdiff.diffusion.ddpm import DiffusionSettings
 from repdiff.networks.base import parse_denoiser
 from repdiff.settings import SECTIONS
+from repdiff.settings.load import load_settings
 from repdiff.training import TrainingSettings
 
 FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

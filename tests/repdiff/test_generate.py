@@ -4,9 +4,9 @@ from small_runs import SAMPLING
 
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
-from repdiff.generated import read_generated, shard_path
 from repdiff.hardware import choose_device
 from repdiff.model import GIVEN, GenerativeModel
+from repdiff.representations.shards import read_generated, shard_path
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_missing_shard_is_made_and_the_others_are_kept(run, monkeypatch):
         made.append(number)
         write(folder, number, vectors, layout)
 
-    from repdiff.generated import write_shard as write
+    from repdiff.representations.shards import write_shard as write
 
     with monkeypatch.context() as patch:
         patch.setattr("repdiff.generate.write_shard", stop_after_two)

@@ -10,9 +10,9 @@ import repdiff.backends.dpcdvae as backend_module
 from repdiff.cli import main
 from repdiff.crystals.crystal import read_crystals, write_crystals
 from repdiff.crystals.structure_files import read_structures, write_structures
-from repdiff.encoded import EncodedSet
 from repdiff.latent_space.files import LATENTS, read_latents, write_latents
 from repdiff.latents import nearest_to_goal
+from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.manifest import read_manifest
 
 OPTIONS = {

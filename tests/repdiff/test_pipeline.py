@@ -17,8 +17,8 @@ from small_runs import SAMPLING, TRAINING
 from descriptors.base import DESCRIPTORS
 from repdiff.cli import main
 from repdiff.crystals.structure_files import read_structures
-from repdiff.encoded import EncodedSet
-from repdiff.generated import read_generated
+from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.shards import read_generated
 from repdiff.runs.manifest import read_manifest
 
 CHAIN = (

@@ -13,8 +13,8 @@ from repdiff import reconstruct as verb
 from repdiff.crystal_sets import read_for_evaluation
 from repdiff.crystals.crystal import to_structure
 from repdiff.crystals.structure_files import read_structures
-from repdiff.encoded import EncodedSet
-from repdiff.generated import read_generated, write_shard
+from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.shards import read_generated, write_shard
 from repdiff.runs.manifest import read_manifest
 from repdiff.settings import ReconstructSettings
 

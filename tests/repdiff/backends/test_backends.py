@@ -10,8 +10,8 @@ from repdiff.backends import BACKENDS, backend_of
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import count_elements
 from repdiff.crystals.geometry import check_structures
-from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
+from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training import TrainingSettings, train

@@ -6,13 +6,13 @@ import torch
 
 from repdiff.backends.dpcdvae import DpCdvae
 from repdiff.backends.options import parse_options
-from repdiff.config import load_settings
 from repdiff.diffusion.cdvae.decoding import towards_composition
 from repdiff.diffusion.cdvae.latents import whole_compositions
 from repdiff.diffusion.cdvae.settings import CdvaeSettings
-from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
+from repdiff.representations.encoded_set import EncodedSet
 from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.settings.load import load_settings
 from repdiff.training import TrainingSettings, train
 
 SMALL = {

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 from repdiff.backends.options import parse_options
-from repdiff.config import load_settings
 from repdiff.diffusion.joint import JointSettings
 from repdiff.settings import SECTIONS
+from repdiff.settings.load import load_settings
 
 FILES = sorted((Path(__file__).parents[3] / "configs").glob("mattergen_*.yaml"))
 

@@ -16,9 +16,9 @@ from repdiff.diffusion.property_embedding import (
     SpaceGroupEmbedding,
     read_system,
 )
-from repdiff.encoded import EncodedSet
 from repdiff.errors import UserError
 from repdiff.networks.crystal import AdapterInput
+from repdiff.representations.encoded_set import EncodedSet
 from repdiff.settings import FinetuneSettings, GenerateSettings, TrainSettings
 from repdiff.training import TrainingSettings, train
 from repdiff.training.settings import derived_generator

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from repdiff.config import load_settings
 from repdiff.errors import UserError
 from repdiff.info import describe
 from repdiff.runs.atomic_files import disk_trouble, replacing, sha256, write_json
 from repdiff.runs.manifest import Input, read_manifest
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import EncodeSettings, GenerateSettings, TrainSettings
+from repdiff.settings.load import load_settings
 
 ENCODE = EncodeSettings(dataset="prototypes")
 

@@ -8,6 +8,8 @@ from pydantic import model_validator
 
 from repdiff.settings.base import Settings, setting
 
+DEFAULT_N = 1000  # samples of a run that is told no number
+
 
 class GenerateSettings(Settings):
     """Settings of `repdiff generate`."""

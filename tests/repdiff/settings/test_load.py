@@ -5,7 +5,6 @@ from typing import ClassVar
 import pytest
 from pydantic import BaseModel
 
-from repdiff.config import leaves, load_settings
 from repdiff.errors import UserError
 from repdiff.settings import (
     SECTIONS,
@@ -16,6 +15,7 @@ from repdiff.settings import (
     TrainSettings,
 )
 from repdiff.settings.base import Settings, setting
+from repdiff.settings.load import leaves, load_settings
 
 
 class Inner(BaseModel):

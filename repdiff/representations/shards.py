@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
-from repdiff.encoded import Layout
 from repdiff.errors import UserError
+from repdiff.representations.layout import Layout
 from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 

@@ -1,0 +1,1 @@
+"""Representation vectors: their layout, encoding, and files."""

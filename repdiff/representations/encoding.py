@@ -1,0 +1,65 @@
+"""Crystals to representation vectors, in chunks of bounded memory."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from descriptors.representation import Representation, chunks_by_cost
+from repdiff.crystals.crystal import Crystal, to_batch
+from repdiff.crystals.niggli import niggli_reduced
+from repdiff.datasets.load import Dataset
+from repdiff.datasets.rows import Rejection
+from repdiff.errors import UserError
+from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.layout import Layout
+
+
+def encode_crystals(
+    crystals: Sequence[Crystal],
+    representation: Representation,
+    *,
+    device: torch.device,
+    progress: bool = True,
+) -> Float[Tensor, "n_crystals n_features"]:
+    """Encode crystals in chunks of bounded memory; float32, in their order, on the CPU."""
+    batch = to_batch(crystals, dtype=torch.float32)
+    result = torch.empty(len(crystals), representation.n_features)
+    representation.descriptor.to(device)
+    with (
+        torch.no_grad(),
+        tqdm(total=len(crystals), desc="encoding", unit="crystal", disable=not progress) as bar,
+    ):
+        for chunk in chunks_by_cost(batch, representation.descriptor):
+            rows = torch.tensor(chunk)
+            result[rows] = representation.encode(batch.select(rows).to(device)).cpu()
+            bar.update(len(chunk))
+    return result
+
+
+def encode_dataset(
+    dataset: Dataset, descriptor: str, *, niggli: bool, device: torch.device
+) -> tuple[EncodedSet, list[Rejection]]:
+    """Encode a data set; return it with what was rejected, in reading and here."""
+    crystals, rejected = list(dataset.crystals), list(dataset.rejected)
+    if niggli:
+        crystals, failed = _reduce(crystals)
+        rejected += failed
+    if not crystals:
+        raise UserError(f"no crystal of {dataset.name} could be reduced to its Niggli cell: try --no-niggli")
+    elements = sorted({int(z) for crystal in crystals for z in crystal.atomic_numbers})
+    layout = Layout.of(descriptor, elements, niggli=niggli, dataset=dataset.name, note=dataset.note)
+    vectors = encode_crystals(crystals, layout.representation(), device=device)
+    return EncodedSet(crystals=crystals, representations=vectors, layout=layout), rejected
+
+
+def _reduce(crystals: list[Crystal]) -> tuple[list[Crystal], list[Rejection]]:
+    reduced, failed = [], []
+    for row, crystal in enumerate(tqdm(crystals, desc="reducing cells", unit="crystal")):
+        try:
+            reduced.append(niggli_reduced(crystal))
+        except ValueError as error:
+            failed.append(Rejection(source="niggli", row=row, id=crystal.id, reason=str(error)))
+    return reduced, failed
