@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from descriptors import fused
+from descriptors import ead_compiled
 from descriptors.base import DESCRIPTORS, Descriptor, padded_distances
+from descriptors.compiled_loops import TOUCHING
 from descriptors.elements import weight_columns
-from descriptors.kernels import TOUCHING
 from descriptors.neighbors import Neighborhood
 from descriptors.pooling import pool_all
 from descriptors.radial import cosine_cutoff, gaussians
@@ -93,7 +93,7 @@ class EmbeddedAtomDensity(Descriptor):
         self, block: Resolution, neighborhood: Neighborhood, vectors: Float[Tensor, "n_atoms n_slots 3"]
     ) -> Float[Tensor, "n_systems n_features"]:
         weights = weight_columns(block.weights, neighborhood, dtype=vectors.dtype)
-        compute = fused.densities if fused.serves(block, vectors) else array_densities
+        compute = ead_compiled.densities if ead_compiled.serves(block, vectors) else array_densities
         densities = compute(block, neighborhood, vectors, weights)
         if block.log:
             densities = torch.log1p(densities)
@@ -146,7 +146,7 @@ class Columns(NamedTuple):
 @lru_cache(maxsize=32)
 def _columns(block: Resolution, dtype: torch.dtype, device: torch.device) -> Columns:
     """Lay out the columns; remembered, since making them anew would hold up a GPU at every evaluation."""
-    parents, axes, factors, edges = fused.monomials(block.orders)
+    parents, axes, factors, edges = ead_compiled.monomials(block.orders)
     of_order = torch.zeros(len(factors), len(edges), dtype=dtype)
     for column, (low, high) in enumerate(edges.tolist()):
         of_order[low:high, column] = torch.tensor(factors[low:high], dtype=dtype)

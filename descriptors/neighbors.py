@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from descriptors import kernels
+from descriptors import compiled_loops
 from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch
 
@@ -201,7 +201,7 @@ def _find_compiled(batch: CrystalBatch, cutoff: float) -> Neighborhood:
         neighbor_idx = torch.empty(batch.n_atoms, n_slots, dtype=torch.long)
         shifts = batch.lattice.new_empty(batch.n_atoms, n_slots, 3)
         arrays = (counts.numpy(), neighbor_idx.numpy(), shifts.numpy())
-        kernels.find(frac, lattice.numpy(), reach, first_atom, float(cutoff), *arrays)
+        compiled_loops.find(frac, lattice.numpy(), reach, first_atom, float(cutoff), *arrays)
         most = max(int(counts.max()), 1) if batch.n_atoms else 1
         if most <= n_slots:
             break

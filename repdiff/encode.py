@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from repdiff.datasets.load import load_dataset
-from repdiff.datasets.rows import Rejection
+from repdiff.datasets.readers.rows import Rejection
 from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import REJECTED
 from repdiff.representations.encoding import encode_dataset

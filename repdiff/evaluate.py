@@ -4,14 +4,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from repdiff.crystal_sets import CrystalSets, choose, split_name
 from repdiff.datasets.benchmarks import BENCHMARKS
+from repdiff.datasets.sources import CrystalSets, choose, split_name
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed
-from repdiff.evaluation import choose_metrics, evaluate_crystals
-from repdiff.floors import compute_floors
 from repdiff.hardware import n_cores
 from repdiff.metrics import Context, EvaluationSet
+from repdiff.metrics.baselines import compute_floors
+from repdiff.metrics.evaluation import choose_metrics, evaluate_crystals
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import EvaluateSettings

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from repdiff.backends.find_model import find_model
+from repdiff.backends.fit import fit, read_training_set
 from repdiff.backends.mattergen import MatterGen
 from repdiff.backends.mattergen_training import SymmetricData
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
-from repdiff.models import find_model
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import FinetuneSettings
-from repdiff.train import fit, read_training_set
 
 
 def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:

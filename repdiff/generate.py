@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from repdiff.backends import BACKENDS, Backend, Vectors, backend_of
-from repdiff.compositions import Wanted, read_compositions, sample_names
+from repdiff.backends.find_model import find_model
+from repdiff.backends.requested_compositions import Wanted, read_compositions, sample_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import write_made
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
-from repdiff.models import find_model
 from repdiff.representations.shards import (
     crystals_in_shards,
     each_shard,

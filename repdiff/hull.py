@@ -14,11 +14,10 @@ import torch
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import FAILED
 from repdiff.datasets.load import Dataset, load_dataset
-from repdiff.energies.base import ForceField, single_points
 from repdiff.energies.hull_table import TABLE_FILE, HullTable, reduced_name, write_hull_table
-from repdiff.energies.parts import Part, compute_in_parts, forget_parts
+from repdiff.energies.parts import compute_in_parts, forget_parts
 from repdiff.energies.registered import load_force_field
-from repdiff.energies.relax import Limits, atoms_at_once, relax_part
+from repdiff.energies.relax import Limits, atoms_at_once, energies_of_part, relax_part
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device, n_cores
@@ -111,16 +110,6 @@ def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch
         "package": identity.package,
         "seconds_per_structure": (time.perf_counter() - started) / len(done),
     }
-
-
-def energies_of_part(force_field: ForceField, crystals: Part, *, at_once: int) -> Part:
-    """Give each crystal its energy as it is, eV per atom, or the reason why there is none, as labels."""
-    labelled = []
-    for start in range(0, len(crystals), at_once):
-        batch = crystals[start : start + at_once]
-        for crystal, energy, reason in zip(batch, *single_points(batch, force_field), strict=True):
-            labelled.append(crystal.replace(labels={"energy_per_atom": energy, "reason": reason}))
-    return labelled
 
 
 def _table(

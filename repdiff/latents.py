@@ -11,19 +11,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repdiff.backends.dpcdvae import DpCdvae
+from repdiff.backends.find_model import find_model
 from repdiff.backends.options import parse_options
-from repdiff.crystal_sets import CrystalSets, choose, refuse_repeated_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.geometry import check_structures
 from repdiff.crystals.structure_files import write_failed, write_made
-from repdiff.diffusion.cdvae.ascent import AscentSettings, PropertySettings, towards_property
+from repdiff.datasets.sources import CrystalSets, choose, refuse_repeated_names
+from repdiff.diffusion.cdvae.latent_optimization import AscentSettings, PropertySettings, towards_property
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.latent_space.files import LATENTS, read_latents, write_latents
 from repdiff.latent_space.property_head import learn_property
 from repdiff.latent_space.sources import encodable, find_crystal
 from repdiff.metrics import EvaluationSet
-from repdiff.models import find_model
 from repdiff.representations.shards import crystals_in_shards
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Run, Workspace, plain_name

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from repdiff.crystal_sets import CrystalSets, choose, refuse_repeated_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import FAILED
+from repdiff.datasets.sources import CrystalSets, choose, refuse_repeated_names
 from repdiff.energies.parts import compute_in_parts, forget_parts
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits, atoms_at_once, relax_part

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from descriptors.registry import unknown
-from repdiff.backends import BACKENDS, TrainingJob
+from repdiff.backends import BACKENDS
+from repdiff.backends.fit import fit, read_training_set
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
-from repdiff.representations.encoded_set import EncodedSet
-from repdiff.runs.workspace import Run, Workspace, plain_name
-from repdiff.settings import FinetuneSettings, TrainSettings
+from repdiff.runs.workspace import Workspace, plain_name
+from repdiff.settings import TrainSettings
 from repdiff.settings.training import VECTOR_SETTINGS
-from repdiff.training import TrainingSettings, train
 
 
 def run_train(settings: TrainSettings, workspace: Workspace) -> Path:
@@ -37,47 +36,6 @@ def run_train(settings: TrainSettings, workspace: Workspace) -> Path:
             job = BACKENDS[settings.backend].prepare(encoded, settings, run.path)
             fit(job, encoded, settings, run)
     return run.path
-
-
-def read_training_set(path: Path) -> EncodedSet:
-    """Read an encoded set that has something to train on.
-
-    Raises:
-        UserError: If it cannot be read, or has nothing.
-    """
-    encoded = EncodedSet.read(path)
-    if not encoded.rows("train"):
-        raise UserError(f"{path} has no crystal in split 'train': encode a set that has")
-    return encoded
-
-
-def fit(job: TrainingJob, encoded: EncodedSet, settings: TrainSettings | FinetuneSettings, run: Run) -> None:
-    """Train what a backend has prepared in the folder of a run, and tell its summary.
-
-    Raises:
-        KeyboardInterrupt: If the user stopped the training; the last step is saved.
-    """
-    result = train(
-        job.model,
-        job.training,
-        job.validation,
-        settings.part(TrainingSettings),
-        run.path,
-        metadata=job.metadata,
-        tensors=job.tensors,
-        resume=settings.resume,
-    )
-    run.summary.update(
-        n_parameters=sum(parameter.numel() for parameter in job.model.learnt.parameters()),
-        steps=result.step,
-        epochs=result.epoch,
-        train_loss=result.train_loss,
-        validation_loss=result.validation_loss,
-        training_seconds=result.seconds,
-        note=encoded.layout.note,
-    )
-    if result.stopped_by == "signal":
-        raise KeyboardInterrupt
 
 
 def _refuse_strange(settings: TrainSettings) -> None:

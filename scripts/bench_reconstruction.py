@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from reconstruction.confidence import expected_calibration_error
-from repdiff.crystal_sets import read_for_evaluation, read_reference
+from repdiff.datasets.sources import read_for_evaluation, read_reference
 from repdiff.hardware import choose_device, n_cores
 from repdiff.metrics.matching import match_pairs
 from repdiff.reconstruct import run_reconstruct

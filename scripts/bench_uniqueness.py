@@ -26,8 +26,8 @@ from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.crystals.formula import count_elements, reduced_formula
 from repdiff.datasets.load import load_dataset
 from repdiff.hardware import n_cores
-from repdiff.metrics.reduced import MAX_CANDIDATES, Reduced, of_formulas, reduce_crystals
-from repdiff.metrics.same import ANGLE_TOL, LTOL, STOL, find_known, group_same
+from repdiff.metrics.primitive_cells import MAX_CANDIDATES, Reduced, of_formulas, reduce_crystals
+from repdiff.metrics.structure_groups import ANGLE_TOL, LTOL, STOL, find_known, group_same
 from repdiff.runs.provenance import record
 
 SMALL, LARGE = 0.02, 0.3  # Å, standard deviation of each coordinate

@@ -39,8 +39,8 @@ from reconstruction.confidence import (
     fit_confidence,
     reliability,
 )
-from repdiff.crystal_sets import read_for_evaluation, read_reference
 from repdiff.crystals.crystal import Crystal
+from repdiff.datasets.sources import read_for_evaluation, read_reference
 from repdiff.errors import UserError
 from repdiff.metrics.matching import match_pairs
 from repdiff.reconstruct import run_reconstruct

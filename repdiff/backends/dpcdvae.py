@@ -22,11 +22,10 @@ from repdiff.backends.base import (
     check_sampling,
     seen_only,
 )
+from repdiff.backends.batched_sampling import atoms_of
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.dpcdvae_training import CdvaeTraining
 from repdiff.backends.options import loading, parse_options
-from repdiff.backends.parts import atoms_of
-from repdiff.backends.streams import NOISE, stream
 from repdiff.crystals.crystal import Crystal, from_batch, to_batch
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.cdvae.decoding import decode, n_evaluations, towards_composition
@@ -36,6 +35,7 @@ from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import right_handed
 from repdiff.errors import UserError
+from repdiff.networks.random_streams import NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 from repdiff.settings import GenerateSettings, TrainSettings

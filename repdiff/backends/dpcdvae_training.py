@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from repdiff.backends.crystal_data import CrystalData, atoms_of_part
 from repdiff.diffusion.cdvae.model import LOSSES, Cdvae, Noise
-from repdiff.diffusion.centring import centred
 from repdiff.diffusion.schedules import spread_times
+from repdiff.diffusion.torus import centred
 from repdiff.training import Trainable
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
-from repdiff.backends.streams import FORMULA, stream
+from repdiff.networks.random_streams import FORMULA, stream
 
 
 class TrainingFormulas:

@@ -15,17 +15,16 @@ from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
 from repdiff.backends.base import BACKENDS, Backend, TrainingJob, check_compositions, check_sampling
+from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
 from repdiff.backends.crystal_data import CrystalData, atoms_of_part
 from repdiff.backends.formulas import TrainingFormulas
 from repdiff.backends.options import loading, parse_options
-from repdiff.backends.parts import atoms_of, sample_in_parts
-from repdiff.backends.streams import NOISE, stream
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
-from repdiff.diffusion.centring import centred
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import N_COORDINATES, LatticeCoordinates
 from repdiff.diffusion.schedules import spread_times
+from repdiff.diffusion.torus import centred
 from repdiff.diffusion.torus_lattice import (
     Noise,
     ReverseSettings,
@@ -33,6 +32,7 @@ from repdiff.diffusion.torus_lattice import (
     TorusLatticeSettings,
 )
 from repdiff.errors import UserError
+from repdiff.networks.random_streams import NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 from repdiff.settings import GenerateSettings, TrainSettings

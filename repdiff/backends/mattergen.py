@@ -22,11 +22,10 @@ from repdiff.backends.base import (
     check_sampling,
     seen_only,
 )
+from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
 from repdiff.backends.conditions import Conditions
 from repdiff.backends.mattergen_training import MatterGenTraining, SymmetricData
 from repdiff.backends.options import loading, parse_options
-from repdiff.backends.parts import atoms_of, sample_in_parts
-from repdiff.backends.streams import FORMULA, NOISE, stream
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.joint import JointDiffusion, JointSettings
@@ -36,6 +35,7 @@ from repdiff.diffusion.property_embedding import PropertyEmbedding
 from repdiff.diffusion.symmetric_lattice import N_ELEMENTS, Limit
 from repdiff.errors import UserError
 from repdiff.networks.crystal import AdapterInput
+from repdiff.networks.random_streams import FORMULA, NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 from repdiff.settings import FinetuneSettings, GenerateSettings, TrainSettings

@@ -15,13 +15,13 @@ from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
 from repdiff.backends.base import BACKENDS, Backend, TrainingJob, Vectors, check_compositions
 from repdiff.backends.options import NoOptions, explain, parse_options
+from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
+from repdiff.backends.structrepdiff_training import VectorData, VectorTraining
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
 from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
 from repdiff.diffusion.samplers import SamplerSettings
-from repdiff.diffusion.training import VectorData, VectorTraining
 from repdiff.errors import UserError
-from repdiff.model import GIVEN, GenerativeModel
 from repdiff.networks.base import DENOISERS, DenoiserSettings, parse_denoiser
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
 from repdiff.representations.encoded_set import EncodedSet

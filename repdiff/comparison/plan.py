@@ -9,12 +9,12 @@ import yaml
 
 from descriptors.registry import unknown
 from repdiff.backends import BACKENDS, backend_of
+from repdiff.backends.find_model import find_model
 from repdiff.backends.options import parse_options
-from repdiff.crystal_sets import split_name
+from repdiff.datasets.sources import split_name
 from repdiff.errors import UserError
-from repdiff.evaluation import choose_metrics
 from repdiff.hardware import n_cores
-from repdiff.models import find_model
+from repdiff.metrics.evaluation import choose_metrics
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import SECTIONS, CompareSettings, EvaluateSettings, GenerateSettings, TrainSettings

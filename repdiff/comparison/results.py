@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from repdiff.errors import UserError
-from repdiff.evaluation import SUMMARY
+from repdiff.metrics.evaluation import SUMMARY
 from repdiff.runs.atomic_files import read_json
 from repdiff.runs.manifest import Manifest, read_manifest
 

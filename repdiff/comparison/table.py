@@ -6,8 +6,8 @@ from typing import Any
 
 from repdiff.comparison.results import COSTS, Spread, System, metric_names
 from repdiff.hardware import hardware
+from repdiff.metrics.evaluation import aligned
 from repdiff.runs.provenance import versions
-from repdiff.text_table import aligned
 
 
 @dataclass(frozen=True, kw_only=True)

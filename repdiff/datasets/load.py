@@ -12,8 +12,8 @@ from repdiff.crystals.checks import check_crystals, check_sizes
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.benchmarks import BENCHMARKS, find_benchmark
 from repdiff.datasets.download import verify_download
-from repdiff.datasets.readers import hash_inputs, read_path
-from repdiff.datasets.rows import Rejection, Row, parse_rows, row_of
+from repdiff.datasets.readers.any_path import hash_inputs, read_path
+from repdiff.datasets.readers.rows import Rejection, Row, parse_rows, row_of
 from repdiff.datasets.splits import FRACTIONS, assign_splits
 from repdiff.errors import UserError
 
@@ -113,7 +113,7 @@ def _read(source: str, places: Sequence[Path]) -> tuple[list[Row], dict[str, str
     """Read the rows of a source, with the hashes of its files and its name."""
     path = Path(source).expanduser()
     if source == PROTOTYPES:
-        from repdiff.datasets.prototypes import build_prototypes
+        from repdiff.datasets.prototypes.build import build_prototypes
 
         crystals = build_prototypes()
         rows = [

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from descriptors.batch import CrystalBatch
 from repdiff.diffusion.nearest_image import ImageFinder
 from repdiff.diffusion.schedules import AddedNoise, linear_schedule
 
@@ -243,3 +244,9 @@ def _waves(offset: Tensor, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _column(std: Tensor, scale: Tensor | None, like: Tensor) -> Tensor:
     """Return standard deviations, times their factors, as a column of the coordinates' type."""
     return (std if scale is None else std * scale).to(like.dtype)[:, None]
+
+
+def centred(values: Float[Tensor, "n_atoms n"], batch: CrystalBatch) -> Float[Tensor, "n_atoms n"]:
+    """Subtract from the vectors of atoms their mean over each crystal."""
+    sums = values.new_zeros(batch.n_systems, values.shape[1]).index_add(0, batch.system_idx, values)
+    return values - (sums / batch.n_atoms_per_system[:, None])[batch.system_idx]

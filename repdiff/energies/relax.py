@@ -10,8 +10,9 @@ from torch import Tensor
 
 from descriptors.batch import CrystalBatch
 from repdiff.crystals.crystal import Crystal, Label, to_batch
-from repdiff.energies.base import MIN_VOLUME_PER_ATOM, Energies, ForceField
+from repdiff.energies.base import MIN_VOLUME_PER_ATOM, Energies, ForceField, single_points
 from repdiff.energies.fire import Walkers, join_walkers, largest_force, pull_back, start_walkers, step
+from repdiff.energies.parts import Part
 from repdiff.energies.relaxed import Relaxation
 
 ATOMS_ON_CPU, ATOMS_ON_GPU = 64, 8192  # in a batch
@@ -206,3 +207,13 @@ def _moved(crystal: Crystal, batch: CrystalBatch, place: int) -> tuple[Crystal, 
     rmsd = displacement(crystal.frac_coords, crystal.lattice, frac, lattice)
     wrapped = frac - np.floor(frac)
     return crystal.replace(lattice=lattice, frac_coords=np.where(wrapped >= 1, 0.0, wrapped)), rmsd
+
+
+def energies_of_part(force_field: ForceField, crystals: Part, *, at_once: int) -> Part:
+    """Give each crystal its energy as it is, eV per atom, or the reason why there is none, as labels."""
+    labelled = []
+    for start in range(0, len(crystals), at_once):
+        batch = crystals[start : start + at_once]
+        for crystal, energy, reason in zip(batch, *single_points(batch, force_field), strict=True):
+            labelled.append(crystal.replace(labels={"energy_per_atom": energy, "reason": reason}))
+    return labelled

@@ -12,7 +12,7 @@ from torch import Tensor
 from repdiff.backends.dpcdvae import DpCdvae
 from repdiff.backends.properties import COMPUTED, as_numbers, known_labels, labels_of
 from repdiff.crystals.crystal import Crystal
-from repdiff.diffusion.cdvae.ascent import PropertyHead, PropertySettings, fit_property
+from repdiff.diffusion.cdvae.latent_optimization import PropertyHead, PropertySettings, fit_property
 from repdiff.diffusion.cdvae.model import Posterior
 from repdiff.errors import UserError
 

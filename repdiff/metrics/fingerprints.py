@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.crystals.geometry import check_structures
-from repdiff.metrics.fingerprint_cache import Fingerprint, ShardWriter, content_key, read_shards
+from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards
 
 if TYPE_CHECKING:
     from matminer.featurizers.composition import ElementProperty

@@ -15,7 +15,7 @@ from repdiff.errors import UserError
 from repdiff.execution.processes import map_over_processes
 from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, absent, mean, share
 from repdiff.metrics.matching import ANGLE_TOL, LTOL, STOL
-from repdiff.metrics.reduced import MAX_CANDIDATES, Reduced, find_candidates, reduce_crystals
+from repdiff.metrics.primitive_cells import MAX_CANDIDATES, Reduced, find_candidates, reduce_crystals
 
 if TYPE_CHECKING:
     from pymatgen.analysis.structure_matcher import StructureMatcher

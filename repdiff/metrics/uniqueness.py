@@ -18,8 +18,8 @@ from repdiff.metrics.base import (
     absent,
     share,
 )
-from repdiff.metrics.reduced import MAX_CANDIDATES, Reduced, of_formulas, reduce_crystals
-from repdiff.metrics.same import ANGLE_TOL, LTOL, STOL, Known, find_known, group_same
+from repdiff.metrics.primitive_cells import MAX_CANDIDATES, Reduced, of_formulas, reduce_crystals
+from repdiff.metrics.structure_groups import ANGLE_TOL, LTOL, STOL, Known, find_known, group_same
 from repdiff.metrics.validity import NOT_MADE
 
 PROTOCOL = "mattergen-ordered"

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from repdiff.crystal_sets import CrystalSets, split_name
 from repdiff.crystals.crystal import Crystal
+from repdiff.datasets.sources import CrystalSets, split_name
 from repdiff.errors import UserError
-from repdiff.evaluation import ROWS, SUMMARY
+from repdiff.metrics.evaluation import ROWS, SUMMARY
 from repdiff.report.theme import Role
 from repdiff.runs.atomic_files import read_json
 from repdiff.runs.manifest import Manifest, read_manifest

@@ -11,7 +11,7 @@ from descriptors.representation import Representation, chunks_by_cost
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.crystals.niggli import niggli_reduced
 from repdiff.datasets.load import Dataset
-from repdiff.datasets.rows import Rejection
+from repdiff.datasets.readers.rows import Rejection
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.layout import Layout

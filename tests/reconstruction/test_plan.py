@@ -59,5 +59,5 @@ def test_what_a_descriptor_keeps_for_its_gradient_counts(monkeypatch):
     """Array operations keep at least the radial functions of each slot, 2400 bytes; the compiled loops nothing."""
     descriptor = make_descriptor("ead:paper")
     assert gradient_bytes(descriptor, CPU) == pytest.approx(0, abs=1)
-    monkeypatch.setattr("descriptors.fused.serves", lambda *_: False)
+    monkeypatch.setattr("descriptors.ead_compiled.serves", lambda *_: False)
     assert gradient_bytes(descriptor, CPU) > 2400

@@ -226,7 +226,7 @@ def test_what_is_not_there_is_named_with_the_way_out(argv, way_out, refused, tmp
     def read(*_, **__):
         raise AssertionError("read the whole data set before it looked at the settings")
 
-    monkeypatch.setattr("repdiff.datasets.prototypes.build_prototypes", read)
+    monkeypatch.setattr("repdiff.datasets.prototypes.build.build_prototypes", read)
     assert way_out in refused(*argv)
     root = tmp_path / "workspace"
     assert not root.exists() or not [p for p in root.rglob("*") if p.is_file() and p.suffix != ".lock"]

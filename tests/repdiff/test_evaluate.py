@@ -7,9 +7,9 @@ import pytest
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
-from repdiff.evaluation import evaluate_crystals
-from repdiff.floors import compute_floors
 from repdiff.metrics import METRICS, Context, EvaluationSet
+from repdiff.metrics.baselines import compute_floors
+from repdiff.metrics.evaluation import evaluate_crystals
 from repdiff.metrics.matching import Matching
 
 

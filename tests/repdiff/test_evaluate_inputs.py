@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from repdiff.cli import main
-from repdiff.crystal_sets import choose
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import read_structures
+from repdiff.datasets.sources import choose
 from repdiff.metrics import EvaluationSet
 
 BOX = "3\nProperties=species:S:1:pos:R:3\nO 0 0 0\nH 0 0 1\nH 0 1 0\n"

@@ -2,10 +2,10 @@ import pytest
 import torch
 from small_runs import SAMPLING
 
+from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
-from repdiff.model import GIVEN, GenerativeModel
 from repdiff.representations.shards import read_generated, shard_path
 
 

@@ -10,9 +10,9 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from reconstruction.presets import Rung, Search
 from repdiff import reconstruct as verb
-from repdiff.crystal_sets import read_for_evaluation
 from repdiff.crystals.crystal import to_structure
 from repdiff.crystals.structure_files import read_structures
+from repdiff.datasets.sources import read_for_evaluation
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.shards import read_generated, write_shard
 from repdiff.runs.manifest import read_manifest

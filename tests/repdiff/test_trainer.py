@@ -11,8 +11,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from repdiff.backends.structrepdiff_training import VectorData, VectorTraining
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion, load_diffusion
-from repdiff.diffusion.training import VectorData, VectorTraining
 from repdiff.errors import UserError
 from repdiff.runs.checkpoint import load_checkpoint
 from repdiff.training import TrainingSettings, train

@@ -10,9 +10,8 @@ from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch
 from repdiff.diffusion.cdvae.process import CoordinateProcess
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
-from repdiff.diffusion.centring import centred
 from repdiff.diffusion.schedules import AddedNoise, schedule_of
-from repdiff.diffusion.torus import add_noise, reverse_step, wrap
+from repdiff.diffusion.torus import add_noise, centred, reverse_step, wrap
 
 
 class AboutClean(CoordinateProcess):

@@ -10,11 +10,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from descriptors.batch import CrystalBatch
-from repdiff.diffusion.cdvae.ascent import AscentSettings, descend_latents
+from repdiff.diffusion.cdvae.latent_optimization import AscentSettings, descend_latents
 from repdiff.diffusion.cdvae.model import Cdvae
 from repdiff.diffusion.cdvae.settings import CdvaeSampling
-from repdiff.diffusion.centring import centred
-from repdiff.diffusion.torus import wrap
+from repdiff.diffusion.torus import centred, wrap
 
 COMPOSITION_RATE, COMPOSITION_TETHER = 0.05, 0.1
 

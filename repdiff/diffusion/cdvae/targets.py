@@ -13,8 +13,8 @@ from torch import Tensor
 
 from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch
-from repdiff.diffusion.centring import centred
 from repdiff.diffusion.nearest_image import ImageFinder
+from repdiff.diffusion.torus import centred
 
 
 def nearest_paths(

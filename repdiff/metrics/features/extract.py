@@ -11,8 +11,8 @@ import torch
 from tqdm import tqdm
 
 from repdiff.crystals.crystal import Crystal
+from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards
 from repdiff.metrics.features.base import FeatureExtractor, Features, load_extractor
-from repdiff.metrics.fingerprint_cache import Fingerprint, ShardWriter, content_key, read_shards
 
 PER_BATCH = 64  # crystals
 ANGLES_PER_BATCH = 400_000  # of a network that looks at angles between short bonds; a crystal has about 500

@@ -8,7 +8,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from descriptors.compiled import compiled
+from descriptors.jit import compiled
 
 
 @compiled

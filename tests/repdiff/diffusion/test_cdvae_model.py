@@ -10,8 +10,8 @@ from repdiff.diffusion.cdvae.decoding import decode, place_atoms
 from repdiff.diffusion.cdvae.latents import Guess, LatentMoments, Vocabulary, make_cells, whole_compositions
 from repdiff.diffusion.cdvae.model import Answer, Cdvae, Posterior, noised_types
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
-from repdiff.diffusion.centring import centred
 from repdiff.diffusion.lattice_ddpm import ParameterScale
+from repdiff.diffusion.torus import centred
 from repdiff.networks.crystal import CrystalNetworkSettings
 
 DOUBLE = torch.float64

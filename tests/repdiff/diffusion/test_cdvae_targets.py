@@ -6,8 +6,8 @@ import torch
 from descriptors.batch import CrystalBatch
 from descriptors.testing import random_crystals
 from repdiff.diffusion.cdvae.targets import nearest_paths
-from repdiff.diffusion.centring import centred
 from repdiff.diffusion.nearest_image import ImageFinder
+from repdiff.diffusion.torus import centred
 
 DOUBLE = torch.float64
 

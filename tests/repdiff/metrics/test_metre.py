@@ -11,7 +11,7 @@ from repdiff.errors import UserError
 from repdiff.metrics import Context, EvaluationSet, metre
 from repdiff.metrics.matching import match_pairs
 from repdiff.metrics.metre import Metre, match_reference
-from repdiff.metrics.reduced import reduce_crystals
+from repdiff.metrics.primitive_cells import reduce_crystals
 
 STOL = 0.5
 

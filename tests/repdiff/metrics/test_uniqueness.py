@@ -9,8 +9,8 @@ from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
 from repdiff.crystals.crystal import to_structure
 from repdiff.metrics import Context, EvaluationSet, reduced, same, uniqueness
-from repdiff.metrics.reduced import find_candidates, reduce_crystals
-from repdiff.metrics.same import find_known, group_same
+from repdiff.metrics.primitive_cells import find_candidates, reduce_crystals
+from repdiff.metrics.structure_groups import find_known, group_same
 from repdiff.metrics.uniqueness import Uniqueness, novel_flags, unique_flags
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from repdiff.diffusion.cdvae.ascent import (
+from repdiff.diffusion.cdvae.latent_optimization import (
     TETHERS,
     AscentSettings,
     PropertySettings,

@@ -14,8 +14,8 @@ import numpy as np
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
-from repdiff.evaluation import Evaluation, evaluate_crystals
 from repdiff.metrics import Context, EvaluationSet, Metric
+from repdiff.metrics.evaluation import Evaluation, evaluate_crystals
 
 
 def compute_floors(

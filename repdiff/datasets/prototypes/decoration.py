@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from repdiff.datasets.prototype_library import SHELL_WIDTH, Prototype
-from repdiff.datasets.species import SpeciesTable, bond_radii, group_of, is_metal, is_metallic
+from repdiff.datasets.prototypes.library import SHELL_WIDTH, Prototype
+from repdiff.datasets.prototypes.species import SpeciesTable, bond_radii, group_of, is_metal, is_metallic
 
 MAX_COMBINATIONS = 60_000  # of species on the sites of one prototype; beyond, a sample
 MISFIT, MAX_MISFIT = 0.05, 0.1  # of bond lengths in one crystal, relative: standard deviation and limit

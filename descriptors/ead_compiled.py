@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from descriptors import kernels
+from descriptors import compiled_loops
 from descriptors.neighbors import Neighborhood
 from descriptors.resolution import Resolution
 
@@ -131,7 +131,7 @@ class _Densities(Function):
             real(block.centers[0]), real(block.spacing), len(block.centers), block.unit_vectors, tables.envelope,
             tables.radial, tables.sides, parents, axes, np.array(factors, dtype=real), edges, moments.numpy(),
         )  # fmt: skip
-        kernels.forward(*arguments, result.numpy())
+        compiled_loops.forward(*arguments, result.numpy())
         ctx.arguments = arguments
         return result
 
@@ -140,5 +140,5 @@ class _Densities(Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Compute the gradient by the vectors."""
         gradient = upstream.new_zeros(ctx.arguments[0].shape)
-        kernels.backward(*ctx.arguments, upstream.contiguous().numpy(), gradient.numpy())
+        compiled_loops.backward(*ctx.arguments, upstream.contiguous().numpy(), gradient.numpy())
         return gradient, None, None, None

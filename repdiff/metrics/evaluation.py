@@ -11,7 +11,6 @@ from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, EvaluationSet, Metric, MetricResult, MetricValue
 from repdiff.runs.atomic_files import replacing, write_json
 from repdiff.runs.provenance import versions
-from repdiff.text_table import aligned
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +29,7 @@ class Evaluation:
         n_training: Number of crystals that the model has seen; None if they were not named.
         results: By metric.
         skipped: Reason by metric, for those that could not be computed.
-        floors: What real crystals score, by the name of the comparison; see `repdiff.floors`.
+        floors: What real crystals score, by the name of the comparison; see `repdiff.metrics.baselines`.
         seed: Of random subsets and intervals.
         notes: What the table must say about the data.
     """
@@ -256,3 +255,17 @@ def _value_to_json(value: MetricValue) -> dict[str, object]:
         "unit": value.unit,
     }
     return shown | ({"reason": value.reason} if value.reason else {})
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Align the first and the last column to the left, the numbers between them to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    last = len(widths) - 1
+    lines = [
+        "  ".join(
+            text if place == last else f"{text:<{width}}" if place == 0 else f"{text:>{width}}"
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]

@@ -4,8 +4,8 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repdiff.crystal_sets import CrystalSets
 from repdiff.crystals.formula import Composition, count_elements, parse_formula
+from repdiff.datasets.sources import CrystalSets
 from repdiff.errors import UserError
 from repdiff.metrics.targets import MARK
 from repdiff.runs.workspace import Workspace

@@ -7,10 +7,14 @@ from jaxtyping import Int
 from tqdm import tqdm
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.datasets.decoration import Decorations, decorate_with_metals, decorate_with_one_element
-from repdiff.datasets.ions import decorate_with_ions
-from repdiff.datasets.prototype_library import Prototype, load_prototypes
-from repdiff.datasets.species import SpeciesTable
+from repdiff.datasets.prototypes.decoration import (
+    Decorations,
+    decorate_with_metals,
+    decorate_with_one_element,
+)
+from repdiff.datasets.prototypes.ions import decorate_with_ions
+from repdiff.datasets.prototypes.library import Prototype, load_prototypes
+from repdiff.datasets.prototypes.species import SpeciesTable
 from repdiff.errors import UserError
 
 MAX_ATOMS = 20

@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 from repdiff.crystals.crystal import to_structure
 from repdiff.execution.processes import map_over_processes
-from repdiff.metrics.reduced import (
+from repdiff.metrics.primitive_cells import (
     MAX_CANDIDATES,
     Reduced,
     find_candidates,

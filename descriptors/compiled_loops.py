@@ -1,4 +1,4 @@
-"""Compiled loops over the neighbours of each atom; `descriptors.fused` prepares their arguments and says what they do.
+"""Compiled loops over the neighbours of each atom, for the arguments that `descriptors.ead_compiled` prepares.
 
 Neighbours of one element and crystal have the same weights, so sums are kept by element and mixed at the end: the
 innermost loop runs over monomials alone. Monomials are made, and their gradient taken back, along a chain: each is an
@@ -11,7 +11,7 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-from descriptors.compiled import FAST, compiled
+from descriptors.jit import FAST, compiled
 
 TOUCHING = 1e-6  # Å; atoms nearer than this have no direction, rather than one that is not a number
 LANES = 16  # numbers that a processor multiplies at once; sums over monomials are padded to a multiple of it

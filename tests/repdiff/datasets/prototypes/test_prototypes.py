@@ -10,11 +10,15 @@ from pymatgen.core import Composition
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from repdiff.crystals.crystal import Crystal, to_batch, to_structure
-from repdiff.datasets.decoration import Decorations, decorate_with_metals, decorate_with_one_element
-from repdiff.datasets.ions import decorate_with_ions
-from repdiff.datasets.prototype_library import Prototype, load_prototypes
-from repdiff.datasets.prototypes import _fill_evenly, build_prototypes
-from repdiff.datasets.species import SpeciesTable
+from repdiff.datasets.prototypes.build import _fill_evenly, build_prototypes
+from repdiff.datasets.prototypes.decoration import (
+    Decorations,
+    decorate_with_metals,
+    decorate_with_one_element,
+)
+from repdiff.datasets.prototypes.ions import decorate_with_ions
+from repdiff.datasets.prototypes.library import Prototype, load_prototypes
+from repdiff.datasets.prototypes.species import SpeciesTable
 from repdiff.errors import UserError
 
 TEXTBOOK = {
@@ -37,7 +41,7 @@ TEXTBOOK = {
 DIGEST_IN_ANOTHER_PROCESS = """
 import sys
 from tests.repdiff.datasets.test_prototypes import digest
-from repdiff.datasets.prototypes import build_prototypes
+from repdiff.datasets.prototypes.build import build_prototypes
 sys.stdout.write(digest(build_prototypes(progress=False)))
 """
 

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from repdiff.models import find_model
+from repdiff.backends.find_model import find_model
 from repdiff.runs.workspace import Workspace
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from descriptors import fused, kernels
+from descriptors import compiled_loops, ead_compiled
 from descriptors.batch import CrystalBatch
 from descriptors.ead import EmbeddedAtomDensity, array_densities
 from descriptors.elements import weight_columns
@@ -43,7 +43,7 @@ def both(block, neighborhood, vectors, *, dtype, seed=0):
     """Densities and their gradients by random numbers, of the arrays in double precision and of the loops."""
     vectors, results = vectors.detach().to(dtype), []
     upstream = torch.rand(len(vectors), block.n_per_atom, generator=torch.Generator().manual_seed(seed))
-    for compute, real in ((array_densities, torch.float64), (fused.densities, dtype)):
+    for compute, real in ((array_densities, torch.float64), (ead_compiled.densities, dtype)):
         moved = vectors.to(real).requires_grad_()
         weights = weight_columns(block.weights, neighborhood, dtype=real)
         values = compute(block, neighborhood, moved, weights)
@@ -66,7 +66,7 @@ def largest(block, neighborhood, vectors):
 @given(batch=crystals())
 def test_loops_agree_with_arrays_in_values_and_gradients(name, dtype, batch):
     block = BLOCKS[name]
-    assert fused.serves(block, batch.lattice.to(dtype))
+    assert ead_compiled.serves(block, batch.lattice.to(dtype))
     neighborhood = find_neighborhood(batch, block.cutoff + 0.4)
     vectors = neighborhood.vectors(batch.frac_coords, batch.lattice)
     values, gradient, found, found_gradient = both(block, neighborhood, vectors, dtype=dtype)
@@ -92,7 +92,7 @@ def test_the_gradient_is_that_of_the_values(orders, unit_vectors, batch):
     weights = weights / weights.amax(0).clamp(min=1)  # gradcheck's tolerance is absolute
 
     def compute(moved):
-        return fused.densities(block, neighborhood, moved, weights) / block.cutoff ** max(orders)
+        return ead_compiled.densities(block, neighborhood, moved, weights) / block.cutoff ** max(orders)
 
     assert torch.autograd.gradcheck(compute, vectors, atol=1e-4, rtol=1e-4, fast_mode=True)
 
@@ -114,8 +114,8 @@ TRIPLE = crystal([[0.0, 0.1, 0.2], [0.4, 0.45, 0.6], [0.8, 0.3, 0.9]], 4.0, numb
 def test_centres_that_are_not_evenly_ascending_are_left_to_arrays_with_the_same_values(kept):
     even = replace(BASE, etas=(0.5,), centers=evenly(1.0, 4.0, 4), orders=(1,), weights=("one",))
     other = replace(even, centers=tuple(even.centers[k] for k in kept))
-    assert fused.serves(even, TRIPLE.lattice)
-    assert not fused.serves(other, TRIPLE.lattice)
+    assert ead_compiled.serves(even, TRIPLE.lattice)
+    assert not ead_compiled.serves(other, TRIPLE.lattice)
     expected = EmbeddedAtomDensity((even,))(TRIPLE)[:, list(kept)]
     torch.testing.assert_close(EmbeddedAtomDensity((other,))(TRIPLE), expected, rtol=1e-9, atol=1e-12)
 
@@ -126,7 +126,7 @@ def test_half_precision_is_left_to_arrays(dtype):
     descriptor = EmbeddedAtomDensity((block,))
     neighborhood = find_neighborhood(TRIPLE, descriptor.cutoff)
     vectors = neighborhood.vectors(TRIPLE.frac_coords, TRIPLE.lattice)
-    assert not fused.serves(block, vectors.to(dtype))
+    assert not ead_compiled.serves(block, vectors.to(dtype))
     features = descriptor.evaluate(neighborhood, vectors.to(dtype))
     assert features.dtype == dtype
     expected = descriptor.evaluate(neighborhood, vectors)
@@ -135,8 +135,8 @@ def test_half_precision_is_left_to_arrays(dtype):
 
 def test_the_presets_are_served():
     for block in (*COMPACT, *PAPER):
-        assert fused.serves(block, torch.zeros(1))
-        assert fused.serves(block, torch.zeros(1, dtype=torch.float64))
+        assert ead_compiled.serves(block, torch.zeros(1))
+        assert ead_compiled.serves(block, torch.zeros(1, dtype=torch.float64))
 
 
 def test_the_layout_in_memory_does_not_matter():
@@ -156,7 +156,7 @@ def test_the_layout_in_memory_does_not_matter():
             present=change(neighborhood.present),
             neighbor_idx=change(neighborhood.neighbor_idx),
         )
-        values = fused.densities(BASE, table, moved, change(weights))
+        values = ead_compiled.densities(BASE, table, moved, change(weights))
         return values, torch.autograd.grad(values, moved, upstream(values))[0]
 
     plain = run(lambda tensor: tensor, torch.ones_like)
@@ -216,7 +216,7 @@ def test_no_atoms_have_no_densities():
     )
     table = find_neighborhood(nobody, BASE.cutoff)
     vectors = table.vectors(nobody.frac_coords, nobody.lattice)
-    found = fused.densities(BASE, table, vectors, torch.zeros(0, 3))
+    found = ead_compiled.densities(BASE, table, vectors, torch.zeros(0, 3))
     assert found.shape == (0, BASE.n_per_atom)
 
 
@@ -225,15 +225,15 @@ def test_a_position_that_is_no_number_harms_its_own_densities_alone(monkeypatch)
     neighborhood = find_neighborhood(TRIPLE, block.cutoff)
     vectors = neighborhood.vectors(TRIPLE.frac_coords, TRIPLE.lattice)
     weights = weight_columns(block.weights, neighborhood, dtype=torch.float64)
-    expected = fused.densities(block, neighborhood, vectors, weights)
+    expected = ead_compiled.densities(block, neighborhood, vectors, weights)
     vectors[0, 0] = torch.nan
     for interpreted in (True, False):  # interpreted first: compiled, an index out of range is not noticed
         with monkeypatch.context() as patch:
             if interpreted:
-                patch.setattr(kernels, "forward", kernels.forward.py_func)
-                patch.setattr(kernels, "backward", kernels.backward.py_func)
+                patch.setattr(compiled_loops, "forward", compiled_loops.forward.py_func)
+                patch.setattr(compiled_loops, "backward", compiled_loops.backward.py_func)
             moved = vectors.clone().requires_grad_()
-            found = fused.densities(block, neighborhood, moved, weights)
+            found = ead_compiled.densities(block, neighborhood, moved, weights)
             (gradient,) = torch.autograd.grad(found.sum(), moved)
         torch.testing.assert_close(found[1:], expected[1:])
         assert bool(torch.isfinite(gradient[1:]).all())

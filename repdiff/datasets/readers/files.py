@@ -13,7 +13,7 @@ import numpy as np
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.parse import arrays_of_json
-from repdiff.datasets.rows import Row, is_scalar, row_of
+from repdiff.datasets.readers.rows import Row, is_scalar, row_of
 from repdiff.errors import UserError
 
 if TYPE_CHECKING:

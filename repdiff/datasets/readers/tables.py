@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.datasets.rows import ID_COLUMNS, STRUCTURE_COLUMNS, Row, is_scalar, row_of, typed_columns
+from repdiff.datasets.readers.rows import ID_COLUMNS, STRUCTURE_COLUMNS, Row, is_scalar, row_of, typed_columns
 from repdiff.errors import UserError
 
 if TYPE_CHECKING:

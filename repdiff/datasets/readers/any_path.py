@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from repdiff.datasets.readers_files import (
+from repdiff.datasets.readers.files import (
     form_of_name,
     read_ase_db,
     read_extxyz,
@@ -11,8 +11,8 @@ from repdiff.datasets.readers_files import (
     read_json,
     read_zip,
 )
-from repdiff.datasets.readers_tables import read_csv, read_parquet
-from repdiff.datasets.rows import Row, row_of
+from repdiff.datasets.readers.rows import Row, row_of
+from repdiff.datasets.readers.tables import read_csv, read_parquet
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import sha256
 

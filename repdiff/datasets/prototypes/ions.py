@@ -13,9 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from repdiff.datasets.decoration import MAX_MISFIT, MISFIT, Decorations, all_different, combine, join
-from repdiff.datasets.prototype_library import SHELL_WIDTH, Prototype
-from repdiff.datasets.species import SpeciesTable, bond_radii, group_of
+from repdiff.datasets.prototypes.decoration import (
+    MAX_MISFIT,
+    MISFIT,
+    Decorations,
+    all_different,
+    combine,
+    join,
+)
+from repdiff.datasets.prototypes.library import SHELL_WIDTH, Prototype
+from repdiff.datasets.prototypes.species import SpeciesTable, bond_radii, group_of
 
 SIZE_SPREAD, MAX_SIZE_DISTANCE = 0.12, 2.5  # of log(radius) around the original's, and the limit in its units
 IONIC_GAP = 1.0  # difference of electronegativity from which on bonds count as fully ionic

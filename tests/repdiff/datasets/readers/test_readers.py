@@ -19,8 +19,8 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.io.vasp import Poscar
 
 from repdiff.crystals.crystal import Crystal, from_structure, write_crystals
-from repdiff.datasets.readers import hash_inputs, read_path
-from repdiff.datasets.rows import Row, parse_rows
+from repdiff.datasets.readers.any_path import hash_inputs, read_path
+from repdiff.datasets.readers.rows import Row, parse_rows
 from repdiff.errors import UserError
 
 STRUCTURES = [

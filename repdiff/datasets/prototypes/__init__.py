@@ -1,0 +1,1 @@
+"""The built-in data set: prototypes of a library, decorated with elements."""

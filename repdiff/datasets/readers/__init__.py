@@ -1,0 +1,1 @@
+"""Readers of files that hold crystals: CSV, CIF, POSCAR, extxyz, ASE databases, JSON, parquet."""
