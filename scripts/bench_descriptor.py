@@ -56,8 +56,8 @@ from descriptors.representation import chunks_by_cost
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.crystals.niggli import niggli_reduced
 from repdiff.datasets.load import load_dataset
+from repdiff.degeneracy.sensitivity import position_jacobian
 from repdiff.runs.provenance import record
-from repdiff.soft_directions import position_jacobian
 
 MATRIX = 1024  # rows and columns of the matrices whose product is timed
 OURS = ("ead", "ead:paper", "soap")

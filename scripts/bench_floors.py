@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from repdiff.commands.evaluate import run_evaluate
 from repdiff.datasets.benchmarks import BENCHMARKS
-from repdiff.evaluate import run_evaluate
 from repdiff.hardware import hardware, n_cores
 from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.runs.workspace import Workspace

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from reconstruction.confidence import expected_calibration_error
+from repdiff.commands.reconstruct import run_reconstruct
 from repdiff.datasets.sources import read_for_evaluation, read_reference
 from repdiff.hardware import choose_device, n_cores
 from repdiff.metrics.matching import match_pairs
-from repdiff.reconstruct import run_reconstruct
 from repdiff.runs.manifest import read_manifest
 from repdiff.runs.provenance import record
 from repdiff.runs.workspace import Workspace

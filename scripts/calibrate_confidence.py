@@ -39,11 +39,11 @@ from reconstruction.confidence import (
     fit_confidence,
     reliability,
 )
+from repdiff.commands.reconstruct import run_reconstruct
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.sources import read_for_evaluation, read_reference
 from repdiff.errors import UserError
 from repdiff.metrics.matching import match_pairs
-from repdiff.reconstruct import run_reconstruct
 from repdiff.runs.atomic_files import replacing, write_json
 from repdiff.runs.manifest import read_manifest
 from repdiff.runs.provenance import record, versions

@@ -101,7 +101,7 @@ class CellRunner:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as stream:
             return subprocess.Popen(
-                [sys.executable, "-m", "repdiff.comparison.worker", str(commands)],
+                [sys.executable, "-m", "repdiff.cli.steps", str(commands)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stream,

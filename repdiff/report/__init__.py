@@ -1,7 +1,6 @@
-"""`repdiff report`: evaluations → one page, and the plots of it as functions that return figures."""
+"""The page of evaluations, and its plots as functions that return figures."""
 
 from repdiff.report.gallery import drawing, gradients, scene_of
-from repdiff.report.page import run_report
 from repdiff.report.periodic import element_difference, element_table
 from repdiff.report.plots import (
     category_bars,
@@ -22,7 +21,6 @@ __all__ = [
     "element_table",
     "embedding",
     "gradients",
-    "run_report",
     "scene_of",
     "space_group_bars",
 ]

@@ -7,9 +7,9 @@ import torch
 from ase import Atoms
 from hypothesis import given
 from pymatgen.core import Lattice, Structure
+from strategies import crystals
 
 from descriptors.batch import CrystalBatch, from_atoms, from_structures, join, to_atoms, to_structures
-from tests.strategies import crystals
 
 
 def two_crystals(**changes) -> CrystalBatch:

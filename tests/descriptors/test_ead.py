@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import given, settings
+from strategies import crystals
 
 from descriptors.batch import CrystalBatch, join
 from descriptors.ead import EmbeddedAtomDensity
 from descriptors.resolution import COMPACT, PAPER, Resolution, evenly
 from descriptors.testing import check_invariances
-from tests.strategies import crystals
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "ead.json").read_text())
 SMALL = Resolution(

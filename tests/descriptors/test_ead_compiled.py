@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from hypothesis import given, settings
+from strategies import crystals
 
 from descriptors import compiled_loops, ead_compiled
 from descriptors.batch import CrystalBatch
@@ -10,7 +11,6 @@ from descriptors.ead import EmbeddedAtomDensity, array_densities
 from descriptors.elements import weight_columns
 from descriptors.neighbors import find_neighborhood
 from descriptors.resolution import COMPACT, PAPER, Resolution, evenly
-from tests.strategies import crystals
 
 BASE = Resolution(
     cutoff=5.0,

@@ -4,9 +4,9 @@ import torch
 from ase.geometry import cellpar_to_cell
 from hypothesis import given
 from pymatgen.core import Lattice
+from strategies import crystals
 
 from descriptors import lattice as cells
-from tests.strategies import crystals
 
 PARAMETERS = torch.tensor(
     [[4.0, 4.0, 4.0, 90, 90, 90], [3.1, 5.2, 7.3, 75, 97, 121], [2.5, 2.5, 2.5, 60, 60, 60]],

@@ -7,11 +7,11 @@ import torch
 from ase.neighborlist import neighbor_list
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from strategies import crystals
 
 from descriptors import neighbors
 from descriptors.batch import CrystalBatch, from_atoms, join, to_atoms
 from descriptors.neighbors import find_neighborhood, find_pairs
-from tests.strategies import crystals
 
 
 def one_crystal(lattice, frac_coords=((0.0, 0.0, 0.0),)) -> CrystalBatch:

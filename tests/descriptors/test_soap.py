@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from scipy.integrate import quad
 from scipy.special import sph_harm_y
+from strategies import crystals
 
 from descriptors.batch import CrystalBatch, join
 from descriptors.neighbors import find_neighborhood
 from descriptors.soap import DEFAULT, SoapPowerSpectrum, solid_harmonics
 from descriptors.testing import check_invariances, check_stages, example_crystals
-from tests.strategies import crystals
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "soap.json").read_text())
 AS_GOLDEN = replace(DEFAULT, **GOLDEN["settings"], weights=tuple(GOLDEN["weights"]))

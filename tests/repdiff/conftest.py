@@ -7,7 +7,7 @@ import known_crystals
 import pytest
 from small_runs import SAMPLING, TRAINING
 
-from repdiff.cli import main
+from repdiff.cli.main import main
 from repdiff.networks.composition import CompositionModelSettings
 
 

@@ -11,7 +11,7 @@ from monty.serialization import loadfn
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from repdiff import structure_files
+from repdiff.crystals import structure_files
 from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.crystals.structure_files import read_structures, write_structures
 from repdiff.errors import UserError

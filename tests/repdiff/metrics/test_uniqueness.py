@@ -8,7 +8,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
 from repdiff.crystals.crystal import to_structure
-from repdiff.metrics import Context, EvaluationSet, reduced, same, uniqueness
+from repdiff.metrics import Context, EvaluationSet, primitive_cells, structure_groups, uniqueness
 from repdiff.metrics.primitive_cells import find_candidates, reduce_crystals
 from repdiff.metrics.structure_groups import find_known, group_same
 from repdiff.metrics.uniqueness import Uniqueness, novel_flags, unique_flags
@@ -143,8 +143,8 @@ def test_without_training_crystals_novelty_says_how_to_name_them():
 
 @pytest.mark.slow  # processes import torch
 def test_processes_say_what_one_process_says(monkeypatch):
-    monkeypatch.setattr(same, "COMPARISONS_PER_PROCESS", 1)
-    monkeypatch.setattr(reduced, "REDUCTIONS_PER_PROCESS", 1)
+    monkeypatch.setattr(structure_groups, "COMPARISONS_PER_PROCESS", 1)
+    monkeypatch.setattr(primitive_cells, "REDUCTIONS_PER_PROCESS", 1)
     crystals = [cesium_chloride("a"), rock_salt("b"), cesium_chloride("c"), *invalid_crystals()]
     one, two = (unique_flags(crystals + [cubic_perovskite("d")] * 2, n_workers=n) for n in (1, 2))
     assert one == two

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from report_runs import HOSTILE, evaluate
 
-from repdiff.cli import main
+from repdiff.cli.main import main
 from repdiff.crystals.crystal import from_structure
 from repdiff.crystals.structure_files import FAILED, write_structures
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
+from repdiff.commands.info import describe
 from repdiff.errors import UserError
-from repdiff.info import describe
 from repdiff.runs.atomic_files import disk_trouble, replacing, sha256, write_json
 from repdiff.runs.manifest import Input, read_manifest
 from repdiff.runs.workspace import Workspace, plain_name

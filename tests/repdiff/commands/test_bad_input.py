@@ -13,7 +13,7 @@ from ase.io import write
 from pymatgen.io.cif import CifWriter
 from small_runs import SAMPLING, TRAINING
 
-from repdiff.cli import main
+from repdiff.cli.main import main
 from repdiff.crystals.structure_files import read_structures
 from repdiff.diffusion.build import KIND
 from repdiff.representations.encoded_set import EncodedSet
@@ -196,7 +196,7 @@ def test_a_set_that_cannot_be_reduced_says_how_to_go_on(refused, sizes, monkeypa
     def fail(crystal):
         raise ValueError("does not converge")
 
-    monkeypatch.setattr("repdiff.encode.niggli_reduced", fail)
+    monkeypatch.setattr("repdiff.commands.encode.niggli_reduced", fail)
     assert "--no-niggli" in refused("encode", sizes)
 
 

@@ -10,11 +10,11 @@ from pymatgen.core import Structure
 
 from descriptors.base import Descriptor, make_descriptor
 from descriptors.batch import from_structures
-from repdiff.cli import main
-from repdiff.close_pairs import ClosePairs, find_close_pairs, group_by_formula, judge_pairs
+from repdiff.cli.main import main
 from repdiff.crystals.crystal import from_structure
+from repdiff.degeneracy.close_pairs import ClosePairs, find_close_pairs, group_by_formula, judge_pairs
+from repdiff.degeneracy.sensitivity import position_jacobian, probe, rattled
 from repdiff.runs.manifest import read_manifest
-from repdiff.soft_directions import position_jacobian, probe, rattled
 
 torch.set_num_threads(1)
 

@@ -15,7 +15,7 @@ from pymatgen.io.cif import CifParser
 from small_runs import SAMPLING, TRAINING
 
 from descriptors.base import DESCRIPTORS
-from repdiff.cli import main
+from repdiff.cli.main import main
 from repdiff.crystals.structure_files import read_structures
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.shards import read_generated

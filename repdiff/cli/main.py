@@ -193,7 +193,7 @@ def _verb_command(verb: str) -> click.Command:
             if value not in (None, ())
         }
         settings = load_settings(model, config, overrides)
-        module = importlib.import_module(f"repdiff.{verb}")
+        module = importlib.import_module(f"repdiff.commands.{verb}")
         place = Workspace(root=workspace, name=name, overwrite=overwrite)
         path: Path = getattr(module, f"run_{verb}")(settings, place)
         if os.environ.get("RANK", "0") == "0":
@@ -237,7 +237,7 @@ def _workspace_option() -> click.Option:
 
 def _info_command() -> click.Command:
     def show(path: Path) -> None:
-        from repdiff.info import describe
+        from repdiff.commands.info import describe
 
         click.echo(describe(path))
 

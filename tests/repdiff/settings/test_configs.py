@@ -11,7 +11,7 @@ from repdiff.settings import SECTIONS
 from repdiff.settings.load import load_settings
 from repdiff.training import TrainingSettings
 
-FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+FILES = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
 
 
 def test_there_are_configs():

@@ -1,15 +1,20 @@
 """How firmly a descriptor holds the atoms of one crystal: its response to small displacements."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from tqdm import tqdm
 
 from descriptors import lattice as cells
 from descriptors.base import Descriptor
 from descriptors.batch import CrystalBatch
 from descriptors.representation import chunks_by_cost
+from repdiff.crystals.crystal import Crystal, to_batch
+from repdiff.settings import DegeneracySettings
 
 STEP = 1e-4  # Å, of the central differences; their error, relative, is about 1e-8
 FLAT = 1e-6  # singular value over the largest, below which the vector does not change at all
@@ -128,3 +133,25 @@ def _without_translations(n_atoms: int) -> Float[Tensor, "n_coords n_directions"
     ones, axes = torch.ones(n_atoms, 1, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
     complement = torch.linalg.qr(ones, mode="complete").Q[:, 1:]
     return torch.einsum("ad,xy->axdy", complement, axes).reshape(3 * n_atoms, -1)
+
+
+def probe_crystals(
+    crystals: Sequence[Crystal], descriptor: Descriptor, settings: DegeneracySettings
+) -> list[tuple[Crystal, Softness]]:
+    """Probe random crystals of at least two atoms, each rattled first; see `soft_directions.probe`."""
+    several = [crystal for crystal in crystals if crystal.n_atoms > 1]
+    rows = np.random.default_rng(settings.seed).permutation(len(several))[: settings.probe]
+    chosen = [several[row] for row in sorted(rows.tolist())]
+    generator = torch.Generator().manual_seed(settings.seed)
+    return [
+        (
+            crystal,
+            probe(
+                descriptor,
+                rattled(to_batch([crystal]), settings.rattle, generator=generator),
+                displacement=settings.displacement,
+                tolerance=settings.probe_tolerance,
+            ),
+        )
+        for crystal in tqdm(chosen, desc="probing", unit="crystal", disable=not chosen)
+    ]

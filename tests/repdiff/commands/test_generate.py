@@ -55,7 +55,7 @@ def test_a_missing_shard_is_made_and_the_others_are_kept(run, monkeypatch):
     from repdiff.representations.shards import write_shard as write
 
     with monkeypatch.context() as patch:
-        patch.setattr("repdiff.generate.write_shard", stop_after_two)
+        patch.setattr("repdiff.commands.generate.write_shard", stop_after_two)
         code, _, said = run("generate", "--n", "6", *SAMPLING, "--name", "cut", "--shard-size", "2")
         assert (code, made) == (130, [0, 1])
         assert "keeps what was done" in said

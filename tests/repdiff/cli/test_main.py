@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from repdiff.cli import HELP, main
+from repdiff.cli.main import HELP, main
 from repdiff.errors import UserError
 from repdiff.runs.manifest import read_manifest
 from repdiff.runs.workspace import Workspace
@@ -44,7 +44,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 
 
 def test_a_verb_prints_its_path_on_stdout_and_nothing_else(fake, capsys):
-    fake("train", lambda run: logging.getLogger("repdiff.train").info("epoch 1"))
+    fake("train", lambda run: logging.getLogger("repdiff.commands.train").info("epoch 1"))
     assert main(["train"]) == 0
     told = capsys.readouterr()
     assert told.out == "repdiff-workspace/train/fake\n"
@@ -181,7 +181,9 @@ def test_the_help_of_a_verb_names_every_setting(verb, capsys):
 
 @pytest.mark.parametrize("argv", [["--help"], ["train", "--help"], ["train", "--max-epochs", "x"]])
 def test_help_and_mistakes_load_nothing_heavy(argv):
-    code = f"import sys; from repdiff.cli import main; main({argv}); print([*sys.modules], file=sys.stderr)"
+    code = (
+        f"import sys; from repdiff.cli.main import main; main({argv}); print([*sys.modules], file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stderr.splitlines()[-1]
     assert "'repdiff.suggest'" in loaded
@@ -191,11 +193,11 @@ def test_help_and_mistakes_load_nothing_heavy(argv):
 
 def test_a_polite_kill_leaves_a_run_that_can_go_on(tmp_path):
     code = (
-        "import sys, types, time, repdiff.cli as cli\n"
+        "import sys, types, time, repdiff.cli.main as cli\n"
         "def run(settings, workspace):\n"
         "    with workspace.run(settings, 'fake') as folder:\n"
         "        print('ready', flush=True); time.sleep(60)\n"
-        "sys.modules['repdiff.train'] = types.SimpleNamespace(run_train=run)\n"
+        "sys.modules['repdiff.commands.train'] = types.SimpleNamespace(run_train=run)\n"
         "sys.argv = ['repdiff', 'train']; cli.run()"
     )
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""`repdiff latents`: crystals → latent vectors → crystals, as they are, mixed, or improved."""
+"""What can be done with latent vectors: encode, decode, reconstruct, interpolate, optimize."""
 
 import logging
 import math
@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repdiff.backends.dpcdvae import DpCdvae
-from repdiff.backends.find_model import find_model
 from repdiff.backends.options import parse_options
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.geometry import check_structures
@@ -19,17 +18,17 @@ from repdiff.crystals.structure_files import write_failed, write_made
 from repdiff.datasets.sources import CrystalSets, choose, refuse_repeated_names
 from repdiff.diffusion.cdvae.latent_optimization import AscentSettings, PropertySettings, towards_property
 from repdiff.errors import UserError
-from repdiff.hardware import choose_device
-from repdiff.latent_space.files import LATENTS, read_latents, write_latents
+from repdiff.latent_space.files import read_latents, write_latents
 from repdiff.latent_space.property_head import learn_property
 from repdiff.latent_space.sources import encodable, find_crystal
 from repdiff.metrics import EvaluationSet
 from repdiff.representations.shards import crystals_in_shards
-from repdiff.runs.manifest import Input
-from repdiff.runs.workspace import Run, Workspace, plain_name
+from repdiff.runs.workspace import Run
 from repdiff.settings import GenerateSettings, LatentsSettings
 
 N_POINTS = 11
+
+
 log = logging.getLogger(__name__)
 
 
@@ -76,46 +75,6 @@ class Work:
             seconds = (time.perf_counter() - started) / n_made
             self.run.summary["seconds_per_structure"] = round(seconds, 6)
         return [crystal.replace(id=name) for crystal, name in zip(made, names, strict=True)]
-
-
-def run_latents(settings: LatentsSettings, workspace: Workspace) -> Path:
-    """Do one of the actions; crystals that are decoded are written shard by shard.
-
-    Returns:
-        The run's folder: `latents.safetensors`, and the files of crystals unless they are only encoded.
-
-    Raises:
-        UserError: If there is no model, it has no latent vectors, or crystals or settings do not serve.
-    """
-    device = choose_device(settings.device)
-    path = find_model(settings.model, workspace, backend=DpCdvae.kind)
-    parse_options(PropertySettings, settings.head_options)
-    parse_options(AscentSettings, settings.move_options)
-    backend = DpCdvae.load(path, device=device)
-    backend.check(settings.part(GenerateSettings), None)
-    sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
-    crystals, inputs = _locate(settings, sets, workspace)
-    found: dict[str, object] = {"crystals": crystals, "model": path}
-    if settings.action == "optimize":
-        labelled, more = sets.locate(settings.labelled or sets.training_of(crystals) or crystals)
-        inputs |= {f"labelled: {key}": value for key, value in more.items()}
-        found["labelled"] = labelled
-    settings = settings.model_copy(update=found)
-    with workspace.run(settings, _label(settings), inputs={**inputs, "model": path}) as run:
-        if run.state != "finished":
-            work = Work(backend=backend, settings=settings, sets=sets, run=run)
-            ACTIONS[settings.action](work)
-    return run.path
-
-
-def _locate(
-    settings: LatentsSettings, sets: CrystalSets, workspace: Workspace
-) -> tuple[str, dict[str, Path | Input]]:
-    """Say which crystals, or latent vectors, are meant, and what is read for them."""
-    if settings.action != "decode":
-        return sets.locate(settings.crystals)
-    folder = workspace.find("latents", Path(settings.crystals))
-    return str(folder), {"latents": folder / LATENTS}
 
 
 def _encode(work: Work) -> None:
@@ -265,17 +224,3 @@ ACTIONS = {
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def _label(settings: LatentsSettings) -> str:
-    """Name the action, the crystals, and what differs from the defaults, so that such runs lie side by side."""
-    assert settings.model is not None
-    parts = [settings.model.name, settings.action, Path(settings.crystals).name]
-    parts += [f"n{settings.n}"] if settings.n else []
-    parts += ["given"] if settings.given else []
-    parts += [str(end) for end in (settings.start, settings.end) if end is not None]
-    parts += [f"{settings.property}-{settings.goal}"] if settings.property else []
-    parts += [f"{settings.steps}steps"] if settings.steps else []
-    options = settings.backend_options | settings.head_options | settings.move_options
-    parts += [f"{name}-{value}" for name, value in options.items()]
-    return plain_name("-".join([*parts, f"seed{settings.seed}"]))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import toy_force_field
 
-from repdiff.cli import main
+from repdiff.cli.main import main
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import FAILED, write_structures
 from repdiff.energies.hull_table import read_hull_table
@@ -65,7 +65,7 @@ def test_relaxed_energies_are_lower_and_said_to_be_relaxed(build):
 
 
 def test_an_interrupted_table_goes_on_and_ends_the_same(build, toy, monkeypatch):
-    monkeypatch.setattr("repdiff.hull.PART_SIZE", {"cpu": 2})
+    monkeypatch.setattr("repdiff.commands.hull.PART_SIZE", {"cpu": 2})
     _, whole, _ = build(workspace="whole")
     toy.n_evaluations, toy.stop_after = 0, 2
     assert build()[0] == 130

@@ -7,11 +7,11 @@ import torch
 from safetensors import safe_open
 
 import repdiff.backends.dpcdvae as backend_module
-from repdiff.cli import main
+from repdiff.cli.main import main
 from repdiff.crystals.crystal import read_crystals, write_crystals
 from repdiff.crystals.structure_files import read_structures, write_structures
+from repdiff.latent_space.actions import nearest_to_goal
 from repdiff.latent_space.files import LATENTS, read_latents, write_latents
-from repdiff.latents import nearest_to_goal
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.manifest import read_manifest
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from report_runs import HOSTILE, evaluate
 
-from repdiff.cli import main
+from repdiff.cli.main import main
 from repdiff.crystals.crystal import from_structure
 from repdiff.crystals.structure_files import write_structures
 from repdiff.report.collect import distinct_names, known_name

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from small_runs import SAMPLING
 
-from repdiff.cli import main
+from repdiff.cli.main import main
 from repdiff.comparison.plan import FLOOR, Planner
 from repdiff.comparison.results import Result, System, group_by_settings, read_costs, read_result
 from repdiff.comparison.table import Comparison

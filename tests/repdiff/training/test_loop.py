@@ -112,7 +112,7 @@ PROCESS_OF_TWO = """
 import sys
 import torch
 from accelerate import Accelerator
-from test_trainer import run
+from test_loop import run
 from pathlib import Path
 
 torch.set_num_threads(1)
@@ -128,7 +128,7 @@ def test_two_processes_and_their_resumption_give_the_losses_of_one(tmp_path):
     script = tmp_path / "process.py"
     script.write_text(PROCESS_OF_TWO)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[3]), *sys.path])
     done = subprocess.run(
         [*command, str(script), str(tmp_path / "two")],
         env={**os.environ, "PYTHONPATH": paths, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},

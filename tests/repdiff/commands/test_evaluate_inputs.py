@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from repdiff.cli import main
+from repdiff.cli.main import main
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import read_structures
 from repdiff.datasets.sources import choose

@@ -9,7 +9,7 @@ import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from reconstruction.presets import Rung, Search
-from repdiff import reconstruct as verb
+from repdiff.commands import reconstruct as verb
 from repdiff.crystals.crystal import to_structure
 from repdiff.crystals.structure_files import read_structures
 from repdiff.datasets.sources import read_for_evaluation
@@ -152,7 +152,7 @@ def test_a_crystal_that_cannot_be_reduced_is_listed_among_the_failed(run, tiny_f
             raise ValueError("does not converge")
         return niggli_reduced(crystal)
 
-    monkeypatch.setattr("repdiff.encode.niggli_reduced", reduce)
+    monkeypatch.setattr("repdiff.commands.encode.niggli_reduced", reduce)
     code, path, _ = run(*FAST, "--dataset", str(tiny_file), "--n", "3")
     assert code == 0
     assert len(read_structures(path)) == 2

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from repdiff.cli import main
+from repdiff.cli.main import main
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 ONLY = ["--only", "validity,composition,symmetry"]

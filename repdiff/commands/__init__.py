@@ -1,0 +1,1 @@
+"""The verbs: each reads its inputs, calls the library, and writes a run."""

@@ -1,0 +1,1 @@
+"""Crystals that a descriptor does not tell apart."""
