@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from repdiff.backends import dpcdvae, gemsdiff, mattergen, structrepdiff
-from repdiff.backends.base import BACKENDS, Backend, TrainingJob, Vectors
+from repdiff.backends.base import BACKENDS, Backend, RepresentationBatch, TrainingJob
 from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError
 from repdiff.runs.checkpoint import MODEL_FILE, read_metadata
@@ -12,8 +12,8 @@ __all__ = [
     "BACKENDS",
     "Backend",
     "Composition",
+    "RepresentationBatch",
     "TrainingJob",
-    "Vectors",
     "backend_of",
     "dpcdvae",
     "gemsdiff",

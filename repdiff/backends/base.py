@@ -16,7 +16,7 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.representations.layout import Layout
+from repdiff.representations.layout import RepresentationSpec
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training import Trainable, TrainingData
 
@@ -41,11 +41,11 @@ class TrainingJob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vectors:
+class RepresentationBatch:
     """Representations in physical units, and what their columns mean."""
 
     vectors: Float[Tensor, "n_vectors n_features"]
-    layout: Layout
+    layout: RepresentationSpec
 
 
 class Backend(ABC):
@@ -110,7 +110,7 @@ class Backend(ABC):
         *,
         first: int = 0,
         compositions: Sequence[Composition] | None = None,
-    ) -> Vectors | list[Crystal]:
+    ) -> RepresentationBatch | list[Crystal]:
         """Draw samples number `first` to `first + n` of the stream that `settings.seed` begins.
 
         What `check` refuses is not asked for.

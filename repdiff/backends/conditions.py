@@ -14,7 +14,7 @@ from repdiff.crystals.formula import Composition
 from repdiff.diffusion.joint import JointDiffusion
 from repdiff.diffusion.joint_process import State
 from repdiff.diffusion.masked_types import only_these
-from repdiff.diffusion.predictor_corrector import Belief, guided
+from repdiff.diffusion.predictor_corrector import Prediction, guided
 from repdiff.diffusion.property_embedding import PropertyEmbedding, read_system
 from repdiff.errors import UserError
 from repdiff.networks.crystal import AdapterInput
@@ -104,7 +104,7 @@ class Conditions:
                     f"{CHEMICAL_SYSTEM} those of {sorted(self.system)}, expected the same: leave one of them out"
                 )
 
-    def predict(self, model: JointDiffusion, state: State, time: int) -> Belief:
+    def predict(self, model: JointDiffusion, state: State, time: int) -> Prediction:
         """Mix what a model believes with and without what is asked for."""
         times = torch.full_like(state.counts, time)
         if not self.labels or self.guidance == 0:

@@ -13,7 +13,7 @@ from repdiff.settings import GenerateSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class CompositionRequest:
     """What samples are asked to be made of, taken in turn.
 
     Attributes:
@@ -28,16 +28,16 @@ class Wanted:
         """Return the compositions of samples number `first` to `first + n`."""
         return [self.compositions[number % len(self.compositions)] for number in range(first, first + n)]
 
-    def without(self, targets: Container[str]) -> "Wanted":
+    def without(self, targets: Container[str]) -> "CompositionRequest":
         """Leave the compositions of some targets out."""
         kept = [place for place, name in enumerate(self.targets) if name not in targets]
-        return Wanted(
+        return CompositionRequest(
             compositions=[self.compositions[place] for place in kept],
             targets=[self.targets[place] for place in kept],
         )
 
 
-def sample_names(wanted: Wanted | None, n: int) -> list[str]:
+def sample_names(wanted: CompositionRequest | None, n: int) -> list[str]:
     """Name samples: after the crystal whose composition they have, so that they are judged as attempts at it.
 
     Returns:
@@ -49,7 +49,7 @@ def sample_names(wanted: Wanted | None, n: int) -> list[str]:
     return [f"{wanted.targets[place]}{MARK}{attempt}" for attempt, place in rounds]
 
 
-def read_compositions(settings: GenerateSettings, workspace: Workspace) -> Wanted | None:
+def read_compositions(settings: GenerateSettings, workspace: Workspace) -> CompositionRequest | None:
     """Return the compositions that were asked for; None if none were.
 
     Raises:
@@ -64,13 +64,13 @@ def read_compositions(settings: GenerateSettings, workspace: Workspace) -> Wante
     if len(given) > 1:
         raise UserError(f"both {given[0]} and {given[1]} are given, expected one of them")
     if settings.composition is not None:
-        return Wanted(compositions=[parse_formula(settings.composition)])
+        return CompositionRequest(compositions=[parse_formula(settings.composition)])
     if settings.compositions is not None:
-        return Wanted(compositions=_read_file(settings.compositions))
+        return CompositionRequest(compositions=_read_file(settings.compositions))
     if settings.compositions_from is not None:
         sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
         known = sets.known(settings.compositions_from)
-        return Wanted(
+        return CompositionRequest(
             compositions=[count_elements(crystal) for crystal in known],
             targets=[crystal.id for crystal in known],
         )

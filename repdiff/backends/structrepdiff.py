@@ -13,7 +13,7 @@ from torch import Tensor
 
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
-from repdiff.backends.base import BACKENDS, Backend, TrainingJob, Vectors, check_compositions
+from repdiff.backends.base import BACKENDS, Backend, RepresentationBatch, TrainingJob, check_compositions
 from repdiff.backends.options import NoOptions, explain, parse_options
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
 from repdiff.backends.structrepdiff_training import VectorData, VectorTraining
@@ -96,7 +96,7 @@ class StructRepDiff(Backend):
         *,
         first: int = 0,
         compositions: Sequence[Composition] | None = None,
-    ) -> Vectors:
+    ) -> RepresentationBatch:
         """Draw formulas, unless they are given, and then the rest of the vectors."""
         vectors = self.model.sample(
             n,
@@ -106,7 +106,7 @@ class StructRepDiff(Backend):
             temperature=settings.composition_temperature,
             counts=None if compositions is None else self._columns(compositions),
         )
-        return Vectors(vectors=vectors, layout=self.model.layout)
+        return RepresentationBatch(vectors=vectors, layout=self.model.layout)
 
     def _columns(self, compositions: Sequence[Composition]) -> Tensor:
         """Put compositions into the columns of the model's elements."""

@@ -17,7 +17,7 @@ from repdiff.diffusion.ddpm import VectorDiffusion
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
 from repdiff.networks.composition import CompositionModel
-from repdiff.representations.layout import Layout
+from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.checkpoint import tensors_under
 
 GIVEN = ("composition", "n_atoms")  # blocks that the composition model decides
@@ -38,7 +38,7 @@ class GenerativeModel:
     diffusion: VectorDiffusion
     compositions: CompositionModel | None
     normalizer: Normalizer
-    layout: Layout
+    layout: RepresentationSpec
 
     def sample(
         self,
@@ -91,7 +91,7 @@ class GenerativeModel:
 
     @staticmethod
     def stored(
-        compositions: CompositionModel | None, normalizer: Normalizer, layout: Layout
+        compositions: CompositionModel | None, normalizer: Normalizer, layout: RepresentationSpec
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and the metadata that go into every checkpoint beside the diffusion."""
         tensors = {f"normalizer.{name}": tensor for name, tensor in normalizer.tensors().items()}
@@ -111,7 +111,7 @@ class GenerativeModel:
         diffusion, others, metadata = load_diffusion(path, device=device)
         try:
             normalizer = Normalizer.from_tensors(tensors_under("normalizer.", others)[0])
-            layout = Layout.model_validate(metadata["layout"])
+            layout = RepresentationSpec.model_validate(metadata["layout"])
             compositions = cls._compositions(others, metadata)
         except (KeyError, ValidationError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]

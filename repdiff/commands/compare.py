@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from repdiff.comparison.cells import CellRunner
+from repdiff.comparison.cells import TrialRunner
 from repdiff.comparison.page import render_comparison
 from repdiff.comparison.plan import FLOOR, Plan, Planner
 from repdiff.comparison.results import System, group_by_settings, read_result
@@ -51,7 +51,7 @@ def _compare_systems(file: Path, settings: CompareSettings, workspace: Workspace
         if run.state == "finished":
             sys.stdout.write((run.path / TABLE).read_text(encoding="utf-8") + "\n")
             return run.path
-        runner = CellRunner(folder=run.path, workspace=workspace, at_once=settings.at_once)
+        runner = TrialRunner(folder=run.path, workspace=workspace, at_once=settings.at_once)
         if failed := runner.run(plan.shared):
             raise UserError(f"the data could not be encoded: {next(iter(failed.values()))}")
         failed = runner.run(plan.cells)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from repdiff.backends import BACKENDS, Backend, Vectors, backend_of
+from repdiff.backends import BACKENDS, Backend, RepresentationBatch, backend_of
 from repdiff.backends.find_model import find_model
-from repdiff.backends.requested_compositions import Wanted, read_compositions, sample_names
+from repdiff.backends.requested_compositions import CompositionRequest, read_compositions, sample_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import write_made
 from repdiff.errors import UserError
@@ -72,8 +72,8 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
 
 
 def _possible(
-    backend: Backend, settings: GenerateSettings, wanted: Wanted | None
-) -> tuple[Wanted | None, list[str]]:
+    backend: Backend, settings: GenerateSettings, wanted: CompositionRequest | None
+) -> tuple[CompositionRequest | None, list[str]]:
     """Leave out of a data set's compositions those that the backend cannot make, and name them.
 
     Raises:
@@ -102,7 +102,9 @@ def _possible(
     return wanted.without(reasons), list(reasons)
 
 
-def _fill_vectors(backend: Backend, settings: GenerateSettings, wanted: Wanted | None, run: Run) -> int:
+def _fill_vectors(
+    backend: Backend, settings: GenerateSettings, wanted: CompositionRequest | None, run: Run
+) -> int:
     """Complete the shards of representations, and count what was made."""
 
     def extend(number: int, first: int, size: int) -> int:
@@ -112,7 +114,7 @@ def _fill_vectors(backend: Backend, settings: GenerateSettings, wanted: Wanted |
         if n_held >= size:
             return 0
         more = _sample(backend, settings, wanted, first + n_held, size - n_held)
-        assert isinstance(more, Vectors)
+        assert isinstance(more, RepresentationBatch)
         write_shard(run.path, number, torch.cat([*held, more.vectors]), more.layout)
         return size - n_held
 
@@ -121,7 +123,9 @@ def _fill_vectors(backend: Backend, settings: GenerateSettings, wanted: Wanted |
     return n_made
 
 
-def _fill_crystals(backend: Backend, settings: GenerateSettings, wanted: Wanted | None, run: Run) -> int:
+def _fill_crystals(
+    backend: Backend, settings: GenerateSettings, wanted: CompositionRequest | None, run: Run
+) -> int:
     """Complete the shards of crystals, write the files that others read, and count what was made."""
 
     def make(first: int, n: int) -> list[Crystal]:
@@ -137,8 +141,8 @@ def _fill_crystals(backend: Backend, settings: GenerateSettings, wanted: Wanted 
 
 
 def _sample(
-    backend: Backend, settings: GenerateSettings, wanted: Wanted | None, first: int, n: int
-) -> Vectors | list[Crystal]:
+    backend: Backend, settings: GenerateSettings, wanted: CompositionRequest | None, first: int, n: int
+) -> RepresentationBatch | list[Crystal]:
     asked = None if wanted is None else wanted.part(first, n)
     return backend.sample(n, settings, first=first, compositions=asked)
 

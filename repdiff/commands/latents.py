@@ -7,7 +7,7 @@ from repdiff.backends.dpcdvae import DpCdvae
 from repdiff.backends.find_model import find_model
 from repdiff.backends.options import parse_options
 from repdiff.datasets.sources import CrystalSets
-from repdiff.diffusion.cdvae.latent_optimization import AscentSettings, PropertySettings
+from repdiff.diffusion.cdvae.latent_optimization import LatentOptimizationSettings, PropertySettings
 from repdiff.hardware import choose_device
 from repdiff.latent_space.actions import ACTIONS, Work
 from repdiff.latent_space.files import LATENTS
@@ -30,7 +30,7 @@ def run_latents(settings: LatentsSettings, workspace: Workspace) -> Path:
     device = choose_device(settings.device)
     path = find_model(settings.model, workspace, backend=DpCdvae.kind)
     parse_options(PropertySettings, settings.head_options)
-    parse_options(AscentSettings, settings.move_options)
+    parse_options(LatentOptimizationSettings, settings.move_options)
     backend = DpCdvae.load(path, device=device)
     backend.check(settings.part(GenerateSettings), None)
     sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)

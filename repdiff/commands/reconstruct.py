@@ -26,7 +26,7 @@ from repdiff.datasets.load import load_dataset
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device, n_cores
 from repdiff.representations.encoding import encode_dataset
-from repdiff.representations.layout import Layout, named_descriptor
+from repdiff.representations.layout import RepresentationSpec, named_descriptor
 from repdiff.representations.shards import read_generated, read_names
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
@@ -56,7 +56,7 @@ class Source:
     name: str
     ids: list[str]
     vectors: Float[Tensor, "n_vectors n_features"]
-    layout: Layout
+    layout: RepresentationSpec
     exact: bool
     inputs: dict[str, Path | Input]
     refused: dict[str, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from repdiff.comparison.plan import Cell
+from repdiff.comparison.plan import Trial
 from repdiff.hardware import n_cores
 from repdiff.runs.atomic_files import write_json
 from repdiff.runs.workspace import Workspace
@@ -24,7 +24,7 @@ SECONDS_TO_SAVE = 30.0
 
 
 @dataclass(kw_only=True)
-class CellRunner:
+class TrialRunner:
     """Runs cells, several at a time, and keeps what each says in a log of its own.
 
     A step that is finished already costs nothing, because every verb recognises its own finished runs.
@@ -42,7 +42,7 @@ class CellRunner:
     _stopped: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, cells: Sequence[Cell]) -> dict[str, str]:
+    def run(self, cells: Sequence[Trial]) -> dict[str, str]:
         """Run cells to their ends, and return the reason of each that failed, by name.
 
         Raises:
@@ -65,7 +65,7 @@ class CellRunner:
                 raise
         return failed
 
-    def _run_cell(self, cell: Cell, bar: tqdm) -> str | None:
+    def _run_cell(self, cell: Trial, bar: tqdm) -> str | None:
         """Run a cell to its end, or up to the first of its steps that fails."""
         path = self.folder / "logs" / f"{cell.name}.log"
         with self._lock:
@@ -92,7 +92,7 @@ class CellRunner:
             return f"{verb}: {_last_line(path) or f'exit status {code}'} ({path})"
         return None
 
-    def _start(self, cell: Cell, path: Path) -> subprocess.Popen[bytes]:
+    def _start(self, cell: Trial, path: Path) -> subprocess.Popen[bytes]:
         config = cell.write(self.folder / "cells")
         common = ["--config", str(config), "--workspace", str(self.workspace.root)]
         common += ["--overwrite"] if self.workspace.overwrite else []
@@ -109,7 +109,7 @@ class CellRunner:
                 start_new_session=True,  # Ctrl-C reaches this process alone, which asks them once
             )
 
-    def _show(self, cell: Cell, n_done: int) -> None:
+    def _show(self, cell: Trial, n_done: int) -> None:
         """Say on the log which step of a cell begins."""
         if n_done < len(cell.steps):
             log.info("%s: %s", cell.name, cell.steps[n_done].verb)

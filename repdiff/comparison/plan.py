@@ -52,7 +52,7 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Trial:
     """One system with one seed: the steps that lead to its evaluation, which is the last."""
 
     system: str
@@ -76,8 +76,8 @@ class Cell:
 class Plan:
     """All that a comparison runs: what the cells share comes first."""
 
-    shared: tuple[Cell, ...]
-    cells: tuple[Cell, ...]
+    shared: tuple[Trial, ...]
+    cells: tuple[Trial, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class Planner:
                 f"{self.file}: no system to compare, expected in section compare such as "
                 "`systems: {structrepdiff: {}, gemsdiff: {train: {backend: gemsdiff}}}`"
             )
-        shared: dict[str, Cell] = {}
+        shared: dict[str, Trial] = {}
         cells = [
             self._cell(system, seed, shared)
             for seed in self.settings.seeds
@@ -117,7 +117,7 @@ class Planner:
             cells += [self._floor_cell(seed) for seed in self.settings.seeds]
         return Plan(shared=tuple(shared.values()), cells=tuple(cells))
 
-    def _cell(self, system: str, seed: int, shared: dict[str, Cell]) -> Cell:
+    def _cell(self, system: str, seed: int, shared: dict[str, Trial]) -> Trial:
         label = plain_name(f"{self.name}-{system}-seed{seed}")
         steps: list[Step] = []
         source = self._encoded(system, shared)
@@ -130,9 +130,9 @@ class Planner:
             steps.append(self._step(system, verb, label, given))
             if verb != "relax":  # crystals are judged as they were made
                 source = steps[-1].folder(self.workspace)
-        return Cell(system=system, seed=seed, name=label, steps=tuple(steps))
+        return Trial(system=system, seed=seed, name=label, steps=tuple(steps))
 
-    def _floor_cell(self, seed: int) -> Cell:
+    def _floor_cell(self, seed: int) -> Trial:
         """Judge as many training crystals as the systems make, drawn with the seed."""
         common = load_settings(EvaluateSettings, self.file)
         reference, split = split_name(common.reference or "")
@@ -145,7 +145,7 @@ class Planner:
         label = plain_name(f"{self.name}-{FLOOR}-seed{seed}")
         given = {"structures": f"{reference}:train", "n": n, "seed": seed}
         step = self._step(FLOOR, "evaluate", label, given)
-        return Cell(system=FLOOR, seed=seed, name=label, steps=(step,))
+        return Trial(system=FLOOR, seed=seed, name=label, steps=(step,))
 
     def _verbs(self, system: str) -> tuple[str, ...]:
         """Say what has to be run for a system, from training or what takes its place to the evaluation."""
@@ -168,7 +168,7 @@ class Planner:
             raise UserError(f"{self.file}: system {system}: {unknown('backend', name, BACKENDS)}")
         return BACKENDS[name].makes == "crystals"
 
-    def _encoded(self, system: str, shared: dict[str, Cell]) -> Path | None:
+    def _encoded(self, system: str, shared: dict[str, Trial]) -> Path | None:
         """Lay out the encoding of a system's data, once for all that have it in common."""
         if self._verbs(system)[0] != "train" or "encoded" in self._own(system).get("train", {}):
             return None
@@ -176,7 +176,7 @@ class Planner:
             return None
         label = plain_name(f"{self.name}-{system}" if "encode" in self._own(system) else self.name)
         step = self._step(system, "encode", label, {})
-        shared.setdefault(label, Cell(system="encode", seed=0, name=f"{label}-encode", steps=(step,)))
+        shared.setdefault(label, Trial(system="encode", seed=0, name=f"{label}-encode", steps=(step,)))
         return step.folder(self.workspace)
 
     def _own(self, system: str) -> Mapping[str, Mapping[str, Any]]:

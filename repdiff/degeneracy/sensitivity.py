@@ -21,7 +21,7 @@ FLAT = 1e-6  # singular value over the largest, below which the vector does not 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Softness:
+class Sensitivity:
     """What the descriptor of a crystal says about displacements of its atoms.
 
     Directions are of all atoms together, orthonormal, without the three translations: 3 n_atoms - 3 of them, the
@@ -48,7 +48,9 @@ class Softness:
     smallest_change: float
 
 
-def probe(descriptor: Descriptor, batch: CrystalBatch, *, displacement: float, tolerance: float) -> Softness:
+def probe(
+    descriptor: Descriptor, batch: CrystalBatch, *, displacement: float, tolerance: float
+) -> Sensitivity:
     """Find the displacements of the atoms of one crystal that its vector hardly tells.
 
     At sites of high symmetry the vector of *any* invariant descriptor changes to second order only, so that all
@@ -80,7 +82,7 @@ def probe(descriptor: Descriptor, batch: CrystalBatch, *, displacement: float, t
         moves = directions.reshape(-1, batch.n_atoms, 3) * displacement
         moved = encode_moved(descriptor, batch, torch.cat([moves, -moves]))
         changes = ((moved - vector).abs().sum(1) / scale).view(2, -1).amin(0)
-    return Softness(
+    return Sensitivity(
         n_directions=len(singular),
         n_flat=int((singular <= FLAT * singular[0]).sum()),
         n_soft=int((changes < tolerance).sum()),
@@ -137,7 +139,7 @@ def _without_translations(n_atoms: int) -> Float[Tensor, "n_coords n_directions"
 
 def probe_crystals(
     crystals: Sequence[Crystal], descriptor: Descriptor, settings: DegeneracySettings
-) -> list[tuple[Crystal, Softness]]:
+) -> list[tuple[Crystal, Sensitivity]]:
     """Probe random crystals of at least two atoms, each rattled first; see `soft_directions.probe`."""
     several = [crystal for crystal in crystals if crystal.n_atoms > 1]
     rows = np.random.default_rng(settings.seed).permutation(len(several))[: settings.probe]

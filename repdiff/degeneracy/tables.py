@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.degeneracy.close_pairs import DIFFERENT, DISTORTED, DUPLICATE, UNKNOWN, Judged
-from repdiff.degeneracy.sensitivity import Softness
+from repdiff.degeneracy.sensitivity import Sensitivity
 from repdiff.settings import DegeneracySettings
 
 PAIRS = "pairs.parquet"
@@ -40,7 +40,7 @@ def pair_table(crystals: Sequence[Crystal], judged: Sequence[Judged]) -> "pa.Tab
     )
 
 
-def sensitivity_table(probed: Sequence[tuple[Crystal, Softness]]) -> "pa.Table":
+def sensitivity_table(probed: Sequence[tuple[Crystal, Sensitivity]]) -> "pa.Table":
     """Return one row a probed crystal: how its vector answers to displacements."""
     import pyarrow as pa
 
@@ -50,7 +50,7 @@ def sensitivity_table(probed: Sequence[tuple[Crystal, Softness]]) -> "pa.Table":
         "formula": pa.array([crystal.formula for crystal, _ in probed], pa.string()),
         "n_atoms": pa.array([crystal.n_atoms for crystal, _ in probed], pa.int64()),
     }
-    for field in fields(Softness):
+    for field in fields(Sensitivity):
         kind = pa.int64() if field.type is int else pa.float64()
         columns[field.name] = pa.array([row[field.name] for row in values], kind)
     return pa.table(columns)
@@ -93,7 +93,7 @@ def describe_pairs(
     return lines
 
 
-def describe_probes(settings: DegeneracySettings, probed: Sequence[tuple[Crystal, Softness]]) -> list[str]:
+def describe_probes(settings: DegeneracySettings, probed: Sequence[tuple[Crystal, Sensitivity]]) -> list[str]:
     """Write how many directions leave the vector unchanged."""
     if not probed:
         return ["no crystal probed"]

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from descriptors.batch import CrystalBatch
 from repdiff.diffusion.joint_process import JointProcess, ProcessSettings, State, StateNoise
 from repdiff.diffusion.masked_types import MASK, TypeLoss, type_errors
-from repdiff.diffusion.predictor_corrector import Belief
+from repdiff.diffusion.predictor_corrector import Prediction
 from repdiff.diffusion.property_embedding import PropertyEmbedding
 from repdiff.diffusion.symmetric_lattice import Limit, Scales
 from repdiff.diffusion.torus import wrapped_normal_score
@@ -175,7 +175,7 @@ class JointDiffusion(nn.Module):
         state: State,
         times: Int[Tensor, " n_systems"],
         adapters: Mapping[str, AdapterInput] | None = None,
-    ) -> Belief:
+    ) -> Prediction:
         """Say what the network believes of crystals, given what `adapters` makes of what is asked of them."""
         return self._predict(state, times, adapters)[0]
 
@@ -184,7 +184,7 @@ class JointDiffusion(nn.Module):
         state: State,
         times: Int[Tensor, " n_systems"],
         adapters: Mapping[str, AdapterInput] | None,
-    ) -> tuple[Belief, CrystalGraph]:
+    ) -> tuple[Prediction, CrystalGraph]:
         batch, eigenvalues = self.process.decode(state)
         graph = self.backbone.graph(batch)
         features = self.backbone(
@@ -196,7 +196,7 @@ class JointDiffusion(nn.Module):
         )
         field = to_fractional(self.network["positions"](features), graph)
         field = field / self.process.scale(state)[:, None]
-        belief = Belief(
+        belief = Prediction(
             score=_centred(field, graph),
             clean=self._clean(state, times, features),
             logits=self._logits(state, features, adapters or {}),

@@ -48,7 +48,7 @@ class ReverseSettings(BaseModel):
     )
 
 
-class Belief(NamedTuple):
+class Prediction(NamedTuple):
     """What a network says of a state.
 
     Attributes:
@@ -77,7 +77,7 @@ class Draws(NamedTuple):
     chances: Float[Tensor, "n_atoms 2"]
 
 
-Predict = Callable[[State, int], Belief]
+Predict = Callable[[State, int], Prediction]
 """Says what it believes of a state at a time."""
 
 
@@ -118,7 +118,12 @@ def sample(
 
 
 def correct(
-    state: State, belief: Belief, time: int, process: JointProcess, draws: Draws, settings: ReverseSettings
+    state: State,
+    belief: Prediction,
+    time: int,
+    process: JointProcess,
+    draws: Draws,
+    settings: ReverseSettings,
 ) -> State:
     """Take one step of Langevin dynamics at a time; elements stay."""
     std = (float(process.widths.stds[time]) * process.scale(state))[:, None]
@@ -133,7 +138,7 @@ def correct(
 
 def step_back(
     state: State,
-    belief: Belief,
+    belief: Prediction,
     times: tuple[int, int],
     place: int,
     widths: AddedNoise,
@@ -184,7 +189,7 @@ def step_back(
     return State(coords=coords, z=z, numbers=numbers, system_idx=state.system_idx)
 
 
-def guided(conditional: Belief, unconditional: Belief, guidance: float) -> Belief:
+def guided(conditional: Prediction, unconditional: Prediction, guidance: float) -> Prediction:
     """Mix two beliefs, (1 - γ) · unconditional + γ · conditional, scores and logits alike.
 
     The score of a cell is affine in the clean cell, so that mixing clean cells mixes scores.
@@ -192,7 +197,7 @@ def guided(conditional: Belief, unconditional: Belief, guidance: float) -> Belie
     Source: Ho and Salimans, arXiv 2207.12598; Zeni et al., arXiv 2312.03687, eq. for γ.
     """
     pairs = zip(conditional, unconditional, strict=True)
-    return Belief(*[guidance * one + (1 - guidance) * other for one, other in pairs])
+    return Prediction(*[guidance * one + (1 - guidance) * other for one, other in pairs])
 
 
 def _langevin(ratio: float) -> tuple[float, float]:

@@ -23,7 +23,7 @@ MIXING, MIXING_DECAY = 0.1, 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
-class Walkers:
+class FireState:
     """Crystals on their way down, float64.
 
     Attributes:
@@ -75,7 +75,7 @@ class Walkers:
             system_idx=system_idx,
         )
 
-    def select(self, keep: Bool[Tensor, " n_systems"]) -> "Walkers":
+    def select(self, keep: Bool[Tensor, " n_systems"]) -> "FireState":
         """Keep some crystals, in their order."""
         atoms = torch.repeat_interleave(keep, self.n_atoms)
         per_atom = {"atomic_numbers", "positions", "velocity"}
@@ -88,10 +88,10 @@ class Walkers:
         )
 
 
-def start_walkers(batch: CrystalBatch, rows: Int[Tensor, " n_systems"]) -> Walkers:
+def start_state(batch: CrystalBatch, rows: Int[Tensor, " n_systems"]) -> FireState:
     """Put crystals at rest at their places."""
     n_systems = batch.n_systems
-    return Walkers(
+    return FireState(
         atomic_numbers=batch.atomic_numbers,
         positions=batch.cart_coords,
         velocity=torch.zeros_like(batch.frac_coords),
@@ -107,15 +107,15 @@ def start_walkers(batch: CrystalBatch, rows: Int[Tensor, " n_systems"]) -> Walke
     )
 
 
-def join_walkers(parts: list[Walkers]) -> Walkers:
+def join_states(parts: list[FireState]) -> FireState:
     """Put several lots one after another; at least one."""
-    return Walkers(
-        **{part.name: torch.cat([getattr(lot, part.name) for lot in parts]) for part in fields(Walkers)}
+    return FireState(
+        **{part.name: torch.cat([getattr(lot, part.name) for lot in parts]) for part in fields(FireState)}
     )
 
 
 def pull_back(
-    walkers: Walkers, found: Energies
+    walkers: FireState, found: Energies
 ) -> tuple[Float[Tensor, "n_atoms 3"], Float[Tensor, "n_systems 3 3"]]:
     """Turn forces and stress into forces on the walkers' coordinates, eV/Å."""
     n_atoms = walkers.n_atoms[:, None, None]
@@ -131,7 +131,7 @@ def pull_back(
 
 
 def largest_force(
-    walkers: Walkers, forces: Float[Tensor, "n_atoms 3"], cell_forces: Float[Tensor, "n_systems 3 3"]
+    walkers: FireState, forces: Float[Tensor, "n_atoms 3"], cell_forces: Float[Tensor, "n_systems 3 3"]
 ) -> Float[Tensor, " n_systems"]:
     """Return the largest force on an atom or a row of the cell, eV/Å; NaN where one is."""
     largest = torch.linalg.norm(cell_forces, dim=2).amax(1)
@@ -139,8 +139,8 @@ def largest_force(
 
 
 def step(
-    walkers: Walkers, forces: Float[Tensor, "n_atoms 3"], cell_forces: Float[Tensor, "n_systems 3 3"]
-) -> Walkers:
+    walkers: FireState, forces: Float[Tensor, "n_atoms 3"], cell_forces: Float[Tensor, "n_systems 3 3"]
+) -> FireState:
     """Take one step of FIRE; all that a crystal does depends on itself alone."""
     system_idx = walkers.system_idx
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from descriptors.batch import CrystalBatch
 from repdiff.crystals.crystal import Crystal, Label, to_batch
 from repdiff.energies.base import MIN_VOLUME_PER_ATOM, Energies, ForceField, single_points
-from repdiff.energies.fire import Walkers, join_walkers, largest_force, pull_back, start_walkers, step
+from repdiff.energies.fire import FireState, join_states, largest_force, pull_back, start_state, step
 from repdiff.energies.parts import Part
 from repdiff.energies.relaxed import Relaxation
 
@@ -59,7 +59,7 @@ def relax_crystals(
             waiting.append(row)
     waiting.reverse()
     initial: dict[int, float] = {}
-    walkers: Walkers | None = None
+    walkers: FireState | None = None
     while waiting or walkers is not None:
         walkers = _fill(walkers, waiting, crystals, atoms_at_once)
         batch = walkers.batch()
@@ -169,8 +169,8 @@ def displacement(
 
 
 def _fill(
-    walkers: Walkers | None, waiting: list[int], crystals: Sequence[Crystal], atoms_at_once: int
-) -> Walkers:
+    walkers: FireState | None, waiting: list[int], crystals: Sequence[Crystal], atoms_at_once: int
+) -> FireState:
     """Let waiting crystals, the last of the list first, take the free places."""
     room = atoms_at_once - (0 if walkers is None else len(walkers.atomic_numbers))
     rows: list[int] = []
@@ -179,12 +179,12 @@ def _fill(
         room -= crystals[rows[-1]].n_atoms
     parts = [] if walkers is None else [walkers]
     if rows:
-        parts.append(start_walkers(to_batch([crystals[row] for row in rows]), torch.tensor(rows)))
-    return join_walkers(parts)
+        parts.append(start_state(to_batch([crystals[row] for row in rows]), torch.tensor(rows)))
+    return join_states(parts)
 
 
 def _troubles(
-    walkers: Walkers, batch: CrystalBatch, found: Energies, largest: Float[Tensor, " n_systems"]
+    walkers: FireState, batch: CrystalBatch, found: Energies, largest: Float[Tensor, " n_systems"]
 ) -> dict[int, str]:
     """Return the reason by place, of the crystals that cannot go on."""
     volume = torch.linalg.det(batch.lattice).abs()

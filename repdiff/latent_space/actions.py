@@ -16,7 +16,11 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.geometry import check_structures
 from repdiff.crystals.structure_files import write_failed, write_made
 from repdiff.datasets.sources import CrystalSets, choose, refuse_repeated_names
-from repdiff.diffusion.cdvae.latent_optimization import AscentSettings, PropertySettings, towards_property
+from repdiff.diffusion.cdvae.latent_optimization import (
+    LatentOptimizationSettings,
+    PropertySettings,
+    towards_property,
+)
 from repdiff.errors import UserError
 from repdiff.latent_space.files import read_latents, write_latents
 from repdiff.latent_space.property_head import learn_property
@@ -143,7 +147,7 @@ def _optimize(work: Work) -> None:
     tried = towards_property(
         latents,
         learnt.head,
-        parse_options(AscentSettings, settings.move_options),
+        parse_options(LatentOptimizationSettings, settings.move_options),
         target=target,
         maximize=maximize,
         spread=backend.model.moments.factor(),
@@ -201,7 +205,7 @@ def nearest_to_goal(
         n: Starts.
         n_each: Candidates of each.
         maximize: Without a target: the most is the best, not the least.
-        target: Wanted value.
+        target: CompositionRequest value.
     """
 
     def cost(number: int) -> float:

@@ -21,7 +21,7 @@ NEEDS: dict[Need, str] = {
     "training": "needs the crystals that the model was trained on: name them by --training",
     "relaxed": "needs relaxed crystals: make them by `repdiff relax` and name them by --relaxed",
 }
-Cell = float | int | str | bool | None  # one entry of a column
+CellValue = float | int | str | bool | None  # one entry of a column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class MetricResult:
 
     values: Mapping[str, MetricValue]
     protocols: Mapping[str, Mapping[str, Constant]]
-    columns: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
+    columns: Mapping[str, Sequence[CellValue]] = field(default_factory=dict)
     details: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -17,7 +17,7 @@ from repdiff.errors import UserError
 from repdiff.metrics.base import (
     METRICS,
     NEEDS,
-    Cell,
+    CellValue,
     Constant,
     Context,
     Metric,
@@ -172,9 +172,9 @@ def _relaxation_values(relaxations: Sequence[Relaxation], protocol: str) -> dict
 
 def _sun(
     rows: Sequence[_Row], context: Context, protocol: str, why_not: str
-) -> tuple[list[Cell], MetricValue]:
+) -> tuple[list[CellValue], MetricValue]:
     """Count the stable crystals that training did not hold, each of a group of duplicates once."""
-    flags: list[Cell] = [None] * len(rows)
+    flags: list[CellValue] = [None] * len(rows)
     if context.training is None or why_not:
         return flags, absent(protocol, why_not or NEEDS["training"], "fraction")
     options = {"n_workers": context.n_workers, "progress": context.progress}
@@ -246,7 +246,7 @@ def _energies_of(crystals: Sequence[Crystal], table: HullTable) -> Float[np.ndar
     return np.sort(table.energies[rows])
 
 
-def _columns(rows: Sequence[_Row], sun: Sequence[Cell]) -> dict[str, Sequence[Cell]]:
+def _columns(rows: Sequence[_Row], sun: Sequence[CellValue]) -> dict[str, Sequence[CellValue]]:
     ends = [row.relaxation for row in rows]
     return {
         "relaxed_energy": [None if end is None else end.energy for end in ends],

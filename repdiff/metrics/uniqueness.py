@@ -9,7 +9,7 @@ from repdiff.crystals.crystal_set import EvaluationSet
 from repdiff.metrics.base import (
     METRICS,
     NEEDS,
-    Cell,
+    CellValue,
     Constant,
     Context,
     Metric,
@@ -74,7 +74,7 @@ class Uniqueness(Metric):
         first, n_dropped = _group(reduced, n_workers, progress)
         unique = _are_first(first) + [False] * n_failed
         values = {"unique": share(unique, PROTOCOL)}
-        columns: dict[str, Sequence[Cell]] = {
+        columns: dict[str, Sequence[CellValue]] = {
             "unique": unique,
             "duplicate_of": [
                 None if k in (-1, row) else generated.crystals[k].id for row, k in enumerate(first)

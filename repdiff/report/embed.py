@@ -14,7 +14,7 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.niggli import niggli_reduced
 from repdiff.errors import UserError
 from repdiff.representations.encoding import encode_crystals
-from repdiff.representations.layout import Layout
+from repdiff.representations.layout import RepresentationSpec
 
 Method = Literal["pca", "umap"]
 MIN_TO_FIT = 3
@@ -57,7 +57,7 @@ def project(
     if len(sound[0]) < MIN_TO_FIT:
         raise UserError(f"{len(sound[0])} crystals can be encoded, expected at least {MIN_TO_FIT} to project")
     elements = sorted({int(z) for crystal in kept for z in crystal.atomic_numbers})
-    layout = Layout.of(descriptor, elements, niggli=True, dataset="report", note=None)
+    layout = RepresentationSpec.of(descriptor, elements, niggli=True, dataset="report", note=None)
     vectors = encode_crystals(kept, layout.representation(), device=torch.device("cpu"), progress=progress)
     n_first = len(sound[0])
     exact = torch.zeros(vectors.shape[1], dtype=torch.bool)

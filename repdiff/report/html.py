@@ -14,7 +14,7 @@ from repdiff.report.collect import EvaluatedRun
 from repdiff.report.gallery import EDGES, elements_to_json, gradients
 from repdiff.report.provenance import Chain
 from repdiff.report.sections import Section
-from repdiff.report.summary import Cell, Summary
+from repdiff.report.summary import Summary, TableCell
 from repdiff.report.theme import DARK
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def coded(text: str) -> "Markup":
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _note(cell: Cell) -> str:
+def _note(cell: TableCell) -> str:
     if cell.floors:
         return f"floor {cell.floors[0][1]} {cell.unit}"
     return f"{cell.interval}" if cell.interval else ""

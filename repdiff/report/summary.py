@@ -20,7 +20,7 @@ class Bar:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class TableCell:
     """One value of one run as it is shown; without a value only the reason, with one what qualifies it.
 
     `floors` holds short name, value and interval of each floor.
@@ -42,7 +42,7 @@ class Row:
 
     key: str
     label: MetricLabel
-    cells: list[Cell]
+    cells: list[TableCell]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def summarize(metrics: Mapping[str, Mapping[str, Any]]) -> Summary:
     )
 
 
-def _cells(metrics: Mapping[str, Mapping[str, Any]], family: str, name: str) -> list[Cell]:
+def _cells(metrics: Mapping[str, Mapping[str, Any]], family: str, name: str) -> list[TableCell]:
     """Show one metric of all runs with equally many digits and on one scale."""
     values = [
         ((document.get("metrics") or {}).get(family, {}).get("values") or {}).get(name)
@@ -126,16 +126,16 @@ def _cells(metrics: Mapping[str, Mapping[str, Any]], family: str, name: str) -> 
     return [_cell(value, decimals, (low, high)) for value in values]
 
 
-def _cell(value: Mapping[str, Any] | None, decimals: int, limits: tuple[float, float]) -> Cell:
+def _cell(value: Mapping[str, Any] | None, decimals: int, limits: tuple[float, float]) -> TableCell:
     if value is None:
-        return Cell(reason="not computed")
+        return TableCell(reason="not computed")
     n, protocol = int(value.get("n") or 0), str(value.get("protocol", ""))
     if value.get("value") is None:
-        return Cell(reason=str(value.get("reason") or "no value"), n=n, protocol=protocol)
+        return TableCell(reason=str(value.get("reason") or "no value"), n=n, protocol=protocol)
     fraction = value.get("unit") == "fraction"
     interval = value.get("interval")
     floors = {FLOORS.get(key, (key, ""))[0]: found for key, found in (value.get("floor") or {}).items()}
-    return Cell(
+    return TableCell(
         value=_show(value["value"], decimals, fraction=fraction),
         unit="%" if fraction else str(value.get("unit") or ""),
         interval=_show_interval(interval, decimals, fraction=fraction),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.errors import UserError
-from repdiff.representations.layout import Layout
+from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 
@@ -22,7 +22,7 @@ class EncodedSet:
 
     crystals: list[Crystal]
     representations: Float[Tensor, "n_crystals n_features"]
-    layout: Layout
+    layout: RepresentationSpec
 
     def rows(self, split: str) -> list[int]:
         """Return the rows of a split, "train", "val" or "test"."""
@@ -51,7 +51,7 @@ class EncodedSet:
                 f"{folder} is no encoded data set, expected {CRYSTALS} and {REPRESENTATIONS} in it"
             )
         tensors, metadata = load_checkpoint(folder / REPRESENTATIONS, kind=KIND)
-        layout = Layout.of_file(folder / REPRESENTATIONS, metadata)
+        layout = RepresentationSpec.of_file(folder / REPRESENTATIONS, metadata)
         try:
             crystals = read_crystals(folder / CRYSTALS)
         except (ValueError, OSError) as error:

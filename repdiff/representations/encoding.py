@@ -14,7 +14,7 @@ from repdiff.datasets.load import Dataset
 from repdiff.datasets.readers.rows import Rejection
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.representations.layout import Layout
+from repdiff.representations.layout import RepresentationSpec
 
 
 def encode_crystals(
@@ -50,7 +50,9 @@ def encode_dataset(
     if not crystals:
         raise UserError(f"no crystal of {dataset.name} could be reduced to its Niggli cell: try --no-niggli")
     elements = sorted({int(z) for crystal in crystals for z in crystal.atomic_numbers})
-    layout = Layout.of(descriptor, elements, niggli=niggli, dataset=dataset.name, note=dataset.note)
+    layout = RepresentationSpec.of(
+        descriptor, elements, niggli=niggli, dataset=dataset.name, note=dataset.note
+    )
     vectors = encode_crystals(crystals, layout.representation(), device=device)
     return EncodedSet(crystals=crystals, representations=vectors, layout=layout), rejected
 

@@ -24,7 +24,7 @@ def named_descriptor(spec: str) -> Descriptor:
         raise UserError(str(error.args[0])) from error
 
 
-class Layout(BaseModel):
+class RepresentationSpec(BaseModel):
     """What the columns of representation vectors mean; stored with every file that holds or makes them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,7 +39,7 @@ class Layout(BaseModel):
     @classmethod
     def of(
         cls, descriptor: str, elements: Sequence[int], *, niggli: bool, dataset: str, note: str | None
-    ) -> "Layout":
+    ) -> "RepresentationSpec":
         """Describe vectors made by a descriptor, NAME or NAME:PRESET.
 
         Raises:
@@ -55,7 +55,7 @@ class Layout(BaseModel):
         )
 
     @classmethod
-    def of_file(cls, path: Path, metadata: Mapping[str, Any]) -> "Layout":
+    def of_file(cls, path: Path, metadata: Mapping[str, Any]) -> "RepresentationSpec":
         """Take the layout out of the metadata of a file.
 
         Raises:

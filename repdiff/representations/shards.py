@@ -9,7 +9,7 @@ from torch import Tensor
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.errors import UserError
-from repdiff.representations.layout import Layout
+from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 
@@ -23,7 +23,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def write_shard(
-    folder: Path, number: int, vectors: Float[Tensor, "n_vectors n_features"], layout: Layout
+    folder: Path, number: int, vectors: Float[Tensor, "n_vectors n_features"], layout: RepresentationSpec
 ) -> None:
     """Write one shard of vectors in physical units, whole or not at all."""
     save_checkpoint(
@@ -34,14 +34,14 @@ def write_shard(
     )
 
 
-def read_shard(path: Path) -> tuple[Float[Tensor, "n_vectors n_features"], Layout]:
+def read_shard(path: Path) -> tuple[Float[Tensor, "n_vectors n_features"], RepresentationSpec]:
     """Read one shard.
 
     Raises:
         UserError: If the file is damaged or no shard.
     """
     tensors, metadata = load_checkpoint(path, kind=KIND)
-    return tensors["vectors"], Layout.of_file(path, metadata)
+    return tensors["vectors"], RepresentationSpec.of_file(path, metadata)
 
 
 def write_names(folder: Path, names: list[str]) -> None:
@@ -61,7 +61,7 @@ def read_names(folder: Path, n: int) -> list[str]:
     return names[:n]
 
 
-def read_generated(folder: Path) -> tuple[Float[Tensor, "n_vectors n_features"], Layout]:
+def read_generated(folder: Path) -> tuple[Float[Tensor, "n_vectors n_features"], RepresentationSpec]:
     """Read all shards of a folder, in order.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from descriptors.batch import CrystalBatch
-from repdiff.diffusion.cdvae.latent_optimization import AscentSettings, descend_latents
+from repdiff.diffusion.cdvae.latent_optimization import LatentOptimizationSettings, descend_latents
 from repdiff.diffusion.cdvae.model import Cdvae
 from repdiff.diffusion.cdvae.settings import CdvaeSampling
 from repdiff.diffusion.torus import centred, wrap
@@ -44,7 +44,7 @@ def towards_composition(
         ).sum(1)
         return -said
 
-    settings = AscentSettings(n_steps=n_steps, rate=COMPOSITION_RATE)
+    settings = LatentOptimizationSettings(n_steps=n_steps, rate=COMPOSITION_RATE)
     return descend_latents(latents, loss, settings, tether=COMPOSITION_TETHER)
 
 

@@ -31,7 +31,7 @@ class PropertySettings(BaseModel):
     weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay of AdamW")
 
 
-class AscentSettings(BaseModel):
+class LatentOptimizationSettings(BaseModel):
     """How latent vectors are moved."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -126,7 +126,7 @@ def fit_property(
 def descend_latents(
     latents: Float[Tensor, "n n_latent"],
     loss: Callable[[Float[Tensor, "n n_latent"]], Float[Tensor, " n"]],
-    settings: AscentSettings,
+    settings: LatentOptimizationSettings,
     *,
     tether: float,
     progress: bool = False,
@@ -154,7 +154,7 @@ def descend_latents(
 def towards_property(
     latents: Float[Tensor, "n n_latent"],
     head: PropertyHead,
-    settings: AscentSettings,
+    settings: LatentOptimizationSettings,
     *,
     target: float | None = None,
     maximize: bool = False,

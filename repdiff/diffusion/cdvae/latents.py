@@ -50,7 +50,7 @@ class Vocabulary:
         )
 
 
-class Guess(NamedTuple):
+class DecodedHeads(NamedTuple):
     """Answers of the heads: logits, z-scores, logits."""
 
     n_atoms: Float[Tensor, "n_systems n_sizes"]
@@ -74,9 +74,9 @@ class LatentHeads(nn.Module):
         self.lattice = two_layers(n_latent, width, 6)
         self.composition = two_layers(n_latent, width, n_elements)
 
-    def forward(self, latents: Float[Tensor, "n_systems n_latent"]) -> Guess:
+    def forward(self, latents: Float[Tensor, "n_systems n_latent"]) -> DecodedHeads:
         """Compute the answers."""
-        return Guess(self.n_atoms(latents), self.lattice(latents), self.composition(latents))
+        return DecodedHeads(self.n_atoms(latents), self.lattice(latents), self.composition(latents))
 
 
 class LatentMoments(nn.Module):
@@ -149,7 +149,7 @@ def per_atom(
     return lattice / n_atoms.to(lattice).pow(1 / 3)[:, None, None]
 
 
-def whole_compositions(guess: Guess, vocabulary: Vocabulary) -> list[Int[Tensor, " n_atoms"]]:
+def whole_compositions(guess: DecodedHeads, vocabulary: Vocabulary) -> list[Int[Tensor, " n_atoms"]]:
     """Take the likeliest number of atoms and the nearest whole formula; returns atomic numbers of every crystal."""
     sizes = vocabulary.sizes[guess.n_atoms.argmax(1)].cpu()
     shares = guess.composition.softmax(1).double().cpu()

@@ -13,7 +13,7 @@ from torch.nn import functional
 from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch
 from repdiff.diffusion.cdvae.coordinates import make_process
-from repdiff.diffusion.cdvae.latents import Guess, LatentHeads, LatentMoments, Vocabulary, per_atom
+from repdiff.diffusion.cdvae.latents import DecodedHeads, LatentHeads, LatentMoments, Vocabulary, per_atom
 from repdiff.diffusion.cdvae.occupation import OccupationReader, OccupationWriter
 from repdiff.diffusion.cdvae.settings import CdvaeSettings
 from repdiff.diffusion.cdvae.targets import nearest_paths
@@ -62,7 +62,7 @@ class Posterior(NamedTuple):
         return (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).sum(1) / 2
 
 
-class Answer(NamedTuple):
+class DenoiserOutput(NamedTuple):
     """What the denoiser believes: the fractional path to the goal, and the logits of each atom's element."""
 
     path: Float[Tensor, "n_atoms 3"]
@@ -147,7 +147,7 @@ class Cdvae(nn.Module):
         sizes = counts[:, None] == self.sizes
         return torch.cat([number_of / counts[:, None], sizes], 1).to(self.moments.mean)
 
-    def guess(self, latents: Float[Tensor, "n_systems n_latent"]) -> Guess:
+    def guess(self, latents: Float[Tensor, "n_systems n_latent"]) -> DecodedHeads:
         """Read number of atoms, cell and composition from latent vectors."""
         return self.network["heads"](latents)
 
@@ -156,7 +156,7 @@ class Cdvae(nn.Module):
         noisy: CrystalBatch,
         times: Int[Tensor, " n_systems"],
         latents: Float[Tensor, "n_systems n_latent"],
-    ) -> Answer:
+    ) -> DenoiserOutput:
         """Propose the path to every atom's goal, and its element, from noised coordinates and kinds.
 
         The network's answer is scaled so that its target is of order 1 at all times: by the width of the noise
@@ -170,7 +170,7 @@ class Cdvae(nn.Module):
         features = decoder(graph, noisy.atomic_numbers, shown, atoms=asked, condition=latents)
         unit = (self._reach(times, noisy.lattice) / graph.spacing)[noisy.system_idx, None]
         path = to_fractional(self.network["path"](features) * unit, graph)
-        return Answer(path=path, types=self.network["types"](features))
+        return DenoiserOutput(path=path, types=self.network["types"](features))
 
     def forward(
         self, clean: CrystalBatch, finder: ImageFinder, noise: Noise
@@ -194,7 +194,7 @@ class Cdvae(nn.Module):
         weights = self.settings.weights
         return parts @ parts.new_tensor([getattr(weights, name) for name in LOSSES]), parts.detach()
 
-    def _errors_of_guess(self, guess: Guess, clean: CrystalBatch) -> tuple[Tensor, Tensor, Tensor]:
+    def _errors_of_guess(self, guess: DecodedHeads, clean: CrystalBatch) -> tuple[Tensor, Tensor, Tensor]:
         counts = clean.n_atoms_per_system
         n_atoms = functional.cross_entropy(
             guess.n_atoms, torch.searchsorted(self.sizes, counts).clamp(max=len(self.sizes) - 1)

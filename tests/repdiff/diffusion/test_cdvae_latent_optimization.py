@@ -5,7 +5,7 @@ import torch
 
 from repdiff.diffusion.cdvae.latent_optimization import (
     TETHERS,
-    AscentSettings,
+    LatentOptimizationSettings,
     PropertySettings,
     descend_latents,
     fit_property,
@@ -60,21 +60,21 @@ def test_a_head_does_not_read_what_the_noise_of_the_latent_vectors_hides():
 @pytest.mark.parametrize("maximize", [False, True])
 def test_latent_vectors_move_the_way_they_are_asked_to(fitted, maximize):
     latents, _, head = fitted
-    for moved in towards_property(latents[:20], head, AscentSettings(), maximize=maximize):
+    for moved in towards_property(latents[:20], head, LatentOptimizationSettings(), maximize=maximize):
         rise = head(moved) - head(latents[:20])
         assert bool((rise > 1).all() if maximize else (rise < -1).all())
 
 
 def test_a_target_is_reached(fitted):
     latents, _, head = fitted
-    settings = AscentSettings(n_steps=300, tether=0.02)
+    settings = LatentOptimizationSettings(n_steps=300, tether=0.02)
     (moved,) = towards_property(latents[:20], head, settings, target=12.0)
     torch.testing.assert_close(head(moved), torch.full((20,), 12.0), rtol=0, atol=0.3)
 
 
 def test_a_tether_keeps_latent_vectors_near_their_start(fitted):
     latents, _, head = fitted
-    moved = towards_property(latents[:20], head, AscentSettings())
+    moved = towards_property(latents[:20], head, LatentOptimizationSettings())
     distances = (moved - latents[:20]).norm(dim=2).mean(1)
     assert len(distances) == len(TETHERS)
     assert bool((distances.diff() > 0).all())
@@ -83,21 +83,25 @@ def test_a_tether_keeps_latent_vectors_near_their_start(fitted):
 def test_latent_vectors_do_not_move_where_those_of_crystals_never_are(fitted):
     latents, _, head = fitted
     spread = torch.diag(torch.tensor([1e-3, 1.0, 1, 1, 1, 1]))
-    moved = towards_property(latents[:20], head, AscentSettings(tether=0.5), maximize=True, spread=spread)[0]
+    moved = towards_property(
+        latents[:20], head, LatentOptimizationSettings(tether=0.5), maximize=True, spread=spread
+    )[0]
     assert float((moved - latents[:20])[:, 0].abs().max()) < 0.01
     assert float((moved - latents[:20])[:, 1].abs().mean()) > 0.1
 
 
 def test_a_latent_vector_moves_as_it_would_alone(fitted):
     latents, _, head = fitted
-    together = towards_property(latents[:8], head, AscentSettings(n_steps=50))
-    alone = towards_property(latents[5:6], head, AscentSettings(n_steps=50))
+    together = towards_property(latents[:8], head, LatentOptimizationSettings(n_steps=50))
+    alone = towards_property(latents[5:6], head, LatentOptimizationSettings(n_steps=50))
     torch.testing.assert_close(together[:, 5:6], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_no_step_leaves_latent_vectors_alone():
     latents = normal(3, 4)
-    same = descend_latents(latents, lambda rows: rows.sum(1), AscentSettings(n_steps=0), tether=0.1)
+    same = descend_latents(
+        latents, lambda rows: rows.sum(1), LatentOptimizationSettings(n_steps=0), tether=0.1
+    )
     assert torch.equal(same, latents)
 
 

@@ -7,8 +7,14 @@ import torch
 from descriptors.batch import CrystalBatch
 from descriptors.testing import random_crystals
 from repdiff.diffusion.cdvae.decoding import decode, place_atoms
-from repdiff.diffusion.cdvae.latents import Guess, LatentMoments, Vocabulary, make_cells, whole_compositions
-from repdiff.diffusion.cdvae.model import Answer, Cdvae, Posterior, noised_types
+from repdiff.diffusion.cdvae.latents import (
+    DecodedHeads,
+    LatentMoments,
+    Vocabulary,
+    make_cells,
+    whole_compositions,
+)
+from repdiff.diffusion.cdvae.model import Cdvae, DenoiserOutput, Posterior, noised_types
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.torus import centred
@@ -147,7 +153,7 @@ def exact_answer(model):
         by_image = -images * variance / (SPREAD**2 + variance)
         path = (shares * by_image).sum(-1) / 2
         both = torch.stack([path, -path], 1).view(-1, 3)
-        return Answer(path=both, types=torch.zeros(len(both), 2, dtype=DOUBLE))
+        return DenoiserOutput(path=both, types=torch.zeros(len(both), 2, dtype=DOUBLE))
 
     return denoise
 
@@ -236,7 +242,7 @@ def test_kinds_are_kept_without_noise_and_follow_the_composition_with_much():
 def test_whole_formulas_have_the_likeliest_number_of_atoms():
     scale = ParameterScale(mean=torch.ones(6), std=torch.ones(6))
     vocabulary = Vocabulary(elements=torch.tensor([3, 8, 22]), sizes=torch.tensor([2, 5]), scale=scale)
-    guess = Guess(
+    guess = DecodedHeads(
         n_atoms=torch.tensor([[0.0, 1.0], [2.0, 1.0]]),
         lattice=torch.zeros(2, 6),
         composition=torch.tensor([[0.21, 0.58, 0.21], [0.4, 0.6, 1e-9]]).log(),

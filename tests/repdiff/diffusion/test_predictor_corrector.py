@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from repdiff.diffusion.joint_process import JointProcess, ProcessSettings
-from repdiff.diffusion.predictor_corrector import Belief, Draws, ReverseSettings, correct, guided, sample
+from repdiff.diffusion.predictor_corrector import Draws, Prediction, ReverseSettings, correct, guided, sample
 from repdiff.diffusion.symmetric_lattice import Limit
 from repdiff.diffusion.torus import wrapped_normal_score
 
@@ -25,7 +25,7 @@ def true_belief(state, time):
     width = torch.full((len(state.coords),), math.hypot(std, WIDTH))
     signal = PROCESS.schedule.signal(time)
     slope = SPREAD**2 * signal**0.5 / (SPREAD**2 * signal + 1 - signal)
-    return Belief(
+    return Prediction(
         score=wrapped_normal_score(state.coords - PLACE, width) * std,
         clean=MEAN + slope * (state.z - signal**0.5 * MEAN),
         logits=SHARES.log().expand(len(state.coords), 3),
@@ -101,7 +101,7 @@ def test_the_corrector_leaves_the_noise_of_a_single_place_and_cell_as_wide_as_it
     draws = random_numbers(generator, N)
     for _ in range(5):
         score = wrapped_normal_score(state.coords - PLACE, torch.full((N,), std)) * std
-        belief = Belief(score=score, clean=MEAN.expand(N, 3, 3), logits=SHARES.log().expand(N, 3))
+        belief = Prediction(score=score, clean=MEAN.expand(N, 3, 3), logits=SHARES.log().expand(N, 3))
         moved = correct(state, belief, time, PROCESS, next(draws), settings)
         assert float((moved.coords - state.coords).abs().max()) > std
         state = moved
@@ -111,7 +111,7 @@ def test_the_corrector_leaves_the_noise_of_a_single_place_and_cell_as_wide_as_it
 
 
 def test_guidance_of_one_is_the_condition_and_of_zero_none():
-    one, other = (Belief(torch.randn(2, 3), torch.randn(1, 3, 3), torch.randn(2, 4)) for _ in range(2))
+    one, other = (Prediction(torch.randn(2, 3), torch.randn(1, 3, 3), torch.randn(2, 4)) for _ in range(2))
     for mixed, expected in ((guided(one, other, 1.0), one), (guided(one, other, 0.0), other)):
         assert all(torch.equal(left, right) for left, right in zip(mixed, expected, strict=True))
     beyond = guided(one, other, 2.0)

@@ -10,7 +10,7 @@ import toy_force_field
 from descriptors.batch import to_atoms
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.energies.base import Energies
-from repdiff.energies.fire import pull_back, start_walkers
+from repdiff.energies.fire import pull_back, start_state
 from repdiff.energies.relax import (
     ABSURD_ENERGY,
     BLOWN_UP,
@@ -80,7 +80,7 @@ def test_generalised_forces_are_those_of_ase(toy):
     from ase.filters import FrechetCellFilter
 
     crystal = argon("Ar", 0)
-    walkers = start_walkers(to_batch([crystal]), torch.tensor([0]))
+    walkers = start_state(to_batch([crystal]), torch.tensor([0]))
     rng = np.random.default_rng(5)
     strain = rng.normal(0, 0.2, (3, 3))
     walkers.strain[:] = torch.as_tensor(strain + strain.T)
