@@ -4,9 +4,13 @@ A predictor step draws from the posterior of each process given what the network
 earlier time can be next. A corrector step is one of Langevin dynamics at the same time. The last predictor step ends
 at the mean, without noise.
 
+A corrector step of size a = 2 r² s_t² adds a times the score and noise of variance 2 a τ, with τ the temperature. At
+τ = 1 it is Langevin dynamics, whose stationary distribution is that of the data at this time, but for the error of a
+finite step: noise about a single place gets wider by 1 / √(1 - r²), which the last predictor step undoes. With
+τ = 1 - r² such noise keeps its width, but every distribution that is wide beside the noise gets narrower by √τ.
+
 Source: Song et al., arXiv 2011.13456, algorithms 2 to 5; Zeni et al., arXiv 2312.03687. Unlike there, the size of a
-corrector step does not depend on the norm of the score, which would tie the crystals of a batch together, and its
-noise is such that a normal distribution of the width of the noise stays what it is whatever the size.
+corrector step does not depend on the norm of the score, which would tie the crystals of a batch together.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,6 +46,13 @@ class ReverseSettings(BaseModel):
     )
     lattice_corrector: float = Field(
         0.2, gt=0, le=0.7, description="signal-to-noise ratio of the corrector of cells"
+    )
+    corrector_temperature: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="temperature of the corrector of coordinates: below 1 places are sharper than the model has "
+        "learnt, and crystals less varied",
     )
     type_temperature: float = Field(
         1.0, gt=0, le=2, description="of elements when they are drawn: below 1 likelier ones, less diverse"
@@ -127,10 +138,10 @@ def correct(
 ) -> State:
     """Take one step of Langevin dynamics at a time; elements stay."""
     std = (float(process.widths.stds[time]) * process.scale(state))[:, None]
-    share, noise = _langevin(settings.position_corrector)
+    share, noise = langevin_step(settings.position_corrector, temperature=settings.corrector_temperature)
     coords = wrap(state.coords + std * (share * belief.score + noise * draws.coords))
     signal = process.schedule.signal(time)
-    share, noise = _langevin(settings.lattice_corrector)
+    share, noise = langevin_step(settings.lattice_corrector)
     mean = signal**0.5 * belief.clean.clamp(-WIDEST, WIDEST)
     z = state.z + share * (mean - state.z) + noise * (1 - signal) ** 0.5 * as_matrices(draws.lattice)
     return state._replace(coords=coords, z=z)
@@ -200,7 +211,20 @@ def guided(conditional: Prediction, unconditional: Prediction, guidance: float) 
     return Prediction(*[guidance * one + (1 - guidance) * other for one, other in pairs])
 
 
-def _langevin(ratio: float) -> tuple[float, float]:
-    """Return the share of the way to the mean, 2 r², and the noise that keeps a unit normal distribution."""
-    share = 2 * ratio**2
-    return share, (1 - (1 - share) ** 2) ** 0.5
+def langevin_step(ratio: float, *, temperature: float = 1.0) -> tuple[float, float]:
+    """Return the size of a Langevin step and the standard deviation of its noise, in units of the noise of the time.
+
+    Args:
+        ratio: Signal-to-noise ratio r of the step, which is 2 r² long.
+        temperature: Factor of the variance of the noise, 2 · 2 r² at 1.
+
+    Examples:
+        >>> langevin_step(0.5)
+        (0.5, 1.0)
+        >>> langevin_step(0.5, temperature=0.25)
+        (0.5, 0.5)
+
+    Source: Song et al., arXiv 2011.13456, algorithms 4 and 5.
+    """
+    step = 2 * ratio**2
+    return step, (2 * step * temperature) ** 0.5

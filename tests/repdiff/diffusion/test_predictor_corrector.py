@@ -89,25 +89,33 @@ def test_elements_that_are_given_stay():
     assert torch.equal(sampled(n_steps=30, n=8, start={"numbers": given}).numbers, given)
 
 
-def test_the_corrector_leaves_the_noise_of_a_single_place_and_cell_as_wide_as_it_is():
+@pytest.mark.parametrize("temperature", [0.75, 1.0])
+def test_the_corrector_widens_the_noise_of_a_single_place_by_its_finite_step(temperature):
+    """The variance v that a step v → (1 - 2 r²)² v + 4 r² τ keeps is τ / (1 - r²), with r = 0.5."""
     generator = torch.Generator().manual_seed(3)
     time, index = 250, torch.arange(N)
     std, signal = float(PROCESS.widths.stds[time]), PROCESS.schedule.signal(time)
-    settings = ReverseSettings(position_corrector=0.5, lattice_corrector=0.5)
+    settings = ReverseSettings(
+        position_corrector=0.5, lattice_corrector=0.5, corrector_temperature=temperature
+    )
     state = PROCESS.prior(
         PLACE + std * torch.randn(N, 3, generator=generator), torch.randn(N, 6, generator=generator), index
     )
     state = state._replace(z=(1 - signal) ** 0.5 * state.z + signal**0.5 * MEAN)
     draws = random_numbers(generator, N)
-    for _ in range(5):
+    for _ in range(8):
         score = wrapped_normal_score(state.coords - PLACE, torch.full((N,), std)) * std
         belief = Prediction(score=score, clean=MEAN.expand(N, 3, 3), logits=SHARES.log().expand(N, 3))
         moved = correct(state, belief, time, PROCESS, next(draws), settings)
         assert float((moved.coords - state.coords).abs().max()) > std
         state = moved
     offsets = state.coords - PLACE
-    assert float((offsets - offsets.round()).std()) == pytest.approx(std, rel=0.02)
-    assert float((state.z - signal**0.5 * MEAN).std()) == pytest.approx((1 - signal) ** 0.5, rel=0.02)
+    assert float((offsets - offsets.round()).std()) == pytest.approx(
+        std * (temperature / 0.75) ** 0.5, rel=0.02
+    )
+    assert float((state.z - signal**0.5 * MEAN).std()) == pytest.approx(
+        ((1 - signal) / 0.75) ** 0.5, rel=0.02
+    )
 
 
 def test_guidance_of_one_is_the_condition_and_of_zero_none():
