@@ -60,7 +60,8 @@ class JointSettings(ProcessSettings):
     type_weight: float = Field(1.0, ge=0, description="weight of the elements in the loss")
     type_loss: TypeLoss = Field(
         "cross_entropy",
-        description="loss of hidden elements: cross_entropy, or hybrid, the variational bound with 0.01 of the former",
+        description="loss of the elements: cross_entropy of hidden ones, or hybrid, a term of the variational bound "
+        "plus 0.01 of the cross-entropy of all (paper)",
     )
     given_share: float = Field(
         0.2,
@@ -235,7 +236,7 @@ class JointDiffusion(nn.Module):
             belief.logits,
             torch.searchsorted(self.elements, clean.numbers),
             noisy.numbers == MASK,
-            self.process.masking.hidden_share(times)[index],
+            times[index],
             kind=self.settings.type_loss,
         ).mean()
         weights = self.settings

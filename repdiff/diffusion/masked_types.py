@@ -21,9 +21,7 @@ MASK = 0
 """Number of a hidden atom."""
 
 TypeLoss = Literal["cross_entropy", "hybrid"]
-HYBRID_SHARE = (
-    0.01  # of the cross-entropy in the hybrid loss, as published for D3PM on images and in MatterGen
-)
+HYBRID_SHARE = 0.01  # weight of the cross-entropy in the hybrid loss, as published for MatterGen
 
 
 @dataclass(frozen=True)
@@ -101,23 +99,31 @@ def type_errors(
     logits: Float[Tensor, "n_atoms n_types"],
     targets: Int[Tensor, " n_atoms"],
     hidden: Bool[Tensor, " n_atoms"],
-    shares: Float[Tensor, " n_atoms"],
+    times: Int[Tensor, " n_atoms"],
     *,
     kind: TypeLoss,
 ) -> Float[Tensor, " n_atoms"]:
-    """Return the loss of each atom, zero for those that are shown.
+    """Return the loss of each atom.
+
+    The loss "cross_entropy" is -log p(x_0 | x_t) of hidden atoms, zero for those that are shown. The loss "hybrid" is
+    one term of the variational bound plus 0.01 of the cross-entropy of all atoms, hidden or not. In the bound the
+    divergence of q(x_{t-1} | x_t, x_0) from the network's is -log p(x_0 | x_t) / (t + 1) where an atom is hidden,
+    because a step back shows one of t + 1 hidden atoms, and zero where it is shown.
 
     Args:
-        logits: Of each element.
+        logits: Logits of each element.
         targets: Column of the true element.
         hidden: Which atoms are hidden.
-        shares: Probability that an atom of that time is hidden.
-        kind: "cross_entropy", -log p(x_0 | x_t), which weighs times by the share of hidden atoms; or "hybrid", the
-            variational bound, in which the error of a hidden atom is divided by that share, plus 0.01 of the former
-            (D3PM, eq. 5 and appendix A.3).
+        times: Time t of each atom, from 0, the least noisy.
+        kind: Which loss.
+
+    Source: Austin et al., arXiv 2107.03006 (D3PM), eq. 5 and appendix A.3; λ = 0.01 and the term of visible atoms as
+    in MatterGen's program (`mattergen/diffusion/d3pm/d3pm.py`, `compute_kl_reverse_process`, MatterGen 1.0).
     """
-    surprise = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none") * hidden
-    return surprise if kind == "cross_entropy" else surprise * (1 / shares + HYBRID_SHARE)
+    surprise = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    if kind == "cross_entropy":
+        return surprise * hidden
+    return surprise * (hidden / (times + 1) + HYBRID_SHARE)
 
 
 def only_these(
