@@ -107,9 +107,9 @@ class DpCdvae(Backend):
         sampling = parse_options(CdvaeSampling, settings.backend_options)
         check_sampling(settings, backend=self.kind, n_times=self.model.n_times)
         trained = self.model.settings
-        if sampling.step == "posterior" and (trained.denoiser, trained.mean) != ("ddpm", "kept"):
+        if sampling.step == "unscaled" and (trained.denoiser, trained.mean) != ("ddpm", "scaled"):
             raise UserError(
-                "backend option step is 'posterior', expected 'renoise': this model was trained with "
+                "backend option step is 'unscaled', expected 'posterior' or 'renoise': this model was trained with "
                 f"denoiser={trained.denoiser} and mean={trained.mean}"
             )
         vocabulary = self.model.vocabulary

@@ -10,6 +10,7 @@ from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch
 from repdiff.diffusion.cdvae.process import CoordinateProcess
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
+from repdiff.diffusion.samplers import step_down
 from repdiff.diffusion.schedules import AddedNoise, schedule_of
 from repdiff.diffusion.torus import add_noise, centred, reverse_step, wrap
 
@@ -67,14 +68,16 @@ class KeptMean(AboutClean):
     ) -> Float[Tensor, "n_atoms 3"]:
         """Draw x_{t-1} by the rule that the sampling names."""
         times = torch.full_like(noisy.system_idx, time)
+        if sampling.step == "unscaled":
+            raise ValueError("step is unscaled with the mean kept, expected posterior or renoise")
         return reverse_step(noisy.frac_coords, path, times, noise, self.noise, rule=sampling.step)
 
 
 class ScaledMean(CoordinateProcess):
     """Noise about √ᾱ_t x_0, with x_0 in the cell and centred: the process of DP-CDVAE.
 
-    It is not periodic: which image an atom was given in decides where √ᾱ_t puts it. Hence the wrapping at every
-    step of sampling, which brings the predicted x_0 to where training had it.
+    It is not periodic: which image an atom was given in decides where √ᾱ_t puts it. Hence the wrapping while sampling,
+    which brings the predicted x_0, or in the published program x_t, to where training had x_0.
     """
 
     def __init__(self, signals: Float[Tensor, " n_times"]) -> None:
@@ -123,15 +126,37 @@ class ScaledMean(CoordinateProcess):
         noise: Float[Tensor, "n_atoms 3"],
         sampling: CdvaeSampling,
     ) -> Float[Tensor, "n_atoms 3"]:
-        """Jump to x_0, wrap it if wanted, centre it, and draw x_{t-1} given x_0."""
-        clean = (noisy.frac_coords + path) / float(self._tables[0, time])
-        if sampling.wrap == "every" or (sampling.wrap == "last" and time == 0):
-            clean = wrap(clean)
-        clean = centred(clean, noisy)
+        """Draw x_{t-1} by the rule that the sampling names, from the predicted x_0 in the cell and centred.
+
+        The rules, with x̂_0 = (x_t + path) / √ᾱ_t:
+
+        * "posterior": a draw from q(x_{t-1} | x_t, x̂_0) (Ho et al., arXiv 2006.11239, eq. 6);
+        * "renoise": √ᾱ_{t-1} x̂_0 + √(1 - ᾱ_{t-1}) ε;
+        * "unscaled": x̂_0 + √β̃_t ε, where x_t and not x̂_0 is brought into the cell and centred before.
+
+        Source of the last: the sampler of DP-CDVAE's program (`dpcdvae/models.py` at revision 80b8431, predictor
+        "modified"); it is neither of the equations of arXiv 2308.02165, and ends at its time 1 with noise of 7e-4.
+        """
+        wrapped = sampling.wrap == "every" or (sampling.wrap == "last" and time == 0)
+        root = float(self._tables[0, time])
+        if sampling.step == "unscaled":
+            start = wrap(noisy.frac_coords) if wrapped else noisy.frac_coords
+            clean = (centred(start, noisy) + path) / root
+            return clean if time == 0 else clean + self._posterior_std(time) * noise
+        clean = (noisy.frac_coords + path) / root
+        clean = centred(wrap(clean) if wrapped else clean, noisy)
         if time == 0:
             return clean
-        mean, std = self._tables[:, time - 1].tolist()
-        return mean * clean + std * noise
+        if sampling.step == "renoise":
+            mean, std = self._tables[:, time - 1].tolist()
+            return mean * clean + std * noise
+        signal, signal_next = (float(self.signals[at]) for at in (time, time - 1))
+        return step_down(clean, noisy.frac_coords, noise, signal=signal, signal_next=signal_next, eta=1.0)
+
+    def _posterior_std(self, time: int) -> float:
+        """Return √β̃_t."""
+        signal, before = (float(self.signals[at]) for at in (time, time - 1))
+        return ((1 - before) / (1 - signal) * (1 - signal / before)) ** 0.5
 
 
 class CartesianNoise(AboutClean):

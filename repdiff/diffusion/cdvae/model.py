@@ -14,6 +14,14 @@ from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch
 from repdiff.diffusion.cdvae.coordinates import make_process
 from repdiff.diffusion.cdvae.latents import DecodedHeads, LatentHeads, LatentMoments, Vocabulary, per_atom
+from repdiff.diffusion.cdvae.losses import (
+    Composition,
+    mean_over_crystals,
+    noise_loss,
+    noised_types,
+    path_loss,
+    type_loss,
+)
 from repdiff.diffusion.cdvae.occupation import OccupationReader, OccupationWriter
 from repdiff.diffusion.cdvae.settings import CdvaeSettings
 from repdiff.diffusion.cdvae.targets import nearest_paths
@@ -184,11 +192,12 @@ class Cdvae(nn.Module):
             latents = posterior.draw(noise.latents)
             if self.training:
                 self.moments.follow(latents, self.contents(clean.atomic_numbers, clean.n_atoms_per_system))
+            guess = self.guess(latents)
             parts = torch.stack(
                 [
-                    *self._errors_of_guess(self.guess(latents), clean),
+                    *self._errors_of_guess(guess, clean),
                     posterior.divergence().mean(),
-                    *self._errors_of_atoms(latents, clean, finder, noise),
+                    *self._errors_of_atoms(latents, guess, clean, finder, noise),
                 ]
             )
         weights = self.settings.weights
@@ -204,58 +213,50 @@ class Cdvae(nn.Module):
         by_atom = functional.cross_entropy(
             guess.composition[clean.system_idx], self._classes(clean.atomic_numbers), reduction="none"
         )
-        return n_atoms, lattice, _mean_over_crystals(by_atom, clean)
+        return n_atoms, lattice, mean_over_crystals(by_atom, clean)
 
     def _errors_of_atoms(
-        self, latents: Tensor, clean: CrystalBatch, finder: ImageFinder, noise: Noise
+        self, latents: Tensor, guess: DecodedHeads, clean: CrystalBatch, finder: ImageFinder, noise: Noise
     ) -> tuple[Tensor, Tensor]:
+        said = None
+        if self.settings.type_noise == "predicted":
+            said = Composition(elements=self.elements, shares=guess.composition.detach().softmax(1))
         noisy = CrystalBatch(
             frac_coords=self.process.add_noise(clean, noise.times, noise.coords),
             lattice=clean.lattice,
-            atomic_numbers=noised_types(clean, noise.type_noise, noise.types),
+            atomic_numbers=noised_types(clean, noise.type_noise, noise.types, said=said),
             system_idx=clean.system_idx,
         )
         answer = self.denoise(noisy, noise.times, latents)
-        goal = self.process.goal(clean, noise.times)
-        if self.settings.target == "nearest":
-            target = nearest_paths(goal, noisy.frac_coords, clean, finder)
+        error = answer.path - self._path_target(clean, noisy, finder, noise.times)
+        if self.settings.coordinate_loss == "noise":
+            width = self.process.width(noise.times, clean.lattice) / cells.volume(clean.lattice).pow(1 / 3)
+            coordinates = noise_loss(error, width, clean)
         else:
-            target = finder.shortest(goal - noisy.frac_coords, clean.system_idx)
-        error = cells.frac_to_cart(answer.path - target, clean.lattice, clean.system_idx)
-        reach = self._reach(noise.times, clean.lattice)[clean.system_idx, None]
-        types = functional.cross_entropy(answer.types, self._classes(clean.atomic_numbers), reduction="none")
-        return (error / reach).square().mean(), _mean_over_crystals(types, clean)
+            coordinates = path_loss(error, self._reach(noise.times, clean.lattice), clean)
+        weight = noise.type_noise if self.settings.type_loss == "over_noise" else None
+        types = type_loss(answer.types, self._classes(clean.atomic_numbers), clean, over=weight)
+        return coordinates, types
+
+    def _path_target(
+        self, clean: CrystalBatch, noisy: CrystalBatch, finder: ImageFinder, times: Tensor
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Return the fractional path that the denoiser should answer with."""
+        goal = self.process.goal(clean, times)
+        if self.settings.target == "nearest":
+            return nearest_paths(goal, noisy.frac_coords, clean, finder)
+        if self.settings.target == "own":
+            return finder.shortest(goal - noisy.frac_coords, clean.system_idx)
+        return goal - noisy.frac_coords
 
     def _reach(self, times: Tensor, lattice: Tensor) -> Tensor:
         """Return how far along an axis the goal is from x_t, Å, for every crystal."""
-        width, most = self.process.width(times, lattice), UNIFORM * cells.volume(lattice).pow(1 / 3)
+        width = self.process.width(times, lattice)
+        if self.settings.target == "noise":
+            return width
+        most = UNIFORM * cells.volume(lattice).pow(1 / 3)
         return width * most / (width.square() + most.square()).sqrt()
 
     def _classes(self, atomic_numbers: Int[Tensor, " n_atoms"]) -> Int[Tensor, " n_atoms"]:
         """Return the column of each element; of one that the training set lacks, a neighbour's."""
         return torch.searchsorted(self.elements, atomic_numbers).clamp(max=len(self.elements) - 1)
-
-
-def noised_types(
-    clean: CrystalBatch, weight: Float[Tensor, " n_systems"], uniform: Float[Tensor, "n_atoms 2"]
-) -> Int[Tensor, " n_atoms"]:
-    """Draw kinds of atoms from one-hot + weight · composition (arXiv 2110.06197, section 3.3), scaled to a sum of 1.
-
-    An atom keeps its kind with the probability 1 / (1 + weight), and else takes that of a random atom of its crystal.
-
-    Args:
-        clean: Crystals with their true kinds.
-        weight: Of the composition, for each crystal.
-        uniform: Random numbers in [0, 1).
-    """
-    index, counts = clean.system_idx, clean.n_atoms_per_system
-    starts = counts.cumsum(0) - counts
-    chosen = torch.minimum((uniform[:, 1] * counts[index]).long(), counts[index] - 1) + starts[index]
-    kept = uniform[:, 0] * (1 + weight[index]) < 1
-    return torch.where(kept, clean.atomic_numbers, clean.atomic_numbers[chosen])
-
-
-def _mean_over_crystals(values: Float[Tensor, " n_atoms"], batch: CrystalBatch) -> Float[Tensor, ""]:
-    """Average over the atoms of each crystal, and then over crystals."""
-    shares = (batch.n_atoms_per_system * batch.n_systems).to(values).reciprocal()
-    return (values * shares[batch.system_idx]).sum()

@@ -11,7 +11,7 @@ SMALL_ENCODER = CrystalNetworkSettings(width=64, n_blocks=2, n_neighbors=16, max
 
 
 class LossWeights(BaseModel):
-    """Weights of the parts of the loss (defaults: the published program of DP-CDVAE)."""
+    """Weights of the terms of the loss, by default those of DP-CDVAE's program (conf/ddpm_carbon_dime.yaml)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,8 +19,8 @@ class LossWeights(BaseModel):
     lattice: float = Field(100.0, ge=0, description="mean squared error of the z-scored cell parameters")
     composition: float = Field(1.0, ge=0, description="cross-entropy of the composition")
     kl: float = Field(0.01, ge=0, description="Kullback-Leibler divergence of the latent from the prior")
-    coordinates: float = Field(1.0, ge=0, description="mean squared error of the noise of the coordinates")
-    types: float = Field(0.1, ge=0, description="cross-entropy of the kinds of the atoms")
+    coordinates: float = Field(1.0, ge=0, description="squared error of the coordinates; see coordinate_loss")
+    types: float = Field(0.1, ge=0, description="cross-entropy of the kinds of the atoms; see type_loss")
 
 
 class CdvaeSettings(BaseModel):
@@ -46,10 +46,26 @@ class CdvaeSettings(BaseModel):
         "kept",
         description="ddpm: x_t about x_0, as suits periodic coordinates, or about √ᾱ x_0 (paper)",
     )
-    target: Literal["nearest", "own"] = Field(
+    target: Literal["nearest", "own", "noise"] = Field(
         "nearest",
         description="where noised atoms shall go: to the nearest crystal that is the same but for a shift and the "
-        "order of like atoms, or each to its own place (paper)",
+        "order of like atoms, each to the nearest image of its own place, or, with the mean scaled, back by the noise "
+        "that was added (paper)",
+    )
+    coordinate_loss: Literal["path", "noise"] = Field(
+        "path",
+        description="path: mean square of the error over components, Å, over the distance to expect; noise: squared "
+        "length of the error of the noise, in fractions of the cell (paper; ddpm only)",
+    )
+    type_loss: Literal["plain", "over_noise"] = Field(
+        "plain",
+        description="cross-entropy of the kinds as it is, or divided by the weight of the composition in the noised "
+        "kinds (paper)",
+    )
+    type_noise: Literal["true", "predicted"] = Field(
+        "true",
+        description="composition that noised kinds are drawn from: the crystal's, or what its latent vector says "
+        "(paper)",
     )
     levels: int = Field(50, ge=2, description="langevin: levels of noise")
     narrowest: float = Field(0.01, gt=0, description="langevin: least noise, Å")
@@ -68,6 +84,11 @@ class CdvaeSettings(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> "CdvaeSettings":
+        scaled = self.denoiser == "ddpm" and self.mean == "scaled"
+        if self.target == "noise" and not scaled:
+            raise ValueError("target is noise, expected nearest or own unless the mean is scaled")
+        if self.coordinate_loss == "noise" and self.denoiser != "ddpm":
+            raise ValueError(f"coordinate_loss is noise with denoiser={self.denoiser}, expected path")
         if self.widest <= self.narrowest:
             raise ValueError(f"widest is {self.widest} Å, expected more than narrowest ({self.narrowest} Å)")
         if self.network.condition_width or self.encoder.condition_width:
@@ -92,14 +113,16 @@ class CdvaeSampling(BaseModel):
         description="latent vectors without a crystal: with mean and covariance of the training set's, or standard "
         "normal (paper)",
     )
-    step: Literal["renoise", "posterior"] = Field(
+    step: Literal["posterior", "renoise", "unscaled"] = Field(
         "renoise",
-        description="ddpm: a step back goes to the predicted positions and adds the noise of one time less (paper), "
-        "or part of the way (mean kept only)",
+        description="ddpm: a step back draws from q(x_(t-1) | x_t, x_0) at the predicted x_0 (posterior), adds the "
+        "noise of one time less to it (renoise), or, with the mean scaled, adds the noise of the posterior to x_0 "
+        "itself (unscaled; the published program)",
     )
     wrap: Literal["every", "last", "never"] = Field(
         "every",
-        description="ddpm, mean scaled: when coordinates are brought into the cell; with the mean kept it is the same",
+        description="ddpm, mean scaled: at which steps coordinates are brought into the cell, x_t with step unscaled "
+        "and the predicted x_0 else; with the mean kept it is the same",
     )
     types: Literal["argmax", "fixed"] = Field(
         "argmax",

@@ -28,6 +28,13 @@ SMALL = {
     "head_width": 32,
     "timesteps": 10,
 }
+PUBLISHED = {
+    "mean": "scaled",
+    "target": "noise",
+    "coordinate_loss": "noise",
+    "type_loss": "over_noise",
+    "type_noise": "predicted",
+}
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("_tiny_composition_model")
 
@@ -148,6 +155,7 @@ def test_a_strange_element_is_not_encoded(overfitted, known):
     [
         {"denoiser": "langevin", "levels": 5},
         {"mean": "scaled"},
+        PUBLISHED,
         {"schedule": "cosine"},
         {"schedule": "linear"},
     ],
@@ -161,10 +169,18 @@ def test_every_denoiser_and_schedule_trains_and_samples(options, encoded, tmp_pa
     assert all((one.frac_coords >= 0).all() and (one.frac_coords < 1).all() for one in made)
 
 
-def test_a_step_part_of_the_way_is_refused_where_the_mean_is_scaled(encoded, tmp_path):
-    backend = fit(encoded, tmp_path, steps=1, mean="scaled")
-    with pytest.raises(UserError, match="expected 'renoise'"):
-        backend.check(GenerateSettings(backend_options={"step": "posterior"}), None)
+def test_the_step_of_the_published_program_is_refused_where_the_mean_is_kept(encoded, tmp_path):
+    backend = fit(encoded, tmp_path, steps=1)
+    with pytest.raises(UserError, match="expected 'posterior' or 'renoise'"):
+        backend.check(GenerateSettings(backend_options={"step": "unscaled"}), None)
+
+
+@pytest.mark.parametrize(
+    "options", [{"target": "noise"}, {"denoiser": "langevin", "coordinate_loss": "noise"}]
+)
+def test_published_losses_that_a_process_does_not_have_are_refused(options, encoded, tmp_path):
+    with pytest.raises(UserError, match="noise"):
+        fit(encoded, tmp_path, steps=1, **options)
 
 
 def test_the_width_of_the_condition_is_not_a_setting(encoded, tmp_path):
@@ -181,4 +197,5 @@ def test_the_paper_config_has_the_published_noise_and_loss():
         "scaled",
         256,
     )
+    assert {name: getattr(chosen, name) for name in PUBLISHED} == PUBLISHED
     assert tuple(chosen.weights.model_dump().values()) == (1.0, 100.0, 1.0, 0.01, 1.0, 0.1)

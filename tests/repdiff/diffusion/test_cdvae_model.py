@@ -14,7 +14,8 @@ from repdiff.diffusion.cdvae.latents import (
     make_cells,
     whole_compositions,
 )
-from repdiff.diffusion.cdvae.model import Cdvae, DenoiserOutput, Posterior, noised_types
+from repdiff.diffusion.cdvae.losses import noised_types
+from repdiff.diffusion.cdvae.model import Cdvae, DenoiserOutput, Posterior
 from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.torus import centred
