@@ -17,7 +17,7 @@ from repdiff.diffusion.nearest_image import ImageFinder
 from repdiff.diffusion.schedules import AddedNoise, linear_schedule
 
 ReverseRule = Literal["paper", "code", "renoise", "posterior"]
-PathLoss = Literal["l1", "l2"]
+PathLoss = Literal["l1", "l1_mean", "l2"]
 
 SWITCH = 0.5  # width from which waves describe the wrapped normal better than images do
 N_IMAGES = 4  # each way; the first one left out weighs exp(-40) at SWITCH
@@ -25,7 +25,7 @@ N_WAVES = 3  # the first one left out weighs exp(-79) at SWITCH
 
 
 class TorusSettings(BaseModel):
-    """Noise process and loss of the coordinates (defaults: GemsDiff's published code)."""
+    """Noise process and loss of the coordinates; the process is GemsDiff's by default (`src/utils/hparams.py`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,7 +33,9 @@ class TorusSettings(BaseModel):
     beta_first: float = Field(1e-6, gt=0, lt=1, description="β of the first step")
     beta_last: float = Field(2e-3, gt=0, lt=1, description="β of the last step")
     loss: PathLoss = Field(
-        "l1", description="error of a predicted path, Å: sum of absolute components (code), or squared length"
+        "l1",
+        description="error of a predicted path, Å: sum of absolute components, their mean (l1_mean, the published "
+        "program), or squared length (l2, paper)",
     )
 
     def noise(self) -> AddedNoise:
@@ -128,11 +130,16 @@ def path_loss(
         target: From `path_target`.
         lattice: True cells ρ_0.
         system_idx: Crystal of each atom.
-        kind: "l1", sum of absolute Cartesian components, Å (published code; depends on how the crystal is
-            turned); "l2", squared length, Å² (eq. 20).
+        kind: "l1", sum of absolute Cartesian components, Å, which depends on how the crystal is turned; "l1_mean", a
+            third of it; "l2", squared length, Å² (eq. 20).
+
+    Source: arXiv 2401.05402, eq. 20; "l1_mean" is what GemsDiff's program takes a mean of
+    (https://github.com/E-Veillon/gemsdiff, `src/loss/optimal_traj.py` at revision fcbd728).
     """
     error = torch.einsum("ai,aij->aj", predicted - target, lattice[system_idx])
-    return error.abs().sum(1) if kind == "l1" else error.square().sum(1)
+    if kind == "l2":
+        return error.square().sum(1)
+    return error.abs().sum(1) if kind == "l1" else error.abs().mean(1)
 
 
 def reverse_step(
