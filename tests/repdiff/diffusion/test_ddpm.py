@@ -197,6 +197,24 @@ def test_training_shows_the_network_given_entries_as_sampling_does(self_conditio
         torch.testing.assert_close(seen[-1][1][:, 6:9], expected)
 
 
+@pytest.mark.parametrize("name", ["ddpm", "ddim", "dpm"])
+def test_sampling_shows_the_network_given_entries_at_every_step(name, monkeypatch):
+    diffusion = model(given=("composition",))
+    given = torch.rand(4, 11, generator=seeded())
+    seen = []
+    forward = diffusion.denoiser.forward
+
+    def spy(noisy, times, previous=None):
+        seen.append(noisy[:, 6:9].clone())
+        return forward(noisy, times, previous)
+
+    monkeypatch.setattr(diffusion.denoiser, "forward", spy)
+    diffusion.sample(4, generator=seeded(), sampler=SamplerSettings(name=name, n_steps=5), given=given)
+    assert len(seen) == 5
+    for shown in seen:
+        torch.testing.assert_close(shown, 2 * given[:, 6:9] - 1)
+
+
 def test_sampling_leaves_the_mode_and_the_global_generator_alone():
     diffusion = model().train()
     torch.manual_seed(7)
