@@ -28,7 +28,7 @@ import numpy as np
 from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.datasets.load import load_dataset
 from repdiff.hardware import n_cores
-from repdiff.metrics import Context, EvaluationSet
+from repdiff.metrics import Context, CrystalSet
 from repdiff.metrics.coverage import Coverage
 from repdiff.metrics.distributions import Distributions
 from repdiff.metrics.fingerprints import compute_fingerprints, structure_features
@@ -69,7 +69,7 @@ def measure_evaluation(
 ) -> dict[str, object]:
     """Compute the metrics that need a reference, its fingerprints cached and those of the generated not."""
     context = Context(
-        reference=EvaluationSet(crystals=reference),
+        reference=CrystalSet(crystals=reference),
         cache=cache,
         seed=seed,
         n_workers=n_workers,
@@ -78,7 +78,7 @@ def measure_evaluation(
     seconds, values = {}, {}
     for name, metric in (("coverage", Coverage()), ("distributions", Distributions())):
         started = time.perf_counter()
-        result = metric.compute(EvaluationSet(crystals=generated), context)
+        result = metric.compute(CrystalSet(crystals=generated), context)
         seconds[name] = time.perf_counter() - started
         values |= {f"{name}.{key}": value.value for key, value in result.values.items()}
     return {

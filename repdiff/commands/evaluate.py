@@ -9,7 +9,7 @@ from repdiff.datasets.sources import CrystalSets, choose, split_name
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed
 from repdiff.hardware import n_cores
-from repdiff.metrics import Context, EvaluationSet
+from repdiff.metrics import Context, CrystalSet
 from repdiff.metrics.baselines import compute_floors
 from repdiff.metrics.evaluation import choose_metrics, evaluate_crystals
 from repdiff.runs.manifest import Input
@@ -92,8 +92,8 @@ def _locate(
     return name, inputs
 
 
-def _known(sets: CrystalSets, name: str | None) -> EvaluationSet | None:
-    return None if name is None else EvaluationSet(crystals=sets.known(name))
+def _known(sets: CrystalSets, name: str | None) -> CrystalSet | None:
+    return None if name is None else CrystalSet(crystals=sets.known(name))
 
 
 def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from repdiff.crystals.checks import check_crystals, check_sizes
+from repdiff.crystals.convert import unique_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.benchmarks import BENCHMARKS, find_benchmark
 from repdiff.datasets.download import verify_download
@@ -96,7 +97,7 @@ def load_dataset(
             rejected.append(Rejection(source=row.source, row=row.row, id=row.id, reason=str(reason)))
     if not crystals and (sound_only or not rejected):
         raise UserError(_all_bad(source, rejected))
-    crystals, split_note = _with_unique_ids(crystals), None
+    crystals, split_note = unique_names(crystals), None
     if sound_only:
         crystals, split_note = _with_splits(crystals, seed)
     notes = [text for text in (note, split_note) if text]
@@ -148,23 +149,6 @@ def _all_bad(source: str, rejected: Sequence[Rejection]) -> str:
     reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
     listed = "; ".join(f"{count} × {reason}" for reason, count in reasons)
     return f"none of the {len(rejected)} rows of {source} can be used: {listed}"
-
-
-def _with_unique_ids(crystals: Sequence[Crystal]) -> list[Crystal]:
-    taken = {crystal.id for crystal in crystals}
-    seen: Counter[str] = Counter()
-    result = []
-    for crystal in crystals:
-        name = crystal.id
-        seen[name] += 1
-        if seen[name] > 1:
-            number = seen[name]
-            while (unique := f"{name}#{number}") in taken:
-                number += 1
-            taken.add(unique)
-            crystal = crystal.replace(id=unique)
-        result.append(crystal)
-    return result
 
 
 def _with_splits(crystals: Sequence[Crystal], seed: int) -> tuple[list[Crystal], str | None]:

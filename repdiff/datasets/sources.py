@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from repdiff.crystals.crystal import SPLITS, Crystal
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.structure_files import FAILED, TABLE, read_structures
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.load import PROTOTYPES, Dataset, load_dataset
@@ -49,7 +49,7 @@ class CrystalSets:
             )
         return chosen
 
-    def to_judge(self, name: str) -> EvaluationSet:
+    def to_judge(self, name: str) -> CrystalSet:
         """Read crystals of any quality; what cannot be read at all is kept as failed, with its reason.
 
         Args:
@@ -60,9 +60,9 @@ class CrystalSets:
         """
         source, split = split_name(name)
         if split or source in (*BENCHMARKS, PROTOTYPES):
-            return EvaluationSet(crystals=self.known(name))
+            return CrystalSet(crystals=self.known(name))
         crystals, failed = read_for_evaluation(Path(name))
-        return EvaluationSet(crystals=crystals, failed=failed)
+        return CrystalSet(crystals=crystals, failed=failed)
 
     def locate(self, name: str | None) -> tuple[str, dict[str, Path | Input]]:
         """Say which crystals are meant, and what is read for them: a data set, a run, a path; None the newest.
@@ -101,13 +101,13 @@ class CrystalSets:
         return self._datasets[source]
 
 
-def choose(given: EvaluationSet, n: int | None, seed: int) -> EvaluationSet:
+def choose(given: CrystalSet, n: int | None, seed: int) -> CrystalSet:
     """Take `n` at random, in their order; what could not be made or read is as likely, so that shares stay right."""
     if n is None or n >= len(given):
         return given
     rows = set(np.random.default_rng(seed).choice(len(given), size=n, replace=False).tolist())
     n_made = len(given.crystals)
-    return EvaluationSet(
+    return CrystalSet(
         crystals=[crystal for row, crystal in enumerate(given.crystals) if row in rows],
         failed={name: why for row, (name, why) in enumerate(given.failed.items(), n_made) if row in rows},
     )

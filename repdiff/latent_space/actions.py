@@ -25,7 +25,7 @@ from repdiff.errors import UserError
 from repdiff.latent_space.files import read_latents, write_latents
 from repdiff.latent_space.property_head import learn_property
 from repdiff.latent_space.sources import encodable, find_crystal
-from repdiff.metrics import EvaluationSet
+from repdiff.metrics import CrystalSet
 from repdiff.representations.shards import crystals_in_shards
 from repdiff.runs.workspace import Run
 from repdiff.settings import GenerateSettings, LatentsSettings
@@ -52,7 +52,7 @@ class Work:
     sets: CrystalSets
     run: Run
 
-    def crystals(self, name: str, *, n: int | None) -> EvaluationSet:
+    def crystals(self, name: str, *, n: int | None) -> CrystalSet:
         """Read crystals that the model can encode, and those that it cannot, with the reasons."""
         given = choose(self.sets.to_judge(name), n, self.settings.seed)
         refuse_repeated_names(given.crystals)
@@ -117,7 +117,7 @@ def _interpolate(work: Work) -> None:
     settings = work.settings
     crystals = work.sets.to_judge(settings.crystals).crystals
     ends = [find_crystal(name, crystals, settings.crystals) for name in (settings.start, settings.end)]
-    chosen = encodable(EvaluationSet(crystals=ends), work.backend, settings.crystals)
+    chosen = encodable(CrystalSet(crystals=ends), work.backend, settings.crystals)
     if chosen.failed:
         raise UserError("; ".join(f"{name} {reason}" for name, reason in chosen.failed.items()))
     n = settings.n or N_POINTS
@@ -156,7 +156,7 @@ def _optimize(work: Work) -> None:
     candidates = tried.flatten(0, 1)
     decoded = work.decode(candidates, [f"{number:06d}" for number in range(len(candidates))])
     whole = [c for c, check in zip(decoded, check_structures(decoded), strict=True) if check.valid]
-    again = encodable(EvaluationSet(crystals=whole), backend, "what was decoded", at_least=0).crystals
+    again = encodable(CrystalSet(crystals=whole), backend, "what was decoded", at_least=0).crystals
     found = learnt.predict(backend.encode_crystals(again)) if again else []
     values = {int(crystal.id): value for crystal, value in zip(again, found, strict=True)}
     best = nearest_to_goal(values, len(latents), len(tried), maximize=maximize, target=target)

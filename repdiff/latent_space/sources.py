@@ -12,13 +12,13 @@ from repdiff.crystals.checks import check_crystals
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.niggli import niggli_reduced
 from repdiff.errors import UserError
-from repdiff.metrics import EvaluationSet
+from repdiff.metrics import CrystalSet
 
 MAX_REASONS = 3
 log = logging.getLogger(__name__)
 
 
-def encodable(given: EvaluationSet, backend: DpCdvae, name: str, *, at_least: int = 1) -> EvaluationSet:
+def encodable(given: CrystalSet, backend: DpCdvae, name: str, *, at_least: int = 1) -> CrystalSet:
     """Bring crystals into cells as the model has learnt them; what it cannot encode counts as failed.
 
     Args:
@@ -62,7 +62,7 @@ def encodable(given: EvaluationSet, backend: DpCdvae, name: str, *, at_least: in
         raise UserError(
             f"{name}: {len(kept)} of {len(given)} crystals can be encoded, expected {at_least} or more; {first}"
         )
-    return EvaluationSet(crystals=kept, failed=missing)
+    return CrystalSet(crystals=kept, failed=missing)
 
 
 def find_crystal(name: str | int | None, crystals: Sequence[Crystal], source: str) -> Crystal:

@@ -1,6 +1,6 @@
 """Scores of generated and reconstructed crystals, one family a module; importing this registers them all."""
 
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.metrics import (
     compositions,
     coverage,
@@ -18,7 +18,7 @@ from repdiff.metrics.base import METRICS, Context, Metric, MetricResult, MetricV
 __all__ = [
     "METRICS",
     "Context",
-    "EvaluationSet",
+    "CrystalSet",
     "Metric",
     "MetricResult",
     "MetricValue",

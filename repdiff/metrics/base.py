@@ -1,4 +1,4 @@
-"""What a metric is: `Metric`, from an `EvaluationSet` to a `MetricResult`, and the registry `METRICS`."""
+"""What a metric is: `Metric`, from an `CrystalSet` to a `MetricResult`, and the registry `METRICS`."""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from descriptors.registry import Registry
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.errors import UserError
 from repdiff.metrics.bootstrap import Interval, interval_of_mean
@@ -88,8 +88,8 @@ class Context:
         progress: Show bars on stderr.
     """
 
-    reference: EvaluationSet | None = None
-    training: EvaluationSet | None = None
+    reference: CrystalSet | None = None
+    training: CrystalSet | None = None
     relaxed: RelaxedSet | None = None
     hull: Path | None = None
     benchmark: str = "mp_20"
@@ -102,7 +102,7 @@ class Context:
         """Say what of `needs` is not there, and how to give it; None if all is."""
         return next((f"{NEEDS[need]}" for need in sorted(needs) if getattr(self, need) is None), None)
 
-    def known(self) -> EvaluationSet:
+    def known(self) -> CrystalSet:
         """Return the reference.
 
         Raises:
@@ -110,7 +110,7 @@ class Context:
         """
         return self._given("reference", self.reference)
 
-    def seen(self) -> EvaluationSet:
+    def seen(self) -> CrystalSet:
         """Return the training set.
 
         Raises:
@@ -144,7 +144,7 @@ class Metric(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
 
     @abstractmethod
-    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+    def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Score a set; the order of its crystals does not matter, and no crystal makes it raise.
 
         Args:

@@ -14,7 +14,7 @@ import numpy as np
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
-from repdiff.metrics import Context, EvaluationSet, Metric
+from repdiff.metrics import Context, CrystalSet, Metric
 from repdiff.metrics.evaluation import Evaluation, evaluate_crystals
 
 
@@ -43,14 +43,14 @@ def compute_floors(
     rng = np.random.default_rng(context.seed)
     floors = {}
     if context.training is not None:
-        drawn = EvaluationSet(crystals=draw(context.training.crystals, n, rng))
+        drawn = CrystalSet(crystals=draw(context.training.crystals, n, rng))
         floors["training"] = evaluate_crystals(drawn, plain, metrics=usable)
     known = context.reference.crystals
     order = rng.permutation(len(known))
     one, other = ([known[i] for i in sorted(part)] for part in np.array_split(order, 2))
     floors["halves"] = evaluate_crystals(
-        EvaluationSet(crystals=one),
-        replace(plain, reference=EvaluationSet(crystals=other)),
+        CrystalSet(crystals=one),
+        replace(plain, reference=CrystalSet(crystals=other)),
         metrics=usable,
     )
     return floors

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from descriptors.batch import MAX_ATOMIC_NUMBER
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import (
     anonymous_formula,
     count_elements,
@@ -24,7 +24,7 @@ class CompositionSummary(Metric):
         "proportions (ABX3 and others), mean numbers of elements and atoms, share of distinct formulas"
     )
 
-    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+    def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Count; a crystal of no atoms or unknown elements has no formula and enters only the ABX3 shares."""
         counts = [count_elements(crystal) for crystal in generated.crystals]
         readable = [c for c in counts if c and min(c) >= 1 and max(c) <= MAX_ATOMIC_NUMBER]

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.errors import UserError
 from repdiff.metrics.base import (
     METRICS,
@@ -113,7 +113,7 @@ class Coverage(Metric):
     description = "share of the reference that is covered, and of the structures that are near it (COV, AMSD)"
     needs = frozenset({"reference"})
 
-    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+    def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Fingerprint both sets and compare them.
 
         Raises:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from descriptors.batch import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.geometry import check_structures
 from repdiff.crystals.symmetry import SYMPREC, space_groups
 from repdiff.errors import UserError
@@ -114,7 +114,7 @@ class Distributions(Metric):
             raise UserError(f"max_samples is {max_samples}, expected at least 1, or none for all")
         self.max_samples = max_samples
 
-    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+    def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Compare the valid crystals with the reference.
 
         Raises:

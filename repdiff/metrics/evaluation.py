@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from descriptors.registry import unknown
 from repdiff.crystals.formula import safe_formula
 from repdiff.errors import UserError
-from repdiff.metrics import METRICS, Context, EvaluationSet, Metric, MetricResult, MetricValue
+from repdiff.metrics import METRICS, Context, CrystalSet, Metric, MetricResult, MetricValue
 from repdiff.runs.atomic_files import replacing, write_json
 from repdiff.runs.provenance import versions
 
@@ -34,7 +34,7 @@ class Evaluation:
         notes: What the table must say about the data.
     """
 
-    generated: EvaluationSet
+    generated: CrystalSet
     n_reference: int | None
     n_training: int | None
     results: Mapping[str, MetricResult]
@@ -170,7 +170,7 @@ class Evaluation:
 
 
 def evaluate_crystals(
-    generated: EvaluationSet,
+    generated: CrystalSet,
     context: Context | None = None,
     *,
     metrics: Sequence[str | Metric] | None = None,

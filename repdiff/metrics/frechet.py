@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, MetricValue, share, tally
 from repdiff.metrics.bootstrap import bootstrap
 from repdiff.metrics.features.base import FeatureExtractor, Features, load_extractor
@@ -41,7 +41,7 @@ class Frechet(Metric):
     def __init__(self, extractor: str = "chgnet") -> None:
         self.extractor = extractor
 
-    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+    def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Compare; crystals without features, by lack of an element for example, are counted with their reasons.
 
         Raises:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from repdiff.crystals.crystal import Crystal, to_structure
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import Formula, count_elements, reduced_formula
 from repdiff.crystals.geometry import check_structures
 from repdiff.errors import UserError
@@ -151,7 +151,7 @@ class Matching(Metric):
     def __init__(self, pairing: Literal["auto", "id", "any"] = "auto") -> None:
         self.pairing = pairing
 
-    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+    def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Match; what was not reconstructed, cannot be read or has no partner counts as no match.
 
         Raises:
@@ -212,7 +212,7 @@ def _with_best_attempts(
     )
 
 
-def _summarise(generated: EvaluationSet, matches: list[Match], *, by_id: bool, n_named: int) -> MetricResult:
+def _summarise(generated: CrystalSet, matches: list[Match], *, by_id: bool, n_named: int) -> MetricResult:
     matched = [not math.isnan(match.rms) for match in matches]
     charges = [check_crystal_composition(crystal).valid for crystal in generated.crystals]
     charges += [False] * len(generated.failed)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from repdiff.crystals.crystal import to_structure
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import count_elements, reduced_formula
 from repdiff.errors import UserError
 from repdiff.execution.processes import map_over_processes
@@ -101,7 +101,7 @@ class Metre(Metric):
             raise UserError(f"max_candidates is {max_candidates}, expected at least 1")
         self.max_candidates = max_candidates
 
-    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+    def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Match; a reference crystal that could not be read or fails `check_structures` is not matched.
 
         Raises:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.energies.hull import Hull
 from repdiff.energies.hull_table import HullTable, find_hull_table, reduced_name
 from repdiff.energies.relaxed import Relaxation, RelaxedSet
@@ -76,7 +76,7 @@ class Stability(Metric):
         """
         self.hull = hull
 
-    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+    def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Look every structure up among the relaxed.
 
         Raises:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.symmetry import CRYSTAL_SYSTEMS, SYMPREC, Symmetry, find_symmetries
 from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, share
 from repdiff.metrics.validity import NOT_MADE
@@ -28,7 +28,7 @@ class SymmetrySummary(Metric):
     def __init__(self, symprec: float = SYMPREC) -> None:
         self.symprec = symprec
 
-    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+    def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Find the space groups, of the reference too for its histogram.
 
         What has no space group counts as without symmetry in `symmetric`; the other shares are among those that

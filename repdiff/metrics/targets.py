@@ -4,13 +4,13 @@ import math
 from collections import defaultdict
 from collections.abc import Container, Sequence
 
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 
 LABEL = "target"  # the label of a crystal that names its target
 MARK = "#"  # "mp-149#2" is an attempt at "mp-149"
 
 
-def find_targets(generated: EvaluationSet, known: Container[str]) -> list[str | None]:
+def find_targets(generated: CrystalSet, known: Container[str]) -> list[str | None]:
     """Name the reference crystal that each one, the failed last, is an attempt at; None if there is none.
 
     It is what the label `target` says, if there is one; else the crystal's own name; else that name up to its last

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.metrics.base import (
     METRICS,
     NEEDS,
@@ -66,7 +66,7 @@ class Uniqueness(Metric):
 
     description = "share of crystals that are distinct from one another, and not in the training set"
 
-    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+    def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Compare; what was not reconstructed or fails `check_structures` is neither unique nor novel."""
         n_workers, progress = context.n_workers, context.progress
         n_failed = len(generated.failed)

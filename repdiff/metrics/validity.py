@@ -1,7 +1,7 @@
 """Whether crystals are possible at all: atoms apart, a cell with a volume, balanced charges."""
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import count_elements
 from repdiff.crystals.geometry import MIN_DISTANCE, MIN_VOLUME, StructureCheck, check_structures
 from repdiff.metrics.base import METRICS, Context, Metric, MetricResult, share, tally
@@ -21,7 +21,7 @@ class Validity(Metric):
 
     description = "atoms at least 0.5 Å apart in a cell with a volume; formula charge-balanced (smact)"
 
-    def compute(self, generated: EvaluationSet, context: Context) -> MetricResult:
+    def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Test every crystal; what was not reconstructed is invalid."""
         missing = len(generated.failed)
         structure = check_structures(generated.crystals) + missing * [

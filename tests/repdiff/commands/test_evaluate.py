@@ -7,7 +7,7 @@ import pytest
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
-from repdiff.metrics import METRICS, Context, EvaluationSet
+from repdiff.metrics import METRICS, Context, CrystalSet
 from repdiff.metrics.baselines import compute_floors
 from repdiff.metrics.evaluation import evaluate_crystals
 from repdiff.metrics.matching import Matching
@@ -23,14 +23,14 @@ def salt(id, a=4.0, anion=17):
 
 
 KNOWN = [salt("a"), salt("b", anion=9)]
-KNOWN_SET = Context(reference=EvaluationSet(crystals=KNOWN))
+KNOWN_SET = Context(reference=CrystalSet(crystals=KNOWN))
 FAST = ["composition", "matching", "validity"]
 BROKEN = salt("b").replace(frac_coords=np.full((2, 3), np.nan))
 
 
 @pytest.fixture
 def evaluation():
-    generated = EvaluationSet(crystals=[KNOWN[0], BROKEN], failed={"c": "no valid lattice"})
+    generated = CrystalSet(crystals=[KNOWN[0], BROKEN], failed={"c": "no valid lattice"})
     return evaluate_crystals(generated, KNOWN_SET, metrics=FAST)
 
 
@@ -40,7 +40,7 @@ def test_the_metrics_that_were_asked_for_are_computed(evaluation):
 
 
 def test_all_registered_metrics_are_computed_or_named_with_the_reason():
-    evaluation = evaluate_crystals(EvaluationSet(crystals=KNOWN), KNOWN_SET)
+    evaluation = evaluate_crystals(CrystalSet(crystals=KNOWN), KNOWN_SET)
     assert {*evaluation.results, *evaluation.skipped} == set(METRICS)
     assert all(evaluation.skipped.values())
 
@@ -93,7 +93,7 @@ def test_a_folder_that_cannot_be_written_is_a_users_mistake(evaluation, tmp_path
 
 
 def test_without_a_reference_the_others_are_computed_and_the_rest_is_named():
-    evaluation = evaluate_crystals(EvaluationSet(crystals=KNOWN))
+    evaluation = evaluate_crystals(CrystalSet(crystals=KNOWN))
     assert {"composition", "validity"} <= set(evaluation.results)
     assert "reference" in evaluation.skipped["matching"]
     assert "matching: not computed: needs known crystals" in evaluation.table()
@@ -101,18 +101,18 @@ def test_without_a_reference_the_others_are_computed_and_the_rest_is_named():
 
 def test_asking_for_a_comparison_without_a_reference_is_a_users_mistake():
     with pytest.raises(UserError, match="'matching' needs known crystals"):
-        evaluate_crystals(EvaluationSet(crystals=KNOWN), metrics=["matching"])
+        evaluate_crystals(CrystalSet(crystals=KNOWN), metrics=["matching"])
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest_name():
     with pytest.raises(UserError, match="Did you mean 'validity'"):
-        evaluate_crystals(EvaluationSet(crystals=KNOWN), metrics=["validty"])
+        evaluate_crystals(CrystalSet(crystals=KNOWN), metrics=["validty"])
 
 
 def test_a_metric_that_does_not_apply_leaves_the_others(tmp_path):
     evaluation = evaluate_crystals(
-        EvaluationSet(crystals=[salt("a")]),
-        Context(reference=EvaluationSet(crystals=[salt("a"), salt("a")])),
+        CrystalSet(crystals=[salt("a")]),
+        Context(reference=CrystalSet(crystals=[salt("a"), salt("a")])),
         metrics=FAST,
     )
     assert "more than once" in evaluation.skipped["matching"]
@@ -120,21 +120,19 @@ def test_a_metric_that_does_not_apply_leaves_the_others(tmp_path):
 
 
 def test_a_metric_with_settings_of_its_own_is_taken():
-    evaluation = evaluate_crystals(
-        EvaluationSet(crystals=KNOWN), KNOWN_SET, metrics=[Matching(pairing="any")]
-    )
+    evaluation = evaluate_crystals(CrystalSet(crystals=KNOWN), KNOWN_SET, metrics=[Matching(pairing="any")])
     assert evaluation.results["matching"].values["rediscovered"].value == 1
 
 
 def test_nothing_to_score_gives_reasons_and_no_numbers():
-    evaluation = evaluate_crystals(EvaluationSet(crystals=[]), KNOWN_SET)
+    evaluation = evaluate_crystals(CrystalSet(crystals=[]), KNOWN_SET)
     assert all(v.value is None for result in evaluation.results.values() for v in result.values.values())
     assert "validity.valid: no value: no structures" in evaluation.table()
     assert evaluation.per_structure.num_rows == 0
 
 
 def test_floors_stand_beside_their_values_in_the_table_and_the_json(evaluation):
-    family = EvaluationSet(crystals=[salt(f"s{i}", a=4 + 0.1 * i) for i in range(6)])
+    family = CrystalSet(crystals=[salt(f"s{i}", a=4 + 0.1 * i) for i in range(6)])
     context = Context(reference=family, training=family)
     with_floors = replace(evaluation, floors=compute_floors(context, n=4, metrics=["validity", "uniqueness"]))
     assert {name: len(floor.generated) for name, floor in with_floors.floors.items()} == {
@@ -154,7 +152,7 @@ def test_a_floor_without_known_crystals_says_what_it_needs():
 
 
 def test_the_halves_share_no_crystal_and_lose_none():
-    known = EvaluationSet(crystals=[salt(f"s{i}") for i in range(7)])
+    known = CrystalSet(crystals=[salt(f"s{i}") for i in range(7)])
     floors = compute_floors(Context(reference=known), n=1, metrics=["validity"])
     assert list(floors) == ["halves"]
     assert len(floors["halves"].generated) + floors["halves"].n_reference == 7

@@ -10,7 +10,7 @@ from repdiff.cli.main import main
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import read_structures
 from repdiff.datasets.sources import choose
-from repdiff.metrics import EvaluationSet
+from repdiff.metrics import CrystalSet
 
 BOX = "3\nProperties=species:S:1:pos:R:3\nO 0 0 0\nH 0 0 1\nH 0 1 0\n"
 OVERLAPPING = (
@@ -144,7 +144,7 @@ def test_a_metric_whose_package_is_absent_is_named_and_the_others_are_computed(
 
 def test_a_random_part_holds_its_share_of_what_failed():
     crystals = [salt(f"made {number}") for number in range(30)]
-    given = EvaluationSet(crystals=crystals, failed={f"failed {number}": "why" for number in range(30)})
+    given = CrystalSet(crystals=crystals, failed={f"failed {number}": "why" for number in range(30)})
     part = choose(given, 40, seed=1)
     assert len(part) == 40
     assert 10 < len(part.failed) < 30

@@ -9,7 +9,7 @@ from repdiff.crystals.formula import (
     is_strict_abx3,
     reduced_formula,
 )
-from repdiff.metrics import METRICS, Context, EvaluationSet
+from repdiff.metrics import METRICS, Context, CrystalSet
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_shares_count_the_failed_and_means_do_not():
     result = (
         METRICS["composition"]
         .example()
-        .compute(EvaluationSet(crystals=twice, failed={"d": "no formula"}), Context())
+        .compute(CrystalSet(crystals=twice, failed={"d": "no formula"}), Context())
     )
     values = {name: value.value for name, value in result.values.items()}
     assert values["abx3"] == values["abx3_strict"] == 0.5

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from repdiff.crystals.crystal import to_structure
 from repdiff.errors import UserError
-from repdiff.metrics import Context, EvaluationSet, coverage
+from repdiff.metrics import Context, CrystalSet, coverage
 from repdiff.metrics.coverage import CUTOFFS, Coverage, find_nearest
 from repdiff.metrics.fingerprints import SCALER, Fingerprints
 from repdiff.metrics.validity import NOT_MADE
@@ -19,8 +19,8 @@ PEROVSKITES = [cubic_perovskite(), cubic_perovskite("BaTiO3", 56, a=4.0)]
 
 
 def score(generated, reference, *, failed=None, benchmark="mp_20"):
-    context = Context(reference=EvaluationSet(crystals=reference), benchmark=benchmark)
-    return Coverage().compute(EvaluationSet(crystals=generated, failed=failed or {}), context)
+    context = Context(reference=CrystalSet(crystals=reference), benchmark=benchmark)
+    return Coverage().compute(CrystalSet(crystals=generated, failed=failed or {}), context)
 
 
 def plain_fingerprints(crystals):

@@ -8,7 +8,7 @@ from scipy.stats import wasserstein_distance
 from repdiff.crystals.crystal import to_structure
 from repdiff.crystals.symmetry import space_groups
 from repdiff.errors import UserError
-from repdiff.metrics import Context, EvaluationSet
+from repdiff.metrics import Context, CrystalSet
 from repdiff.metrics.distributions import (
     Distributions,
     densities,
@@ -23,8 +23,8 @@ EMD = ("emd_density", "emd_n_elements", "emd_volume_per_atom", "emd_n_atoms")
 
 
 def score(generated, reference, *, failed=None, max_samples=None, seed=0):
-    context = Context(reference=EvaluationSet(crystals=reference), seed=seed)
-    return Distributions(max_samples).compute(EvaluationSet(crystals=generated, failed=failed or {}), context)
+    context = Context(reference=CrystalSet(crystals=reference), seed=seed)
+    return Distributions(max_samples).compute(CrystalSet(crystals=generated, failed=failed or {}), context)
 
 
 def shares(sample, n):

@@ -3,7 +3,7 @@ import pytest
 from ase.data import covalent_radii
 from sample_crystals import crystal, cubic_perovskite
 
-from repdiff.metrics import Context, EvaluationSet
+from repdiff.metrics import Context, CrystalSet
 from repdiff.metrics.features import extract_features
 from repdiff.metrics.frechet import Frechet
 
@@ -41,8 +41,8 @@ def cache(tmp_path_factory):
 
 def compare(generated, reference, cache=None, failed=None):
     return Frechet().compute(
-        EvaluationSet(crystals=generated, failed=failed or {}),
-        Context(reference=EvaluationSet(crystals=reference), cache=cache),
+        CrystalSet(crystals=generated, failed=failed or {}),
+        Context(reference=CrystalSet(crystals=reference), cache=cache),
     )
 
 

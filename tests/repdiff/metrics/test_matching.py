@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
 from repdiff.errors import UserError
-from repdiff.metrics import Context, EvaluationSet, matching
+from repdiff.metrics import Context, CrystalSet, matching
 from repdiff.metrics.matching import Matching, compare_pairs, match_any, match_pairs
 
 SKEW = np.array([[1, 1, 0], [0, 1, 0], [2, 0, 1]])  # another basis of the same lattice
@@ -92,8 +92,8 @@ def test_processes_give_what_one_process_gives(monkeypatch):
 
 def test_names_that_are_all_known_are_paired_and_the_failed_count():
     known = [salt("a"), salt("b", 0.3), salt("c")]
-    generated = EvaluationSet(crystals=[known[1], known[0]], failed={"c": "no valid lattice"})
-    result = Matching().compute(generated, Context(reference=EvaluationSet(crystals=known)))
+    generated = CrystalSet(crystals=[known[1], known[0]], failed={"c": "no valid lattice"})
+    result = Matching().compute(generated, Context(reference=CrystalSet(crystals=known)))
     assert result.values["match_rate"].value == pytest.approx(2 / 3)
     assert result.values["match_rate"].protocol == "pairs"
     assert result.values["rmse"].value == pytest.approx(0, abs=1e-6)
@@ -103,23 +103,23 @@ def test_names_that_are_all_known_are_paired_and_the_failed_count():
 
 
 def test_crystals_without_a_partner_are_no_match_and_are_named():
-    generated = EvaluationSet(crystals=[salt("a"), salt("stray")])
-    result = Matching(pairing="id").compute(generated, Context(reference=EvaluationSet(crystals=[salt("a")])))
+    generated = CrystalSet(crystals=[salt("a"), salt("stray")])
+    result = Matching(pairing="id").compute(generated, Context(reference=CrystalSet(crystals=[salt("a")])))
     assert result.values["match_rate"].value == 0.5
     assert result.details["unpaired"] == ["stray"]
 
 
 def test_one_strange_name_makes_auto_look_through_all_references():
-    generated = EvaluationSet(crystals=[salt("a"), salt("stray")])
-    result = Matching().compute(generated, Context(reference=EvaluationSet(crystals=[salt("a")])))
+    generated = CrystalSet(crystals=[salt("a"), salt("stray")])
+    result = Matching().compute(generated, Context(reference=CrystalSet(crystals=[salt("a")])))
     assert result.values["rediscovered"].value == 1
     assert "match_rate" not in result.values
 
 
 def test_names_that_occur_twice_cannot_be_paired():
-    reference = EvaluationSet(crystals=[salt("a"), salt("a")])
+    reference = CrystalSet(crystals=[salt("a"), salt("a")])
     with pytest.raises(UserError, match="more than once"):
-        Matching().compute(EvaluationSet(crystals=[salt("a")]), Context(reference=reference))
+        Matching().compute(CrystalSet(crystals=[salt("a")]), Context(reference=reference))
 
 
 def test_too_many_comparisons_are_refused_with_their_number(monkeypatch):
@@ -130,7 +130,7 @@ def test_too_many_comparisons_are_refused_with_their_number(monkeypatch):
 
 def test_the_stricter_rate_leaves_out_formulas_without_charge_balance():
     odd = crystal("Na2Cl", [11, 11, 17], np.diag([4, 4, 6]), [[0, 0, 0], [0, 0, 0.5], [0.5, 0.5, 0.25]])
-    known = EvaluationSet(crystals=[odd, salt()])
+    known = CrystalSet(crystals=[odd, salt()])
     result = Matching().compute(known, Context(reference=known))
     assert result.values["match_rate"].value == 1
     assert result.values["match_rate_valid"].value == 0.5

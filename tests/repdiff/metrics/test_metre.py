@@ -8,7 +8,7 @@ from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
 from repdiff.crystals.crystal import to_structure
 from repdiff.errors import UserError
-from repdiff.metrics import Context, EvaluationSet, metre
+from repdiff.metrics import Context, CrystalSet, metre
 from repdiff.metrics.matching import match_pairs
 from repdiff.metrics.metre import Metre, match_reference
 from repdiff.metrics.primitive_cells import reduce_crystals
@@ -22,8 +22,8 @@ def salt(id="NaCl", displacement=0.0):
 
 
 def compute(generated, reference, **options):
-    context = Context(reference=EvaluationSet(crystals=reference))
-    return Metre(**options).compute(EvaluationSet(crystals=generated), context)
+    context = Context(reference=CrystalSet(crystals=reference))
+    return Metre(**options).compute(CrystalSet(crystals=generated), context)
 
 
 def test_the_unmatched_reference_counts_as_the_site_tolerance():
@@ -88,10 +88,10 @@ def test_reference_crystals_that_are_invalid_are_not_matched():
 
 
 def test_what_was_not_reconstructed_matches_nothing_and_nothing_at_all_gives_a_reason():
-    context = Context(reference=EvaluationSet(crystals=[salt("a")]))
-    lost = Metre().compute(EvaluationSet(crystals=[], failed={"g": "no cell"}), context)
+    context = Context(reference=CrystalSet(crystals=[salt("a")]))
+    lost = Metre().compute(CrystalSet(crystals=[], failed={"g": "no cell"}), context)
     assert (lost.values["metre"].value, lost.values["crmse"].value) == (0, STOL)
-    empty = Metre().compute(EvaluationSet(crystals=[]), context)
+    empty = Metre().compute(CrystalSet(crystals=[]), context)
     assert empty.values["metre"].value is None
     assert empty.values["metre"].reason == "no structures"
 

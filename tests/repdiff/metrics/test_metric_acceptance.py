@@ -6,7 +6,7 @@ from sample_crystals import cubic_perovskite, invalid_crystals
 
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.errors import UserError
-from repdiff.metrics import METRICS, Context, EvaluationSet
+from repdiff.metrics import METRICS, Context, CrystalSet
 
 KNOWN = [
     cubic_perovskite(),
@@ -14,18 +14,18 @@ KNOWN = [
     cubic_perovskite("CaTiO3", 20, a=3.85),
 ]
 SETS = {
-    "empty": EvaluationSet(crystals=[]),
-    "one": EvaluationSet(crystals=KNOWN[:1]),
-    "identical": EvaluationSet(crystals=[KNOWN[0].replace(id=f"copy {i}") for i in range(3)]),
-    "invalid": EvaluationSet(crystals=invalid_crystals()),
-    "failed only": EvaluationSet(crystals=[], failed={"a": "no valid lattice", "b": "no formula"}),
-    "mixed": EvaluationSet(crystals=KNOWN + invalid_crystals(), failed={"a": "no valid lattice"}),
+    "empty": CrystalSet(crystals=[]),
+    "one": CrystalSet(crystals=KNOWN[:1]),
+    "identical": CrystalSet(crystals=[KNOWN[0].replace(id=f"copy {i}") for i in range(3)]),
+    "invalid": CrystalSet(crystals=invalid_crystals()),
+    "failed only": CrystalSet(crystals=[], failed={"a": "no valid lattice", "b": "no formula"}),
+    "mixed": CrystalSet(crystals=KNOWN + invalid_crystals(), failed={"a": "no valid lattice"}),
 }
 REFERENCES = {
-    "known": EvaluationSet(crystals=KNOWN),
-    "other elements": EvaluationSet(crystals=[cubic_perovskite("KMgF3", 19, 12, 9)]),
-    "invalid": EvaluationSet(crystals=invalid_crystals()),
-    "empty": EvaluationSet(crystals=[]),
+    "known": CrystalSet(crystals=KNOWN),
+    "other elements": CrystalSet(crystals=[cubic_perovskite("KMgF3", 19, 12, 9)]),
+    "invalid": CrystalSet(crystals=invalid_crystals()),
+    "empty": CrystalSet(crystals=[]),
 }
 RELAXED = RelaxedSet(
     force_field=ForceFieldIdentity(name="none", version="0", weights_sha256="0" * 64),
@@ -65,10 +65,10 @@ def test_any_set_gets_values_or_reasons_and_full_columns(name, generated, refere
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_values_do_not_depend_on_the_order_and_columns_follow_it(name):
     crystals = SETS["mixed"].crystals
-    back = EvaluationSet(crystals=crystals[::-1])
+    back = CrystalSet(crystals=crystals[::-1])
     metric = METRICS[name].example()
-    one = metric.compute(EvaluationSet(crystals=crystals), context(REFERENCES["known"]))
-    other = metric.compute(back, context(EvaluationSet(crystals=KNOWN[::-1])))
+    one = metric.compute(CrystalSet(crystals=crystals), context(REFERENCES["known"]))
+    other = metric.compute(back, context(CrystalSet(crystals=KNOWN[::-1])))
     assert all(close(one.values[key].value, other.values[key].value) for key in one.values)
     for key, column in one.columns.items():
         turned = other.columns[key][::-1]

@@ -8,7 +8,7 @@ from repdiff.energies import hull_table
 from repdiff.energies.hull_table import HullTable, write_hull_table
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.errors import UserError
-from repdiff.metrics import METRICS, Context, EvaluationSet
+from repdiff.metrics import METRICS, Context, CrystalSet
 from repdiff.metrics.stability import NONE_RELAXED, NOT_RELAXED, Stability
 
 IDENTITY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32)
@@ -78,8 +78,8 @@ RELAXED = RelaxedSet(
     },
     protocol={"fmax_eV_per_angstrom": 0.05},
 )
-SET = EvaluationSet(crystals=GENERATED, failed={"gen-9": "no formula"})
-TRAINING = EvaluationSet(crystals=[st("known")])
+SET = CrystalSet(crystals=GENERATED, failed={"gen-9": "no formula"})
+TRAINING = CrystalSet(crystals=[st("known")])
 
 
 def value(name, *, generated=SET, metric=None, **context):
@@ -112,7 +112,7 @@ def test_values_are_those_by_hand_and_shares_are_of_all(name, wanted, n):
 
 
 def test_what_was_trained_on_is_not_new_and_another_training_set_changes_that():
-    other = EvaluationSet(crystals=[cubic_perovskite("CaTiO3", a_site=20)])
+    other = CrystalSet(crystals=[cubic_perovskite("CaTiO3", a_site=20)])
     assert value("sun", training=other).value == pytest.approx(2 / 7)
 
 
@@ -167,7 +167,7 @@ def test_nothing_relaxed_has_reasons():
 
 
 def test_the_energy_distance_is_scipys_over_the_crystals_of_the_table():
-    reference = EvaluationSet(
+    reference = CrystalSet(
         crystals=[
             cubic_perovskite("SrTiO3"),
             cubic_perovskite("BaTiO3", a_site=56),
@@ -182,7 +182,7 @@ def test_the_energy_distance_is_scipys_over_the_crystals_of_the_table():
 
 
 def test_a_reference_that_the_table_does_not_hold_gives_a_reason():
-    reference = EvaluationSet(crystals=[cubic_perovskite("elsewhere"), cubic_perovskite("SrTiO3", a_site=56)])
+    reference = CrystalSet(crystals=[cubic_perovskite("elsewhere"), cubic_perovskite("SrTiO3", a_site=56)])
     found = value("energy_emd", reference=reference)
     assert found.value is None
     assert "holds 0 of 2 reference crystals" in found.reason
@@ -211,7 +211,7 @@ def test_a_named_table_of_another_force_field_is_refused(hull):
 
 
 def test_crystals_of_any_quality_are_looked_up_by_name_only():
-    bad = EvaluationSet(crystals=[*invalid_crystals(), GENERATED[0]])
+    bad = CrystalSet(crystals=[*invalid_crystals(), GENERATED[0]])
     relaxed = RelaxedSet(
         force_field=IDENTITY,
         relaxations={crystal.id: broken("not finite") for crystal in invalid_crystals()}

@@ -6,7 +6,7 @@ from moved_crystals import MOVES, shaken
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
 from repdiff.crystals.symmetry import find_symmetries, space_groups
-from repdiff.metrics import Context, EvaluationSet
+from repdiff.metrics import Context, CrystalSet
 from repdiff.metrics.symmetry import SymmetrySummary
 from repdiff.metrics.validity import NOT_MADE
 
@@ -87,7 +87,7 @@ def test_real_crystals_have_the_space_groups_that_spglib_finds(benchmark):
 def test_shares_leave_out_what_has_no_space_group_but_for_the_symmetric():
     crystals = [rock_salt(), without_symmetry(), invalid_crystals()[0]]
     result = SymmetrySummary().compute(
-        EvaluationSet(crystals=crystals, failed={"lost": "no formula"}), Context()
+        CrystalSet(crystals=crystals, failed={"lost": "no formula"}), Context()
     )
     values = {name: value.value for name, value in result.values.items()}
     assert values["symmetric"] == 0.25
@@ -99,8 +99,8 @@ def test_shares_leave_out_what_has_no_space_group_but_for_the_symmetric():
 
 
 def test_the_histograms_of_generated_and_reference_lie_side_by_side():
-    reference = EvaluationSet(crystals=[rock_salt(), rock_salt("b"), hexagonal_close_packed()])
-    result = SymmetrySummary().compute(EvaluationSet(crystals=[rock_salt()]), Context(reference=reference))
+    reference = CrystalSet(crystals=[rock_salt(), rock_salt("b"), hexagonal_close_packed()])
+    result = SymmetrySummary().compute(CrystalSet(crystals=[rock_salt()]), Context(reference=reference))
     assert result.details["space_groups"] == {"225": 1}
     assert result.details["reference_space_groups"] == {"194": 1, "225": 2}
     assert result.details["reference_crystal_systems"]["cubic"] == 2
@@ -108,7 +108,7 @@ def test_the_histograms_of_generated_and_reference_lie_side_by_side():
 
 
 def test_the_protocol_names_library_version_and_tolerance():
-    result = SymmetrySummary(symprec=0.01).compute(EvaluationSet(crystals=[rock_salt()]), Context())
+    result = SymmetrySummary(symprec=0.01).compute(CrystalSet(crystals=[rock_salt()]), Context())
     (name,) = result.protocols
     assert name == "moyopy-0.01"
     assert result.protocols[name]["symprec_angstrom"] == 0.01

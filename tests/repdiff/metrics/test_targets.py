@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sample_crystals import crystal
 
-from repdiff.metrics import Context, EvaluationSet
+from repdiff.metrics import Context, CrystalSet
 from repdiff.metrics.matching import Matching, match_pairs
 from repdiff.metrics.targets import best_attempts, find_targets
 
@@ -28,12 +28,12 @@ def test_a_label_a_name_or_a_name_with_a_number_names_the_target():
         salt("c"),
         salt("a", target="c"),
     ]
-    generated = EvaluationSet(crystals=crystals, failed={"a#3": "no cell", "d#1": "no cell"})
+    generated = CrystalSet(crystals=crystals, failed={"a#3": "no cell", "d#1": "no cell"})
     assert find_targets(generated, {"a", "b#1"}) == ["a", "a", "a", "b#1", None, None, "a", None]
 
 
 def test_a_known_name_with_a_mark_is_taken_as_it_is():
-    assert find_targets(EvaluationSet(crystals=[salt("a#1")]), {"a", "a#1"}) == ["a#1"]
+    assert find_targets(CrystalSet(crystals=[salt("a#1")]), {"a", "a#1"}) == ["a#1"]
 
 
 def test_the_best_attempt_is_the_smallest_that_matched():
@@ -45,9 +45,9 @@ def test_the_best_attempt_is_the_smallest_that_matched():
 
 
 def test_the_match_rate_at_k_counts_targets_by_their_best_attempt():
-    known = EvaluationSet(crystals=[salt("a"), salt("b"), salt("c")])
+    known = CrystalSet(crystals=[salt("a"), salt("b"), salt("c")])
     crystals = [salt("a#1", 0.4), salt("a#2", 0.1), rock_salt("b#1"), salt("b#2", 0.2), rock_salt("c#1")]
-    generated = EvaluationSet(crystals=crystals, failed={"c#2": "no cell"})
+    generated = CrystalSet(crystals=crystals, failed={"c#2": "no cell"})
     result = Matching().compute(generated, Context(reference=known))
     values = result.values
     assert values["match_rate"].value == pytest.approx(3 / 6)
@@ -60,7 +60,7 @@ def test_the_match_rate_at_k_counts_targets_by_their_best_attempt():
 
 
 def test_one_attempt_each_gives_no_rate_at_k():
-    known = EvaluationSet(crystals=[salt("a"), salt("b")])
-    result = Matching().compute(EvaluationSet(crystals=[salt("a#1"), salt("b")]), Context(reference=known))
+    known = CrystalSet(crystals=[salt("a"), salt("b")])
+    result = Matching().compute(CrystalSet(crystals=[salt("a#1"), salt("b")]), Context(reference=known))
     assert result.values["match_rate"].value == 1
     assert "match_rate_at_k" not in result.values

@@ -8,7 +8,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
 from repdiff.crystals.crystal import to_structure
-from repdiff.metrics import Context, EvaluationSet, primitive_cells, structure_groups, uniqueness
+from repdiff.metrics import Context, CrystalSet, primitive_cells, structure_groups, uniqueness
 from repdiff.metrics.primitive_cells import find_candidates, reduce_crystals
 from repdiff.metrics.structure_groups import find_known, group_same
 from repdiff.metrics.uniqueness import Uniqueness, novel_flags, unique_flags
@@ -112,8 +112,8 @@ def test_what_the_limit_drops_is_reported(monkeypatch, caplog):
 
 
 def test_failed_and_invalid_crystals_are_neither_unique_nor_novel():
-    generated = EvaluationSet(crystals=[cubic_perovskite(), *invalid_crystals()], failed={"lost": "no cell"})
-    training = EvaluationSet(crystals=[rock_salt()])
+    generated = CrystalSet(crystals=[cubic_perovskite(), *invalid_crystals()], failed={"lost": "no cell"})
+    training = CrystalSet(crystals=[rock_salt()])
     result = Uniqueness().compute(generated, Context(training=training))
     for name in ("unique", "novel", "unique_and_novel"):
         assert result.values[name].value == pytest.approx(1 / 9)
@@ -123,8 +123,8 @@ def test_failed_and_invalid_crystals_are_neither_unique_nor_novel():
 
 
 def test_duplicates_and_known_crystals_are_named():
-    generated = EvaluationSet(crystals=[cesium_chloride("g2"), cesium_chloride("g1"), rock_salt("g3")])
-    training = EvaluationSet(crystals=[rock_salt("mp-1"), cubic_perovskite("mp-2")])
+    generated = CrystalSet(crystals=[cesium_chloride("g2"), cesium_chloride("g1"), rock_salt("g3")])
+    training = CrystalSet(crystals=[rock_salt("mp-1"), cubic_perovskite("mp-2")])
     result = Uniqueness().compute(generated, Context(training=training))
     assert result.columns["unique"] == [False, True, True]
     assert result.columns["duplicate_of"] == ["g1", None, None]
@@ -134,7 +134,7 @@ def test_duplicates_and_known_crystals_are_named():
 
 
 def test_without_training_crystals_novelty_says_how_to_name_them():
-    result = Uniqueness().compute(EvaluationSet(crystals=[rock_salt()]), Context())
+    result = Uniqueness().compute(CrystalSet(crystals=[rock_salt()]), Context())
     assert result.values["unique"].value == 1
     for name in ("novel", "unique_and_novel"):
         assert result.values[name].value is None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
 from repdiff.crystals.geometry import check_structures, shortest_distances
-from repdiff.metrics import METRICS, Context, EvaluationSet
+from repdiff.metrics import METRICS, Context, CrystalSet
 
 
 def brute_force(structure, reach=6):
@@ -73,7 +73,7 @@ def test_an_atom_alone_in_a_huge_cell_is_valid():
 
 
 def test_crystals_that_were_not_reconstructed_lower_the_fractions():
-    crystals = EvaluationSet(crystals=[cubic_perovskite()], failed={"lost": "no valid lattice"})
+    crystals = CrystalSet(crystals=[cubic_perovskite()], failed={"lost": "no valid lattice"})
     result = METRICS["validity"].example().compute(crystals, Context())
     assert {name: value.value for name, value in result.values.items()} == {
         "structure_valid": 0.5,
@@ -84,7 +84,7 @@ def test_crystals_that_were_not_reconstructed_lower_the_fractions():
 
 
 def test_the_oxidation_states_are_part_of_the_protocols_name():
-    result = METRICS["validity"].example().compute(EvaluationSet(crystals=[cubic_perovskite()]), Context())
+    result = METRICS["validity"].example().compute(CrystalSet(crystals=[cubic_perovskite()]), Context())
     assert result.values["composition_valid"].protocol == "cdvae-smact14"
     assert result.values["structure_valid"].protocol == "cdvae"
 
