@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float
 from pydantic import BaseModel
 from torch import Tensor
 
@@ -15,8 +14,8 @@ from descriptors.registry import Registry
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError
+from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.representations.layout import RepresentationSpec
 from repdiff.settings import GenerateSettings, TrainSettings
 from repdiff.training import Trainable, TrainingData
 
@@ -38,14 +37,6 @@ class TrainingJob:
     validation: TrainingData
     metadata: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RepresentationBatch:
-    """Representations in physical units, and what their columns mean."""
-
-    vectors: Float[Tensor, "n_vectors n_features"]
-    layout: RepresentationSpec
 
 
 class Backend(ABC):

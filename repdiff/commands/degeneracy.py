@@ -65,13 +65,13 @@ def run_degeneracy(settings: DegeneracySettings, workspace: Workspace) -> Path:
     with workspace.run(settings, name, inputs=inputs, resume=False) as run:
         if run.state != "finished":
             chosen = _choose(dataset.crystals, settings, dataset.name)
-            encoded, rejected = encode_dataset(
+            encoded = encode_dataset(
                 replace(dataset, crystals=chosen, rejected=[]),
                 settings.descriptor,
                 niggli=settings.niggli,
                 device=device,
             )
-            if rejected:
+            if rejected := encoded.rejected:
                 log.warning("%d crystals left out; the first: %s", len(rejected), rejected[0].reason)
             pairs = _close_pairs(encoded, settings)
             judged, n_left = judge_pairs(

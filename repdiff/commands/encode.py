@@ -1,18 +1,14 @@
 """`repdiff encode`: crystals → representation vectors."""
 
-import json
 import logging
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 
 from repdiff.datasets.load import load_dataset
-from repdiff.datasets.readers.rows import Rejection
 from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import REJECTED
 from repdiff.representations.encoding import encode_dataset
 from repdiff.representations.layout import named_descriptor
-from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import EncodeSettings
@@ -43,15 +39,12 @@ def run_encode(settings: EncodeSettings, workspace: Workspace) -> Path:
     name = plain_name(f"{dataset.name}-{settings.descriptor}")
     with workspace.run(settings, name, inputs=inputs) as run:
         if run.state != "finished":
-            encoded, rejected = encode_dataset(
-                dataset, settings.descriptor, niggli=settings.niggli, device=device
-            )
-            _write_rejected(run.path / REJECTED, rejected)
+            encoded = encode_dataset(dataset, settings.descriptor, niggli=settings.niggli, device=device)
             encoded.write(run.path)
             splits = Counter(crystal.split for crystal in encoded.crystals)
             run.summary.update(
                 n_crystals=len(encoded.crystals),
-                n_rejected=len(rejected),
+                n_rejected=len(encoded.rejected),
                 n_features=encoded.representations.shape[1],
                 splits={split: splits[split] for split in ("train", "val", "test")},
                 note=dataset.note,
@@ -60,13 +53,7 @@ def run_encode(settings: EncodeSettings, workspace: Workspace) -> Path:
                 "%d crystals in %d features, %d rejected%s",
                 len(encoded.crystals),
                 encoded.representations.shape[1],
-                len(rejected),
-                f" (reasons in {run.path / REJECTED})" if rejected else "",
+                len(encoded.rejected),
+                f" (reasons in {run.path / REJECTED})" if encoded.rejected else "",
             )
     return run.path
-
-
-def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
-    with replacing(path) as partial:
-        lines = (json.dumps(asdict(rejection), ensure_ascii=False) + "\n" for rejection in rejected)
-        partial.write_text("".join(lines), encoding="utf-8")

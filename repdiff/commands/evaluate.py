@@ -1,7 +1,6 @@
 """`repdiff evaluate`: crystals from any source → a table, `metrics.json` and `per_structure.parquet`."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from repdiff.datasets.benchmarks import BENCHMARKS
@@ -10,8 +9,8 @@ from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed
 from repdiff.hardware import n_cores
 from repdiff.metrics import Context, CrystalSet
-from repdiff.metrics.baselines import compute_floors
-from repdiff.metrics.evaluation import choose_metrics, evaluate_crystals
+from repdiff.metrics.baselines import evaluate_set
+from repdiff.metrics.evaluation import choose_metrics
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import EvaluateSettings
@@ -60,12 +59,14 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
         n_workers=settings.n_workers or n_cores(),
         progress=True,
     )
-    evaluation = replace(
-        evaluate_crystals(generated, context, metrics=settings.only), notes=tuple(sets.notes)
+    evaluation = evaluate_set(
+        generated,
+        context,
+        metrics=settings.only,
+        baseline=settings.floor,
+        baseline_size=settings.floor_size,
+        notes=sets.notes,
     )
-    if settings.floor:
-        n = settings.floor_size or len(generated)
-        evaluation = replace(evaluation, floors=compute_floors(context, n=n, metrics=settings.only))
     evaluation.write(run.path)
     (run.path / "table.txt").write_text(evaluation.table() + "\n", encoding="utf-8")
     run.summary.update(

@@ -13,7 +13,8 @@ import torch
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import FAILED
-from repdiff.datasets.load import Dataset, load_dataset
+from repdiff.datasets.dataset import Dataset
+from repdiff.datasets.load import load_dataset
 from repdiff.energies.hull_table import TABLE_FILE, HullTable, reduced_name, write_hull_table
 from repdiff.energies.parts import compute_in_parts, forget_parts
 from repdiff.energies.registered import load_force_field

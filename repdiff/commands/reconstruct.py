@@ -1,41 +1,29 @@
 """`repdiff reconstruct`: representation vectors → crystals, over processes, which may share a GPU."""
 
-import hashlib
-import json
 import logging
-import shutil
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from reconstruction.inversion import TooLargeError, prepare
-from reconstruction.parallel import reconstruct_groups
 from reconstruction.presets import SEARCHES, Search
-from reconstruction.progress import ReconstructionBar
-from reconstruction.result import ReconstructionResult
-from repdiff.crystals.crystal import Crystal, from_batch, read_crystals, write_crystals
-from repdiff.crystals.structure_files import FAILED, TABLE, write_structures
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.structure_files import FAILED, TABLE, write_failed, write_structures
 from repdiff.datasets.load import load_dataset
 from repdiff.errors import UserError
-from repdiff.hardware import choose_device, n_cores
+from repdiff.hardware import choose_device
+from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoding import encode_dataset
-from repdiff.representations.layout import RepresentationSpec, named_descriptor
+from repdiff.representations.inversion import forget_parts, invert
+from repdiff.representations.layout import named_descriptor
 from repdiff.representations.shards import read_generated, read_names
-from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import ReconstructSettings
 
-MAX_ATOMS = 300
-PARTS = "parts"
-GPU_WORKERS, GPU_SHARE = 12, 6 * 2**30  # processes that share a GPU at most, and bytes of its memory for each
 log = logging.getLogger(__name__)
 
 
@@ -45,18 +33,14 @@ class Source:
 
     Attributes:
         name: Of the run, in part.
-        ids: One for each vector.
-        vectors: In physical units.
-        layout: What the columns mean.
+        batch: The vectors, with a name for each.
         exact: Whether the vectors belong to true crystals.
         inputs: For the manifest.
         refused: Reason by name, of crystals that have no vector.
     """
 
     name: str
-    ids: list[str]
-    vectors: Float[Tensor, "n_vectors n_features"]
-    layout: RepresentationSpec
+    batch: RepresentationBatch
     exact: bool
     inputs: dict[str, Path | Input]
     refused: dict[str, str] = field(default_factory=dict)
@@ -119,9 +103,7 @@ def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Sour
         vectors = vectors[: settings.n]
     return Source(
         name=f"{folder.name}-n{len(vectors)}",
-        ids=read_names(folder, len(vectors)),
-        vectors=vectors,
-        layout=layout,
+        batch=RepresentationBatch(vectors=vectors, layout=layout, names=read_names(folder, len(vectors))),
         exact=False,
         inputs={"generated": folder},
     )
@@ -138,7 +120,7 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
     if settings.n is not None and settings.n < len(chosen):
         rows = np.random.default_rng(settings.seed).choice(len(chosen), size=settings.n, replace=False)
         chosen = [chosen[row] for row in sorted(rows.tolist())]
-    encoded, rejected = encode_dataset(
+    encoded = encode_dataset(
         replace(dataset, crystals=chosen, rejected=[]),
         settings.descriptor,
         niggli=settings.niggli,
@@ -148,12 +130,10 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
     other = "" if settings.descriptor == default else f"-{settings.descriptor}"
     return Source(
         name=f"{dataset.name}-{settings.split}-n{len(chosen)}-seed{settings.seed}{other}",
-        ids=[crystal.id for crystal in encoded.crystals],
-        vectors=encoded.representations,
-        layout=encoded.layout,
+        batch=encoded.to_batch(),
         exact=True,
         inputs={name: Input(path=name, sha256=digest) for name, digest in dataset.input_hashes.items()},
-        refused={str(rejection.id): rejection.reason for rejection in rejected},
+        refused={str(rejection.id): rejection.reason for rejection in encoded.rejected},
     )
 
 
@@ -161,76 +141,30 @@ def _reconstruct(
     source: Source, settings: ReconstructSettings, folder: Path, device: torch.device
 ) -> dict[str, object]:
     """Do the work in `folder` and return the summary."""
-    started = time.perf_counter()
-    search = _search(settings)
-    inversion = prepare(
-        source.vectors,
-        source.layout.representation(),
-        search=search,
+    done = invert(
+        source.batch,
+        search=_search(settings),
         exact=source.exact,
         seed=settings.seed,
         device=device,
-        max_atoms=MAX_ATOMS,
+        n_workers=settings.n_workers,
+        folder=folder,
     )
-    groups, reasons = inversion.groups, inversion.decoded.reasons
-    if not groups:
-        raise UserError(f"none of {len(source.ids)} vectors makes a crystal; the first: {reasons[0]}")
-    parts = folder / PARTS
-    parts.mkdir(exist_ok=True)
-    files = {tuple(group): _part(parts, group, source.ids) for group in groups}
-    missing = [group for group in groups if not files[tuple(group)].is_file()]
-    n_workers = _n_workers(settings, device)
-    with ReconstructionBar(inversion, missing=missing) as bar:
-        try:
-            for group, found in reconstruct_groups(inversion, missing, n_workers=n_workers):
-                with replacing(files[tuple(group)]) as partial:
-                    write_crystals(partial, _labelled(found, source.ids))
-                bar.add(group)
-        except TooLargeError as error:
-            raise UserError(str(error)) from error
-    seconds = time.perf_counter() - started
-    crystals = {crystal.id: crystal for file in files.values() for crystal in read_crystals(file)}
-    if missing != groups:  # resumed: nobody knows how long the earlier part took, but the crystals do
-        own = np.array([crystal.labels["seconds"] for crystal in crystals.values()], dtype=float)
-        seconds = float(own.sum()) / n_workers
-    whys = dict(zip(source.ids, reasons, strict=True))
-    ordered = [crystals[name] for name, reason in whys.items() if reason is None]
-    failed = [{"id": name, "reason": reason} for name, reason in (whys | source.refused).items() if reason]
-    with replacing(folder / FAILED) as partial:
-        partial.write_text("".join(json.dumps(entry) + "\n" for entry in failed), encoding="utf-8")
-    write_structures(folder, ordered, progress=True)
-    shutil.rmtree(parts)
+    found = done.crystals
+    failed = {**found.failed, **source.refused}
+    write_failed(folder, failed)
+    write_structures(folder, found.crystals, progress=True)
+    forget_parts(folder)
     return {
-        **_summary(ordered, failed),
-        "seconds_per_structure": seconds / len(ordered),
-        "n_workers": n_workers,
-        "search": asdict(inversion.search),
+        **_summary(found.crystals, failed),
+        "seconds_per_structure": done.seconds / len(found.crystals),
+        "n_workers": done.n_workers,
+        "search": asdict(done.search),
     }
 
 
-def _labelled(found: ReconstructionResult, ids: Sequence[str]) -> list[Crystal]:
-    """Turn a group of results into crystals with labels."""
-    crystals = from_batch(found.batch, [ids[row] for row in found.rows])
-    return [crystal.replace(labels=found.labels(place)) for place, crystal in enumerate(crystals)]
-
-
-def _n_workers(settings: ReconstructSettings, device: torch.device) -> int:
-    """Return how many processes to start: one for each core, on a GPU no more than its memory has room for."""
-    if settings.n_workers is not None:
-        return settings.n_workers
-    if device.type == "cpu":
-        return n_cores()
-    n_shares = torch.cuda.get_device_properties(device).total_memory // GPU_SHARE
-    return max(1, min(n_cores(), GPU_WORKERS, n_shares))
-
-
-def _part(parts: Path, group: Sequence[int], ids: Sequence[str]) -> Path:
-    """Name the file of a group by all that is in it: with another `n` or device, the groups are others."""
-    members = json.dumps([(row, ids[row]) for row in group])
-    return parts / f"{group[0]:08d}-{hashlib.sha256(members.encode()).hexdigest()[:16]}.parquet"
-
-
-def _summary(crystals: list[Crystal], failed: list[dict[str, str]]) -> dict[str, object]:
+def _summary(crystals: Sequence[Crystal], failed: Mapping[str, str]) -> dict[str, object]:
+    """Say what came out of it, on the log and for the manifest."""
     losses = np.array([crystal.labels["loss"] for crystal in crystals], dtype=float)
     sure = np.array([crystal.labels["confidence"] for crystal in crystals], dtype=float)
     repaired = sum(crystal.labels["cell_repair"] is not None for crystal in crystals)

@@ -2,22 +2,19 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import FAILED
-from repdiff.datasets.sources import CrystalSets, choose, refuse_repeated_names
-from repdiff.energies.parts import compute_in_parts, forget_parts
+from repdiff.datasets.sources import CrystalSets, choose
+from repdiff.energies.parts import forget_parts
 from repdiff.energies.registered import load_force_field
-from repdiff.energies.relax import Limits, atoms_at_once, relax_part
+from repdiff.energies.relax import Limits
+from repdiff.energies.relax_set import relax_set
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed, write_relaxed
-from repdiff.hardware import choose_device, n_cores
+from repdiff.hardware import choose_device
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import RelaxSettings
 
@@ -44,46 +41,28 @@ def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
     sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
     structures, inputs = sets.locate(settings.structures)
     settings = settings.model_copy(update={"structures": structures})
-    identity = load_force_field(settings.force_field, device).identity
+    load_force_field(settings.force_field, device)  # what is wrong with it is told before a folder is made
     some = "" if settings.n is None else f"-n{settings.n}"
     name = plain_name(f"{Path(structures).name}{some}-{settings.force_field}")
     with workspace.run(settings, name, inputs=inputs) as run:
         if run.state != "finished":
             started = time.perf_counter()
             given = choose(sets.to_judge(structures), settings.n, settings.seed)
-            crystals, missing = given.crystals, dict(given.failed)
-            refuse_repeated_names(crystals)
-            done = _relax(crystals, settings, run.path, device)
-            protocol: dict[str, float | int | str | bool] = {
-                "optimizer": "FIRE",
-                "cell_filter": "Frechet",
-                "fmax_eV_per_angstrom": settings.fmax,
-                "max_steps": settings.max_steps,
-            }
-            write_relaxed(run.path, done, missing, identity, protocol)
+            relaxed = relax_set(
+                given,
+                force_field=settings.force_field,
+                limits=Limits(fmax=settings.fmax, max_steps=settings.max_steps),
+                device=device,
+                folder=run.path,
+                n_workers=settings.n_workers,
+                batch_atoms=settings.atoms_at_once,
+                part_size=settings.part_size,
+            )
+            write_relaxed(run.path, relaxed)
             forget_parts(run.path)
-            seconds = (time.perf_counter() - started) / max(len(crystals), 1)
-            run.summary.update(_summary(read_relaxed(run.path)), seconds_per_structure=seconds)
+            seconds = (time.perf_counter() - started) / max(len(given.crystals), 1)
+            run.summary.update(_summary(relaxed), seconds_per_structure=seconds)
     return run.path
-
-
-def _relax(
-    crystals: Sequence[Crystal], settings: RelaxSettings, folder: Path, device: torch.device
-) -> list[Crystal]:
-    return compute_in_parts(
-        folder,
-        crystals,
-        partial(
-            relax_part,
-            limits=Limits(fmax=settings.fmax, max_steps=settings.max_steps),
-            atoms_at_once=settings.atoms_at_once or atoms_at_once(device),
-        ),
-        force_field=settings.force_field,
-        part_size=settings.part_size or PART_SIZE[device.type],
-        device=device,
-        n_workers=settings.n_workers or n_cores(),
-        label="relaxing",
-    )
 
 
 def _summary(relaxed: RelaxedSet) -> dict[str, object]:

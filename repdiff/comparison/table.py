@@ -6,7 +6,7 @@ from typing import Any
 
 from repdiff.comparison.results import COSTS, Spread, System, metric_names
 from repdiff.hardware import hardware
-from repdiff.metrics.evaluation import aligned
+from repdiff.metrics.evaluation_views import aligned
 from repdiff.runs.provenance import versions
 
 

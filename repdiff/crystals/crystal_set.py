@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class CrystalViews:
     """What every set of crystals can be turned into, and how it shows itself in a notebook."""
 
+    _lost = "failed"  # what the crystals are that should be there and are not
+
     if TYPE_CHECKING:
 
         @property
@@ -47,12 +49,12 @@ class CrystalViews:
 
     def _title(self) -> str:
         missing = self._missing()
-        failed = f", {len(missing)} failed" if missing else ""
+        failed = f", {len(missing)} {self._lost}" if missing else ""
         return f"{type(self).__name__}: {count(len(self.crystals), 'crystal')}{failed}"
 
     def _repr_html_(self) -> str:
         """Show the first rows of the table, and what failed, in a notebook."""
-        return html_of(self._title(), frame_of(self.crystals), self._missing())
+        return html_of(self._title(), frame_of(self.crystals), self._missing(), lost=self._lost)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

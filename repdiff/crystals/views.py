@@ -68,20 +68,27 @@ def frame_of(crystals: Sequence[Crystal], failed: Mapping[str, str] | None = Non
     return frame.convert_dtypes(convert_floating=False).set_index("id")
 
 
-def html_of(title: str, frame: "pd.DataFrame", failed: Mapping[str, str] | None = None) -> str:
+def html_of(
+    title: str,
+    frame: "pd.DataFrame",
+    failed: Mapping[str, str] | None = None,
+    *,
+    lost: str = "failed",
+    n_shown: int = N_SHOWN,
+) -> str:
     """Write what a notebook shows: a title, the first rows of a table, and what failed with its reasons."""
-    parts = [f"<p><b>{html.escape(title)}</b></p>", frame.head(N_SHOWN).to_html(max_cols=12, na_rep="")]
-    if len(frame) > N_SHOWN:
-        parts.append(f"<p>{N_SHOWN} of {len(frame)} rows; all of them by <code>to_frame()</code>.</p>")
+    parts = [f"<p><b>{html.escape(title)}</b></p>", frame.head(n_shown).to_html(max_cols=12, na_rep="")]
+    if len(frame) > n_shown:
+        parts.append(f"<p>{n_shown} of {len(frame)} rows; all of them by <code>to_frame()</code>.</p>")
     if failed:
         named = list(failed.items())[:N_NAMED]
         more = (
-            f" and {len(failed) - len(named)} more, all in <code>failed</code>"
+            f" and {len(failed) - len(named)} more, all in <code>{lost}</code>"
             if len(failed) > N_NAMED
             else ""
         )
         listed = "; ".join(f"{html.escape(name)}: {html.escape(reason)}" for name, reason in named)
-        parts.append(f"<p>{len(failed)} failed: {listed}{more}.</p>")
+        parts.append(f"<p>{len(failed)} {lost}: {listed}{more}.</p>")
     return "\n".join(parts)
 
 

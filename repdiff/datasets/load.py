@@ -3,7 +3,6 @@
 import difflib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,34 +11,15 @@ from repdiff.crystals.checks import check_crystals, check_sizes
 from repdiff.crystals.convert import unique_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.benchmarks import BENCHMARKS, find_benchmark
+from repdiff.datasets.dataset import Dataset, with_splits
 from repdiff.datasets.download import verify_download
 from repdiff.datasets.readers.any_path import hash_inputs, read_path
 from repdiff.datasets.readers.rows import Rejection, Row, parse_rows, row_of
-from repdiff.datasets.splits import FRACTIONS, assign_splits
 from repdiff.errors import UserError
 
 PROTOTYPES = "prototypes"
 RECONSTRUCTED_NOTE = "MP-20 (reconstructed train split)"  # results on it must bear this name
 LEAK_LABEL = "matches_val_test"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """Crystals that passed every check, each with a split and a name of its own.
-
-    Attributes:
-        name: "prototypes", the benchmark's name, or the path's last part without its suffix.
-        crystals: In the order of the source.
-        rejected: What the source holds beyond them, with the reasons, in the order of the source.
-        input_hashes: sha256 by path; empty for the prototypes, which are code.
-        note: What results on this set must say, or what was decided on reading it; None if there is nothing.
-    """
-
-    name: str
-    crystals: list[Crystal]
-    rejected: list[Rejection] = field(default_factory=list)
-    input_hashes: dict[str, str] = field(default_factory=dict)
-    note: str | None = None
 
 
 def load_dataset(
@@ -99,7 +79,7 @@ def load_dataset(
         raise UserError(_all_bad(source, rejected))
     crystals, split_note = unique_names(crystals), None
     if sound_only:
-        crystals, split_note = _with_splits(crystals, seed)
+        crystals, split_note = with_splits(crystals, seed)
     notes = [text for text in (note, split_note) if text]
     return Dataset(
         name=name,
@@ -149,15 +129,3 @@ def _all_bad(source: str, rejected: Sequence[Rejection]) -> str:
     reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
     listed = "; ".join(f"{count} × {reason}" for reason, count in reasons)
     return f"none of the {len(rejected)} rows of {source} can be used: {listed}"
-
-
-def _with_splits(crystals: Sequence[Crystal], seed: int) -> tuple[list[Crystal], str | None]:
-    """Give every crystal its split; the note says what happened to splits that were named only in part."""
-    n_named = sum(crystal.split is not None for crystal in crystals)
-    n_unknown = sum("split_name" in crystal.labels for crystal in crystals)
-    splits = assign_splits(crystals, fractions=FRACTIONS, seed=seed)
-    note = None
-    if n_named < len(crystals) and n_named + n_unknown:
-        named = f"only {n_named} of {len(crystals)} crystals name train, val or test"
-        note = f"splits drawn with seed {seed}: {named}"
-    return [crystal.replace(split=split) for crystal, split in zip(crystals, splits, strict=True)], note

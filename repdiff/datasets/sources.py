@@ -12,7 +12,8 @@ from repdiff.crystals.crystal import SPLITS, Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.structure_files import FAILED, TABLE, read_structures
 from repdiff.datasets.benchmarks import BENCHMARKS
-from repdiff.datasets.load import PROTOTYPES, Dataset, load_dataset
+from repdiff.datasets.dataset import Dataset
+from repdiff.datasets.load import PROTOTYPES, load_dataset
 from repdiff.errors import UserError
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace

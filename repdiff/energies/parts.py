@@ -28,6 +28,7 @@ def compute_in_parts(
     device: torch.device,
     n_workers: int,
     label: str,
+    progress: bool = True,
 ) -> list[Crystal]:
     """Return what `work` made of all crystals, in their order; an interrupted call goes on where it was.
 
@@ -40,6 +41,7 @@ def compute_in_parts(
         device: Where to compute.
         n_workers: Processes on a CPU.
         label: Of the progress bar.
+        progress: Whether to show it.
 
     Raises:
         UserError: If the force field cannot be loaded.
@@ -51,7 +53,13 @@ def compute_in_parts(
     jobs = [list(crystals[start : start + part_size]) for start in starts if not files[start].is_file()]
     by_first = {crystals[start].id: start for start in starts}
     left = sum(map(len, jobs))
-    with tqdm(total=len(crystals), initial=len(crystals) - left, desc=label, unit="crystal") as bar:
+    with tqdm(
+        total=len(crystals),
+        initial=len(crystals) - left,
+        desc=label,
+        unit="crystal",
+        disable=not progress,
+    ) as bar:
         for job, answer in work_through(
             jobs, work, force_field=force_field, device=device, n_workers=n_workers
         ):

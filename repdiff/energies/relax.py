@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
-from repdiff.crystals.crystal import Crystal, Label, to_batch
+from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.energies.base import MIN_VOLUME_PER_ATOM, Energies, ForceField, single_points
 from repdiff.energies.fire import FireState, join_states, largest_force, pull_back, start_state, step
 from repdiff.energies.parts import Part
@@ -54,7 +54,7 @@ def relax_crystals(
     waiting: list[int] = []
     for row, crystal in enumerate(crystals):
         if reason := force_field.refusal(crystal):
-            yield row, failed(reason)
+            yield row, Relaxation.without_result(reason)
         else:
             waiting.append(row)
     waiting.reverse()
@@ -79,7 +79,7 @@ def relax_crystals(
             row, n_steps = int(walkers.row[place]), int(walkers.n_steps[place])
             first = initial.pop(row) if np.isfinite(initial[row]) else None
             if place in reasons:
-                yield row, failed(reasons[place], n_steps=n_steps, initial_energy=first)
+                yield row, Relaxation.without_result(reasons[place], n_steps=n_steps, initial_energy=first)
                 continue
             relaxed, rmsd = _moved(crystals[row], batch, place)
             yield (
@@ -109,40 +109,16 @@ def relax_part(
     """
     ends = dict(relax_crystals(crystals, force_field, limits, atoms_at_once=atoms_at_once))
     return [
-        (ends[row].crystal or crystal).replace(labels={**crystal.labels, **labels_of(ends[row])})
+        (ends[row].crystal or crystal).replace(
+            labels={**crystal.labels, **ends[row].labels(), "reason": ends[row].reason}
+        )
         for row, crystal in enumerate(crystals)
     ]
-
-
-def labels_of(relaxation: Relaxation) -> dict[str, Label]:
-    """Return what a table says about a relaxation."""
-    return {
-        "initial_energy_per_atom": relaxation.initial_energy,
-        "energy_per_atom": relaxation.energy,
-        "energy_change": relaxation.energy_change,
-        "rmsd": relaxation.rmsd,
-        "n_steps": relaxation.n_steps,
-        "converged": relaxation.converged,
-        "reason": relaxation.reason,
-    }
 
 
 def atoms_at_once(device: torch.device) -> int:
     """Return how many atoms to relax at once: on a CPU only so many that they stay in its cache."""
     return ATOMS_ON_CPU if device.type == "cpu" else ATOMS_ON_GPU
-
-
-def failed(reason: str, *, n_steps: int = 0, initial_energy: float | None = None) -> Relaxation:
-    """Return what stands for a crystal without a result."""
-    return Relaxation(
-        crystal=None,
-        initial_energy=initial_energy,
-        energy=None,
-        n_steps=n_steps,
-        converged=False,
-        rmsd=None,
-        reason=reason,
-    )
 
 
 def displacement(

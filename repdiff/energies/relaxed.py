@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.crystal import Crystal, Label
+from repdiff.crystals.crystal_set import CrystalViews
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +59,60 @@ class Relaxation:
             return None
         return self.energy - self.initial_energy
 
+    @classmethod
+    def without_result(
+        cls, reason: str, *, n_steps: int = 0, initial_energy: float | None = None
+    ) -> "Relaxation":
+        """Return what stands for a crystal without a result."""
+        return cls(
+            crystal=None,
+            initial_energy=initial_energy,
+            energy=None,
+            n_steps=n_steps,
+            converged=False,
+            rmsd=None,
+            reason=reason,
+        )
 
-@dataclass(frozen=True, kw_only=True)
-class RelaxedSet:
+    @classmethod
+    def from_labels(
+        cls, labels: Mapping[str, Any], *, crystal: Crystal | None = None, reason: str = ""
+    ) -> "Relaxation":
+        """Take a relaxation out of the labels of a crystal, or out of an entry of a file.
+
+        Raises:
+            KeyError: If there is a crystal and a label is missing.
+        """
+        if crystal is None:
+            first = labels.get("initial_energy_per_atom")
+            return cls.without_result(reason, n_steps=labels.get("n_steps", 0), initial_energy=first)
+        return cls(
+            crystal=crystal,
+            initial_energy=labels["initial_energy_per_atom"],
+            energy=labels["energy_per_atom"],
+            n_steps=labels["n_steps"],
+            converged=bool(labels["converged"]),
+            rmsd=labels["rmsd"],
+        )
+
+    def labels(self) -> dict[str, Label]:
+        """Return what is known as labels of the crystal."""
+        return {
+            "initial_energy_per_atom": self.initial_energy,
+            "energy_per_atom": self.energy,
+            "energy_change": self.energy_change,
+            "rmsd": self.rmsd,
+            "n_steps": self.n_steps,
+            "converged": self.converged,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RelaxedSet(CrystalViews):
     """Relaxations by the name of the crystal, and what computed them.
+
+    `crystals` are the relaxed ones, with energies (eV per atom), displacement (Å), steps and whether they converged as
+    labels; `failed` has the reasons of the others.
 
     Attributes:
         force_field: What computed them.
@@ -71,6 +123,35 @@ class RelaxedSet:
     force_field: ForceFieldIdentity
     relaxations: Mapping[str, Relaxation]
     protocol: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+
+    @property
+    def crystals(self) -> list[Crystal]:
+        """The crystals that have a result, relaxed, with what is known of each as labels."""
+        return [
+            end.crystal.replace(labels={**end.crystal.labels, **end.labels()})
+            for end in self.relaxations.values()
+            if end.crystal is not None
+        ]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Reason by name, of the crystals that have no result."""
+        return {name: end.reason for name, end in self.relaxations.items() if end.crystal is None}
+
+    def __len__(self) -> int:
+        """Count all, those without a result too."""
+        return len(self.relaxations)
+
+    def __repr__(self) -> str:
+        """Say how many there are."""
+        return self._title()
+
+    def _title(self) -> str:
+        n_converged = sum(end.converged for end in self.relaxations.values())
+        return f"{super()._title()}; {n_converged} converged by {self.force_field}"
+
+    def _missing(self) -> Mapping[str, str]:
+        return self.failed
 
     def reasons(self) -> dict[str, int]:
         """Count the crystals that have no result by their reason, the most frequent first."""

@@ -18,6 +18,49 @@ from repdiff.metrics import Context, CrystalSet, Metric
 from repdiff.metrics.evaluation import Evaluation, evaluate_crystals
 
 
+def evaluate_set(
+    crystals: CrystalSet,
+    context: Context,
+    *,
+    metrics: Sequence[str | Metric] | None = None,
+    baseline: bool = False,
+    baseline_size: int | None = None,
+    notes: Sequence[str] = (),
+) -> Evaluation:
+    """Score a set of crystals and, if asked, real crystals beside it.
+
+    Args:
+        crystals: The crystals, of any quality.
+        context: What to compare with, and how.
+        metrics: As for `evaluate_crystals`.
+        baseline: Whether to score real crystals under the same metrics; see `compute_floors`.
+        baseline_size: Number of real crystals; None takes as many as there are `crystals`.
+        notes: What the table must say about the data.
+
+    Raises:
+        UserError: If a metric is unknown or lacks what it needs, or the baseline has no known crystals.
+    """
+    if baseline:
+        need_reference(context)
+    evaluation = replace(evaluate_crystals(crystals, context, metrics=metrics), notes=tuple(notes))
+    if not baseline:
+        return evaluation
+    return replace(
+        evaluation, floors=compute_floors(context, n=baseline_size or len(crystals), metrics=metrics)
+    )
+
+
+def need_reference(context: Context) -> CrystalSet:
+    """Return the known crystals that real ones are compared with.
+
+    Raises:
+        UserError: If there are fewer than two.
+    """
+    if context.reference is None or len(context.reference.crystals) < 2:
+        raise UserError("a floor needs at least 2 known crystals to compare: name them by --reference")
+    return context.reference
+
+
 def compute_floors(
     context: Context, *, n: int, metrics: Sequence[str | Metric] | None = None
 ) -> dict[str, Evaluation]:
@@ -34,8 +77,7 @@ def compute_floors(
     Raises:
         UserError: If there is no reference, or fewer than two crystals in it.
     """
-    if context.reference is None or len(context.reference.crystals) < 2:
-        raise UserError("a floor needs at least 2 known crystals to compare: name them by --reference")
+    known = need_reference(context).crystals
     plain = replace(context, training=None, relaxed=None)
     usable = None
     if metrics is not None:
@@ -45,7 +87,6 @@ def compute_floors(
     if context.training is not None:
         drawn = CrystalSet(crystals=draw(context.training.crystals, n, rng))
         floors["training"] = evaluate_crystals(drawn, plain, metrics=usable)
-    known = context.reference.crystals
     order = rng.permutation(len(known))
     one, other = ([known[i] for i in sorted(part)] for part in np.array_split(order, 2))
     floors["halves"] = evaluate_crystals(

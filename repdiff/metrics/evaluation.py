@@ -9,17 +9,19 @@ from descriptors.registry import unknown
 from repdiff.crystals.formula import safe_formula
 from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, CrystalSet, Metric, MetricResult, MetricValue
+from repdiff.metrics.evaluation_views import aligned, evaluation_html, show, show_interval, values_frame
 from repdiff.runs.atomic_files import replacing, write_json
 from repdiff.runs.provenance import versions
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 SUMMARY, ROWS = "metrics.json", "per_structure.parquet"
 N_NAMED = 5  # failures that the table names; the JSON has them all
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
     """Everything that the metrics said about one set of crystals.
 
@@ -113,6 +115,19 @@ class Evaluation:
             "notes": list(self.notes),
             "versions": versions(),
         }
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Put the values into a data frame by metric: value, 95 % interval, n, unit, protocol, floors, reason."""
+        return values_frame(self)
+
+    def __repr__(self) -> str:
+        """Say what was scored, and by how many metrics."""
+        n_values = sum(len(result.values) for result in self.results.values())
+        return f"Evaluation: {len(self.generated)} crystals, {n_values} values of {len(self.results)} metrics"
+
+    def _repr_html_(self) -> str:
+        """Show the values, what was skipped and what failed in a notebook."""
+        return evaluation_html(self)
 
     @property
     def per_structure(self) -> "pa.Table":
@@ -229,23 +244,6 @@ def choose_metrics(metrics: Sequence[str | Metric] | None) -> dict[str, Metric]:
     return chosen
 
 
-def show(value: MetricValue) -> str:
-    """Write a value for people, with its unit; "-" if there is none."""
-    if value.value is None:
-        return "-"
-    if value.unit == "fraction":
-        return f"{100 * value.value:.2f} %"
-    return f"{value.value:.4g} {value.unit}".rstrip()
-
-
-def show_interval(value: MetricValue) -> str:
-    """Write the interval of a value in the value's own unit; "" if it has none."""
-    if value.interval is None:
-        return ""
-    low, high = value.interval
-    return f"{100 * low:.2f} to {100 * high:.2f}" if value.unit == "fraction" else f"{low:.4g} to {high:.4g}"
-
-
 def _value_to_json(value: MetricValue) -> dict[str, object]:
     shown: dict[str, object] = {
         "value": value.value,
@@ -255,17 +253,3 @@ def _value_to_json(value: MetricValue) -> dict[str, object]:
         "unit": value.unit,
     }
     return shown | ({"reason": value.reason} if value.reason else {})
-
-
-def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Align the first and the last column to the left, the numbers between them to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    last = len(widths) - 1
-    lines = [
-        "  ".join(
-            text if place == last else f"{text:<{width}}" if place == 0 else f"{text:>{width}}"
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]

@@ -1,35 +1,84 @@
 """An encoded data set: crystals, their representations, and the layout that says what the columns mean."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
+from repdiff.crystals.crystal_set import CrystalViews
+from repdiff.crystals.views import frame_of
+from repdiff.datasets.readers.rows import Rejection, reasons_by_name
 from repdiff.errors import UserError
+from repdiff.representations.batch import RepresentationBatch, features_frame
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CRYSTALS, REPRESENTATIONS, REJECTED = "crystals.parquet", "representations.safetensors", "rejected.jsonl"
 KIND = "representations"
 
 
-@dataclass(frozen=True, kw_only=True)
-class EncodedSet:
-    """Crystals and their representations, row by row."""
+@dataclass(frozen=True, kw_only=True, repr=False)
+class EncodedSet(CrystalViews):
+    """Crystals and their representations, row by row.
+
+    Attributes:
+        crystals: The crystals, in the cells that were encoded.
+        representations: One vector for each.
+        layout: What the columns mean.
+        rejected: What could not be read, checked or reduced, with the reasons.
+    """
+
+    _lost = "rejected"
 
     crystals: list[Crystal]
     representations: Float[Tensor, "n_crystals n_features"]
     layout: RepresentationSpec
+    rejected: Sequence[Rejection] = ()
+
+    def __len__(self) -> int:
+        """Count the crystals that have a vector."""
+        return len(self.crystals)
+
+    def to_batch(self) -> RepresentationBatch:
+        """Return the vectors alone, named after the crystals."""
+        names = [crystal.id for crystal in self.crystals]
+        return RepresentationBatch(vectors=self.representations, layout=self.layout, names=names)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Put crystals and vectors into a data frame by id: formula, split, labels, a column for each feature."""
+        frame = frame_of(self.crystals)
+        ids = [crystal.id for crystal in self.crystals]
+        return frame.join(features_frame(self.representations, self.layout, ids).set_axis(frame.index))
+
+    def __repr__(self) -> str:
+        """Say how many there are, and of what."""
+        return self._title()
+
+    def _title(self) -> str:
+        width = self.representations.shape[1]
+        return f"{super()._title()}, {width} features each ({self.layout.descriptor})"
+
+    def _missing(self) -> Mapping[str, str]:
+        return reasons_by_name(self.rejected)
 
     def rows(self, split: str) -> list[int]:
         """Return the rows of a split, "train", "val" or "test"."""
         return [row for row, crystal in enumerate(self.crystals) if crystal.split == split]
 
     def write(self, folder: Path) -> None:
-        """Write crystals and representations, each file whole or not at all."""
+        """Write crystals, representations, and what was rejected, each file whole or not at all."""
+        with replacing(folder / REJECTED) as partial:
+            lines = (json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in self.rejected)
+            partial.write_text("".join(lines), encoding="utf-8")
         with replacing(folder / CRYSTALS) as partial:
             write_crystals(partial, self.crystals)
         save_checkpoint(
@@ -67,4 +116,14 @@ class EncodedSet:
             crystals=crystals,
             representations=tensors["representations"],
             layout=layout,
+            rejected=_read_rejected(folder / REJECTED),
         )
+
+
+def _read_rejected(file: Path) -> list[Rejection]:
+    if not file.is_file():
+        return []
+    try:
+        return [Rejection(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{file} is damaged ({error}): encode the data set again") from error

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from descriptors.representation import Representation, chunks_by_cost
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.crystals.niggli import niggli_reduced
-from repdiff.datasets.load import Dataset
+from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.readers.rows import Rejection
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
@@ -40,12 +40,16 @@ def encode_crystals(
 
 
 def encode_dataset(
-    dataset: Dataset, descriptor: str, *, niggli: bool, device: torch.device
-) -> tuple[EncodedSet, list[Rejection]]:
-    """Encode a data set; return it with what was rejected, in reading and here."""
+    dataset: Dataset, descriptor: str, *, niggli: bool, device: torch.device, progress: bool = True
+) -> EncodedSet:
+    """Encode a data set; what was rejected in reading and here goes along with its reasons.
+
+    Raises:
+        UserError: If there is no such descriptor, or no crystal could be reduced to its Niggli cell.
+    """
     crystals, rejected = list(dataset.crystals), list(dataset.rejected)
     if niggli:
-        crystals, failed = _reduce(crystals)
+        crystals, failed = _reduce(crystals, progress)
         rejected += failed
     if not crystals:
         raise UserError(f"no crystal of {dataset.name} could be reduced to its Niggli cell: try --no-niggli")
@@ -53,13 +57,15 @@ def encode_dataset(
     layout = RepresentationSpec.of(
         descriptor, elements, niggli=niggli, dataset=dataset.name, note=dataset.note
     )
-    vectors = encode_crystals(crystals, layout.representation(), device=device)
-    return EncodedSet(crystals=crystals, representations=vectors, layout=layout), rejected
+    vectors = encode_crystals(crystals, layout.representation(), device=device, progress=progress)
+    return EncodedSet(crystals=crystals, representations=vectors, layout=layout, rejected=rejected)
 
 
-def _reduce(crystals: list[Crystal]) -> tuple[list[Crystal], list[Rejection]]:
+def _reduce(crystals: list[Crystal], progress: bool) -> tuple[list[Crystal], list[Rejection]]:
     reduced, failed = [], []
-    for row, crystal in enumerate(tqdm(crystals, desc="reducing cells", unit="crystal")):
+    for row, crystal in enumerate(
+        tqdm(crystals, desc="reducing cells", unit="crystal", disable=not progress)
+    ):
         try:
             reduced.append(niggli_reduced(crystal))
         except ValueError as error:

@@ -129,6 +129,15 @@ def row_of(
     )
 
 
+def reasons_by_name(rejected: Iterable[Rejection]) -> dict[str, str]:
+    """Return the reasons of what was rejected by its name, or its row where it has none or the name occurs again."""
+    reasons: dict[str, str] = {}
+    for entry in rejected:
+        name = entry.id or f"row {entry.row}"
+        reasons[f"{name} (row {entry.row})" if name in reasons else name] = entry.reason
+    return reasons
+
+
 def split_name(value: object) -> str | None:
     """Read the name of a split, long forms ("validation") included; None for anything else."""
     name = str(value).strip().lower()

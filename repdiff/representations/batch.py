@@ -1,0 +1,63 @@
+"""Representation vectors without crystals: what a model samples and a reconstruction inverts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
+from torch import Tensor
+
+from repdiff.crystals.views import count, html_of
+from repdiff.representations.layout import RepresentationSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RepresentationBatch:
+    """Representations in physical units, and what their columns mean.
+
+    Attributes:
+        vectors: One a row.
+        layout: What the columns mean.
+        names: One for each vector; without them they are called gen-000000, gen-000001, ...
+    """
+
+    vectors: Float[Tensor, "n_vectors n_features"]
+    layout: RepresentationSpec
+    names: Sequence[str] | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the vectors."""
+        if self.names is not None:
+            return list(self.names)
+        return [f"gen-{number:06d}" for number in range(len(self.vectors))]
+
+    def __len__(self) -> int:
+        """Count the vectors."""
+        return len(self.vectors)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Put the vectors into a data frame: a row each by name, a column for each feature."""
+        return features_frame(self.vectors, self.layout, self.ids)
+
+    def __repr__(self) -> str:
+        """Say how many there are, and of what."""
+        n, width = self.vectors.shape
+        return f"RepresentationBatch: {count(n, 'vector')} of {width} features ({self.layout.descriptor})"
+
+    def _repr_html_(self) -> str:
+        """Show the first rows of the table in a notebook."""
+        return html_of(repr(self), self.to_frame())
+
+
+def features_frame(
+    vectors: Float[Tensor, "n_vectors n_features"], layout: RepresentationSpec, ids: Sequence[str]
+) -> "pd.DataFrame":
+    """Put vectors into a data frame by name, with the names of the features as columns."""
+    import pandas as pd
+
+    columns = pd.Index(layout.representation().feature_names())
+    return pd.DataFrame(vectors.cpu().numpy(), index=pd.Index(ids, name="id"), columns=columns)

@@ -1,0 +1,147 @@
+"""Representation vectors → crystals by a search, over processes that may share a GPU; resumable in a folder."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reconstruction.inversion import TooLargeError, prepare
+from reconstruction.parallel import reconstruct_groups
+from reconstruction.presets import SEARCHES, Search
+from reconstruction.progress import ReconstructionBar
+from reconstruction.result import ReconstructionResult
+from repdiff.crystals.crystal import Crystal, from_batch, read_crystals, write_crystals
+from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.errors import UserError, unknown
+from repdiff.hardware import n_cores
+from repdiff.representations.batch import RepresentationBatch
+from repdiff.runs.atomic_files import replacing
+
+MAX_ATOMS = 300
+PARTS = "parts"
+GPU_WORKERS, GPU_SHARE = 12, 6 * 2**30  # processes that share a GPU at most, and bytes of its memory for each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inverted:
+    """Crystals found for vectors, and what it took.
+
+    Attributes:
+        crystals: In the order of the vectors, with loss, confidence and the like as labels; `failed` has the reason of
+            each vector that makes none.
+        seconds: Wall-clock; where an interrupted search was resumed, an estimate from the crystals' own times.
+        n_workers: Processes.
+        search: The settings of the search.
+    """
+
+    crystals: CrystalSet
+    seconds: float
+    n_workers: int
+    search: Search
+
+
+def named_search(name: str) -> Search:
+    """Return the settings of a named search.
+
+    Raises:
+        UserError: If there is none of that name.
+    """
+    if name not in SEARCHES:
+        raise UserError(unknown("search", name, SEARCHES))
+    return SEARCHES[name]
+
+
+def invert(
+    batch: RepresentationBatch,
+    *,
+    search: Search,
+    exact: bool,
+    seed: int,
+    device: torch.device,
+    n_workers: int | None,
+    folder: Path,
+    progress: bool = True,
+) -> Inverted:
+    """Find the crystals of vectors; every group is on disk once it is found, so that a later call resumes.
+
+    Args:
+        batch: The vectors.
+        search: How long and how to search.
+        exact: Whether the vectors belong to true crystals.
+        seed: Seed of the random starts.
+        device: Where to search.
+        n_workers: Processes; None takes one per core, on a GPU no more than its memory has room for.
+        folder: Keeps finished groups in a folder of their own until `forget_parts`.
+        progress: Whether to show a bar.
+
+    Raises:
+        UserError: If no vector makes a crystal, or one crystal alone needs more memory than the device has.
+    """
+    started, ids = time.perf_counter(), batch.ids
+    inversion = prepare(
+        batch.vectors,
+        batch.layout.representation(),
+        search=search,
+        exact=exact,
+        seed=seed,
+        device=device,
+        max_atoms=MAX_ATOMS,
+    )
+    groups, reasons = inversion.groups, inversion.decoded.reasons
+    if not groups:
+        raise UserError(f"none of {len(ids)} vectors makes a crystal; the first: {reasons[0]}")
+    parts = folder / PARTS
+    parts.mkdir(exist_ok=True)
+    files = {tuple(group): _part(parts, group, ids) for group in groups}
+    missing = [group for group in groups if not files[tuple(group)].is_file()]
+    workers = n_workers or default_workers(device)
+    with ReconstructionBar(inversion, missing=missing, disable=not progress) as bar:
+        try:
+            for group, found in reconstruct_groups(inversion, missing, n_workers=workers):
+                with replacing(files[tuple(group)]) as partial:
+                    write_crystals(partial, _labelled(found, ids))
+                bar.add(group)
+        except TooLargeError as error:
+            raise UserError(str(error)) from error
+    seconds = time.perf_counter() - started
+    crystals = {crystal.id: crystal for file in files.values() for crystal in read_crystals(file)}
+    if missing != groups:  # resumed: nobody knows how long the earlier part took, but the crystals do
+        own = np.array([crystal.labels["seconds"] for crystal in crystals.values()], dtype=float)
+        seconds = float(own.sum()) / workers
+    whys = dict(zip(ids, reasons, strict=True))
+    found = CrystalSet(
+        crystals=[crystals[name] for name, reason in whys.items() if reason is None],
+        failed={name: reason for name, reason in whys.items() if reason},
+    )
+    return Inverted(crystals=found, seconds=seconds, n_workers=workers, search=inversion.search)
+
+
+def forget_parts(folder: Path) -> None:
+    """Remove the finished groups, once the results are elsewhere."""
+    shutil.rmtree(folder / PARTS, ignore_errors=True)
+
+
+def default_workers(device: torch.device) -> int:
+    """Return how many processes to start: one per core, on a GPU no more than its memory has room for."""
+    if device.type == "cpu":
+        return n_cores()
+    n_shares = torch.cuda.get_device_properties(device).total_memory // GPU_SHARE
+    return max(1, min(n_cores(), GPU_WORKERS, n_shares))
+
+
+def _labelled(found: ReconstructionResult, ids: Sequence[str]) -> list[Crystal]:
+    """Turn a group of results into crystals with labels."""
+    crystals = from_batch(found.batch, [ids[row] for row in found.rows])
+    return [crystal.replace(labels=found.labels(place)) for place, crystal in enumerate(crystals)]
+
+
+def _part(parts: Path, group: Sequence[int], ids: Sequence[str]) -> Path:
+    """Name the file of a group by all that is in it: with another `n` or device, the groups are others."""
+    members = json.dumps([(row, ids[row]) for row in group])
+    return parts / f"{group[0]:08d}-{hashlib.sha256(members.encode()).hexdigest()[:16]}.parquet"
