@@ -77,7 +77,7 @@ class Descriptor(nn.Module, ABC):
         return self.evaluate(neighborhood, neighborhood.vectors(batch.frac_coords, batch.lattice))
 
 
-DESCRIPTORS: Registry[Descriptor] = Registry("descriptor")
+DESCRIPTORS: Registry[Descriptor] = Registry("descriptor", group="repdiff.descriptors")
 
 
 def make_descriptor(spec: str) -> Descriptor:

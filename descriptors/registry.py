@@ -1,35 +1,41 @@
-"""Look-up tables from a name in the literature to the class that implements it."""
+"""Look-up tables from a name in the literature to the class that implements it, those of plugins included."""
 
 import difflib
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
+log = logging.getLogger(__name__)
 
 
 class Registry(Mapping[str, type[T]], Generic[T]):
-    """A mapping from name to class, filled by the decorator `register`.
+    """A mapping from name to class, filled by the decorator `register` and by the plugins of other packages.
+
+    A package offers plugins by entry points: the name of the class, and where it is. They are loaded when the registry
+    is first read, so that nobody pays for plugins that he does not use.
 
     Args:
         kind: What the classes are, in one word, for messages ("descriptor").
+        group: Group of the entry points that plugins use ("repdiff.descriptors"); None for no plugins.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, *, group: str | None = None) -> None:
+        self.kind, self.group = kind, group
         self._classes: dict[str, Any] = {}
+        self._waiting = group is not None
 
     def register(self, name: str) -> Callable[[C], C]:
         """Return a decorator that files a class under `name`.
 
         Raises:
-            ValueError: If the name is taken.
+            ValueError: If the name is taken by another class; the message names both origins.
         """
-        if name in self._classes:
-            raise ValueError(f"{self.kind} {name!r} is registered already")
 
         def file(cls: C) -> C:
-            self._classes[name] = cls
+            self._file(name, cls)
             return cls
 
         return file
@@ -40,21 +46,65 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         Raises:
             KeyError: If there is none; the message lists the names and the nearest one.
         """
+        self._load_plugins()
         if name not in self._classes:
             raise KeyError(unknown(self.kind, name, self._classes))
         return self._classes[name]
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, sorted."""
+        self._load_plugins()
         return iter(sorted(self._classes))
 
     def __len__(self) -> int:
         """Count the registered classes."""
+        self._load_plugins()
         return len(self._classes)
 
     def __contains__(self, name: object) -> bool:
         """Tell whether a class of that name is registered."""
+        self._load_plugins()
         return name in self._classes
+
+    def _file(self, name: str, cls: type) -> None:
+        held = self._classes.get(name)
+        if held is not None and held is not cls:
+            raise ValueError(
+                f"{self.kind} {name!r} is registered already, by {_origin(held)}; refused from {_origin(cls)}: "
+                "choose another name"
+            )
+        self._classes[name] = cls
+
+    def _load_plugins(self) -> None:
+        """Load the plugins, once; one that fails is named in a warning and left out."""
+        if not self._waiting:
+            return
+        self._waiting = False  # before loading, since a plugin may look at the registry itself
+        for entry in metadata.entry_points(group=self.group or ""):
+            try:
+                self._take(entry)
+            except Exception as error:
+                package = entry.dist.name if entry.dist else "unknown package"
+                log.warning(
+                    "plugin %s %r of %s is left out (%s: %s)",
+                    self.kind,
+                    entry.name,
+                    package,
+                    type(error).__name__,
+                    " ".join(str(error).split()),
+                )
+
+    def _take(self, entry: metadata.EntryPoint) -> None:
+        """Load one plugin and file it, unless its module has done so under that name.
+
+        Raises:
+            TypeError: If it is no class.
+            ValueError: If its name is taken.
+        """
+        cls = entry.load()
+        if not isinstance(cls, type):
+            raise TypeError(f"{entry.value} is a {type(cls).__name__}, expected a class, as in module:Class")
+        self._file(entry.name, cls)
 
 
 def unknown(kind: str, name: str, known: Mapping[str, object] | list[str]) -> str:
@@ -62,3 +112,7 @@ def unknown(kind: str, name: str, known: Mapping[str, object] | list[str]) -> st
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}.{hint}"
+
+
+def _origin(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"

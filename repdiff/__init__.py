@@ -1,3 +1,78 @@
-"""The tool: data sets, diffusion models, metrics and the command line."""
+"""Generate crystals by diffusion in representation space, from Python or the command line.
+
+    import repdiff as rd
+
+    encoded = rd.encode(rd.load_dataset("prototypes"))
+    model = rd.train(encoded, max_minutes=4)
+    crystals = model.sample(10)
+    rd.evaluate(crystals, "prototypes:test").to_frame()
+
+Names are loaded when they are first used, so that importing the package takes no time.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from repdiff.api import (
+        Crystal,
+        CrystalSet,
+        Dataset,
+        EncodedSet,
+        Evaluation,
+        Model,
+        RelaxedSet,
+        RepresentationBatch,
+        encode,
+        evaluate,
+        load_dataset,
+        load_model,
+        read,
+        reconstruct,
+        relax,
+        train,
+        write,
+    )
+    from repdiff.errors import UserError
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Crystal",
+    "CrystalSet",
+    "Dataset",
+    "EncodedSet",
+    "Evaluation",
+    "Model",
+    "RelaxedSet",
+    "RepresentationBatch",
+    "UserError",
+    "encode",
+    "evaluate",
+    "load_dataset",
+    "load_model",
+    "read",
+    "reconstruct",
+    "relax",
+    "train",
+    "write",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used.
+
+    Raises:
+        AttributeError: If there is no such name.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    found = getattr(importlib.import_module("repdiff.errors" if name == "UserError" else "repdiff.api"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

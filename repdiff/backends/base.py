@@ -165,4 +165,4 @@ def check_compositions(
         )
 
 
-BACKENDS: Registry[Backend] = Registry("backend")
+BACKENDS: Registry[Backend] = Registry("backend", group="repdiff.backends")

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Int
-from tqdm import tqdm
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition
+from repdiff.execution.progress import progress_bar
 
 
 def sample_in_parts(n: int, size: int, sample: Callable[[slice], list[Crystal]]) -> list[Crystal]:
@@ -19,7 +19,7 @@ def sample_in_parts(n: int, size: int, sample: Callable[[slice], list[Crystal]])
         sample: Makes the crystals of a part, which the slice names.
     """
     crystals: list[Crystal] = []
-    with tqdm(total=n, desc="sampling", unit="crystal", disable=n < 2) as bar:
+    with progress_bar(total=n, desc="sampling", unit="crystal", disable=n < 2) as bar:
         for start in range(0, n, size):
             crystals += sample(slice(start, min(start + size, n)))
             bar.update(len(crystals) - bar.n)

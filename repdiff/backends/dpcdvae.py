@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
 from descriptors.batch import CrystalBatch
 from repdiff.backends.base import (
@@ -35,6 +34,7 @@ from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import right_handed
 from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
 from repdiff.networks.random_streams import NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
@@ -165,7 +165,7 @@ class DpCdvae(Backend):
         )
         at_once = CdvaeSampling().crystals_at_once
         found = []
-        with tqdm(
+        with progress_bar(
             total=len(crystals), desc="encoding", unit="crystal", disable=len(crystals) <= at_once
         ) as bar:
             for start in range(0, len(crystals), at_once):
@@ -232,7 +232,7 @@ class DpCdvae(Backend):
         n_steps = settings.steps or self.model.n_times
         total = n_evaluations(self.model, sampling, n_steps) * -(-n // size)
         crystals: list[Crystal] = []
-        with tqdm(total=total, desc="sampling", unit="step", disable=n < 2) as bar:
+        with progress_bar(total=total, desc="sampling", unit="step", disable=n < 2) as bar:
             for start in range(0, n, size):
                 part = slice(start, start + size)
                 guess = self.model.guess(latents[part])

@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from repdiff.comparison.plan import Trial
+from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 from repdiff.runs.atomic_files import write_json
 from repdiff.runs.workspace import Workspace
@@ -51,7 +52,7 @@ class TrialRunner:
         failed: dict[str, str] = {}
         n_steps = sum(len(cell.steps) for cell in cells)
         with (
-            tqdm(total=n_steps, desc="comparing", unit="step", disable=not cells) as bar,
+            progress_bar(total=n_steps, desc="comparing", unit="step", disable=not cells) as bar,
             ThreadPoolExecutor(self.at_once) as pool,
         ):
             futures = {pool.submit(self._run_cell, cell, bar): cell for cell in cells}

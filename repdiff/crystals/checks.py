@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 import torch
 from jaxtyping import Float
-from tqdm import tqdm
 
 from descriptors.batch import MAX_ATOMIC_NUMBER
 from descriptors.neighbors import find_pairs
 from repdiff.crystals.crystal import Crystal, to_batch
+from repdiff.execution.progress import progress_bar
 
 MIN_VOLUME = 0.1  # Å³ of the whole cell; an atom takes several
 MIN_DISTANCE = 0.1  # Å; the shortest bond there is, H-H, takes 0.74
@@ -43,7 +43,7 @@ def check_crystals(
     reasons = [_check_values(crystal, max_atoms) for crystal in crystals]
     sound = [number for number, reason in enumerate(reasons) if reason is None]
     sound.sort(key=lambda number: crystals[number].n_atoms)  # equal sizes together keep the memory bounded
-    with tqdm(
+    with progress_bar(
         total=len(sound), desc="check distances", unit="", disable=not progress or len(sound) < 10_000
     ) as bar:
         for part in _parts([crystals[number].n_atoms for number in sound]):

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
 from descriptors.neighbors import find_pairs
 from repdiff.crystals.crystal import Crystal, to_batch, to_structure
+from repdiff.execution.progress import progress_bar
 
 N_NEIGHBORS = 24  # of each element, nearest first
 CUTOFF = 2.5  # in units of the cube root of the volume per atom: 65 neighbours on average
@@ -77,7 +77,7 @@ def distance_fingerprints(
     """
     order = sorted(range(len(crystals)), key=lambda number: crystals[number].n_atoms)
     prints: list[np.ndarray] = [np.zeros(0)] * len(crystals)
-    with tqdm(
+    with progress_bar(
         total=len(order), desc="find duplicates", unit="", disable=not progress or len(order) < 5000
     ) as bar:
         for start in range(0, len(order), CRYSTALS_PER_BATCH):
@@ -169,7 +169,7 @@ def _confirm(
             number = int(parent[number])
         return number
 
-    for i, j in tqdm(
+    for i, j in progress_bar(
         doubtful, desc="compare similar crystals", unit="", disable=not progress or len(doubtful) < 200
     ):
         first, second = sorted((root(i), root(j)))

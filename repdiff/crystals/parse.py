@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
+from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ def parse_texts(
         processes: Number of worker processes; None takes one per core, 1 stays in this process.
     """
     n_processes = processes or n_cores()
-    bar = tqdm(total=len(texts), desc="read structures", unit="", disable=not progress or len(texts) < 200)
+    bar = progress_bar(
+        total=len(texts), desc="read structures", unit="", disable=not progress or len(texts) < 200
+    )
     chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
     with bar:
         if n_processes == 1 or (processes is None and len(texts) < WORTH_PROCESSES):

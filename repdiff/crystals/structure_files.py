@@ -10,26 +10,29 @@ One folder, one order in all files:
 * `table.parquet`: all scalars, and the exact arrays; `read_structures` needs this file alone.
 """
 
-import csv
-import gzip
 import json
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from descriptors.batch import MAX_ATOMIC_NUMBER, MIN_VOLUME
-from repdiff.crystals.crystal import Crystal, Label, read_crystals, to_structure, write_crystals
-from repdiff.crystals.formula import count_elements
+from repdiff.crystals.crystal import Crystal, Label, read_crystals, write_crystals
+from repdiff.crystals.structure_formats import (
+    cif_text,
+    full_labels,
+    write_cif_zip,
+    write_csv,
+    write_extxyz_file,
+    write_json_gz,
+)
 from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
 from repdiff.runs.atomic_files import replacing
 
 EXTXYZ, CIF_ZIP, JSON_GZ = "structures.extxyz", "cif.zip", "structures.json.gz"
 CSV, TABLE, FAILED = "structures.csv", "table.parquet", "failed.jsonl"
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # no clock in the files: equal crystals give equal bytes
 
 
 def write_structures(
@@ -66,19 +69,19 @@ def write_structures(
         folder.mkdir(parents=True, exist_ok=True)
         with (
             warnings.catch_warnings(),
-            tqdm(total=3 * len(crystals), desc="writing", unit="entry", disable=not progress) as bar,
+            progress_bar(total=3 * len(crystals), desc="writing", unit="entry", disable=not progress) as bar,
         ):
             warnings.filterwarnings("ignore", "No Pauling electronegativity")  # used to sort symbols only
             labelled = [
-                crystal.replace(labels=_labels(index, crystal, columns))
+                crystal.replace(labels=full_labels(index, crystal, columns))
                 for index, crystal in enumerate(crystals)
             ]
-            cifs = [_cif(crystal, bar.update) for crystal in labelled]
+            cifs = [cif_text(crystal, bar.update) for crystal in labelled]
             return [
-                _write_whole(folder / EXTXYZ, lambda path: _write_extxyz(path, labelled, bar.update)),
-                _write_whole(folder / CIF_ZIP, lambda path: _write_zip(path, labelled, cifs)),
-                _write_whole(folder / JSON_GZ, lambda path: _write_json(path, labelled, bar.update)),
-                _write_whole(folder / CSV, lambda path: _write_csv(path, labelled, cifs)),
+                _write_whole(folder / EXTXYZ, lambda path: write_extxyz_file(path, labelled, bar.update)),
+                _write_whole(folder / CIF_ZIP, lambda path: write_cif_zip(path, labelled, cifs)),
+                _write_whole(folder / JSON_GZ, lambda path: write_json_gz(path, labelled, bar.update)),
+                _write_whole(folder / CSV, lambda path: write_csv(path, labelled, cifs)),
                 _write_whole(folder / TABLE, lambda path: write_crystals(path, labelled)),
             ]
     except OSError as error:
@@ -89,7 +92,11 @@ def write_structures(
 
 
 def write_made(
-    folder: Path, crystals: Sequence[Crystal], failed: Mapping[str, str] | None = None
+    folder: Path,
+    crystals: Sequence[Crystal],
+    failed: Mapping[str, str] | None = None,
+    *,
+    progress: bool = True,
 ) -> dict[str, int]:
     """Write the crystals that can be written, and name the rest with their reasons.
 
@@ -97,6 +104,7 @@ def write_made(
         folder: Of a run.
         crystals: Of any quality.
         failed: Reasons of those that there should be and are not, by name.
+        progress: Whether to show a bar.
 
     Returns:
         For the summary of the run: how many there are, and how many not.
@@ -105,7 +113,7 @@ def write_made(
         UserError: If the folder cannot be written.
     """
     reasons = {crystal.id: unwritable(crystal) for crystal in crystals}
-    write_structures(folder, [crystal for crystal in crystals if not reasons[crystal.id]], progress=True)
+    write_structures(folder, [crystal for crystal in crystals if not reasons[crystal.id]], progress=progress)
     bad = {name: reason for name, reason in reasons.items() if reason}
     write_failed(folder, {**bad, **(failed or {})})
     return {"n_crystals": len(crystals) - len(bad), "n_failed": len(bad) + len(failed or {})}
@@ -150,22 +158,6 @@ def unwritable(crystal: Crystal) -> str:
     return ""
 
 
-def _labels(index: int, crystal: Crystal, columns: Mapping[str, Sequence[Label]]) -> dict[str, Label]:
-    """Put the scalars of one crystal together, the position first."""
-    from pymatgen.core import Composition
-
-    counts = count_elements(crystal)
-    formula = Composition({_symbol(number): count for number, count in counts.items()}).reduced_formula
-    own: dict[str, Label] = {"index": index, "n_atoms": crystal.n_atoms, "reduced_formula": formula}
-    return {**own, **crystal.labels, **{name: values[index] for name, values in columns.items()}, **own}
-
-
-def _symbol(number: int) -> str:
-    from ase.data import chemical_symbols
-
-    return chemical_symbols[number]
-
-
 def _write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` make a file beside `path`, then put it in its place: it is whole or not there."""
     with replacing(path) as partial:
@@ -173,52 +165,57 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
-def _write_extxyz(path: Path, crystals: Sequence[Crystal], tick: Callable[[], object]) -> None:
-    from ase import Atoms
-    from ase.io.extxyz import write_extxyz
+def write_file(path: Path, crystals: Sequence[Crystal]) -> Path:
+    """Write crystals to one file, in the format that its name says; it is there whole or not at all.
 
-    with path.open("w", encoding="utf-8") as file:
-        for crystal in crystals:
-            known = {name: value for name, value in crystal.labels.items() if value not in (None, "")}
-            frame = Atoms(
-                numbers=crystal.atomic_numbers,
-                scaled_positions=crystal.frac_coords,
-                cell=crystal.lattice,
-                pbc=True,
-                info={"id": crystal.id, **known},
-            )
-            write_extxyz(file, [frame])
-            tick()
+    Args:
+        path: Ends in one of `SUFFIXES`; its folder is made if it does not exist.
+        crystals: One for a CIF, any number for the others.
 
-
-def _cif(crystal: Crystal, tick: Callable[[], object]) -> str:
-    from pymatgen.io.cif import CifWriter
-
-    tick()
-    return str(CifWriter(to_structure(crystal)))
-
-
-def _write_zip(path: Path, crystals: Sequence[Crystal], cifs: Sequence[str]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for index, (crystal, cif) in enumerate(zip(crystals, cifs, strict=True)):
-            entry = zipfile.ZipInfo(f"{index:05d}_{crystal.labels['reduced_formula']}.cif", ZIP_DATE)
-            archive.writestr(entry, cif, zipfile.ZIP_DEFLATED)
-
-
-def _write_json(path: Path, crystals: Sequence[Crystal], tick: Callable[[], object]) -> None:
-    """Write one structure after another, so that 10 000 of them need no memory to speak of."""
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
-        file.write(b"[")
-        for index, crystal in enumerate(crystals):
-            document = {**to_structure(crystal).as_dict(), "properties": {"id": crystal.id}}
-            file.write((b",\n" if index else b"") + json.dumps(document).encode())
-            tick()
-        file.write(b"]\n")
+    Raises:
+        UserError: If the ending is unknown, a crystal cannot be written, a CIF is asked to hold several, or the disk
+            refuses.
+    """
+    suffix = suffix_of(path)
+    if suffix is None:
+        raise UserError(f"{path} has no known ending, expected one of {', '.join(SUFFIXES)}")
+    bad = [(crystal.id, why) for crystal in crystals if (why := unwritable(crystal))]
+    if bad:
+        raise UserError(f"{bad[0][0]} {bad[0][1]}, so that {path.name} cannot hold it; leave it out")
+    if suffix == ".cif" and len(crystals) != 1:
+        raise UserError(
+            f"{path.name} is asked to hold {len(crystals)} crystals, expected 1: write a .zip of CIFs"
+        )
+    full = [crystal.replace(labels=full_labels(row, crystal, {})) for row, crystal in enumerate(crystals)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "No Pauling electronegativity")
+            return _write_whole(path, lambda partial: SUFFIXES[suffix](partial, full))
+    except OSError as error:
+        raise UserError(f"{path}: cannot write ({error.strerror or error}): choose another path") from error
 
 
-def _write_csv(path: Path, crystals: Sequence[Crystal], cifs: Sequence[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["material_id", "formula", "cif_string"])
-        for crystal, cif in zip(crystals, cifs, strict=True):
-            rows.writerow([crystal.id, crystal.labels["reduced_formula"], cif])
+def suffix_of(path: Path) -> str | None:
+    """Return the ending that says the format of a file; None if there is none."""
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+
+
+def _texts(crystals: Sequence[Crystal]) -> list[str]:
+    return [cif_text(crystal, _no_tick) for crystal in crystals]
+
+
+def _no_tick() -> None:
+    """Tell nobody."""
+
+
+SUFFIXES: dict[str, Callable[[Path, Sequence[Crystal]], object]] = {
+    ".cif": lambda path, crystals: path.write_text(_texts(crystals)[0], encoding="utf-8"),
+    ".zip": lambda path, crystals: write_cif_zip(path, crystals, _texts(crystals)),
+    ".extxyz": lambda path, crystals: write_extxyz_file(path, crystals, _no_tick),
+    ".xyz": lambda path, crystals: write_extxyz_file(path, crystals, _no_tick),
+    ".json.gz": lambda path, crystals: write_json_gz(path, crystals, _no_tick),
+    ".csv": lambda path, crystals: write_csv(path, crystals, _texts(crystals)),
+    ".parquet": write_crystals,
+}
+"""What writes a file, by its ending."""

@@ -11,11 +11,10 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from tqdm import tqdm
-
 from repdiff.crystals.crystal import SPLITS
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
 from repdiff.runs.atomic_files import sha256
 
 BASE_URL = "https://raw.githubusercontent.com/txie-93/cdvae/main/data"  # MIT licence
@@ -197,7 +196,7 @@ def _continue(url: str, part: Path, progress: bool) -> None:
         total = start + int(announced) if announced else None
         with (
             part.open("ab" if continues else "wb") as file,
-            tqdm(
+            progress_bar(
                 total=total,
                 initial=start,
                 desc=Path(url).name,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from repdiff.crystals.crystal import Crystal
+from repdiff.execution.progress import progress_bar
 from repdiff.metrics.matching import NO_MATCH, Match, compare_pairs
 
 DUPLICATE, DISTORTED, DIFFERENT, UNKNOWN = "duplicate", "distorted", "different", "not compared"
@@ -87,7 +87,7 @@ def find_close_pairs(
     shapes = np.concatenate([np.log(parameters[:, :3]), np.radians(parameters[:, 3:])], axis=1)
     norms = np.abs(vectors).sum(1, dtype=np.float64).clip(min=1e-12)
     found = [(np.zeros((0, 2), np.int64), np.zeros(0), np.zeros(0))]
-    with tqdm(
+    with progress_bar(
         total=sum(map(len, groups)), desc="comparing vectors", unit="crystal", disable=not progress
     ) as bar:
         for members in groups:
@@ -130,7 +130,9 @@ def judge_pairs(
         earlier[b].append((distance, a, apart))
     judged: list[Judged] = []
     duplicates: set[int] = set()
-    for n_done, b in enumerate(tqdm(sorted(earlier), desc="matching", unit="crystal", disable=not earlier)):
+    for n_done, b in enumerate(
+        progress_bar(sorted(earlier), desc="matching", unit="crystal", disable=not earlier)
+    ):
         if max_comparisons is not None and len(judged) >= max_comparisons:
             log.warning("stopped after %d comparisons: raise --max-comparisons for more", len(judged))
             return sorted(judged, key=_nearness), len(earlier) - n_done

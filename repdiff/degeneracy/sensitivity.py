@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from descriptors import lattice as cells
 from descriptors.base import Descriptor
 from descriptors.batch import CrystalBatch
 from descriptors.representation import chunks_by_cost
 from repdiff.crystals.crystal import Crystal, to_batch
+from repdiff.execution.progress import progress_bar
 from repdiff.settings import DegeneracySettings
 
 STEP = 1e-4  # Å, of the central differences; their error, relative, is about 1e-8
@@ -155,5 +155,5 @@ def probe_crystals(
                 tolerance=settings.probe_tolerance,
             ),
         )
-        for crystal in tqdm(chosen, desc="probing", unit="crystal", disable=not chosen)
+        for crystal in progress_bar(chosen, desc="probing", unit="crystal", disable=not chosen)
     ]

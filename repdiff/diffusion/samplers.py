@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from descriptors.registry import Registry
 from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
 
 if TYPE_CHECKING:
     from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
@@ -281,7 +282,7 @@ def sample_in_batches(
     starts = range(0, len(streams), batch_size)
     parts = [torch.empty(0, streams.n_features, device=streams.device)]
     total = len(starts) * sampler.n_steps(schedule)
-    with tqdm(total=total, desc="sampling", unit="step", disable=not progress) as bar:
+    with progress_bar(total=total, desc="sampling", unit="step", disable=not progress) as bar:
         for start in starts:
             rows = slice(start, start + batch_size)
             selected = streams.select(rows)

@@ -90,7 +90,7 @@ class ForceField(ABC):
         return ""
 
 
-FORCE_FIELDS: Registry[ForceField] = Registry("force field")
+FORCE_FIELDS: Registry[ForceField] = Registry("force field", group="repdiff.force_fields")
 
 
 def _symbols(numbers: Sequence[int]) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.energies.base import ForceField
 from repdiff.energies.workers import work_through
+from repdiff.execution.progress import progress_bar
 from repdiff.runs.atomic_files import replacing
 
 PARTS = "parts"
@@ -53,7 +53,7 @@ def compute_in_parts(
     jobs = [list(crystals[start : start + part_size]) for start in starts if not files[start].is_file()]
     by_first = {crystals[start].id: start for start in starts}
     left = sum(map(len, jobs))
-    with tqdm(
+    with progress_bar(
         total=len(crystals),
         initial=len(crystals) - left,
         desc=label,

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from ase.data import chemical_symbols
-from tqdm import tqdm
 
 from repdiff.backends.dpcdvae import DpCdvae
 from repdiff.crystals.checks import check_crystals
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.niggli import niggli_reduced
 from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
 from repdiff.metrics import CrystalSet
 
 MAX_REASONS = 3
@@ -35,7 +35,7 @@ def encodable(given: CrystalSet, backend: DpCdvae, name: str, *, at_least: int =
     seen = set(backend.model.elements.tolist())
     checks = check_crystals(given.crystals)
     pairs = zip(given.crystals, checks, strict=True)
-    for crystal, check in tqdm(
+    for crystal, check in progress_bar(
         pairs, desc="reducing cells", total=len(checks), unit="crystal", disable=len(checks) < 1000
     ):
         reason = check or _strange(crystal, seen)

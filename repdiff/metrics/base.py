@@ -161,7 +161,7 @@ class Metric(ABC):
         return cls()
 
 
-METRICS: Registry[Metric] = Registry("metric")
+METRICS: Registry[Metric] = Registry("metric", group="repdiff.metrics")
 
 
 def share(flags: Sequence[bool], protocol: str, *, reason: str = "no structures") -> MetricValue:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from tqdm import tqdm
 
 from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.crystals.geometry import check_structures
+from repdiff.execution.progress import progress_bar
 from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards
 
 if TYPE_CHECKING:
@@ -158,7 +158,9 @@ def _compute(
     crystals: Mapping[str, Crystal], n_workers: int, progress: bool
 ) -> Iterator[tuple[str, Fingerprint]]:
     """Yield fingerprints as they are ready, in any order."""
-    bar = tqdm(total=len(crystals), desc="fingerprints", unit="crystal", disable=not progress or not crystals)
+    bar = progress_bar(
+        total=len(crystals), desc="fingerprints", unit="crystal", disable=not progress or not crystals
+    )
     n_workers = min(n_workers, len(crystals) // PER_PROCESS)
     with bar:
         if n_workers <= 1:

@@ -57,7 +57,8 @@ class EncodedSet(CrystalViews):
         """Put crystals and vectors into a data frame by id: formula, split, labels, a column for each feature."""
         frame = frame_of(self.crystals)
         ids = [crystal.id for crystal in self.crystals]
-        return frame.join(features_frame(self.representations, self.layout, ids).set_axis(frame.index))
+        features = features_frame(self.representations, self.layout, ids).set_axis(frame.index)
+        return frame.join(features[features.columns.difference(frame.columns, sort=False)])
 
     def __repr__(self) -> str:
         """Say how many there are, and of what."""

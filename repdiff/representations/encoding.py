@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from descriptors.representation import Representation, chunks_by_cost
 from repdiff.crystals.crystal import Crystal, to_batch
@@ -13,6 +12,7 @@ from repdiff.crystals.niggli import niggli_reduced
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.readers.rows import Rejection
 from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.layout import RepresentationSpec
 
@@ -30,7 +30,7 @@ def encode_crystals(
     representation.descriptor.to(device)
     with (
         torch.no_grad(),
-        tqdm(total=len(crystals), desc="encoding", unit="crystal", disable=not progress) as bar,
+        progress_bar(total=len(crystals), desc="encoding", unit="crystal", disable=not progress) as bar,
     ):
         for chunk in chunks_by_cost(batch, representation.descriptor):
             rows = torch.tensor(chunk)
@@ -64,7 +64,7 @@ def encode_dataset(
 def _reduce(crystals: list[Crystal], progress: bool) -> tuple[list[Crystal], list[Rejection]]:
     reduced, failed = [], []
     for row, crystal in enumerate(
-        tqdm(crystals, desc="reducing cells", unit="crystal", disable=not progress)
+        progress_bar(crystals, desc="reducing cells", unit="crystal", disable=not progress)
     ):
         try:
             reduced.append(niggli_reduced(crystal))

@@ -19,6 +19,7 @@ from reconstruction.result import ReconstructionResult
 from repdiff.crystals.crystal import Crystal, from_batch, read_crystals, write_crystals
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.errors import UserError, unknown
+from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.runs.atomic_files import replacing
@@ -101,7 +102,7 @@ def invert(
     files = {tuple(group): _part(parts, group, ids) for group in groups}
     missing = [group for group in groups if not files[tuple(group)].is_file()]
     workers = n_workers or default_workers(device)
-    with ReconstructionBar(inversion, missing=missing, disable=not progress) as bar:
+    with ReconstructionBar(inversion, missing=missing, disable=not progress, make_bar=progress_bar) as bar:
         try:
             for group, found in reconstruct_groups(inversion, missing, n_workers=workers):
                 with replacing(files[tuple(group)]) as partial:

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
 from repdiff.training.settings import derived_generator, derived_seed
 
@@ -85,7 +85,7 @@ def _fit(
     best, best_loss, best_step = copy.deepcopy(model), mean_loss(model, held_out), 0
     if best_loss == 0:  # with a single element there is nothing to learn
         return best
-    with tqdm(total=n_steps, desc="fitting compositions", unit="step", disable=not progress) as bar:
+    with progress_bar(total=n_steps, desc="fitting compositions", unit="step", disable=not progress) as bar:
         for step in range(1, n_steps + 1):
             rows = torch.randint(len(element), (settings.batch_size,), generator=generator).to(counts.device)
             optimizer.param_groups[0]["lr"] = _rate(settings, step, n_steps)

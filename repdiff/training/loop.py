@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
 from repdiff.hardware import choose_device
 from repdiff.training.interrupt import StopRequest
 from repdiff.training.log import MetricsLog
@@ -155,7 +156,7 @@ class _Trainer:
         saved_step, saved_seconds = state.step, state.seconds
         clock = _Clock(self.accelerator, state.seconds)
         total = settings.total_steps(self.steps_per_epoch)
-        with tqdm(
+        with progress_bar(
             total=total, initial=state.step, desc="training", unit="step", disable=not self.show_bar
         ) as bar:
             while True:

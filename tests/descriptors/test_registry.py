@@ -19,8 +19,8 @@ def test_a_class_is_found_under_its_name():
 def test_a_name_is_given_once():
     registry: Registry[object] = Registry("thing")
     registry.register("one")(int)
-    with pytest.raises(ValueError, match="thing 'one' is registered already"):
-        registry.register("one")
+    with pytest.raises(ValueError, match=r"'one' is registered already, by builtins.int; refused from .*str"):
+        registry.register("one")(str)
 
 
 def test_an_unknown_name_is_met_with_the_known_ones_and_the_nearest():

@@ -11,7 +11,7 @@ def inversion(vectors, representation):
 
 
 def shown(bar):
-    return str(bar).replace("\r", "")
+    return str(bar.bar).replace("\r", "")
 
 
 def test_crystals_are_counted_and_weighed_by_the_cube_of_their_size(inversion):
@@ -21,21 +21,21 @@ def test_crystals_are_counted_and_weighed_by_the_cube_of_their_size(inversion):
     assert f"0/{len(sizes)} crystals" in shown(bar)
     bar.add(groups[0])
     assert f"{len(groups[0])}/{len(sizes)} crystals" in shown(bar)
-    assert bar.n / bar.total == pytest.approx(float((sizes[groups[0]] ** 3).sum() / (sizes**3).sum()))
+    assert bar.bar.n / bar.bar.total == pytest.approx(float((sizes[groups[0]] ** 3).sum() / (sizes**3).sum()))
     for group in groups[1:]:
         bar.add(group)
     assert "100%|" in shown(bar)
-    bar.close()
+    bar.bar.close()
 
 
 def test_a_resumed_bar_begins_where_the_last_one_stopped(inversion):
     whole = ReconstructionBar(inversion, missing=inversion.groups)
     whole.add(inversion.groups[0])
     resumed = ReconstructionBar(inversion, missing=inversion.groups[1:])
-    assert (resumed.n, resumed.total) == (whole.n, whole.total)
+    assert (resumed.bar.n, resumed.bar.total) == (whole.bar.n, whole.bar.total)
     assert f"{len(inversion.groups[0])}/" in shown(resumed)
-    whole.close()
-    resumed.close()
+    whole.bar.close()
+    resumed.bar.close()
 
 
 def test_nothing_to_do_is_no_mistake(vectors, representation):

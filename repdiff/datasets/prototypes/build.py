@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Int
-from tqdm import tqdm
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.prototypes.decoration import (
@@ -16,6 +15,7 @@ from repdiff.datasets.prototypes.ions import decorate_with_ions
 from repdiff.datasets.prototypes.library import Prototype, load_prototypes
 from repdiff.datasets.prototypes.species import SpeciesTable
 from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
 
 MAX_ATOMS = 20
 MIN_WAYS, MAX_WAYS, MAX_ELEMENTS = 4, 60, 20  # decorations of one prototype; the last of an elemental one
@@ -46,7 +46,7 @@ def build_prototypes(*, n_crystals: int = 2400, seed: int = 0, progress: bool = 
         raise UserError(f"n_crystals is {n_crystals}, expected at least 1: ask for 2400, the default")
     taken: set[tuple[str, int, int]] = set()
     offers = []
-    with tqdm(desc="reading the prototype library", disable=not progress) as bar:
+    with progress_bar(desc="reading the prototype library", disable=not progress) as bar:
         table, prototypes = SpeciesTable(), load_prototypes(max_atoms=MAX_ATOMS)
         bar.reset(len(prototypes))
         bar.set_description("decorating prototypes")

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from repdiff.diffusion.cdvae.model import Posterior
+from repdiff.execution.progress import progress_bar
 from repdiff.networks.crystal.layers import two_layers
 
 LEAST_SPREAD = 1e-8
@@ -111,7 +111,9 @@ def fit_property(
         head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.n_steps)
-    for _ in tqdm(range(settings.n_steps), desc="fitting the property", unit="step", disable=not progress):
+    for _ in progress_bar(
+        range(settings.n_steps), desc="fitting the property", unit="step", disable=not progress
+    ):
         rows = torch.randint(len(values), (settings.batch_size,), generator=generator)
         noise = torch.randn(len(rows), n_latent, generator=generator).to(values)
         rows = rows.to(values.device)
@@ -143,7 +145,7 @@ def descend_latents(
     moved = latents.detach().clone().requires_grad_()
     optimizer = torch.optim.Adam([moved], lr=settings.rate)
     with torch.enable_grad():
-        for _ in tqdm(range(settings.n_steps), desc="moving", unit="step", disable=not progress):
+        for _ in progress_bar(range(settings.n_steps), desc="moving", unit="step", disable=not progress):
             far = (moved - latents).square().sum(1) / 2
             total = (loss(moved) + tether * far).sum()
             (moved.grad,) = torch.autograd.grad(total, moved)

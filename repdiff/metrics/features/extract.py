@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from repdiff.crystals.crystal import Crystal
+from repdiff.execution.progress import progress_bar
 from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards
 from repdiff.metrics.features.base import FeatureExtractor, Features, load_extractor
 
@@ -84,7 +84,9 @@ def _compute(extractor: str, todo: Mapping[str, Crystal], n_workers: int, progre
         if n_workers > 1
         else nullcontext()
     )  # fmt: skip
-    bar = tqdm(total=len(todo), desc=f"{extractor} features", unit="crystal", disable=not (progress and todo))
+    bar = progress_bar(
+        total=len(todo), desc=f"{extractor} features", unit="crystal", disable=not (progress and todo)
+    )
     with pool, bar:
         run = map if isinstance(pool, nullcontext) else pool.map
         for answers in run(_compute_batch, [extractor] * len(batches), batches):

@@ -1,19 +1,16 @@
 """What every registered backend must do: learn, be saved, be resumed, sample, and honour what it is given."""
 
-import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 from stand_in_gpu import GPU, stand_in_gpu
 
-from repdiff.backends import BACKENDS, backend_of
-from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.formula import count_elements
-from repdiff.crystals.geometry import check_structures
+from repdiff.backends import BACKENDS
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.runs.checkpoint import load_checkpoint
 from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.testing.backend import CHECKS, Trial, numbers, sample
+from repdiff.testing.example_crystals import family
 from repdiff.training import TrainingSettings, train
 from repdiff.training.log import read_metrics
 
@@ -68,92 +65,46 @@ def encoded(tiny_workspace):
     return EncodedSet.read(tiny_workspace / "encode" / "tiny-ead")
 
 
+@pytest.fixture(scope="module")
+def trials(encoded, tmp_path_factory):
+    """Return the trial of a backend, whose model is trained once."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = Trial(
+                name=name, folder=tmp_path_factory.mktemp(name), options=SMALL[name], encoded=encoded
+            )
+        return made[name]
+
+    return get
+
+
 def settings(name, **changes):
     return TrainSettings(
         backend=name, batch_size=8, **SMALL[name], **{"max_epochs": None, "max_steps": 4} | changes
     )
 
 
-def fit(name, encoded, folder, *, steps, resume=False, **changes):
-    chosen = settings(name, max_steps=steps, **changes)
-    job = BACKENDS[name].prepare(encoded, chosen, folder)
-    quick = {
-        "log_every": 1,
-        "validate_every": 5,
-        "warmup_steps": 0,
-        "ema_every": 1,
-        "lr_schedule": "constant",
-    }
-    return train(
-        job.model,
-        job.training,
-        job.validation,
-        chosen.part(TrainingSettings).model_copy(update=quick),
-        folder,
-        metadata=job.metadata,
-        tensors=job.tensors,
-        resume=resume,
-        progress=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def trained(encoded, tmp_path_factory):
-    folders = {}
-
-    def get(name):
-        if name not in folders:
-            folders[name] = tmp_path_factory.mktemp(name)
-            fit(name, encoded, folders[name], steps=12)
-        return folders[name]
-
-    return get
-
-
-def sample(backend, n, **asked):
-    first = asked.pop("first", 0)
-    compositions = asked.pop("compositions", None)
-    made = backend.sample(n, GenerateSettings(**asked), first=first, compositions=compositions)
-    if backend.makes == "representations":
-        return made.vectors
-    return torch.stack([as_vector(crystal) for crystal in made])
-
-
-def as_vector(crystal):
-    padded = torch.zeros(200, dtype=torch.float64)
-    flat = np.concatenate([crystal.lattice.ravel(), crystal.atomic_numbers, crystal.frac_coords.ravel()])
-    padded[: len(flat)] = torch.from_numpy(flat)
-    return padded
-
-
-def formulas(backend, made):
-    if backend.makes == "crystals":
-        return [dict(count_elements(crystal)) for crystal in made]
-    blocks = made.layout.representation().blocks
-    counts = (made.vectors[:, blocks["composition"]] * made.vectors[:, blocks["n_atoms"]]).round().long()
-    return [
-        {made.layout.elements[column]: int(count) for column, count in enumerate(row) if count}
-        for row in counts
-    ]
-
-
 def test_every_backend_has_a_small_model_to_be_tested_with():
     assert set(SMALL) == set(BACKENDS)
 
 
+@pytest.mark.parametrize("check", sorted(CHECKS))
 @pytest.mark.parametrize("name", sorted(BACKENDS))
-def test_a_backend_describes_itself_in_one_line(name):
-    backend = BACKENDS[name]
-    assert 20 < len(backend.description) <= 100
-    assert "\n" not in backend.description
-    assert backend.conditions <= {"composition", "properties"}
+def test_a_backend_passes_the_acceptance_kit(name, check, trials):
+    CHECKS[check](trials(name))
 
 
-@pytest.mark.parametrize("name", sorted(BACKENDS))
-def test_the_loss_falls(name, encoded, tmp_path):
-    fit(name, encoded, tmp_path, steps=60, learning_rate=5e-3)
-    losses = [record["train_loss"] for record in read_metrics(tmp_path)]
-    assert np.mean(losses[-15:]) < 0.9 * np.mean(losses[:5])
+def test_the_kit_catches_samples_that_depend_on_their_company(trials, monkeypatch):
+    trial = trials("gemsdiff")
+    monkeypatch.setattr(trial.kind, "sample", lambda self, n, *_, **__: family()[:n])
+    with pytest.raises(AssertionError, match="samples 3 and 4 differ"):
+        CHECKS["company"](trial)
+    with pytest.raises(AssertionError, match="seeds 4 and 5 give the same"):
+        CHECKS["files"](trial)
+    with pytest.raises(AssertionError, match="is called 'halide-3-9', expected 'gen-000000'"):
+        CHECKS["samples"](trial)
 
 
 class OnGpu(Accelerator):
@@ -163,13 +114,14 @@ class OnGpu(Accelerator):
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))
-def test_a_gpu_trains_and_samples_as_the_processor(name, encoded, trained, tmp_path, monkeypatch):
-    fit(name, encoded, tmp_path / "here", steps=3, precision="fp32")
-    expected = sample(BACKENDS[name].load(trained(name), device=CPU), 3)
+def test_a_gpu_trains_and_samples_as_the_processor(name, trials, tmp_path, monkeypatch):
+    trial = trials(name)
+    trial.fit(tmp_path / "here", steps=3, precision="fp32")
+    expected = numbers(sample(trial.load(), 3))
     monkeypatch.setattr("repdiff.training.loop.Accelerator", OnGpu)
     with stand_in_gpu() as gpu:
-        fit(name, encoded, tmp_path / "there", steps=3, device="auto", precision="fp32")
-        found = sample(BACKENDS[name].load(trained(name), device=gpu), 3)
+        trial.fit(tmp_path / "there", steps=3, device="auto", precision="fp32")
+        found = numbers(sample(trial.load(gpu), 3))
     here, there = (
         [record["train_loss"] for record in read_metrics(tmp_path / run)] for run in ("here", "there")
     )
@@ -177,85 +129,19 @@ def test_a_gpu_trains_and_samples_as_the_processor(name, encoded, trained, tmp_p
     torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
 
 
-def test_a_training_takes_the_gpu_it_is_told(encoded, tmp_path, monkeypatch):
+def test_a_training_takes_the_gpu_it_is_told(trials, tmp_path, monkeypatch):
     taken = []
     monkeypatch.setattr("repdiff.training.loop.Accelerator", OnGpu)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     for device in ("cpu:0", "cuda", "cuda:1"):
         with stand_in_gpu():
-            fit("structrepdiff", encoded, tmp_path / device, steps=1, device=device, precision="fp32")
+            trials("structrepdiff").fit(tmp_path / device, steps=1, device=device, precision="fp32")
     assert taken == [torch.device("cuda:1")]
 
 
-@pytest.mark.parametrize("name", sorted(BACKENDS))
-def test_a_resumed_training_repeats_an_uninterrupted_one(name, encoded, tmp_path):
-    fit(name, encoded, tmp_path / "whole", steps=8)
-    fit(name, encoded, tmp_path / "parts", steps=4)
-    fit(name, encoded, tmp_path / "parts", steps=8, resume=True)
-    kind = BACKENDS[name].kind
-    whole, _ = load_checkpoint(tmp_path / "whole", kind=kind)
-    parts, _ = load_checkpoint(tmp_path / "parts", kind=kind)
-    for key, value in whole.items():
-        torch.testing.assert_close(parts[key], value, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("name", sorted(BACKENDS))
-def test_a_trained_file_tells_its_backend_and_samples_alike_when_read_again(name, trained):
-    assert backend_of(trained(name)) == name
-    backends = [BACKENDS[name].load(trained(name), device=CPU) for _ in range(2)]
-    first, second = (sample(backend, 3, seed=4) for backend in backends)
-    assert torch.equal(first, second)
-    assert not torch.equal(first, sample(backends[0], 3, seed=5))
-
-
-@pytest.mark.parametrize("name", sorted(BACKENDS))
-def test_a_sample_does_not_depend_on_what_is_drawn_with_it(name, trained):
-    backend = BACKENDS[name].load(trained(name), device=CPU)
-    together, apart = sample(backend, 5, seed=1), sample(backend, 2, seed=1, first=3)
-    torch.testing.assert_close(together[3:], apart, rtol=2e-3, atol=2e-3)
-
-
-@pytest.mark.parametrize("name", sorted(BACKENDS))
-def test_samples_are_finite_and_have_the_size_of_training_crystals(name, trained, encoded):
-    backend = BACKENDS[name].load(trained(name), device=CPU)
-    made = backend.sample(6, GenerateSettings(seed=2))
-    sizes = {crystal.n_atoms for crystal in encoded.crystals}
-    assert {sum(formula.values()) for formula in formulas(backend, made)} <= set(range(max(sizes) + 1))
-    if backend.makes == "crystals":
-        assert all(isinstance(crystal, Crystal) for crystal in made)
-        assert [crystal.id for crystal in made] == [f"gen-{number:06d}" for number in range(6)]
-        assert all(np.isfinite(crystal.frac_coords).all() for crystal in made)
-        assert all(check.volume and check.volume > 0.1 for check in check_structures(made))
-    else:
-        assert bool(made.vectors.isfinite().all())
-
-
-@pytest.mark.parametrize(
-    "name", sorted(name for name in BACKENDS if "composition" in BACKENDS[name].conditions)
-)
-def test_a_given_composition_is_honoured_and_a_strange_element_refused(name, trained, encoded):
-    backend = BACKENDS[name].load(trained(name), device=CPU)
-    elements = encoded.layout.elements
-    asked = [{elements[0]: 1, elements[1]: 2}, {elements[2]: 3}]
-    made = backend.sample(2, GenerateSettings(), compositions=asked)
-    assert formulas(backend, made) == asked
-    with pytest.raises(UserError, match="atomic number 118"):
-        backend.check(GenerateSettings(), [{118: 2}])
-    n_most = max(crystal.n_atoms for crystal in encoded.crystals)
-    with pytest.raises(UserError, match=f"has {n_most + 90} atoms, expected at most"):
-        backend.check(GenerateSettings(), [asked[0], {elements[0]: n_most + 90}])
-
-
-@pytest.mark.parametrize("name", sorted(BACKENDS))
-def test_an_unknown_option_of_sampling_is_refused_before_anything_is_made(name, trained):
-    backend = BACKENDS[name].load(trained(name), device=CPU)
-    with pytest.raises(UserError, match="widht"):
-        backend.check(GenerateSettings(backend_options={"widht": 3}), None)
-
-
-def test_a_sampler_of_vectors_is_refused_by_a_backend_of_crystals(trained):
-    backend = BACKENDS["gemsdiff"].load(trained("gemsdiff"), device=CPU)
+def test_a_sampler_of_vectors_is_refused_by_a_backend_of_crystals(trials):
+    backend = trials("gemsdiff").load()
     with pytest.raises(UserError, match="--sampler"):
         backend.check(GenerateSettings(sampler="ddim"), None)
     with pytest.raises(UserError, match="--steps is 11, expected at most 10"):

@@ -3,10 +3,12 @@ import sys
 import warnings
 from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
+import toy_force_field
 from ase.build import bulk
 from stand_in_gpu import stand_in_gpu
 
@@ -15,36 +17,33 @@ from repdiff.energies.base import TOO_DENSE, single_points
 from repdiff.energies.registered import FORCE_FIELDS, load_force_field
 from repdiff.energies.relax import Limits, relax_part
 from repdiff.errors import UserError
+from repdiff.testing.force_field import CHECKS, check_force_field, known_crystals
+
+loaded = cache(load_force_field)
 
 
-def rotated(crystal):
-    turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
-    return crystal.replace(lattice=crystal.lattice @ (turn * np.sign(np.linalg.det(turn))))
+@pytest.mark.parametrize("check", sorted(CHECKS))
+@pytest.mark.parametrize("name", sorted(FORCE_FIELDS))
+def test_a_force_field_passes_the_acceptance_kit(name, check):
+    try:
+        force_field = loaded(name)
+    except UserError as error:
+        pytest.skip(str(error))
+    CHECKS[check](force_field, known_crystals(force_field))
 
 
-def permuted(crystal):
-    order = np.random.default_rng(2).permutation(crystal.n_atoms)
-    return crystal.replace(
-        atomic_numbers=crystal.atomic_numbers[order], frac_coords=crystal.frac_coords[order]
-    )
+def test_the_kit_catches_forces_that_are_not_the_slope_of_the_energy(monkeypatch):
+    toy = toy_force_field.register()(torch.device("cpu"))
+    check_force_field(toy)
+    right = toy.evaluate
 
+    def doubled(batch, *, gradients=True):
+        found = right(batch, gradients=gradients)
+        return replace(found, forces=2 * found.forces)
 
-def other_images(crystal):
-    shift = np.random.default_rng(3).integers(-2, 3, size=crystal.frac_coords.shape)
-    return crystal.replace(frac_coords=crystal.frac_coords + shift)
-
-
-def other_cell(crystal):
-    change = np.array([[1, 2, 0], [0, 1, 0], [1, 0, 1]])
-    return crystal.replace(
-        lattice=change @ crystal.lattice, frac_coords=crystal.frac_coords @ np.linalg.inv(change)
-    )
-
-
-@pytest.mark.parametrize("move", [rotated, permuted, other_images, other_cell])
-def test_the_energy_is_that_of_the_crystal_however_it_is_written(chgnet, rattled, move):
-    energies, _ = single_points([rattled, move(rattled)], chgnet)
-    assert energies[0] == pytest.approx(energies[1], abs=2e-5)
+    monkeypatch.setattr(toy, "evaluate", doubled)
+    with pytest.raises(AssertionError, match="a force is"):
+        check_force_field(toy)
 
 
 @pytest.mark.parametrize("name", sorted(FORCE_FIELDS))
@@ -85,27 +84,6 @@ def test_energies_forces_and_stress_are_those_of_the_package(chgnet, rattled, ro
         assert float(ours.energy[row]) / crystal.n_atoms == pytest.approx(float(their["e"]), abs=1e-5)
         np.testing.assert_allclose(forces[row].numpy(), their["f"], atol=5e-4)
         np.testing.assert_allclose(ours.stress[row].numpy() * 160.21766208, their["s"], atol=1e-2)
-
-
-def test_forces_are_the_slope_of_the_energy(chgnet, rattled):
-    batch = to_batch([rattled])
-    forces = chgnet.evaluate(batch).forces
-    step = torch.zeros_like(batch.frac_coords)
-    step[2, 0] = 1e-2
-    inverse = torch.linalg.inv(batch.lattice[0])
-    ends = [
-        chgnet.evaluate(replace(batch, frac_coords=batch.frac_coords + sign * step @ inverse)).energy
-        for sign in (1, -1)
-    ]
-    slope = float(ends[0] - ends[1]) / 2e-2
-    assert -slope == pytest.approx(float(forces[2, 0]), rel=1e-2, abs=5e-3)
-
-
-def test_energies_without_gradients_are_the_same(chgnet, rattled, rock_salt):
-    batch = to_batch([rattled, rock_salt])
-    with_them, without = chgnet.evaluate(batch), chgnet.evaluate(batch, gradients=False)
-    torch.testing.assert_close(with_them.energy, without.energy, atol=1e-5, rtol=0)
-    assert not without.forces.any()
 
 
 def test_a_lonely_atom_is_named_and_leaves_the_others_alone(chgnet, rattled, rock_salt):

@@ -1,0 +1,32 @@
+"""What `import repdiff as rd` offers: data sets, encoding, models, and what becomes of crystals."""
+
+from repdiff.api.data import encode, load_dataset, read, write
+from repdiff.api.model import Model, load_model, train
+from repdiff.api.results import evaluate, reconstruct, relax
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.datasets.dataset import Dataset
+from repdiff.energies.relaxed import RelaxedSet
+from repdiff.metrics.evaluation import Evaluation
+from repdiff.representations.batch import RepresentationBatch
+from repdiff.representations.encoded_set import EncodedSet
+
+__all__ = [
+    "Crystal",
+    "CrystalSet",
+    "Dataset",
+    "EncodedSet",
+    "Evaluation",
+    "Model",
+    "RelaxedSet",
+    "RepresentationBatch",
+    "encode",
+    "evaluate",
+    "load_dataset",
+    "load_model",
+    "read",
+    "reconstruct",
+    "relax",
+    "train",
+    "write",
+]

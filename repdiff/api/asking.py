@@ -1,0 +1,102 @@
+"""What a sample is asked to be, checked against the model before anything is made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from repdiff.backends import Backend
+from repdiff.backends.options import explain
+from repdiff.backends.requested_compositions import CompositionRequest
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.crystals.formula import parse_formula
+from repdiff.errors import UserError
+from repdiff.representations.batch import RepresentationBatch
+from repdiff.settings import GenerateSettings
+
+SAMPLES_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Samples that a model can make.
+
+    Attributes:
+        n: Number of samples.
+        wanted: Formulas that are taken in turn; None lets the model choose.
+        settings: Seed, conditions, and how to sample.
+    """
+
+    n: int
+    wanted: CompositionRequest | None
+    settings: GenerateSettings
+
+    @classmethod
+    def checked(
+        cls,
+        backend: Backend,
+        backend_name: str,
+        *,
+        n: int,
+        compositions: str | Sequence[str] | None,
+        conditions: Mapping[str, Any],
+        guidance: float | None,
+        seed: int,
+        options: Mapping[str, Any],
+    ) -> "Request":
+        """Put a request together.
+
+        Raises:
+            UserError: If a formula or option cannot be read, or the model cannot make what is asked for.
+        """
+        if conditions and "properties" not in backend.conditions:
+            raise UserError(
+                f"a model of {backend_name} takes no {next(iter(conditions))}: leave it out, or use another"
+            )
+        if compositions is not None and "composition" not in backend.conditions:
+            raise UserError(
+                f"a model of {backend_name} takes no compositions: leave them out, or use another"
+            )
+        wanted = None
+        if compositions is not None:
+            formulas = [compositions] if isinstance(compositions, str) else list(compositions)
+            if not formulas or not all(isinstance(formula, str) for formula in formulas):
+                raise UserError(f"composition is {compositions!r}, expected formulas such as 'Li2Fe2O4'")
+            wanted = CompositionRequest(compositions=[parse_formula(formula) for formula in formulas])
+        own = {key: value for key, value in options.items() if key in GenerateSettings.model_fields}
+        other = {key: value for key, value in options.items() if key not in own}
+        values = {
+            "seed": seed,
+            "condition": dict(conditions),
+            "guidance": guidance,
+            "backend_options": other,
+            **own,
+        }
+        try:
+            settings = GenerateSettings.model_validate(values)
+        except ValidationError as error:
+            raise UserError(explain(error, GenerateSettings, "option")) from error
+        backend.check(settings, None if wanted is None else wanted.compositions)
+        return cls(n=n, wanted=wanted, settings=settings)
+
+
+def draw(backend: Backend, request: Request) -> RepresentationBatch | CrystalSet:
+    """Let a backend make all samples of a request, some at a time."""
+    vectors: list[torch.Tensor] = []
+    crystals: list[Crystal] = []
+    layout = None
+    for first in range(0, request.n, SAMPLES_AT_ONCE):
+        size = min(SAMPLES_AT_ONCE, request.n - first)
+        asked = None if request.wanted is None else request.wanted.part(first, size)
+        made = backend.sample(size, request.settings, first=first, compositions=asked)
+        if isinstance(made, RepresentationBatch):
+            vectors.append(made.vectors)
+            layout = made.layout
+        else:
+            crystals += made
+    if layout is not None:
+        return RepresentationBatch(vectors=torch.cat(vectors), layout=layout)
+    return CrystalSet(crystals=crystals)

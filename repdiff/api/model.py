@@ -1,0 +1,261 @@
+"""Trained models: made, read, sampled."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from descriptors.registry import unknown
+from repdiff.api.asking import Request, draw
+from repdiff.api.checks import a_count, a_kind
+from repdiff.api.results import reconstruct
+from repdiff.backends import BACKENDS, Backend, backend_of
+from repdiff.backends.find_model import find_model
+from repdiff.backends.fit import fit
+from repdiff.backends.options import explain
+from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.crystals.structure_files import unwritable
+from repdiff.errors import UserError
+from repdiff.execution.progress import bars
+from repdiff.hardware import choose_device
+from repdiff.representations.batch import RepresentationBatch
+from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.inversion import named_search
+from repdiff.runs.checkpoint import MODEL_FILE
+from repdiff.runs.workspace import Run, Workspace
+from repdiff.settings import TrainSettings
+from repdiff.settings.base import DEFAULT_ROOT
+
+
+class Model:
+    """A trained model, ready to sample; `train` and `load_model` make one.
+
+    Attributes:
+        path: Folder or file of the weights.
+        backend_name: Name of its system, such as "structrepdiff".
+        backend: The system itself.
+    """
+
+    def __init__(self, path: Path, backend_name: str, backend: Backend) -> None:
+        self.path, self.backend_name, self.backend = path, backend_name, backend
+        self._kept: tempfile.TemporaryDirectory[str] | None = None
+
+    def sample(
+        self,
+        n: int,
+        *,
+        composition: str | Sequence[str] | None = None,
+        chemical_system: str | None = None,
+        space_group: int | str | None = None,
+        conditions: Mapping[str, object] | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        search: str = "default",
+        n_workers: int = 1,
+        progress: bool = True,
+        **options: object,
+    ) -> CrystalSet:
+        """Draw new crystals; vectors are inverted on the way, where the model makes vectors.
+
+        Sample i of a seed is the same whatever `n`. An interrupt (Ctrl-C, or the stop button of a notebook) leaves
+        nothing behind, and the model as it was.
+
+        Args:
+            n: Number of crystals.
+            composition: Formula of all atoms in the cell, such as "Li2Fe2O4", or several that are taken in turn.
+            chemical_system: Elements of all samples, such as "Li-Fe-O", for models that take properties.
+            space_group: Number or symbol of the space group, for models that were taught it.
+            conditions: Values of properties, for models that were taught them.
+            guidance: Strength of the conditions: 0 ignores them, 1 is as trained, more exaggerates.
+            seed: Seed of the samples, and of the search.
+            search: How hard to invert vectors: "fast", "default", "thorough" or "paper".
+            n_workers: Processes that invert vectors; see `reconstruct`.
+            progress: Whether to show bars.
+            options: Sampling settings of the backend, such as sampler="ddim", steps=50.
+
+        Returns:
+            The crystals; `failed` has the samples that make none, with the reasons.
+
+        Raises:
+            UserError: If the model cannot make what is asked for; nothing is made then.
+
+        Example:
+            >>> import repdiff as rd
+            >>> rd.load_model("no_such_model")
+            Traceback (most recent call last):
+            repdiff.errors.UserError: no_such_model: no such path.
+        """
+        named_search(search)
+        request = self._request(
+            n, composition, chemical_system, space_group, conditions, guidance, seed, options
+        )
+        with bars(progress):
+            made = draw(self.backend, request)
+            if isinstance(made, RepresentationBatch):
+                return reconstruct(made, search=search, seed=seed, n_workers=n_workers, progress=progress)
+        return _usable(made)
+
+    def sample_representations(
+        self,
+        n: int,
+        *,
+        composition: str | Sequence[str] | None = None,
+        seed: int = 0,
+        progress: bool = True,
+        **options: object,
+    ) -> RepresentationBatch:
+        """Draw representation vectors without inverting them; `reconstruct` does that later.
+
+        Args:
+            n: Number of vectors.
+            composition: As for `sample`.
+            seed: Seed of the samples.
+            progress: Whether to show bars.
+            options: Sampling settings of the backend.
+
+        Raises:
+            UserError: If the model makes crystals at once, or cannot make what is asked for.
+        """
+        if self.backend.makes != "representations":
+            raise UserError(f"a model of {self.backend_name} makes crystals, not vectors: use Model.sample")
+        request = self._request(n, composition, None, None, None, None, seed, options)
+        with bars(progress):
+            made = draw(self.backend, request)
+        assert isinstance(made, RepresentationBatch)
+        return made
+
+    def save(self, path: str | Path) -> Path:
+        """Copy the weights to a file, which `load_model` reads; it appears whole or not at all.
+
+        Raises:
+            UserError: If the disk refuses.
+        """
+        from repdiff.runs.atomic_files import replacing
+
+        target = Path(path).expanduser()
+        source = self.path / MODEL_FILE if self.path.is_dir() else self.path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as partial:
+                shutil.copyfile(source, partial)
+        except OSError as error:
+            raise UserError(
+                f"{target}: cannot write ({error.strerror or error}): choose another path"
+            ) from error
+        return target
+
+    def __repr__(self) -> str:
+        """Say what it is and where it lies."""
+        return f"Model: {self.backend_name}, makes {self.backend.makes} ({self.path})"
+
+    def _request(
+        self,
+        n: int,
+        composition: str | Sequence[str] | None,
+        chemical_system: str | None,
+        space_group: int | str | None,
+        conditions: Mapping[str, object] | None,
+        guidance: float | None,
+        seed: int,
+        options: Mapping[str, object],
+    ) -> Request:
+        """Put together what is asked for, and refuse what this model cannot make."""
+        asked = dict(conditions or {})
+        for name, value in (("chemical_system", chemical_system), ("space_group", space_group)):
+            if value is not None:
+                asked[name] = value
+        return Request.checked(
+            self.backend,
+            self.backend_name,
+            n=a_count("n", n) or 1,
+            compositions=composition,
+            conditions=asked,
+            guidance=guidance,
+            seed=seed,
+            options=options,
+        )
+
+
+def train(
+    encoded: EncodedSet,
+    *,
+    backend: str = "structrepdiff",
+    max_minutes: float | None = None,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    **options: object,
+) -> Model:
+    """Train a model on an encoded data set.
+
+    Args:
+        encoded: What `encode` returned, with crystals in the split "train".
+        backend: Name of the system; `repdiff backends` lists them.
+        max_minutes: Minutes of training at most; without it, and without max_steps or max_epochs among the options,
+            1000 passes over the data.
+        seed: Seed of weights, data order and noise.
+        folder: Where weights, metrics and checkpoints go; a training interrupted there resumes when it is called
+            again. Without it they last as long as the model; see `Model.save`.
+        device: Where to compute: auto, cpu, cuda or cuda:N.
+        progress: Whether to show bars.
+        options: Further settings of `repdiff train`, such as max_steps=1000, batch_size=128.
+
+    Raises:
+        UserError: If the backend or an option is unknown, a value does not fit, or there is nothing to train on.
+        KeyboardInterrupt: If the training was interrupted; with a folder its last step is saved there.
+    """
+    a_kind("encoded", encoded, EncodedSet, "what rd.encode returned")
+    if backend not in BACKENDS:
+        raise UserError(unknown("backend", backend, BACKENDS))
+    if not encoded.rows("train"):
+        raise UserError("encoded has no crystal in split 'train', expected some: encode a set that has")
+    choose_device(device)
+    settings = _settings(backend, dict(options, max_minutes=max_minutes, seed=seed, device=device))
+    kept = tempfile.TemporaryDirectory(prefix="repdiff-") if folder is None else None
+    path = Path(kept.name) if kept else Path(folder or "").expanduser()
+    with bars(progress):
+        job = BACKENDS[backend].prepare(encoded, settings, path)
+        fit(job, encoded, settings, Run(path=path, state="new"))
+    model = Model(path, backend, BACKENDS[backend].load(path, device=choose_device(device)))
+    model._kept = kept
+    return model
+
+
+def load_model(
+    model: str | Path, *, workspace: str | Path = DEFAULT_ROOT, device: str | Literal["auto"] = "auto"
+) -> Model:
+    """Read a trained model.
+
+    Args:
+        model: Path of a file or a run's folder, or the name of a run in the workspace.
+        workspace: Folder of the command line's outputs.
+        device: Where it will sample: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        UserError: If there is none, it is damaged, or it is of another version of this package.
+    """
+    a_kind("model", model, (str, Path), "a path or the name of a run")
+    path = find_model(Path(model).expanduser(), Workspace(root=Path(workspace)))
+    name = backend_of(path)
+    return Model(path, name, BACKENDS[name].load(path, device=choose_device(device)))
+
+
+def _settings(backend: str, values: Mapping[str, object]) -> TrainSettings:
+    """Build the settings of a training, and say in one line what does not fit."""
+    try:
+        return TrainSettings.model_validate({"backend": backend, **values})
+    except ValidationError as error:
+        raise UserError(explain(error, TrainSettings, "option")) from error
+
+
+def _usable(made: CrystalSet) -> CrystalSet:
+    """Count samples that no file could hold as failed."""
+    reasons = {crystal.id: unwritable(crystal) for crystal in made.crystals}
+    return CrystalSet(
+        crystals=[crystal for crystal in made.crystals if not reasons[crystal.id]],
+        failed={**{name: reason for name, reason in reasons.items() if reason}, **made.failed},
+    )

@@ -1,0 +1,208 @@
+"""What becomes of vectors and crystals: reconstructed, relaxed, evaluated."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repdiff.api.checks import a_count, a_kind
+from repdiff.crystals.convert import as_crystal_set
+from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.datasets.benchmarks import BENCHMARKS
+from repdiff.datasets.sources import CrystalSets, split_name
+from repdiff.energies.relax import Limits
+from repdiff.energies.relax_set import relax_set
+from repdiff.energies.relaxed import RelaxedSet
+from repdiff.errors import UserError
+from repdiff.execution.progress import bars
+from repdiff.hardware import choose_device
+from repdiff.metrics import Context, Metric
+from repdiff.metrics.baselines import evaluate_set
+from repdiff.metrics.evaluation import Evaluation, choose_metrics
+from repdiff.representations.batch import RepresentationBatch
+from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.inversion import invert, named_search
+from repdiff.runs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from repdiff.crystals.convert import CrystalsLike
+else:
+    CrystalsLike = object
+
+DEFAULT_BENCHMARK = "mp_20"
+
+
+def reconstruct(
+    representations: RepresentationBatch | EncodedSet,
+    *,
+    search: str = "default",
+    seed: int = 0,
+    n_workers: int = 1,
+    device: str = "auto",
+    progress: bool = True,
+) -> CrystalSet:
+    """Turn representation vectors into crystals.
+
+    Args:
+        representations: What `Model.sample_representations` or `encode` returned. The vectors of an encoded set belong
+            to true crystals, so that each crystal found gets a confidence.
+        search: How hard to search: "fast", "default", "thorough" or "paper".
+        seed: Seed of the random starts.
+        n_workers: Processes. With more than one, a script must guard its main part by
+            `if __name__ == "__main__":`; a notebook need not.
+        device: Where to search: auto, cpu, cuda or cuda:N.
+        progress: Whether to show a bar.
+
+    Returns:
+        The crystals found, with loss, confidence, evaluations and the like as labels; `failed` has the vectors that
+        make none, with the reasons.
+
+    Raises:
+        UserError: If the vectors or the search are of the wrong kind, or no vector makes a crystal.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> encoded = rd.encode(bulk("Cu"), device="cpu", progress=False)
+        >>> found = rd.reconstruct(encoded, search="fast", device="cpu", progress=False)
+        >>> found.to_frame()["formula"].tolist()
+        ['Cu']
+    """
+    a_kind(
+        "representations",
+        representations,
+        (RepresentationBatch, EncodedSet),
+        "what Model.sample_representations or rd.encode returned",
+    )
+    if not len(representations):
+        raise UserError("representations holds nothing, expected at least one vector")
+    exact = isinstance(representations, EncodedSet)
+    batch = representations.to_batch() if isinstance(representations, EncodedSet) else representations
+    with tempfile.TemporaryDirectory() as folder, bars(progress):
+        return invert(
+            batch,
+            search=named_search(search),
+            exact=exact,
+            seed=seed,
+            device=choose_device(device),
+            n_workers=a_count("n_workers", n_workers),
+            folder=Path(folder),
+            progress=progress,
+        ).crystals
+
+
+def relax(
+    crystals: CrystalsLike,
+    *,
+    force_field: str = "chgnet",
+    fmax: float = 0.05,
+    max_steps: int = 500,
+    n_workers: int = 1,
+    device: str = "auto",
+    progress: bool = True,
+) -> RelaxedSet:
+    """Relax positions and cells of crystals in a force field.
+
+    Args:
+        crystals: Structures, atoms, crystals, or a set of them.
+        force_field: "chgnet" or "sevennet" (`pip install repdiff[relax]`), or one of a plugin.
+        fmax: Largest force of a relaxed crystal, those on the cell included, eV/Å.
+        max_steps: Largest number of steps for a crystal.
+        n_workers: Processes on a CPU.
+        device: Where to compute: auto, cpu, cuda or cuda:N.
+        progress: Whether to show a bar.
+
+    Returns:
+        The relaxed crystals with energies (eV per atom) and displacements (Å); `failed` has those without a result.
+
+    Raises:
+        UserError: If something is no crystal, or the force field is unknown or not installed.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> rd.relax(bulk("Cu"), force_field="chgnett", device="cpu")
+        Traceback (most recent call last):
+        repdiff.errors.UserError: unknown force field 'chgnett'; known: chgnet, sevennet. Did you mean 'chgnet'?
+    """
+    given = as_crystal_set(crystals)
+    if not fmax > 0:
+        raise UserError(f"fmax is {fmax}, expected a positive force, eV/Å")
+    steps = a_count("max_steps", max_steps, least=0)
+    with tempfile.TemporaryDirectory() as folder, bars(progress):
+        return relax_set(
+            given,
+            force_field=force_field,
+            limits=Limits(fmax=fmax, max_steps=steps or 0),
+            device=choose_device(device),
+            folder=Path(folder),
+            n_workers=a_count("n_workers", n_workers),
+            progress=progress,
+        )
+
+
+def evaluate(
+    crystals: CrystalsLike,
+    reference: CrystalsLike | str | Path | None = None,
+    *,
+    training: CrystalsLike | str | Path | None = None,
+    relaxed: RelaxedSet | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    baseline: bool = False,
+    benchmark: str | None = None,
+    seed: int = 0,
+    n_workers: int = 1,
+    progress: bool = True,
+) -> Evaluation:
+    """Score crystals by the registered metrics: validity, coverage, distributions, uniqueness and more.
+
+    Args:
+        crystals: Structures, atoms, crystals, or a set of them; what failed in a set counts in every share.
+        reference: Known crystals to compare with: of the same kinds, or the name of a data set or NAME:SPLIT.
+        training: Crystals that the model was trained on, for novelty; the training split of a named reference
+            without it.
+        relaxed: What `relax` made of the same crystals, for stability.
+        metrics: Names of metrics, or metrics with settings of their own; None for all that can be computed.
+        baseline: Whether to score real crystals under the same metrics, beside the others.
+        benchmark: Whose published thresholds hold: "perov_5", "carbon_24" or "mp_20"; that of a named reference
+            without it.
+        seed: Seed of random subsets and intervals.
+        n_workers: Processes to use where it helps.
+        progress: Whether to show bars.
+
+    Raises:
+        UserError: If something is no crystal, a metric is unknown, or one that was named lacks what it needs.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> found = rd.evaluate([bulk("Cu"), bulk("NaCl", "rocksalt", a=5.64)], metrics=["validity"], progress=False)
+        >>> float(found.to_frame().loc["validity.structure_valid", "value"])
+        1.0
+    """
+    choose_metrics(metrics)
+    if relaxed is not None:
+        a_kind("relaxed", relaxed, RelaxedSet, "what rd.relax returned")
+    sets = CrystalSets(data_dir=None, workspace=Workspace())
+    generated = as_crystal_set(crystals)
+    name = str(reference) if isinstance(reference, str | Path) else None
+    source = split_name(name or "")[0]
+    context = Context(
+        reference=_known(reference, sets, "reference"),
+        training=_known(sets.training_of(name) if training is None else training, sets, "training"),
+        relaxed=relaxed,
+        benchmark=benchmark or (source if source in BENCHMARKS else DEFAULT_BENCHMARK),
+        seed=seed,
+        n_workers=a_count("n_workers", n_workers) or 1,
+        progress=progress,
+    )
+    with bars(progress):
+        return evaluate_set(generated, context, metrics=metrics, baseline=baseline, notes=sets.notes)
+
+
+def _known(crystals: CrystalsLike | str | Path | None, sets: CrystalSets, what: str) -> CrystalSet | None:
+    if crystals is None:
+        return None
+    if isinstance(crystals, str | Path):
+        return CrystalSet(crystals=sets.known(str(crystals)))
+    return CrystalSet(crystals=as_crystal_set(crystals, what=what).crystals)

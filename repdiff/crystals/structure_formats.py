@@ -1,0 +1,85 @@
+"""One file of crystals each: extended XYZ, CIF, pymatgen JSON, CSV."""
+
+import csv
+import gzip
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from repdiff.crystals.crystal import Crystal, Label, to_structure
+from repdiff.crystals.formula import count_elements
+
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # no clock in the files: equal crystals give equal bytes
+Tick = Callable[[], object]  # called once for each crystal, for a progress bar
+
+
+def full_labels(index: int, crystal: Crystal, columns: Mapping[str, Sequence[Label]]) -> dict[str, Label]:
+    """Put the scalars of one crystal together, the position first."""
+    from pymatgen.core import Composition
+
+    counts = count_elements(crystal)
+    formula = Composition({_symbol(number): count for number, count in counts.items()}).reduced_formula
+    own: dict[str, Label] = {"index": index, "n_atoms": crystal.n_atoms, "reduced_formula": formula}
+    return {**own, **crystal.labels, **{name: values[index] for name, values in columns.items()}, **own}
+
+
+def _symbol(number: int) -> str:
+    from ase.data import chemical_symbols
+
+    return chemical_symbols[number]
+
+
+def write_extxyz_file(path: Path, crystals: Sequence[Crystal], tick: Tick) -> None:
+    """Write crystals as frames, id and labels in the comment lines."""
+    from ase import Atoms
+    from ase.io.extxyz import write_extxyz
+
+    with path.open("w", encoding="utf-8") as file:
+        for crystal in crystals:
+            known = {name: value for name, value in crystal.labels.items() if value not in (None, "")}
+            frame = Atoms(
+                numbers=crystal.atomic_numbers,
+                scaled_positions=crystal.frac_coords,
+                cell=crystal.lattice,
+                pbc=True,
+                info={"id": crystal.id, **known},
+            )
+            write_extxyz(file, [frame])
+            tick()
+
+
+def cif_text(crystal: Crystal, tick: Tick) -> str:
+    """Return a crystal as CIF, symmetry P1, nothing symmetrised."""
+    from pymatgen.io.cif import CifWriter
+
+    tick()
+    return str(CifWriter(to_structure(crystal)))
+
+
+def write_cif_zip(path: Path, crystals: Sequence[Crystal], cifs: Sequence[str]) -> None:
+    """Write one CIF a crystal into a zip archive."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for index, (crystal, cif) in enumerate(zip(crystals, cifs, strict=True)):
+            entry = zipfile.ZipInfo(f"{index:05d}_{crystal.labels['reduced_formula']}.cif", ZIP_DATE)
+            archive.writestr(entry, cif, zipfile.ZIP_DEFLATED)
+
+
+def write_json_gz(path: Path, crystals: Sequence[Crystal], tick: Tick) -> None:
+    """Write one structure after another, so that 10 000 of them need no memory to speak of."""
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
+        file.write(b"[")
+        for index, crystal in enumerate(crystals):
+            document = {**to_structure(crystal).as_dict(), "properties": {"id": crystal.id}}
+            file.write((b",\n" if index else b"") + json.dumps(document).encode())
+            tick()
+        file.write(b"]\n")
+
+
+def write_csv(path: Path, crystals: Sequence[Crystal], cifs: Sequence[str]) -> None:
+    """Write id, formula and CIF of each crystal as a row."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["material_id", "formula", "cif_string"])
+        for crystal, cif in zip(crystals, cifs, strict=True):
+            rows.writerow([crystal.id, crystal.labels["reduced_formula"], cif])

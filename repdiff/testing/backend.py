@@ -1,0 +1,235 @@
+"""What every backend must do: learn, be saved, be resumed, sample alike in any company, honour what it is given."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repdiff.backends import BACKENDS, Backend, backend_of
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.crystals.formula import Composition, count_elements
+from repdiff.crystals.geometry import check_structures
+from repdiff.datasets.dataset import Dataset
+from repdiff.execution.progress import bars
+from repdiff.representations.batch import RepresentationBatch
+from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.encoding import encode_dataset
+from repdiff.runs.checkpoint import load_checkpoint
+from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.testing.example_crystals import family
+from repdiff.testing.require import one_line, refused, require
+from repdiff.training import TrainingResult, TrainingSettings, train
+from repdiff.training.log import read_metrics
+
+CPU = torch.device("cpu")
+SAMPLES = 2e-3  # by which numbers of a sample may differ with its company
+QUICK = {"log_every": 1, "validate_every": 5, "warmup_steps": 0, "ema_every": 1, "lr_schedule": "constant"}
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """A registered backend with options that make it small, and a folder to try it in.
+
+    Attributes:
+        name: Name of the backend.
+        folder: Folder for models.
+        options: Settings of `repdiff train` that make a model of seconds.
+        encoded: Data set to learn from.
+    """
+
+    name: str
+    folder: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+    encoded: EncodedSet
+    _trained: Path | None = None
+
+    @property
+    def kind(self) -> type[Backend]:
+        """The class of the backend."""
+        return BACKENDS[self.name]
+
+    def settings(self, **changes: object) -> TrainSettings:
+        """Return the settings of a small model, a few steps long."""
+        values = {"backend": self.name, "batch_size": 8, "max_epochs": None, "max_steps": 4}
+        return TrainSettings.model_validate({**values, **self.options, **changes})
+
+    def fit(self, folder: Path, *, steps: int, resume: bool = False, **changes: object) -> TrainingResult:
+        """Train a small model in a folder."""
+        chosen = self.settings(max_steps=steps, **changes)
+        job = self.kind.prepare(self.encoded, chosen, folder)
+        return train(
+            job.model,
+            job.training,
+            job.validation,
+            chosen.part(TrainingSettings).model_copy(update=QUICK),
+            folder,
+            metadata=job.metadata,
+            tensors=job.tensors,
+            resume=resume,
+            progress=False,
+        )
+
+    def trained(self) -> Path:
+        """Return the folder of a small model, trained when it is first asked for."""
+        if self._trained is None:
+            self._trained = self.folder / "trained"
+            self.fit(self._trained, steps=12)
+        return self._trained
+
+    def load(self, device: torch.device = CPU) -> Backend:
+        """Read the small model."""
+        return self.kind.load(self.trained(), device=device)
+
+
+def check_backend(name: str, *, options: Mapping[str, Any] | None = None, folder: Path | None = None) -> None:
+    """Hold a registered backend to all checks; it takes about a minute.
+
+    Args:
+        name: Name under which it is registered.
+        options: Settings of `repdiff train` that make it small, such as backend_options={"network.width": 16}.
+        folder: Folder for the models; a temporary one without it.
+
+    Raises:
+        AssertionError: At the first check that fails; the message says what was found and expected.
+    """
+    with tempfile.TemporaryDirectory() as temporary, bars(False):
+        trial = Trial(name=name, folder=folder or Path(temporary), options=options or {}, encoded=small_set())
+        for check in CHECKS.values():
+            check(trial)
+
+
+def small_set() -> EncodedSet:
+    """Encode the 24 crystals that a backend is tried on."""
+    with bars(False):
+        dataset = Dataset.of(CrystalSet(crystals=family()), name="family")
+        return encode_dataset(dataset, "ead", niggli=True, device=CPU, progress=False)
+
+
+def check_declarations(trial: Trial) -> None:
+    """Check that the backend describes itself, and declares conditions that exist."""
+    one_line(trial.kind.description, least=20)
+    strange = trial.kind.conditions - {"composition", "properties"}
+    require(not strange, f"unknown conditions {sorted(strange)}, expected some of composition, properties")
+    require(trial.kind.makes in ("representations", "crystals"), f"makes {trial.kind.makes!r}")
+
+
+def check_learning(trial: Trial) -> None:
+    """Check that the loss falls by a tenth in 60 steps."""
+    folder = trial.folder / "learning"
+    trial.fit(folder, steps=60, learning_rate=5e-3)
+    losses = [record["train_loss"] for record in read_metrics(folder)]
+    first, last = float(np.mean(losses[:5])), float(np.mean(losses[-15:]))
+    require(
+        last < 0.9 * first, f"the loss goes from {first:.3g} to {last:.3g}, expected it to fall by a tenth"
+    )
+
+
+def check_resuming(trial: Trial) -> None:
+    """Check that a resumed training repeats an uninterrupted one bit by bit."""
+    whole, parts = trial.folder / "whole", trial.folder / "parts"
+    trial.fit(whole, steps=8)
+    trial.fit(parts, steps=4)
+    trial.fit(parts, steps=8, resume=True)
+    expected, _ = load_checkpoint(whole, kind=trial.kind.kind)
+    found, _ = load_checkpoint(parts, kind=trial.kind.kind)
+    for name, value in expected.items():
+        require(torch.equal(found[name], value), f"{name} differs after a resumed training")
+
+
+def check_files(trial: Trial) -> None:
+    """Check that a file tells its backend, and samples alike when it is read again, unlike with another seed."""
+    found = backend_of(trial.trained())
+    require(found == trial.name, f"the file says {found!r}, expected {trial.name!r}")
+    first, second = (numbers(sample(trial.load(), 3, seed=4)) for _ in range(2))
+    require(torch.equal(first, second), "a model that is read again samples otherwise")
+    require(not torch.equal(first, numbers(sample(trial.load(), 3, seed=5))), "seeds 4 and 5 give the same")
+
+
+def check_company(trial: Trial) -> None:
+    """Check that a sample does not depend on what is drawn with it."""
+    backend = trial.load()
+    together, apart = numbers(sample(backend, 5, seed=1)), numbers(sample(backend, 2, seed=1, first=3))
+    fits = torch.allclose(together[3:], apart, rtol=SAMPLES, atol=SAMPLES)
+    require(fits, "samples 3 and 4 differ with what is drawn before them")
+
+
+def check_samples(trial: Trial) -> None:
+    """Check that samples are finite, named, and of sizes that the training crystals have."""
+    made = sample(trial.load(), 6, seed=2)
+    most = max(crystal.n_atoms for crystal in trial.encoded.crystals)
+    sizes = [sum(formula.values()) for formula in formulas(made)]
+    require(max(sizes) <= most, f"a sample has {max(sizes)} atoms, expected at most {most}")
+    require(bool(numbers(made).isfinite().all()), "a sample is not finite")
+    if isinstance(made, list):
+        require(
+            made[0].id == "gen-000000", f"the first sample is called {made[0].id!r}, expected 'gen-000000'"
+        )
+        require(
+            all(check.volume and check.volume > 0.1 for check in check_structures(made)), "a cell is flat"
+        )
+
+
+def check_compositions(trial: Trial) -> None:
+    """Check that a given composition is honoured, and a strange element or too many atoms refused."""
+    if "composition" not in trial.kind.conditions:
+        return
+    backend, elements = trial.load(), trial.encoded.layout.elements
+    asked: list[Composition] = [{elements[0]: 1, elements[1]: 2}, {elements[2]: 3}]
+    found = formulas(sample(backend, 2, compositions=asked))
+    require(found == asked, f"asked for {asked}, and made {found}")
+    with refused("an element that training crystals lack", "118"):
+        backend.check(GenerateSettings(), [{118: 2}])
+    n_most = max(crystal.n_atoms for crystal in trial.encoded.crystals)
+    with refused("a composition of too many atoms", f"has {n_most + 90} atoms, expected at most"):
+        backend.check(GenerateSettings(), [asked[0], {elements[0]: n_most + 90}])
+
+
+def check_unknown_options(trial: Trial) -> None:
+    """Check that an unknown option of sampling is refused before anything is made."""
+    with refused("an unknown option", "widht"):
+        trial.load().check(GenerateSettings(backend_options={"widht": 3}), None)
+
+
+CHECKS: dict[str, Callable[[Trial], None]] = {
+    "declarations": check_declarations,
+    "learning": check_learning,
+    "resuming": check_resuming,
+    "files": check_files,
+    "company": check_company,
+    "samples": check_samples,
+    "compositions": check_compositions,
+    "unknown options": check_unknown_options,
+}
+
+
+def sample(
+    backend: Backend, n: int, *, seed: int = 0, first: int = 0, compositions: list[Composition] | None = None
+) -> RepresentationBatch | list[Crystal]:
+    """Let a backend sample."""
+    return backend.sample(n, GenerateSettings(seed=seed), first=first, compositions=compositions)
+
+
+def numbers(made: RepresentationBatch | list[Crystal]) -> Tensor:
+    """Put samples into one row of numbers each."""
+    if isinstance(made, RepresentationBatch):
+        return made.vectors
+    rows = [np.concatenate([c.lattice.ravel(), c.atomic_numbers, c.frac_coords.ravel()]) for c in made]
+    return torch.stack([torch.nn.functional.pad(torch.from_numpy(row), (0, 200 - len(row))) for row in rows])
+
+
+def formulas(made: RepresentationBatch | list[Crystal]) -> list[Composition]:
+    """Count the atoms of each sample."""
+    if not isinstance(made, RepresentationBatch):
+        return [dict(count_elements(crystal)) for crystal in made]
+    blocks = made.layout.representation().blocks
+    counts = (made.vectors[:, blocks["composition"]] * made.vectors[:, blocks["n_atoms"]]).round().long()
+    return [
+        {made.layout.elements[column]: int(count) for column, count in enumerate(row) if count}
+        for row in counts
+    ]

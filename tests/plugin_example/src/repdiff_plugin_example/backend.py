@@ -1,0 +1,115 @@
+"""A backend: it remembers training crystals, and learns by how much their cells are scaled on average."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from repdiff.backends import Backend, Composition, TrainingJob
+from repdiff.backends.crystal_data import CrystalData
+from repdiff.backends.options import parse_options
+from repdiff.crystals.crystal import Crystal, from_batch, to_batch
+from repdiff.representations.encoded_set import EncodedSet
+from repdiff.runs.checkpoint import load_checkpoint
+from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.training import Trainable
+
+
+class Options(BaseModel):
+    """It has no options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scale(Trainable):
+    """One number: the mean logarithm of the volume, Å³."""
+
+    kind = "memory"
+    parts: Mapping[str, slice] = {"volume": slice(0, 1)}
+    n_errors = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.learnt_scale = nn.ParameterDict({"log_volume": nn.Parameter(torch.zeros(()))})
+
+    @property
+    def learnt(self) -> nn.Module:
+        """The number."""
+        return self.learnt_scale
+
+    def inputs(self, data: CrystalData, rows: Tensor, mine: slice, generator: torch.Generator) -> Tensor:
+        """Take the volumes of a part of a batch."""
+        return torch.linalg.det(data.select(rows[mine]).batch.lattice).log()
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the squared error."""
+        loss = ((inputs - self.learnt_scale["log_volume"]) ** 2).mean()
+        return loss, loss.detach()[None]
+
+    def describe(self) -> dict[str, Any]:
+        """There is nothing to describe."""
+        return {}
+
+
+class Memory(Backend):
+    """Repeats training crystals, with a random strain of 1 %."""
+
+    description = "repeats training crystals with a random strain"
+    makes = "crystals"
+    conditions = frozenset()
+    kind = "memory"
+    training_options = sampling_options = Options
+
+    def __init__(self, crystals: list[Crystal]) -> None:
+        self.crystals = crystals
+
+    @classmethod
+    def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
+        """Keep the training crystals in the file of the model."""
+        parse_options(Options, settings.backend_options)
+        batch = to_batch([encoded.crystals[row] for row in encoded.rows("train")])
+        tensors = {
+            name: getattr(batch, name) for name in ("frac_coords", "lattice", "atomic_numbers", "system_idx")
+        }
+        return TrainingJob(
+            model=Scale(),
+            training=CrystalData.of(encoded, "train"),
+            validation=CrystalData.of(encoded, "val"),
+            metadata={},
+            tensors=tensors,
+        )
+
+    @classmethod
+    def load(cls, path: Path, *, device: torch.device) -> "Memory":
+        """Read the training crystals."""
+        from descriptors.batch import CrystalBatch
+
+        tensors, _ = load_checkpoint(path, kind=cls.kind)
+        names = ("frac_coords", "lattice", "atomic_numbers", "system_idx")
+        batch = CrystalBatch(**{name: tensors[name] for name in names})
+        return cls(from_batch(batch, [str(row) for row in range(batch.n_systems)]))
+
+    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
+        """Refuse options."""
+        parse_options(Options, settings.backend_options)
+
+    def sample(
+        self,
+        n: int,
+        settings: GenerateSettings,
+        *,
+        first: int = 0,
+        compositions: Sequence[Composition] | None = None,
+    ) -> list[Crystal]:
+        """Draw training crystals and strain them."""
+        made = []
+        for number in range(first, first + n):
+            rng = np.random.default_rng((settings.seed, number))
+            crystal = self.crystals[int(rng.integers(len(self.crystals)))]
+            strained = crystal.lattice @ (np.eye(3) + 0.01 * rng.normal(size=(3, 3)))
+            made.append(crystal.replace(id=f"gen-{number:06d}", lattice=strained))
+        return made

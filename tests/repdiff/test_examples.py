@@ -1,0 +1,48 @@
+"""Every example in a docstring, and the Python of the README, does what it says."""
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+from known_crystals import family
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ("descriptors", "reconstruction", "repdiff")
+WITH_EXAMPLES = sorted(
+    ".".join(file.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+    for package in PACKAGES
+    for file in (REPOSITORY / package).rglob("*.py")
+    if ">>> " in file.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_the_examples_of_a_module_hold(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(
+        importlib.import_module(module),
+        optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS,
+    )
+    assert result.attempted
+    assert not result.failed
+
+
+@pytest.mark.usefixtures("_tiny_composition_model")
+def test_the_python_of_the_readme_goes_from_cif_files_to_new_crystals_and_a_table(
+    tmp_path, monkeypatch, capsys
+):
+    (block,) = re.findall(
+        r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.S
+    )
+    assert len(block.strip().splitlines()) <= 12
+    folder = tmp_path / "my_cifs"
+    folder.mkdir()
+    for number, structure in enumerate(family()):
+        structure.to(str(folder / f"{number:02d}.cif"))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert "validity" in capsys.readouterr().out
+    assert list(tmp_path.glob("new_crystals/*.extxyz"))
