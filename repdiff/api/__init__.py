@@ -1,8 +1,9 @@
 """What `import repdiff as rd` offers: data sets, encoding, models, and what becomes of crystals."""
 
 from repdiff.api.data import encode, load_dataset, read, write
-from repdiff.api.model import Model, load_model, train
+from repdiff.api.model import Model, load_model
 from repdiff.api.results import evaluate, reconstruct, relax
+from repdiff.api.training import train
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.dataset import Dataset

@@ -1,32 +1,24 @@
-"""Trained models: made, read, sampled."""
+"""Trained models: read and sampled."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
-from descriptors.registry import unknown
 from repdiff.api.asking import Request, draw
 from repdiff.api.checks import a_count, a_kind
 from repdiff.api.results import reconstruct
 from repdiff.backends import BACKENDS, Backend, backend_of
 from repdiff.backends.find_model import find_model
-from repdiff.backends.fit import fit
-from repdiff.backends.options import explain
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.structure_files import unwritable
 from repdiff.errors import UserError
 from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device
 from repdiff.representations.batch import RepresentationBatch
-from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.inversion import named_search
 from repdiff.runs.checkpoint import MODEL_FILE
-from repdiff.runs.workspace import Run, Workspace
-from repdiff.settings import TrainSettings
+from repdiff.runs.workspace import Workspace
 from repdiff.settings.base import DEFAULT_ROOT
 
 
@@ -41,7 +33,6 @@ class Model:
 
     def __init__(self, path: Path, backend_name: str, backend: Backend) -> None:
         self.path, self.backend_name, self.backend = path, backend_name, backend
-        self._kept: tempfile.TemporaryDirectory[str] | None = None
 
     def sample(
         self,
@@ -179,52 +170,6 @@ class Model:
         )
 
 
-def train(
-    encoded: EncodedSet,
-    *,
-    backend: str = "structrepdiff",
-    max_minutes: float | None = None,
-    seed: int = 0,
-    folder: str | Path | None = None,
-    device: str = "auto",
-    progress: bool = True,
-    **options: object,
-) -> Model:
-    """Train a model on an encoded data set.
-
-    Args:
-        encoded: What `encode` returned, with crystals in the split "train".
-        backend: Name of the system; `repdiff backends` lists them.
-        max_minutes: Minutes of training at most; without it, and without max_steps or max_epochs among the options,
-            1000 passes over the data.
-        seed: Seed of weights, data order and noise.
-        folder: Where weights, metrics and checkpoints go; a training interrupted there resumes when it is called
-            again. Without it they last as long as the model; see `Model.save`.
-        device: Where to compute: auto, cpu, cuda or cuda:N.
-        progress: Whether to show bars.
-        options: Further settings of `repdiff train`, such as max_steps=1000, batch_size=128.
-
-    Raises:
-        UserError: If the backend or an option is unknown, a value does not fit, or there is nothing to train on.
-        KeyboardInterrupt: If the training was interrupted; with a folder its last step is saved there.
-    """
-    a_kind("encoded", encoded, EncodedSet, "what rd.encode returned")
-    if backend not in BACKENDS:
-        raise UserError(unknown("backend", backend, BACKENDS))
-    if not encoded.rows("train"):
-        raise UserError("encoded has no crystal in split 'train', expected some: encode a set that has")
-    choose_device(device)
-    settings = _settings(backend, dict(options, max_minutes=max_minutes, seed=seed, device=device))
-    kept = tempfile.TemporaryDirectory(prefix="repdiff-") if folder is None else None
-    path = Path(kept.name) if kept else Path(folder or "").expanduser()
-    with bars(progress):
-        job = BACKENDS[backend].prepare(encoded, settings, path)
-        fit(job, encoded, settings, Run(path=path, state="new"))
-    model = Model(path, backend, BACKENDS[backend].load(path, device=choose_device(device)))
-    model._kept = kept
-    return model
-
-
 def load_model(
     model: str | Path, *, workspace: str | Path = DEFAULT_ROOT, device: str | Literal["auto"] = "auto"
 ) -> Model:
@@ -242,14 +187,6 @@ def load_model(
     path = find_model(Path(model).expanduser(), Workspace(root=Path(workspace)))
     name = backend_of(path)
     return Model(path, name, BACKENDS[name].load(path, device=choose_device(device)))
-
-
-def _settings(backend: str, values: Mapping[str, object]) -> TrainSettings:
-    """Build the settings of a training, and say in one line what does not fit."""
-    try:
-        return TrainSettings.model_validate({"backend": backend, **values})
-    except ValidationError as error:
-        raise UserError(explain(error, TrainSettings, "option")) from error
 
 
 def _usable(made: CrystalSet) -> CrystalSet:

@@ -1,8 +1,9 @@
 """`import repdiff as rd`: cheap to import, from crystals to crystals, with one line for what does not fit."""
 
+import gc
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -47,13 +48,13 @@ def test_importing_the_package_loads_neither_torch_nor_anything_else_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_importing_the_package_takes_less_than_a_fifth_of_a_second():
+def test_importing_the_package_takes_less_than_a_fifth_of_a_second_of_processor_time():
     def seconds(code):
-        start = time.process_time_ns(), time.perf_counter()
+        before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         subprocess.run([sys.executable, "-c", code], check=True)
-        return time.perf_counter() - start[1]
+        return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
 
-    least = min(seconds("import repdiff") for _ in range(3)) - min(seconds("pass") for _ in range(3))
+    least = min(seconds("import repdiff") for _ in range(3))
     assert least < 0.2
 
 
@@ -141,7 +142,7 @@ def test_an_interrupt_in_the_inversion_leaves_nothing_and_a_usable_model(
 
 def test_an_interrupted_training_without_a_folder_leaves_nothing(encoded, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("repdiff.api.model.fit", interrupted)
+    monkeypatch.setattr("repdiff.api.training.fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         rd.train(encoded, device="cpu", progress=False, backend="gemsdiff")
     assert list(tmp_path.iterdir()) == []
@@ -161,35 +162,23 @@ def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
         (lambda model, encoded: rd.encode(COPPER, descriptor="eda"), "unknown descriptor 'eda'"),
         (lambda model, encoded: rd.encode(Atoms("Cu", cell=[3, 3, 3])), r"crystals\[0\] has pbc"),
         (lambda model, encoded: rd.encode(COPPER, device="cuda:99"), "device is 'cuda:99'"),
-        (lambda model, encoded: rd.train(COPPER), "encoded is a Atoms, expected what rd.encode returned"),
         (lambda model, encoded: rd.train(encoded, backend="gemsdif"), "unknown backend 'gemsdif'"),
         (lambda model, encoded: rd.train(encoded, max_stepz=3), "unknown option 'max_stepz'.*'max_steps'"),
         (lambda model, encoded: rd.train(encoded, batch_size=0), "option batch_size is 0"),
         (lambda model, encoded: model.sample(0), "n is 0, expected a whole number"),
-        (lambda model, encoded: model.sample(2.5), "n is 2.5, expected a whole number"),
         (lambda model, encoded: model.sample(2, composition="NaXx"), "Xx"),
         (lambda model, encoded: model.sample(2, composition=[]), r"composition is \[\], expected formulas"),
         (lambda model, encoded: model.sample(2, chemical_system="Na-Cl"), "takes no chemical_system"),
         (lambda model, encoded: model.sample(2, search="slow"), "unknown search 'slow'"),
         (
-            lambda model, encoded: rd.reconstruct(encoded.representations),
-            "representations is a Tensor, expected",
-        ),
-        (
             lambda model, encoded: rd.evaluate(COPPER, metrics=["validty"]),
             "unknown metric 'validty'.*'validity'",
         ),
         (lambda model, encoded: rd.evaluate(COPPER, "mp20"), "neither a path nor a data set"),
-        (
-            lambda model, encoded: rd.evaluate(COPPER, relaxed=COPPER),
-            "relaxed is a Atoms, expected what rd.relax",
-        ),
         (lambda model, encoded: rd.evaluate(COPPER, baseline=True), "known crystals"),
-        (lambda model, encoded: rd.relax(COPPER, fmax=0), "fmax is 0, expected a positive force"),
+        (lambda model, encoded: rd.relax(COPPER, fmax=0.0), "fmax is 0.0, expected a positive force"),
         (lambda model, encoded: rd.relax(COPPER, force_field="chgnt"), "unknown force field 'chgnt'"),
         (lambda model, encoded: rd.load_model("no_such"), "no_such: no such path"),
-        (lambda model, encoded: rd.load_model(3), "model is a int, expected a path"),
-        (lambda model, encoded: rd.read(3), "path is a int, expected the path"),
         (
             lambda model, encoded: rd.write("a.vasp5", COPPER),
             "a.vasp5 has no known ending, expected one of .cif",
@@ -226,3 +215,54 @@ def test_a_model_whose_descriptor_has_changed_is_refused_in_one_line(model, tmp_
     other = save_checkpoint(tmp_path / "m.safetensors", tensors, metadata, kind=model.backend.kind)
     with pytest.raises(rd.UserError, match="other settings of descriptor"):
         rd.load_model(other)
+
+
+WRONG_KINDS = """
+import sys
+import repdiff as rd
+from ase.build import bulk
+copper, model = bulk("Cu"), rd.load_model(sys.argv[1], device="cpu")
+for call in (
+    lambda: rd.train(copper),
+    lambda: model.sample(2.5),
+    lambda: rd.reconstruct([1.0, 2.0]),
+    lambda: rd.evaluate(copper, relaxed=copper),
+    lambda: rd.load_model(3),
+    lambda: rd.read(3),
+):
+    try:
+        call()
+    except rd.UserError as error:
+        print(error)
+"""
+
+
+def test_objects_of_the_wrong_kind_are_refused_in_one_line_without_a_type_checker_too(model):
+    command = [sys.executable, "-c", WRONG_KINDS, str(model.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "encoded is a Atoms, expected what rd.encode returned",
+        "n is 2.5, expected a whole number of at least 1",
+        "representations is a list, expected what Model.sample_representations or rd.encode returned",
+        "relaxed is a Atoms, expected what rd.relax returned",
+        "model is a int, expected a path or the name of a run",
+        "path is a int, expected the path of a file or folder",
+    ]
+
+
+@pytest.mark.usefixtures("_tiny_composition_model")
+def test_a_model_trained_without_a_folder_takes_its_files_along_when_it_goes(encoded, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    model = rd.train(encoded, device="cpu", progress=False, **SMALL)
+    assert model.path.is_dir()
+    del model
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_in_a_folder_resumes_where_it_was(encoded, model):
+    again = rd.train(encoded, folder=model.path, device="cpu", progress=False, **SMALL)
+    one, other = (
+        m.sample_representations(2, sampler="ddim", steps=5, progress=False) for m in (model, again)
+    )
+    assert bool((one.vectors == other.vectors).all())

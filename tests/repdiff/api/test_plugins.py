@@ -1,6 +1,7 @@
 """A package of somebody else, really installed, is found by the command line and by Python, and held to the kits."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 def installed(tmp_path_factory):
     """The folder that the example package is installed into."""
     folder = tmp_path_factory.mktemp("site")
-    source = REPOSITORY / "tests" / "plugin_example"
+    source = tmp_path_factory.mktemp("source") / "plugin_example"  # building leaves files beside the source
+    shutil.copytree(REPOSITORY / "tests" / "plugin_example", source)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     done = subprocess.run([*command, "--target", str(folder), str(source)], capture_output=True, text=True)
     if "No module named pip" in done.stderr:
