@@ -13,6 +13,7 @@ Names are loaded when they are first used, so that importing the package takes n
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from repdiff import testing as testing
     from repdiff.api import (
         Crystal,
         CrystalSet,
@@ -64,10 +65,12 @@ def __getattr__(name: str) -> object:
     Raises:
         AttributeError: If there is no such name.
     """
-    if name not in __all__:
+    if name not in __all__ and name != "testing":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    if name == "testing":
+        return importlib.import_module("repdiff.testing")
     found = getattr(importlib.import_module("repdiff.errors" if name == "UserError" else "repdiff.api"), name)
     globals()[name] = found
     return found

@@ -61,6 +61,7 @@ def test_importing_the_package_takes_less_than_a_fifth_of_a_second_of_processor_
 def test_every_public_name_is_there_and_listed():
     assert set(rd.__all__) <= set(dir(rd))
     assert all(getattr(rd, name) is not None for name in rd.__all__)
+    assert callable(rd.testing.check_metric)
     with pytest.raises(AttributeError, match="no attribute 'encod'"):
         _ = rd.encod
 
