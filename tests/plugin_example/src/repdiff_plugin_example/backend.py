@@ -26,7 +26,7 @@ class Options(BaseModel):
 
 
 class Scale(Trainable):
-    """One number: the mean logarithm of the volume, Å³."""
+    """One number: a tenth of the mean logarithm of the volume, Å³."""
 
     kind = "memory"
     parts: Mapping[str, slice] = {"volume": slice(0, 1)}
@@ -47,7 +47,7 @@ class Scale(Trainable):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the squared error."""
-        loss = ((inputs - self.learnt_scale["log_volume"]) ** 2).mean()
+        loss = ((inputs - 10 * self.learnt_scale["log_volume"]) ** 2).mean()
         return loss, loss.detach()[None]
 
     def describe(self) -> dict[str, Any]:
