@@ -21,7 +21,7 @@ import yaml
 
 from repdiff.backends import BACKENDS, Backend, backend_of
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import count_elements
 from repdiff.datasets.load import load_dataset
 from repdiff.metrics import Context
@@ -66,9 +66,9 @@ def _judge(
     made: Sequence[Crystal], known: Sequence[Crystal], context: Context, *more: str
 ) -> dict[str, float]:
     """Compute validity, symmetry and the distances of distributions, and what else is named."""
-    compared = Context(reference=EvaluationSet(crystals=known), cache=context.cache, seed=context.seed)
+    compared = Context(reference=CrystalSet(crystals=known), cache=context.cache, seed=context.seed)
     families = ["validity", "symmetry", "distributions", *more]
-    results = evaluate_crystals(EvaluationSet(crystals=made), compared, metrics=families).results
+    results = evaluate_crystals(CrystalSet(crystals=made), compared, metrics=families).results
     found = {
         "structure_valid": results["validity"].values["structure_valid"].value,
         **{name: results["symmetry"].values[name].value for name in SHARES},

@@ -196,7 +196,7 @@ def test_a_set_that_cannot_be_reduced_says_how_to_go_on(refused, sizes, monkeypa
     def fail(crystal):
         raise ValueError("does not converge")
 
-    monkeypatch.setattr("repdiff.commands.encode.niggli_reduced", fail)
+    monkeypatch.setattr("repdiff.representations.encoding.niggli_reduced", fail)
     assert "--no-niggli" in refused("encode", sizes)
 
 

@@ -9,14 +9,13 @@ import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from reconstruction.presets import Rung, Search
-from repdiff.commands import reconstruct as verb
 from repdiff.crystals.crystal import to_structure
 from repdiff.crystals.structure_files import read_structures
 from repdiff.datasets.sources import read_for_evaluation
+from repdiff.representations import inversion
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.shards import read_generated, write_shard
 from repdiff.runs.manifest import read_manifest
-from repdiff.settings import ReconstructSettings
 
 TINY = Search(rungs=(Rung(n_trials=2, n_steps=8),), n_rounds=3, n_kept=2, learning_rate=0.3, n_polish=5)
 FAST = ["reconstruct", "--preset", "fast", "--n-workers", "1"]
@@ -25,7 +24,7 @@ FAST = ["reconstruct", "--preset", "fast", "--n-workers", "1"]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """Make the preset `fast` faster than is of use."""
-    monkeypatch.setitem(verb.SEARCHES, "fast", TINY)
+    monkeypatch.setitem(inversion.SEARCHES, "fast", TINY)
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_uninterrupted_one_gives(
     run, workspace, small_groups, monkeypatch
 ):
     whole = crystals_of(run, "--name", "whole")
-    plain, written = verb.write_crystals, []
+    plain, written = inversion.write_crystals, []
 
     def stop_after_two(path, crystals):
         if len(written) == 2:
@@ -62,14 +61,16 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_uninterrupted_one_gives(
         written.append(path.name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(verb, "write_crystals", stop_after_two)
+        patch.setattr(inversion, "write_crystals", stop_after_two)
         code, _, said = run(*FAST, "--name", "cut")
         assert code == 130
         assert "give the same command again to go on" in said
     parts = workspace / "reconstruct" / "cut" / "parts"
     assert sorted(path.name for path in parts.iterdir()) == sorted(name.partition("-")[2] for name in written)
     again = []
-    monkeypatch.setattr(verb, "write_crystals", lambda path, c: (again.append(path.name), plain(path, c)))
+    monkeypatch.setattr(
+        inversion, "write_crystals", lambda path, c: (again.append(path.name), plain(path, c))
+    )
     resumed = crystals_of(run, "--name", "cut")
     assert_same(resumed, whole)
     told = read_manifest(parts.parent).summary["seconds_per_structure"]
@@ -97,7 +98,7 @@ def test_parts_of_a_run_with_another_number_of_crystals_are_not_taken_for_its_ow
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(verb, "write_structures", stop)
+        patch.setattr("repdiff.commands.reconstruct.write_structures", stop)
         assert run(*FAST, "--name", "cut", "--n", "2")[0] == 130  # in one group, of the rows 0 and 1
     assert_same(crystals_of(run, "--name", "cut"), whole)
 
@@ -152,7 +153,7 @@ def test_a_crystal_that_cannot_be_reduced_is_listed_among_the_failed(run, tiny_f
             raise ValueError("does not converge")
         return niggli_reduced(crystal)
 
-    monkeypatch.setattr("repdiff.commands.encode.niggli_reduced", reduce)
+    monkeypatch.setattr("repdiff.representations.encoding.niggli_reduced", reduce)
     code, path, _ = run(*FAST, "--dataset", str(tiny_file), "--n", "3")
     assert code == 0
     assert len(read_structures(path)) == 2
@@ -211,7 +212,7 @@ def test_values_of_the_preset_that_the_user_left_alone_are_recorded(run):
 
 def test_budgets_end_the_search_for_a_crystal(run, monkeypatch):
     endless = replace(TINY, n_rounds=10**6, solved_below=0.0, n_agreeing=10**6, patience=10**6)
-    monkeypatch.setitem(verb.SEARCHES, "fast", endless)
+    monkeypatch.setitem(inversion.SEARCHES, "fast", endless)
     for flags in (("--max-evaluations", "50"), ("--max-seconds", "0.1")):
         (crystal,) = crystals_of(run, "--n", "1", "--name", flags[0].strip("-"), *flags)
         assert crystal.labels["stopped"] == "budget spent"
@@ -244,10 +245,9 @@ def test_a_crystal_too_large_for_the_memory_is_told_in_one_line(run, monkeypatch
 
 @pytest.mark.parametrize(("memory", "cores", "expected"), [(80, 16, 12), (24, 16, 4), (80, 2, 2), (4, 16, 1)])
 def test_a_gpu_gets_as_many_processes_as_its_memory_has_room_for(memory, cores, expected, monkeypatch):
-    monkeypatch.setattr(verb, "n_cores", lambda: cores)
+    monkeypatch.setattr(inversion, "n_cores", lambda: cores)
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=memory * 2**30)
     )
     gpu = torch.device("cuda")
-    assert verb._n_workers(ReconstructSettings(), gpu) == expected
-    assert verb._n_workers(ReconstructSettings(n_workers=3), gpu) == 3
+    assert inversion.default_workers(gpu) == expected
