@@ -1,18 +1,15 @@
 """`repdiff encode`: crystals → representation vectors."""
 
-import json
 import logging
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
 from repdiff.datasets.load import load_dataset
-from repdiff.datasets.readers.rows import Rejection
 from repdiff.hardware import choose_device
-from repdiff.representations.encoded_set import REJECTED
 from repdiff.representations.encoding import encode_dataset
 from repdiff.representations.layout import named_descriptor
-from repdiff.runs.atomic_files import replacing
+from repdiff.runs.failures import REJECTED, write_records
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import EncodeSettings
@@ -46,7 +43,7 @@ def run_encode(settings: EncodeSettings, workspace: Workspace) -> Path:
             encoded, rejected = encode_dataset(
                 dataset, settings.descriptor, niggli=settings.niggli, device=device
             )
-            _write_rejected(run.path / REJECTED, rejected)
+            write_records(run.path / REJECTED, map(asdict, rejected), ascii_only=False)
             encoded.write(run.path)
             splits = Counter(crystal.split for crystal in encoded.crystals)
             run.summary.update(
@@ -64,9 +61,3 @@ def run_encode(settings: EncodeSettings, workspace: Workspace) -> Path:
                 f" (reasons in {run.path / REJECTED})" if rejected else "",
             )
     return run.path
-
-
-def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
-    with replacing(path) as partial:
-        lines = (json.dumps(asdict(rejection), ensure_ascii=False) + "\n" for rejection in rejected)
-        partial.write_text("".join(lines), encoding="utf-8")

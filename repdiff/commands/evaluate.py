@@ -12,6 +12,7 @@ from repdiff.hardware import n_cores
 from repdiff.metrics import Context, EvaluationSet
 from repdiff.metrics.baselines import compute_floors
 from repdiff.metrics.evaluation import choose_metrics, evaluate_crystals
+from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import EvaluateSettings
@@ -67,7 +68,8 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
         n = settings.floor_size or len(generated)
         evaluation = replace(evaluation, floors=compute_floors(context, n=n, metrics=settings.only))
     evaluation.write(run.path)
-    (run.path / "table.txt").write_text(evaluation.table() + "\n", encoding="utf-8")
+    with replacing(run.path / "table.txt") as partial:
+        partial.write_text(evaluation.table() + "\n", encoding="utf-8")
     run.summary.update(
         {
             f"{family}.{name}": value.value

@@ -1,9 +1,6 @@
 """`repdiff reconstruct`: representation vectors → crystals, over processes, which may share a GPU."""
 
-import hashlib
-import json
 import logging
-import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,21 +17,22 @@ from reconstruction.parallel import reconstruct_groups
 from reconstruction.presets import SEARCHES, Search
 from reconstruction.progress import ReconstructionBar
 from reconstruction.result import ReconstructionResult
-from repdiff.crystals.crystal import Crystal, from_batch, read_crystals, write_crystals
-from repdiff.crystals.structure_files import FAILED, TABLE, write_structures
+from repdiff.crystals.crystal import Crystal, from_batch
+from repdiff.crystals.resumable_parts import ResumableParts, forget_parts
+from repdiff.crystals.structure_files import TABLE, write_structures
 from repdiff.datasets.load import load_dataset
+from repdiff.datasets.sources import crystals_of_split
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device, n_cores
 from repdiff.representations.encoding import encode_dataset
 from repdiff.representations.layout import RepresentationSpec, named_descriptor
 from repdiff.representations.shards import read_generated, read_names
-from repdiff.runs.atomic_files import replacing
+from repdiff.runs.failures import FAILED, write_records
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import ReconstructSettings
 
 MAX_ATOMS = 300
-PARTS = "parts"
 GPU_WORKERS, GPU_SHARE = 12, 6 * 2**30  # processes that share a GPU at most, and bytes of its memory for each
 log = logging.getLogger(__name__)
 
@@ -132,12 +130,7 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
     assert settings.dataset is not None
     named_descriptor(settings.descriptor)
     dataset = load_dataset(settings.dataset, data_dir=settings.data_dir, downloads=workspace.data_dir)
-    chosen = [c for c in dataset.crystals if settings.split in ("all", c.split)]
-    if not chosen:
-        raise UserError(f"{dataset.name} has no crystal in split {settings.split!r}: use --split all")
-    if settings.n is not None and settings.n < len(chosen):
-        rows = np.random.default_rng(settings.seed).choice(len(chosen), size=settings.n, replace=False)
-        chosen = [chosen[row] for row in sorted(rows.tolist())]
+    chosen = crystals_of_split(dataset, settings.split, n=settings.n, seed=settings.seed)
     encoded, rejected = encode_dataset(
         replace(dataset, crystals=chosen, rejected=[]),
         settings.descriptor,
@@ -175,31 +168,30 @@ def _reconstruct(
     groups, reasons = inversion.groups, inversion.decoded.reasons
     if not groups:
         raise UserError(f"none of {len(source.ids)} vectors makes a crystal; the first: {reasons[0]}")
-    parts = folder / PARTS
-    parts.mkdir(exist_ok=True)
-    files = {tuple(group): _part(parts, group, source.ids) for group in groups}
-    missing = [group for group in groups if not files[tuple(group)].is_file()]
+    parts = ResumableParts(
+        folder, [(group[0], [(row, source.ids[row]) for row in group]) for group in groups]
+    )
+    missing = [groups[place] for place in parts.missing()]
+    places = {tuple(group): place for place, group in enumerate(groups)}
     n_workers = _n_workers(settings, device)
     with ReconstructionBar(inversion, missing=missing) as bar:
         try:
             for group, found in reconstruct_groups(inversion, missing, n_workers=n_workers):
-                with replacing(files[tuple(group)]) as partial:
-                    write_crystals(partial, _labelled(found, source.ids))
+                parts.write(places[tuple(group)], _labelled(found, source.ids))
                 bar.add(group)
         except TooLargeError as error:
             raise UserError(str(error)) from error
     seconds = time.perf_counter() - started
-    crystals = {crystal.id: crystal for file in files.values() for crystal in read_crystals(file)}
+    crystals = {crystal.id: crystal for crystal in parts.read()}
     if missing != groups:  # resumed: nobody knows how long the earlier part took, but the crystals do
         own = np.array([crystal.labels["seconds"] for crystal in crystals.values()], dtype=float)
         seconds = float(own.sum()) / n_workers
     whys = dict(zip(source.ids, reasons, strict=True))
     ordered = [crystals[name] for name, reason in whys.items() if reason is None]
     failed = [{"id": name, "reason": reason} for name, reason in (whys | source.refused).items() if reason]
-    with replacing(folder / FAILED) as partial:
-        partial.write_text("".join(json.dumps(entry) + "\n" for entry in failed), encoding="utf-8")
+    write_records(folder / FAILED, failed)
     write_structures(folder, ordered, progress=True)
-    shutil.rmtree(parts)
+    forget_parts(folder)
     return {
         **_summary(ordered, failed),
         "seconds_per_structure": seconds / len(ordered),
@@ -222,12 +214,6 @@ def _n_workers(settings: ReconstructSettings, device: torch.device) -> int:
         return n_cores()
     n_shares = torch.cuda.get_device_properties(device).total_memory // GPU_SHARE
     return max(1, min(n_cores(), GPU_WORKERS, n_shares))
-
-
-def _part(parts: Path, group: Sequence[int], ids: Sequence[str]) -> Path:
-    """Name the file of a group by all that is in it: with another `n` or device, the groups are others."""
-    members = json.dumps([(row, ids[row]) for row in group])
-    return parts / f"{group[0]:08d}-{hashlib.sha256(members.encode()).hexdigest()[:16]}.parquet"
 
 
 def _summary(crystals: list[Crystal], failed: list[dict[str, str]]) -> dict[str, object]:

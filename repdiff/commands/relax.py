@@ -10,14 +10,15 @@ import numpy as np
 import torch
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.structure_files import FAILED
+from repdiff.crystals.resumable_parts import compute_in_parts, forget_parts
 from repdiff.datasets.sources import CrystalSets, choose, refuse_repeated_names
-from repdiff.energies.parts import compute_in_parts, forget_parts
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits, atoms_at_once, relax_part
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed, write_relaxed
+from repdiff.energies.workers import work_through
 from repdiff.hardware import choose_device, n_cores
+from repdiff.runs.failures import FAILED
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import RelaxSettings
 
@@ -70,18 +71,22 @@ def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
 def _relax(
     crystals: Sequence[Crystal], settings: RelaxSettings, folder: Path, device: torch.device
 ) -> list[Crystal]:
+    work = partial(
+        relax_part,
+        limits=Limits(fmax=settings.fmax, max_steps=settings.max_steps),
+        atoms_at_once=settings.atoms_at_once or atoms_at_once(device),
+    )
     return compute_in_parts(
         folder,
         crystals,
         partial(
-            relax_part,
-            limits=Limits(fmax=settings.fmax, max_steps=settings.max_steps),
-            atoms_at_once=settings.atoms_at_once or atoms_at_once(device),
+            work_through,
+            work=work,
+            force_field=settings.force_field,
+            device=device,
+            n_workers=settings.n_workers or n_cores(),
         ),
-        force_field=settings.force_field,
         part_size=settings.part_size or PART_SIZE[device.type],
-        device=device,
-        n_workers=settings.n_workers or n_cores(),
         label="relaxing",
     )
 

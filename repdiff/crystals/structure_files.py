@@ -26,9 +26,10 @@ from repdiff.crystals.crystal import Crystal, Label, read_crystals, to_structure
 from repdiff.crystals.formula import count_elements
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import replacing
+from repdiff.runs.failures import write_failed
 
 EXTXYZ, CIF_ZIP, JSON_GZ = "structures.extxyz", "cif.zip", "structures.json.gz"
-CSV, TABLE, FAILED = "structures.csv", "table.parquet", "failed.jsonl"
+CSV, TABLE = "structures.csv", "table.parquet"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # no clock in the files: equal crystals give equal bytes
 
 
@@ -79,7 +80,7 @@ def write_structures(
                 _write_whole(folder / CIF_ZIP, lambda path: _write_zip(path, labelled, cifs)),
                 _write_whole(folder / JSON_GZ, lambda path: _write_json(path, labelled, bar.update)),
                 _write_whole(folder / CSV, lambda path: _write_csv(path, labelled, cifs)),
-                _write_whole(folder / TABLE, lambda path: write_crystals(path, labelled)),
+                _write_table(folder / TABLE, labelled),
             ]
     except OSError as error:
         raise UserError(
@@ -109,13 +110,6 @@ def write_made(
     bad = {name: reason for name, reason in reasons.items() if reason}
     write_failed(folder, {**bad, **(failed or {})})
     return {"n_crystals": len(crystals) - len(bad), "n_failed": len(bad) + len(failed or {})}
-
-
-def write_failed(folder: Path, reasons: Mapping[str, str]) -> None:
-    """Write why crystals are missing, by name."""
-    with replacing(folder / FAILED) as partial:
-        lines = [json.dumps({"id": name, "reason": reason}) for name, reason in reasons.items()]
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def read_structures(path: Path) -> list[Crystal]:
@@ -170,6 +164,11 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` make a file beside `path`, then put it in its place: it is whole or not there."""
     with replacing(path) as partial:
         write(partial)
+    return path
+
+
+def _write_table(path: Path, crystals: Sequence[Crystal]) -> Path:
+    write_crystals(path, crystals)
     return path
 
 

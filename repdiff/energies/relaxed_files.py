@@ -1,16 +1,16 @@
 """The files of a relaxation: structures in all formats, what failed, and which force field it was."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from repdiff.crystals.crystal import Crystal, Label
-from repdiff.crystals.structure_files import FAILED, read_structures, write_structures
+from repdiff.crystals.structure_files import read_structures, write_structures
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.errors import UserError
-from repdiff.runs.atomic_files import read_json, replacing, write_json
+from repdiff.runs.atomic_files import read_json, write_json
+from repdiff.runs.failures import FAILED, read_records, write_records
 
 FORCE_FIELD = "force_field.json"
 
@@ -46,8 +46,7 @@ def write_relaxed(
         if crystal.labels["reason"]
     ]
     entries += [{"id": name, "reason": reason} for name, reason in missing.items()]
-    with replacing(folder / FAILED) as partial:
-        partial.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    write_records(folder / FAILED, entries)
     write_structures(folder, [_without_reason(crystal) for crystal in relaxed], progress=True)
     write_json(folder / FORCE_FIELD, {"force_field": asdict(force_field), "protocol": dict(protocol)})
 
@@ -63,8 +62,7 @@ def read_relaxed(path: Path) -> RelaxedSet:
     facts: dict[str, Any] = read_json(path / FORCE_FIELD)
     try:
         relaxations = {crystal.id: _relaxation(crystal) for crystal in read_structures(path)}
-        for line in (path / FAILED).read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
+        for entry in read_records(path / FAILED):
             relaxations[entry["id"]] = Relaxation(
                 crystal=None,
                 initial_energy=entry.get("initial_energy_per_atom"),

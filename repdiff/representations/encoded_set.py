@@ -9,10 +9,9 @@ from torch import Tensor
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.errors import UserError
 from repdiff.representations.layout import RepresentationSpec
-from repdiff.runs.atomic_files import replacing
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 
-CRYSTALS, REPRESENTATIONS, REJECTED = "crystals.parquet", "representations.safetensors", "rejected.jsonl"
+CRYSTALS, REPRESENTATIONS = "crystals.parquet", "representations.safetensors"
 KIND = "representations"
 
 
@@ -30,8 +29,7 @@ class EncodedSet:
 
     def write(self, folder: Path) -> None:
         """Write crystals and representations, each file whole or not at all."""
-        with replacing(folder / CRYSTALS) as partial:
-            write_crystals(partial, self.crystals)
+        write_crystals(folder / CRYSTALS, self.crystals)
         save_checkpoint(
             folder / REPRESENTATIONS,
             {"representations": self.representations},

@@ -11,9 +11,9 @@ from process_tree import alive, wait_until
 
 COMMAND = """
 import sys
-print("ready", flush=True)
-sys.argv = ["repdiff", *sys.argv[1:]]
 from repdiff.__main__ import run
+sys.argv = ["repdiff", *sys.argv[1:]]
+print("ready", flush=True)
 run()
 """
 
@@ -106,7 +106,7 @@ def test_an_interrupt_inside_an_import_waits_for_its_end(tmp_path):
         "print('ready', flush=True)\n"
         "try:\n"
         "    import slow_module\n"
-        "    sys.stdin.read()\n"
+        "    import time; time.sleep(20)\n"
         "except KeyboardInterrupt:\n"
         "    print('behind it', flush=True)\n"
     )
