@@ -77,7 +77,9 @@ class Descriptor(nn.Module, ABC):
         return self.evaluate(neighborhood, neighborhood.vectors(batch.frac_coords, batch.lattice))
 
 
-DESCRIPTORS: Registry[Descriptor] = Registry("descriptor", group="repdiff.descriptors")
+DESCRIPTORS: Registry[Descriptor] = Registry(
+    "descriptor", group="repdiff.descriptors", modules=("descriptors.ead", "descriptors.soap")
+)
 
 
 def make_descriptor(spec: str) -> Descriptor:
@@ -89,7 +91,7 @@ def make_descriptor(spec: str) -> Descriptor:
     name, _, preset = spec.partition(":")
     cls = DESCRIPTORS[name]
     if preset and preset not in cls.presets:
-        raise KeyError(unknown(f"preset of descriptor {name!r}", preset, list(cls.presets)))
+        raise KeyError(unknown(f"preset of descriptor {name!r}", preset, sorted(cls.presets)))
     return cls.from_preset(preset or cls.presets[0])
 
 

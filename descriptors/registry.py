@@ -1,8 +1,8 @@
 """Look-up tables from a name in the literature to the class that implements it, those of plugins included."""
 
-import difflib
+import importlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Generic, TypeVar
 
@@ -20,10 +20,12 @@ class Registry(Mapping[str, type[T]], Generic[T]):
     Args:
         kind: What the classes are, in one word, for messages ("descriptor").
         group: Group of the entry points that plugins use ("repdiff.descriptors"); None for no plugins.
+        modules: Modules that register classes, imported when the mapping is first read.
     """
 
-    def __init__(self, kind: str, *, group: str | None = None) -> None:
+    def __init__(self, kind: str, *, group: str | None = None, modules: Sequence[str] = ()) -> None:
         self.kind, self.group = kind, group
+        self._modules = list(modules)
         self._classes: dict[str, Any] = {}
         self._waiting = group is not None
 
@@ -46,25 +48,27 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         Raises:
             KeyError: If there is none; the message lists the names and the nearest one.
         """
-        self._load_plugins()
-        if name not in self._classes:
-            raise KeyError(unknown(self.kind, name, self._classes))
+        if name not in self:
+            raise KeyError(unknown(self.kind, name, self))
         return self._classes[name]
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, sorted."""
-        self._load_plugins()
-        return iter(sorted(self._classes))
+        return iter(sorted(self._loaded()))
 
     def __len__(self) -> int:
         """Count the registered classes."""
-        self._load_plugins()
-        return len(self._classes)
+        return len(self._loaded())
 
     def __contains__(self, name: object) -> bool:
         """Tell whether a class of that name is registered."""
+        return name in self._loaded()
+
+    def _loaded(self) -> dict[str, Any]:
+        while self._modules:
+            importlib.import_module(self._modules.pop())
         self._load_plugins()
-        return name in self._classes
+        return self._classes
 
     def _file(self, name: str, cls: type) -> None:
         held = self._classes.get(name)
@@ -107,11 +111,23 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         self._file(entry.name, cls)
 
 
-def unknown(kind: str, name: str, known: Mapping[str, object] | list[str]) -> str:
-    """Write the message for a name that nobody knows, with the nearest known one."""
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Write that a name is unknown, which ones are known, in their order, and the nearest of them."""
+    names = list(known)
+    return f"unknown {kind} {name!r}; known: {', '.join(names)}.{did_you_mean(name, names)}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Write a question after the nearest known name, with a space before it; "" if none is near.
+
+    Example:
+        >>> did_you_mean("raed", ["read", "write"])
+        " Did you mean 'read'?"
+    """
+    import difflib  # only mistakes need it
+
     near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}.{hint}"
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _origin(cls: type) -> str:

@@ -159,7 +159,7 @@ def prepare(
             descriptor=representation, elements=tuple(range(1, max(n_elements, 1) + 1))
         )
     if isinstance(search, str) and search not in SEARCHES:
-        raise ValueError(unknown("search", search, list(SEARCHES)))
+        raise ValueError(unknown("search", search, sorted(SEARCHES)))
     settings = SEARCHES[search] if isinstance(search, str) else search
     # A limit leaves the loss its meaning.
     unlimited = replace(settings, max_evaluations=0, max_seconds=0.0)

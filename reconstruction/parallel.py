@@ -7,14 +7,18 @@ from contextlib import closing
 import torch
 
 from reconstruction.inversion import Inversion
+from reconstruction.process_pool import Engine, local_processes, run_jobs
 from reconstruction.result import ReconstructionResult
-from reconstruction.workers import work_side_by_side
 
 USABLE = 0.9  # of the memory of a GPU; the rest is for what each process needs besides its tensors
 
 
 def reconstruct_groups(
-    inversion: Inversion, groups: Sequence[Sequence[int]] | None = None, *, n_workers: int = 1
+    inversion: Inversion,
+    groups: Sequence[Sequence[int]] | None = None,
+    *,
+    n_workers: int = 1,
+    engine: Engine = local_processes,
 ) -> Iterator[tuple[list[int], ReconstructionResult]]:
     """Yield groups of rows with their crystals as they are finished; they begin with the largest cells.
 
@@ -27,6 +31,7 @@ def reconstruct_groups(
         groups: Some of its groups; None for all.
         n_workers: Processes. They are started afresh, so the calling script must guard its main part by
             `if __name__ == "__main__":`.
+        engine: What opens the executor of the workers, if there are several.
 
     Raises:
         TooLargeError: If the memory is not enough for one crystal alone.
@@ -37,12 +42,13 @@ def reconstruct_groups(
         for rows in chosen:
             yield rows, inversion.run(rows)
         return
-    finished = work_side_by_side(
+    finished = run_jobs(
         _work,
         chosen,
         n_workers=n_workers,
-        start=_start_worker,
-        given=(pickle.dumps(inversion), 1 / min(n_workers, len(chosen))),
+        initializer=_start_worker,
+        initargs=(pickle.dumps(inversion), 1 / min(n_workers, len(chosen))),
+        engine=engine,
     )
     with closing(finished):
         for rows, packed in finished:
@@ -54,7 +60,7 @@ _INVERSION: list[Inversion] = []  # the one of this worker process
 
 def _start_worker(inversion: bytes, share: float) -> None:
     """Take what is to be done, and this worker's share of the memory of a GPU."""
-    _INVERSION.append(pickle.loads(inversion))
+    _INVERSION[:] = [pickle.loads(inversion)]
     device = _INVERSION[0].device
     if device.type == "cuda":
         torch.set_num_threads(1)

@@ -1,6 +1,8 @@
 """The exception that stands for a mistake of the user, and the message for a name that nobody knows."""
 
-from collections.abc import Iterable
+from descriptors.registry import did_you_mean, unknown
+
+__all__ = ["UserError", "did_you_mean", "unknown"]
 
 
 class UserError(Exception):
@@ -8,13 +10,3 @@ class UserError(Exception):
 
     The message gives the value, the expectation and the way out.
     """
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Write that a name is unknown, which ones are known, in their order, and the nearest of them."""
-    import difflib
-
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}; known: {', '.join(names)}.{hint}"

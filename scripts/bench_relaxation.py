@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from descriptors.batch import to_atoms
-from reconstruction.workers import follow_parent
+from reconstruction.process_pool import follow_parent
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.datasets.load import load_dataset
 from repdiff.energies.registered import load_force_field

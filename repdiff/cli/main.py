@@ -3,19 +3,19 @@
 Nothing heavier than click is imported before a verb is chosen, and torch not before it works.
 """
 
+import atexit
 import importlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from repdiff import __version__
+from repdiff.cli.interrupts import INTERRUPTED, INTERRUPTS, leave
 from repdiff.errors import UserError, unknown
 
 HELP = {
@@ -101,8 +101,11 @@ def main(argv: Sequence[str]) -> int:
         except click.Abort as error:
             notes = getattr(error.__cause__, "__notes__", [])
             print("; ".join([f"{prefix}: interrupted", *notes]), file=sys.stderr)
-            return 130
+            return INTERRUPTED
         except Exception as error:
+            if INTERRUPTS.raised:  # a library has turned the interrupt into an error of its own
+                print(f"{prefix}: interrupted", file=sys.stderr)
+                return INTERRUPTED
             from repdiff.runs.atomic_files import disk_trouble
 
             if (trouble := disk_trouble(error)) is None:
@@ -117,16 +120,16 @@ def run(commands: Sequence[Sequence[str]] | None = None) -> None:
     Args:
         commands: To be run one after the other up to the first that fails; None for that of this process.
     """
-    process = os.getpid()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        if os.getpid() != process:  # a worker that inherited this handler
-            os._exit(143)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    statuses = (main(words) for words in commands or [sys.argv[1:]])
-    sys.exit(next((status for status in statuses if status), 0))
+    INTERRUPTS.install()
+    try:
+        statuses = (main(words) for words in commands or [sys.argv[1:]])
+        status = next((status for status in statuses if status), 0)
+    except KeyboardInterrupt:  # between two commands
+        return leave("repdiff: interrupted")
+    if status == INTERRUPTED:
+        atexit._run_exitfuncs()  # which hand back what processes share
+        leave()
+    sys.exit(status)
 
 
 def _complain(prefix: str, message: str) -> int:
@@ -195,6 +198,7 @@ def _verb_command(verb: str) -> click.Command:
         settings = load_settings(model, config, overrides)
         module = importlib.import_module(f"repdiff.commands.{verb}")
         place = Workspace(root=workspace, name=name, overwrite=overwrite)
+        INTERRUPTS.begin_work()
         path: Path = getattr(module, f"run_{verb}")(settings, place)
         if os.environ.get("RANK", "0") == "0":
             click.echo(path)

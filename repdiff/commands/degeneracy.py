@@ -9,15 +9,12 @@ their atoms can be moved without changing the vector.
 import logging
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.load import load_dataset
+from repdiff.datasets.sources import crystals_of_split
 from repdiff.degeneracy.close_pairs import (
     DIFFERENT,
     DISTORTED,
@@ -30,7 +27,6 @@ from repdiff.degeneracy.close_pairs import (
 )
 from repdiff.degeneracy.sensitivity import probe_crystals
 from repdiff.degeneracy.tables import PAIRS, describe_pairs, describe_probes, pair_table, sensitivity_table
-from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.encoding import encode_dataset
@@ -64,7 +60,7 @@ def run_degeneracy(settings: DegeneracySettings, workspace: Workspace) -> Path:
     name = plain_name(f"{dataset.name}-{settings.split}{size}-{settings.descriptor}")
     with workspace.run(settings, name, inputs=inputs, resume=False) as run:
         if run.state != "finished":
-            chosen = _choose(dataset.crystals, settings, dataset.name)
+            chosen = crystals_of_split(dataset, settings.split, n=settings.n, seed=settings.seed)
             encoded = encode_dataset(
                 replace(dataset, crystals=chosen, rejected=[]),
                 settings.descriptor,
@@ -105,17 +101,6 @@ def run_degeneracy(settings: DegeneracySettings, workspace: Workspace) -> Path:
                 partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     sys.stdout.write((run.path / SUMMARY).read_text(encoding="utf-8"))
     return run.path
-
-
-def _choose(crystals: Sequence[Crystal], settings: DegeneracySettings, name: str) -> list[Crystal]:
-    """Take `n` random crystals of the split; the choice depends on the seed alone."""
-    chosen = [crystal for crystal in crystals if settings.split in ("all", crystal.split)]
-    if not chosen:
-        raise UserError(f"{name} has no crystal in split {settings.split!r}: use --split all")
-    if settings.n is None or settings.n >= len(chosen):
-        return chosen
-    rows = np.random.default_rng(settings.seed).choice(len(chosen), size=settings.n, replace=False)
-    return [chosen[row] for row in sorted(rows.tolist())]
 
 
 def _close_pairs(encoded: EncodedSet, settings: DegeneracySettings) -> ClosePairs:

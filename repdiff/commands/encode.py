@@ -6,9 +6,9 @@ from pathlib import Path
 
 from repdiff.datasets.load import load_dataset
 from repdiff.hardware import choose_device
-from repdiff.representations.encoded_set import REJECTED
 from repdiff.representations.encoding import encode_dataset
 from repdiff.representations.layout import named_descriptor
+from repdiff.runs.failures import REJECTED
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import EncodeSettings

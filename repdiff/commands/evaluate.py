@@ -11,6 +11,7 @@ from repdiff.hardware import n_cores
 from repdiff.metrics import Context, CrystalSet
 from repdiff.metrics.baselines import evaluate_set
 from repdiff.metrics.evaluation import choose_metrics
+from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import EvaluateSettings
@@ -68,7 +69,8 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
         notes=sets.notes,
     )
     evaluation.write(run.path)
-    (run.path / "table.txt").write_text(evaluation.table() + "\n", encoding="utf-8")
+    with replacing(run.path / "table.txt") as partial:
+        partial.write_text(evaluation.table() + "\n", encoding="utf-8")
     run.summary.update(
         {
             f"{family}.{name}": value.value

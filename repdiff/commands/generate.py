@@ -10,12 +10,11 @@ from repdiff.backends import BACKENDS, Backend, RepresentationBatch, backend_of
 from repdiff.backends.find_model import find_model
 from repdiff.backends.requested_compositions import CompositionRequest, read_compositions, sample_names
 from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.resumable_parts import crystals_in_shards, each_shard
 from repdiff.crystals.structure_files import write_made
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.representations.shards import (
-    crystals_in_shards,
-    each_shard,
     read_shard,
     shard_path,
     write_names,

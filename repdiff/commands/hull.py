@@ -1,6 +1,5 @@
 """`repdiff hull build`: a data set → the energies that a convex hull is built from, by one force field."""
 
-import json
 import logging
 import time
 from collections import Counter
@@ -12,17 +11,18 @@ import numpy as np
 import torch
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.structure_files import FAILED
+from repdiff.crystals.resumable_parts import compute_in_parts, forget_parts
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.load import load_dataset
+from repdiff.datasets.sources import crystals_of_split
 from repdiff.energies.hull_table import TABLE_FILE, HullTable, reduced_name, write_hull_table
-from repdiff.energies.parts import compute_in_parts, forget_parts
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits, atoms_at_once, energies_of_part, relax_part
 from repdiff.energies.relaxed import ForceFieldIdentity
+from repdiff.energies.workers import work_through
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device, n_cores
-from repdiff.runs.atomic_files import replacing
+from repdiff.runs.failures import FAILED, write_records
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import HullSettings
@@ -43,12 +43,7 @@ def run_hull(settings: HullSettings, workspace: Workspace) -> Path:
     """
     device = choose_device(settings.device)
     dataset = load_dataset(settings.dataset, data_dir=settings.data_dir, downloads=workspace.data_dir)
-    chosen = [crystal for crystal in dataset.crystals if settings.split in ("all", crystal.split)]
-    if not chosen:
-        raise UserError(f"{dataset.name} has no crystal in split {settings.split!r}: use --split all")
-    if settings.n is not None and settings.n < len(chosen):
-        rows = np.random.default_rng(settings.seed).choice(len(chosen), size=settings.n, replace=False)
-        chosen = [chosen[row] for row in sorted(rows.tolist())]
+    chosen = crystals_of_split(dataset, settings.split, n=settings.n, seed=settings.seed)
     split = "" if settings.split == "all" else f"-{settings.split}"
     some = "" if settings.n is None else f"-n{len(chosen)}-seed{settings.seed}"
     name = f"{dataset.name}{split}{some}-{settings.force_field}{'-relaxed' if settings.relax else ''}"
@@ -72,11 +67,14 @@ def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch
     done = compute_in_parts(
         folder,
         [crystal.replace(labels={}) for crystal in dataset.crystals],
-        work,
-        force_field=settings.force_field,
+        partial(
+            work_through,
+            work=work,
+            force_field=settings.force_field,
+            device=device,
+            n_workers=settings.n_workers or n_cores(),
+        ),
         part_size=PART_SIZE[device.type] // (8 if settings.relax else 1),
-        device=device,
-        n_workers=settings.n_workers or n_cores(),
         label="relaxing" if settings.relax else "energies",
     )
     with_energy = [crystal for crystal in done if crystal.labels["energy_per_atom"] is not None]
@@ -91,8 +89,7 @@ def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch
         )
     write_hull_table(folder / TABLE_FILE, _table(dataset, settings, identity, with_energy))
     unread = [{"id": str(entry.id), "reason": entry.reason} for entry in dataset.rejected]
-    with replacing(folder / FAILED) as file:
-        file.write_text("".join(json.dumps(entry) + "\n" for entry in failed + unread), encoding="utf-8")
+    write_records(folder / FAILED, failed + unread)
     forget_parts(folder)
     reasons = Counter(entry["reason"] for entry in failed)
     log.info(

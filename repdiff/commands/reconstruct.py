@@ -11,15 +11,18 @@ import torch
 
 from reconstruction.presets import SEARCHES, Search
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.structure_files import FAILED, TABLE, write_failed, write_structures
+from repdiff.crystals.resumable_parts import forget_parts
+from repdiff.crystals.structure_files import TABLE, write_structures
 from repdiff.datasets.load import load_dataset
+from repdiff.datasets.sources import crystals_of_split
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoding import encode_dataset
-from repdiff.representations.inversion import forget_parts, invert
+from repdiff.representations.inversion import invert
 from repdiff.representations.layout import named_descriptor
 from repdiff.representations.shards import read_generated, read_names
+from repdiff.runs.failures import FAILED, write_failed
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import ReconstructSettings
@@ -114,12 +117,7 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
     assert settings.dataset is not None
     named_descriptor(settings.descriptor)
     dataset = load_dataset(settings.dataset, data_dir=settings.data_dir, downloads=workspace.data_dir)
-    chosen = [c for c in dataset.crystals if settings.split in ("all", c.split)]
-    if not chosen:
-        raise UserError(f"{dataset.name} has no crystal in split {settings.split!r}: use --split all")
-    if settings.n is not None and settings.n < len(chosen):
-        rows = np.random.default_rng(settings.seed).choice(len(chosen), size=settings.n, replace=False)
-        chosen = [chosen[row] for row in sorted(rows.tolist())]
+    chosen = crystals_of_split(dataset, settings.split, n=settings.n, seed=settings.seed)
     encoded = encode_dataset(
         replace(dataset, crystals=chosen, rejected=[]),
         settings.descriptor,

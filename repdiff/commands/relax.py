@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from repdiff.crystals.structure_files import FAILED
+from repdiff.crystals.resumable_parts import forget_parts
 from repdiff.datasets.sources import CrystalSets, choose
-from repdiff.energies.parts import forget_parts
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits
 from repdiff.energies.relax_set import relax_set
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed, write_relaxed
 from repdiff.hardware import choose_device
+from repdiff.runs.failures import FAILED
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import RelaxSettings
 

@@ -85,6 +85,8 @@ class TrialRunner:
                     self._show(cell, n_done)
                     bar.update()
         code = process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
         with self._lock:
             del self._processes[cell.name]
         bar.update(len(ends) - n_done)
@@ -103,7 +105,7 @@ class TrialRunner:
         with path.open("ab") as stream:
             return subprocess.Popen(
                 [sys.executable, "-m", "repdiff.cli.steps", str(commands)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # closed when this process is killed, which ends them
                 stdout=subprocess.PIPE,
                 stderr=stream,
                 env=os.environ | {"OMP_NUM_THREADS": str(max(1, n_cores() // self.at_once))},

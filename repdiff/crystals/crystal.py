@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from descriptors.batch import CrystalBatch
 from repdiff.crystals.parse import arrays_of
+from repdiff.runs.atomic_files import replacing
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -169,9 +170,8 @@ def write_crystals(path: Path, crystals: Sequence[Crystal]) -> None:
     }
     for name in names:
         columns[name] = _label_column([crystal.labels.get(name) for crystal in crystals])
-    partial = path.with_name(path.name + ".part")
-    pq.write_table(pa.table(columns), partial, compression="zstd")
-    partial.replace(path)
+    with replacing(path) as partial:
+        pq.write_table(pa.table(columns), partial, compression="zstd")
 
 
 def read_crystals(path: Path) -> list[Crystal]:

@@ -3,17 +3,14 @@
 import ast
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
-from repdiff.execution.progress import progress_bar
+from repdiff.execution.jobs import map_jobs
 from repdiff.hardware import n_cores
 
 if TYPE_CHECKING:
@@ -104,28 +101,20 @@ def parse_texts(
         progress: Show a bar on stderr.
         processes: Number of worker processes; None takes one per core, 1 stays in this process.
     """
-    n_processes = processes or n_cores()
-    bar = progress_bar(
-        total=len(texts), desc="read structures", unit="", disable=not progress or len(texts) < 200
+    alone = processes is None and len(texts) < WORTH_PROCESSES
+    return map_jobs(
+        _parse_one,
+        texts,
+        n_workers=1 if alone else processes or n_cores(),
+        progress=progress and len(texts) >= 200,
+        label="read structures",
+        unit="",
+        largest_chunk=CHUNK,
     )
-    chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
-    with bar:
-        if n_processes == 1 or (processes is None and len(texts) < WORTH_PROCESSES):
-            return _collect(map(_parse_chunk, chunks), bar)
-        with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
-            return _collect(pool.map(_parse_chunk, chunks), bar)
 
 
-def _collect(results: Iterable[list[list[Arrays | str]]], bar: tqdm) -> list[list[Arrays | str]]:
-    parsed: list[list[Arrays | str]] = []
-    for chunk in results:
-        parsed.extend(chunk)
-        bar.update(len(chunk))
-    return parsed
-
-
-def _parse_chunk(texts: Sequence[tuple[str, str | None]]) -> list[list[Arrays | str]]:
-    return [parse_text(text, form) for text, form in texts]
+def _parse_one(text: tuple[str, str | None]) -> list[Arrays | str]:
+    return parse_text(*text)
 
 
 def _attempt(text: str, form: str) -> Arrays | str:

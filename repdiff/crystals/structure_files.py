@@ -10,7 +10,6 @@ One folder, one order in all files:
 * `table.parquet`: all scalars, and the exact arrays; `read_structures` needs this file alone.
 """
 
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,9 +29,10 @@ from repdiff.crystals.structure_formats import (
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.runs.atomic_files import replacing
+from repdiff.runs.failures import write_failed
 
 EXTXYZ, CIF_ZIP, JSON_GZ = "structures.extxyz", "cif.zip", "structures.json.gz"
-CSV, TABLE, FAILED = "structures.csv", "table.parquet", "failed.jsonl"
+CSV, TABLE = "structures.csv", "table.parquet"
 
 
 def write_structures(
@@ -82,7 +82,7 @@ def write_structures(
                 _write_whole(folder / CIF_ZIP, lambda path: write_cif_zip(path, labelled, cifs)),
                 _write_whole(folder / JSON_GZ, lambda path: write_json_gz(path, labelled, bar.update)),
                 _write_whole(folder / CSV, lambda path: write_csv(path, labelled, cifs)),
-                _write_whole(folder / TABLE, lambda path: write_crystals(path, labelled)),
+                _write_table(folder / TABLE, labelled),
             ]
     except OSError as error:
         raise UserError(
@@ -117,13 +117,6 @@ def write_made(
     bad = {name: reason for name, reason in reasons.items() if reason}
     write_failed(folder, {**bad, **(failed or {})})
     return {"n_crystals": len(crystals) - len(bad), "n_failed": len(bad) + len(failed or {})}
-
-
-def write_failed(folder: Path, reasons: Mapping[str, str]) -> None:
-    """Write why crystals are missing, by name."""
-    with replacing(folder / FAILED) as partial:
-        lines = [json.dumps({"id": name, "reason": reason}) for name, reason in reasons.items()]
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def read_structures(path: Path) -> list[Crystal]:
@@ -162,6 +155,11 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` make a file beside `path`, then put it in its place: it is whole or not there."""
     with replacing(path) as partial:
         write(partial)
+    return path
+
+
+def _write_table(path: Path, crystals: Sequence[Crystal]) -> Path:
+    write_crystals(path, crystals)
     return path
 
 

@@ -9,7 +9,7 @@ from functools import cache
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.geometry import check_structures
-from repdiff.execution.processes import map_over_processes
+from repdiff.execution.jobs import map_jobs
 
 SYMPREC = 0.1  # Å
 CRYSTALS_PER_CHUNK = 250  # 0.1 s
@@ -84,7 +84,7 @@ def find_symmetries(
     answers = [Symmetry(None, check.reason) for check in check_structures(crystals)]
     sound = [index for index, answer in enumerate(answers) if not answer.reason]
     parts = [sound[k : k + CRYSTALS_PER_CHUNK] for k in range(0, len(sound), CRYSTALS_PER_CHUNK)]
-    found = map_over_processes(
+    found = map_jobs(
         _search_chunk,
         [([crystals[index] for index in part], symprec, angle_tolerance) for part in parts],
         n_workers=min(n_workers, len(parts) // CHUNKS_PER_PROCESS),

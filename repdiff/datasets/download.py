@@ -15,7 +15,7 @@ from repdiff.crystals.crystal import SPLITS
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
-from repdiff.runs.atomic_files import sha256
+from repdiff.runs.atomic_files import sha256, write_json
 
 BASE_URL = "https://raw.githubusercontent.com/txie-93/cdvae/main/data"  # MIT licence
 CHECKSUMS: dict[str, dict[str, str]] = {}  # sha256 by benchmark and file name, where one is published
@@ -224,6 +224,4 @@ def _read_record(folder: Path) -> dict[str, str]:
 
 
 def _write_record(folder: Path, record: Mapping[str, str]) -> None:
-    partial = folder / f"{RECORD}.part"
-    partial.write_text(json.dumps(dict(sorted(record.items())), indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / RECORD)
+    write_json(folder / RECORD, dict(sorted(record.items())))

@@ -1,11 +1,8 @@
 """One word to a data set: the prototypes, a named benchmark, or any path."""
 
-import difflib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from repdiff.crystals.checks import check_crystals, check_sizes
 from repdiff.crystals.convert import unique_names
@@ -15,7 +12,8 @@ from repdiff.datasets.dataset import Dataset, with_splits
 from repdiff.datasets.download import verify_download
 from repdiff.datasets.readers.any_path import hash_inputs, read_path
 from repdiff.datasets.readers.rows import Rejection, Row, parse_rows, row_of
-from repdiff.errors import UserError
+from repdiff.datasets.splits import draw_rows
+from repdiff.errors import UserError, did_you_mean
 
 PROTOTYPES = "prototypes"
 RECONSTRUCTED_NOTE = "MP-20 (reconstructed train split)"  # results on it must bear this name
@@ -58,9 +56,7 @@ def load_dataset(
         raise UserError(f"limit is {limit}, expected at least 1 row")
     rows, hashes, name = _read(source, [place for place in (data_dir, downloads) if place is not None])
     note = RECONSTRUCTED_NOTE if name == "mp_20" and any(LEAK_LABEL in row.labels for row in rows) else None
-    if limit is not None and limit < len(rows):
-        chosen = np.random.default_rng(seed).choice(len(rows), size=limit, replace=False)
-        rows = [rows[number] for number in sorted(chosen.tolist())]
+    rows = [rows[number] for number in draw_rows(len(rows), limit, seed)]
     pairs = parse_rows(rows, progress=progress, processes=processes)
     found = [crystal for _, crystal in pairs if isinstance(crystal, Crystal)]
     check = check_crystals if sound_only else check_sizes
@@ -111,10 +107,9 @@ def _read(source: str, places: Sequence[Path]) -> tuple[list[Row], dict[str, str
         return read_path(path), hashes, source
     if not path.exists():
         known = [PROTOTYPES, *BENCHMARKS]
-        near = difflib.get_close_matches(source, known, n=1)
         raise UserError(
             f"{source!r} is neither a path nor a data set; known: {', '.join(known)}."
-            + (f" Did you mean {near[0]!r}?" if near else "")
+            + did_you_mean(source, known)
         )
     return read_path(path), hash_inputs(path), path.resolve().name.split(".")[0] or "data"
 

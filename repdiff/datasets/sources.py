@@ -1,20 +1,19 @@
 """One word to a set of crystals: a run of this tool, a data set or a part of it, or any readable path."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from repdiff.crystals.crystal import SPLITS, Crystal
 from repdiff.crystals.crystal_set import CrystalSet
-from repdiff.crystals.structure_files import FAILED, TABLE, read_structures
+from repdiff.crystals.structure_files import TABLE, read_structures
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.load import PROTOTYPES, load_dataset
+from repdiff.datasets.splits import draw_rows
 from repdiff.errors import UserError
+from repdiff.runs.failures import read_failed
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace
 
@@ -102,11 +101,29 @@ class CrystalSets:
         return self._datasets[source]
 
 
+def crystals_of_split(dataset: Dataset, split: str, *, n: int | None = None, seed: int = 0) -> list[Crystal]:
+    """Return the crystals of a split, or `n` random ones of them, in the order of the data set.
+
+    Args:
+        dataset: From `load_dataset`.
+        split: "train", "val", "test" or "all".
+        n: How many; None, or more than there are, for all.
+        seed: Decides the choice, together with the number of crystals in the split.
+
+    Raises:
+        UserError: If no crystal is in the split.
+    """
+    chosen = [crystal for crystal in dataset.crystals if split in ("all", crystal.split)]
+    if not chosen:
+        raise UserError(f"{dataset.name} has no crystal in split {split!r}: use --split all")
+    return [chosen[row] for row in draw_rows(len(chosen), n, seed)]
+
+
 def choose(given: CrystalSet, n: int | None, seed: int) -> CrystalSet:
     """Take `n` at random, in their order; what could not be made or read is as likely, so that shares stay right."""
     if n is None or n >= len(given):
         return given
-    rows = set(np.random.default_rng(seed).choice(len(given), size=n, replace=False).tolist())
+    rows = set(draw_rows(len(given), n, seed))
     n_made = len(given.crystals)
     return CrystalSet(
         crystals=[crystal for row, crystal in enumerate(given.crystals) if row in rows],
@@ -159,11 +176,7 @@ def read_for_evaluation(path: Path) -> tuple[list[Crystal], dict[str, str]]:
     Crystals that could be read stay, however bad they are: to say so is the metrics' task.
     """
     if path.is_dir() and (path / TABLE).is_file():
-        failed = {}
-        if (path / FAILED).is_file():
-            entries = map(json.loads, (path / FAILED).read_text(encoding="utf-8").splitlines())
-            failed = {entry["id"]: entry["reason"] for entry in entries}
-        return read_structures(path), failed
+        return read_structures(path), read_failed(path)
     dataset = load_dataset(str(path), data_dir=None, sound_only=False)
     return dataset.crystals, {entry.id or f"row {entry.row}": entry.reason for entry in dataset.rejected}
 

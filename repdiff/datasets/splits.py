@@ -46,3 +46,20 @@ def assign_splits(
         lacking[split] -= sizes[place]
         chosen[int(names[place])] = SPLITS[split]
     return [chosen[int(group)] for group in groups]
+
+
+def draw_rows(n_rows: int, n: int | None, seed: int | np.random.Generator) -> list[int]:
+    """Draw `n` different rows at random and return them in ascending order; all rows if `n` is None or too large.
+
+    Args:
+        n_rows: Rows that there are.
+        n: Rows to draw.
+        seed: Seed, or a generator that goes on after the draw.
+
+    Example:
+        >>> draw_rows(3, None, 0), len(draw_rows(100, 5, 0))
+        ([0, 1, 2], 5)
+    """
+    if n is None or n >= n_rows:
+        return list(range(n_rows))
+    return sorted(np.random.default_rng(seed).choice(n_rows, size=n, replace=False).tolist())

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from repdiff.diffusion.samplers import (
     SAMPLERS,
     Estimate,
-    NoiseStreams,
     SamplerSettings,
     Schedule,
     sample_in_batches,
@@ -21,6 +20,7 @@ from repdiff.diffusion.schedules import spread_times
 from repdiff.errors import UserError
 from repdiff.networks.base import Denoiser
 from repdiff.networks.heads import IdentityHead, OutputHead
+from repdiff.networks.random_streams import NoiseStreams
 
 
 class DiffusionSettings(BaseModel):

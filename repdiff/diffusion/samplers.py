@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from descriptors.registry import Registry
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
+from repdiff.networks.random_streams import NoiseStreams
 
 if TYPE_CHECKING:
     from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
@@ -73,53 +73,6 @@ class Schedule:
 
 Estimate = Callable[[Tensor, int, Tensor | None], Tensor]
 """Estimates the clean vectors, in [-1, 1], from noisy ones, their time and the estimate before."""
-
-
-class NoiseStreams:
-    """Normal random numbers, an independent stream for each sample.
-
-    Stream i is a Philox generator with key (key, i), so that the noise of a sample depends neither on its
-    batch nor on the device. `ahead` steps are drawn at a time, which saves visits to the streams.
-
-    Args:
-        key: Key that a run's samples have in common, 0 to 2^63 - 1.
-        numbers: Numbers of the samples within the run.
-        n_features: Length of a vector.
-        device: Where the noise goes.
-        ahead: Steps drawn at a time; does not change the numbers.
-    """
-
-    def __init__(
-        self, key: int, numbers: range, n_features: int, *, device: torch.device, ahead: int = 16
-    ) -> None:
-        self.key, self.numbers, self.n_features, self.device, self.ahead = (
-            key,
-            numbers,
-            n_features,
-            device,
-            ahead,
-        )
-
-    def __len__(self) -> int:
-        """Count the samples."""
-        return len(self.numbers)
-
-    def select(self, rows: slice) -> "NoiseStreams":
-        """Return the streams of some of the samples, from their beginning."""
-        return NoiseStreams(
-            self.key, self.numbers[rows], self.n_features, device=self.device, ahead=self.ahead
-        )
-
-    def steps(self) -> Iterator[Float[Tensor, "n_samples n_features"]]:
-        """Iterate, without end, over noise for all samples."""
-        streams = [np.random.Generator(np.random.Philox(key=[self.key, number])) for number in self.numbers]
-        while True:
-            block = np.empty((len(streams), self.ahead, self.n_features), dtype=np.float32)
-            for row, stream in zip(block, streams, strict=True):
-                stream.standard_normal(dtype=np.float32, out=row)
-            ready = torch.from_numpy(block).to(self.device)
-            for step in range(self.ahead):
-                yield ready[:, step]
 
 
 class Sampler(ABC):

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from descriptors.batch import CrystalBatch
 from repdiff.crystals.crystal import Crystal, to_batch
+from repdiff.crystals.resumable_parts import Part
 from repdiff.energies.base import MIN_VOLUME_PER_ATOM, Energies, ForceField, single_points
 from repdiff.energies.fire import FireState, join_states, largest_force, pull_back, start_state, step
-from repdiff.energies.parts import Part
 from repdiff.energies.relaxed import Relaxation
 
 ATOMS_ON_CPU, ATOMS_ON_GPU = 64, 8192  # in a batch

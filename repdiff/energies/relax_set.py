@@ -7,10 +7,11 @@ import torch
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
-from repdiff.energies.parts import compute_in_parts
+from repdiff.crystals.resumable_parts import compute_in_parts
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits, atoms_at_once, relax_part
 from repdiff.energies.relaxed import Relaxation, RelaxedSet
+from repdiff.energies.workers import work_through
 from repdiff.errors import UserError
 from repdiff.hardware import n_cores
 
@@ -36,7 +37,7 @@ def relax_set(
         force_field: Name of a registered force field.
         limits: When a relaxation ends.
         device: Where to compute.
-        folder: Keeps finished parts until `repdiff.energies.parts.forget_parts`.
+        folder: Keeps finished parts until `repdiff.crystals.resumable_parts.forget_parts`.
         n_workers: Processes on a CPU; None takes one per core.
         batch_atoms: Atoms in a batch; None takes what suits the device.
         part_size: Crystals written together; None takes what suits the device.
@@ -51,11 +52,14 @@ def relax_set(
     done = compute_in_parts(
         folder,
         crystals.crystals,
-        partial(relax_part, limits=limits, atoms_at_once=batch_atoms or atoms_at_once(device)),
-        force_field=force_field,
+        partial(
+            work_through,
+            work=partial(relax_part, limits=limits, atoms_at_once=batch_atoms or atoms_at_once(device)),
+            force_field=force_field,
+            device=device,
+            n_workers=n_workers or n_cores(),
+        ),
         part_size=part_size or PART_SIZE[device.type],
-        device=device,
-        n_workers=n_workers or n_cores(),
         label="relaxing",
         progress=progress,
     )

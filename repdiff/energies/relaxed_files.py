@@ -1,15 +1,15 @@
 """The files of a relaxation: structures in all formats, what failed, and which force field it was."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from repdiff.crystals.crystal import Label
-from repdiff.crystals.structure_files import FAILED, read_structures, write_structures
+from repdiff.crystals.structure_files import read_structures, write_structures
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.errors import UserError
-from repdiff.runs.atomic_files import read_json, replacing, write_json
+from repdiff.runs.atomic_files import read_json, write_json
+from repdiff.runs.failures import FAILED, read_records, write_records
 
 FORCE_FIELD = "force_field.json"
 
@@ -30,8 +30,7 @@ def write_relaxed(folder: Path, relaxed: RelaxedSet) -> None:
         for name, end in relaxed.relaxations.items()
         if end.crystal is None
     ]
-    with replacing(folder / FAILED) as partial:
-        partial.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    write_records(folder / FAILED, entries)
     write_structures(folder, relaxed.crystals, progress=True)
     facts = {"force_field": asdict(relaxed.force_field), "protocol": dict(relaxed.protocol)}
     write_json(folder / FORCE_FIELD, facts)
@@ -51,8 +50,7 @@ def read_relaxed(path: Path) -> RelaxedSet:
             crystal.id: Relaxation.from_labels(crystal.labels, crystal=crystal)
             for crystal in read_structures(path)
         }
-        for line in (path / FAILED).read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
+        for entry in read_records(path / FAILED):
             relaxations[entry["id"]] = Relaxation.from_labels(entry, reason=entry["reason"])
         return RelaxedSet(
             force_field=ForceFieldIdentity(**facts["force_field"]),

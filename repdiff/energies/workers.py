@@ -1,6 +1,5 @@
 """Jobs for a force field one after another, or side by side in processes that each hold it."""
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -8,9 +7,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from reconstruction.workers import work_side_by_side
 from repdiff.energies.base import ForceField
 from repdiff.energies.registered import load_force_field
+from repdiff.execution.jobs import Engine, local_processes, run_jobs
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
@@ -23,6 +22,7 @@ def work_through(
     force_field: str,
     device: torch.device,
     n_workers: int = 1,
+    engine: Engine = local_processes,
 ) -> Iterator[tuple[Job, Answer]]:
     """Yield jobs with their answers as they are finished; closing the generator drops those that are not.
 
@@ -32,6 +32,7 @@ def work_through(
         force_field: Name of a registered one.
         device: Where to compute; more than one process only on a CPU.
         n_workers: Processes, each on one core; one means this process, on as many cores as torch may use.
+        engine: What opens the executor of the workers, if there are several.
 
     Raises:
         UserError: If the force field cannot be loaded.
@@ -42,8 +43,13 @@ def work_through(
             yield job, work(model, job)
         return
     load_force_field(force_field, device)  # so that what is wrong with it is said here, not in a worker
-    finished = work_side_by_side(
-        partial(_answer, work), jobs, n_workers=n_workers, start=_start_worker, given=(force_field,)
+    finished = run_jobs(
+        partial(_answer, work),
+        jobs,
+        n_workers=n_workers,
+        initializer=_start_worker,
+        initargs=(force_field,),
+        engine=engine,
     )
     with closing(finished):
         yield from finished
@@ -53,9 +59,8 @@ _MODEL: list[ForceField] = []  # the one of this worker process
 
 
 def _start_worker(force_field: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     torch.set_num_threads(1)
-    _MODEL.append(load_force_field(force_field, torch.device("cpu")))
+    _MODEL[:] = [load_force_field(force_field, torch.device("cpu"))]
 
 
 def _answer(work: Callable[[ForceField, Any], Any], job: object) -> Any:  # noqa: ANN401 (of the caller's types)

@@ -14,7 +14,8 @@ from repdiff.backends.dpcdvae import DpCdvae
 from repdiff.backends.options import parse_options
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.geometry import check_structures
-from repdiff.crystals.structure_files import write_failed, write_made
+from repdiff.crystals.resumable_parts import crystals_in_shards
+from repdiff.crystals.structure_files import write_made
 from repdiff.datasets.sources import CrystalSets, choose, refuse_repeated_names
 from repdiff.diffusion.cdvae.latent_optimization import (
     LatentOptimizationSettings,
@@ -26,7 +27,7 @@ from repdiff.latent_space.files import read_latents, write_latents
 from repdiff.latent_space.property_head import learn_property
 from repdiff.latent_space.sources import encodable, find_crystal
 from repdiff.metrics import CrystalSet
-from repdiff.representations.shards import crystals_in_shards
+from repdiff.runs.failures import write_failed
 from repdiff.runs.workspace import Run
 from repdiff.settings import GenerateSettings, LatentsSettings
 

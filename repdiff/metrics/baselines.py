@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from repdiff.crystals.crystal import Crystal
+from repdiff.datasets.splits import draw_rows
 from repdiff.errors import UserError
 from repdiff.metrics import Context, CrystalSet, Metric
 from repdiff.metrics.evaluation import Evaluation, evaluate_crystals
@@ -85,7 +85,8 @@ def compute_floors(
     rng = np.random.default_rng(context.seed)
     floors = {}
     if context.training is not None:
-        drawn = CrystalSet(crystals=draw(context.training.crystals, n, rng))
+        training = context.training.crystals
+        drawn = CrystalSet(crystals=[training[row] for row in draw_rows(len(training), n, rng)])
         floors["training"] = evaluate_crystals(drawn, plain, metrics=usable)
     order = rng.permutation(len(known))
     one, other = ([known[i] for i in sorted(part)] for part in np.array_split(order, 2))
@@ -95,13 +96,6 @@ def compute_floors(
         metrics=usable,
     )
     return floors
-
-
-def draw(crystals: Sequence[Crystal], n: int, rng: np.random.Generator) -> list[Crystal]:
-    """Choose `n` crystals at random, in their order; all of them if there are no more."""
-    if n >= len(crystals):
-        return list(crystals)
-    return [crystals[i] for i in sorted(rng.choice(len(crystals), size=n, replace=False).tolist())]
 
 
 def _applies(name: str, context: Context) -> bool:

@@ -2,15 +2,12 @@
 
 import functools
 import json
-import signal
 import warnings
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.crystals.geometry import check_structures
+from repdiff.execution.jobs import run_jobs
 from repdiff.execution.progress import progress_bar
 from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards
 
@@ -31,7 +29,7 @@ MIN_VOLUME_PER_ATOM = (
     0.5  # Å³, a tenth of diamond's; denser cells keep the search for neighbours busy for minutes
 )
 SAME_SITE = 1e-5  # Å, within which symmetry must map atoms onto each other for their sites to count as one
-PER_TASK = 4  # crystals handed to a process at once; Ctrl-C waits for them
+PER_TASK = 4  # crystals handed to a process at once; Ctrl-C loses as many for each process
 PER_PROCESS = 100  # with fewer, a process takes longer to start than it saves
 REVISION = 1  # of what is kept; raise it when the same versions of the libraries give other numbers
 SCALER = Path(__file__).with_name("magpie_scaler.json")
@@ -158,50 +156,22 @@ def _compute(
     crystals: Mapping[str, Crystal], n_workers: int, progress: bool
 ) -> Iterator[tuple[str, Fingerprint]]:
     """Yield fingerprints as they are ready, in any order."""
+    items = list(crystals.items())
+    n_workers = min(n_workers, len(items) // PER_PROCESS)
+    size = PER_TASK if n_workers > 1 else 1
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    finished = run_jobs(_fingerprint_chunk, chunks, n_workers=n_workers)
     bar = progress_bar(
-        total=len(crystals), desc="fingerprints", unit="crystal", disable=not progress or not crystals
+        total=len(items), desc="fingerprints", unit="crystal", disable=not progress or not items
     )
-    n_workers = min(n_workers, len(crystals) // PER_PROCESS)
-    with bar:
-        if n_workers <= 1:
-            for key, crystal in crystals.items():
-                yield key, fingerprint_crystal(crystal)
-                bar.update()
-            return
-        for chunk in _in_processes(list(crystals.items()), n_workers):
-            yield from chunk
-            bar.update(len(chunk))
-
-
-def _in_processes(
-    items: Sequence[tuple[str, Crystal]], n_workers: int
-) -> Iterator[list[tuple[str, Fingerprint]]]:
-    """Spread chunks over fresh processes, since forking a process with torch's threads may hang.
-
-    Ctrl-C ends them after the chunks that they have begun, and these are handed over, too.
-    """
-    pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_leave_interrupts)
-    chunks = [items[start : start + PER_TASK] for start in range(0, len(items), PER_TASK)]
-    waiting = {pool.submit(_fingerprint_chunk, chunk) for chunk in chunks}
-    try:
-        for future in as_completed(set(waiting)):
-            waiting.remove(future)
-            yield future.result()
-    except KeyboardInterrupt:
-        pool.shutdown(cancel_futures=True)
-        yield from (future.result() for future in waiting if future.done() and not future.cancelled())
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with closing(finished), bar:
+        for _, found in finished:
+            yield from found
+            bar.update(len(found))
 
 
 def _fingerprint_chunk(items: Sequence[tuple[str, Crystal]]) -> list[tuple[str, Fingerprint]]:
     return [(key, fingerprint_crystal(crystal)) for key, crystal in items]
-
-
-def _leave_interrupts() -> None:
-    """Let Ctrl-C reach the parent only, which keeps what is done and ends the processes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

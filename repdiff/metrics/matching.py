@@ -15,7 +15,7 @@ from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import Formula, count_elements, reduced_formula
 from repdiff.crystals.geometry import check_structures
 from repdiff.errors import UserError
-from repdiff.execution.processes import map_over_processes
+from repdiff.execution.jobs import map_jobs
 from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, mean, share
 from repdiff.metrics.targets import best_attempts, find_targets
 from repdiff.metrics.validity import NOT_MADE, check_crystal_composition
@@ -285,7 +285,7 @@ def _match_all(
     todo = [index for index, found in enumerate(candidates) if found and checks[index].valid]
     items = [(generated[index], candidates[index]) for index in todo]
     n_workers = min(n_workers, sum(len(found) for _, found in items) // COMPARISONS_PER_PROCESS)
-    found = map_over_processes(_best_match, items, n_workers=n_workers, progress=progress, label="matching")
+    found = map_jobs(_best_match, items, n_workers=n_workers, progress=progress, label="matching")
     for index, match in zip(todo, found, strict=True):
         answers[index] = match
     return answers

@@ -12,7 +12,7 @@ from repdiff.crystals.crystal import to_structure
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import count_elements, reduced_formula
 from repdiff.errors import UserError
-from repdiff.execution.processes import map_over_processes
+from repdiff.execution.jobs import map_jobs
 from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, absent, mean, share
 from repdiff.metrics.matching import ANGLE_TOL, LTOL, STOL
 from repdiff.metrics.primitive_cells import MAX_CANDIDATES, Reduced, find_candidates, reduce_crystals
@@ -61,7 +61,7 @@ def match_reference(
             f"{max_candidates}"
         )
     asking = [row for row, others in enumerate(candidates.rows) if others]
-    found = map_over_processes(
+    found = map_jobs(
         _best_of,
         [(reference[row], [generated[order[k]] for k in candidates.rows[row]]) for row in asking],
         n_workers=min(n_workers, total // COMPARISONS_PER_PROCESS),

@@ -16,7 +16,7 @@ from repdiff.crystals.crystal import Crystal, from_structure, to_structure
 from repdiff.crystals.duplicates import distance_fingerprints
 from repdiff.crystals.formula import Formula, count_elements, reduced_formula
 from repdiff.crystals.geometry import check_structures
-from repdiff.execution.processes import map_over_processes
+from repdiff.execution.jobs import map_jobs
 
 REDUCTIONS_PER_PROCESS = 2000  # with fewer, a process takes longer to start than it saves
 MAX_CANDIDATES = 30  # how many others StructureMatcher compares a crystal with
@@ -73,7 +73,7 @@ def reduce_crystals(
     """
     answers = [Reduced(None, check.reason) for check in check_structures(crystals)]
     sound = [index for index, answer in enumerate(answers) if not answer.reason]
-    found = map_over_processes(
+    found = map_jobs(
         _reduce,
         [crystals[index] for index in sound],
         n_workers=min(n_workers, len(sound) // REDUCTIONS_PER_PROCESS),

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from repdiff.crystals.crystal import to_structure
-from repdiff.execution.processes import map_over_processes
+from repdiff.execution.jobs import map_jobs
 from repdiff.metrics.primitive_cells import (
     MAX_CANDIDATES,
     Reduced,
@@ -82,7 +82,7 @@ def group_same(
     first = np.array([-1 if one.crystal is None else row for row, one in enumerate(reduced)], np.int64)
     groups = [sorted(rows, key=lambda row: _rank(reduced[row])) for rows in group_by_key(reduced).values()]
     groups = sorted((rows for rows in groups if len(rows) > 1), key=len, reverse=True)
-    found = map_over_processes(
+    found = map_jobs(
         _group_members,
         [([reduced[row] for row in rows], max_candidates) for rows in groups],
         n_workers=min(n_workers, sum(map(_n_expected, groups)) // COMPARISONS_PER_PROCESS),
@@ -115,7 +115,7 @@ def find_known(
     order = sorted(range(len(known)), key=lambda row: _rank(known[row]))
     candidates = find_candidates(reduced, [known[row] for row in order], max_candidates=max_candidates)
     asking = [row for row, others in enumerate(candidates.rows) if len(others)]
-    found = map_over_processes(
+    found = map_jobs(
         _find_first,
         [(reduced[row], [known[order[place]] for place in candidates.rows[row]]) for row in asking],
         n_workers=min(n_workers, sum(len(candidates.rows[row]) for row in asking) // COMPARISONS_PER_PROCESS),

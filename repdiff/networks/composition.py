@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from repdiff.errors import UserError
-from repdiff.networks.draws import choose, uniform_streams
 from repdiff.networks.element_table import ElementTable
+from repdiff.networks.random_streams import choose, uniform_streams
 
 CRYSTALS_AT_ONCE = 4096
 

@@ -16,13 +16,13 @@ from repdiff.datasets.readers.rows import Rejection, reasons_by_name
 from repdiff.errors import UserError
 from repdiff.representations.batch import RepresentationBatch, features_frame
 from repdiff.representations.layout import RepresentationSpec
-from repdiff.runs.atomic_files import replacing
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
+from repdiff.runs.failures import REJECTED, write_records
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CRYSTALS, REPRESENTATIONS, REJECTED = "crystals.parquet", "representations.safetensors", "rejected.jsonl"
+CRYSTALS, REPRESENTATIONS = "crystals.parquet", "representations.safetensors"
 KIND = "representations"
 
 
@@ -77,11 +77,8 @@ class EncodedSet(CrystalViews):
 
     def write(self, folder: Path) -> None:
         """Write crystals, representations, and what was rejected, each file whole or not at all."""
-        with replacing(folder / REJECTED) as partial:
-            lines = (json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in self.rejected)
-            partial.write_text("".join(lines), encoding="utf-8")
-        with replacing(folder / CRYSTALS) as partial:
-            write_crystals(partial, self.crystals)
+        write_records(folder / REJECTED, map(asdict, self.rejected), ascii_only=False)
+        write_crystals(folder / CRYSTALS, self.crystals)
         save_checkpoint(
             folder / REPRESENTATIONS,
             {"representations": self.representations},

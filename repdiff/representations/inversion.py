@@ -1,8 +1,5 @@
 """Representation vectors → crystals by a search, over processes that may share a GPU; resumable in a folder."""
 
-import hashlib
-import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +13,15 @@ from reconstruction.parallel import reconstruct_groups
 from reconstruction.presets import SEARCHES, Search
 from reconstruction.progress import ReconstructionBar
 from reconstruction.result import ReconstructionResult
-from repdiff.crystals.crystal import Crystal, from_batch, read_crystals, write_crystals
+from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.crystals.resumable_parts import ResumableParts
 from repdiff.errors import UserError, unknown
 from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 from repdiff.representations.batch import RepresentationBatch
-from repdiff.runs.atomic_files import replacing
 
 MAX_ATOMS = 300
-PARTS = "parts"
 GPU_WORKERS, GPU_SHARE = 12, 6 * 2**30  # processes that share a GPU at most, and bytes of its memory for each
 
 
@@ -78,7 +74,7 @@ def invert(
         seed: Seed of the random starts.
         device: Where to search.
         n_workers: Processes; None takes one per core, on a GPU no more than its memory has room for.
-        folder: Keeps finished groups in a folder of their own until `forget_parts`.
+        folder: Keeps finished groups in a folder of their own until `repdiff.crystals.resumable_parts.forget_parts`.
         progress: Whether to show a bar.
 
     Raises:
@@ -97,21 +93,19 @@ def invert(
     groups, reasons = inversion.groups, inversion.decoded.reasons
     if not groups:
         raise UserError(f"none of {len(ids)} vectors makes a crystal; the first: {reasons[0]}")
-    parts = folder / PARTS
-    parts.mkdir(exist_ok=True)
-    files = {tuple(group): _part(parts, group, ids) for group in groups}
-    missing = [group for group in groups if not files[tuple(group)].is_file()]
+    parts = ResumableParts(folder, [(group[0], [(row, ids[row]) for row in group]) for group in groups])
+    missing = [groups[place] for place in parts.missing()]
+    places = {tuple(group): place for place, group in enumerate(groups)}
     workers = n_workers or default_workers(device)
     with ReconstructionBar(inversion, missing=missing, disable=not progress, make_bar=progress_bar) as bar:
         try:
             for group, found in reconstruct_groups(inversion, missing, n_workers=workers):
-                with replacing(files[tuple(group)]) as partial:
-                    write_crystals(partial, _labelled(found, ids))
+                parts.write(places[tuple(group)], _labelled(found, ids))
                 bar.add(group)
         except TooLargeError as error:
             raise UserError(str(error)) from error
     seconds = time.perf_counter() - started
-    crystals = {crystal.id: crystal for file in files.values() for crystal in read_crystals(file)}
+    crystals = {crystal.id: crystal for crystal in parts.read()}
     if missing != groups:  # resumed: nobody knows how long the earlier part took, but the crystals do
         own = np.array([crystal.labels["seconds"] for crystal in crystals.values()], dtype=float)
         seconds = float(own.sum()) / workers
@@ -121,11 +115,6 @@ def invert(
         failed={name: reason for name, reason in whys.items() if reason},
     )
     return Inverted(crystals=found, seconds=seconds, n_workers=workers, search=inversion.search)
-
-
-def forget_parts(folder: Path) -> None:
-    """Remove the finished groups, once the results are elsewhere."""
-    shutil.rmtree(folder / PARTS, ignore_errors=True)
 
 
 def default_workers(device: torch.device) -> int:
@@ -140,9 +129,3 @@ def _labelled(found: ReconstructionResult, ids: Sequence[str]) -> list[Crystal]:
     """Turn a group of results into crystals with labels."""
     crystals = from_batch(found.batch, [ids[row] for row in found.rows])
     return [crystal.replace(labels=found.labels(place)) for place, crystal in enumerate(crystals)]
-
-
-def _part(parts: Path, group: Sequence[int], ids: Sequence[str]) -> Path:
-    """Name the file of a group by all that is in it: with another `n` or device, the groups are others."""
-    members = json.dumps([(row, ids[row]) for row in group])
-    return parts / f"{group[0]:08d}-{hashlib.sha256(members.encode()).hexdigest()[:16]}.parquet"

@@ -1,19 +1,18 @@
-"""What was generated, in shards of a fixed size in one folder: vectors with their layout, or crystals."""
+"""Generated vectors, with their layout, in shards of a fixed size in one folder."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
+from repdiff.crystals.resumable_parts import SHARDS
 from repdiff.errors import UserError
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 
-SHARDS, NAMES = "shards", "names.json"
+NAMES = "names.json"
 KIND = "generated"
 
 
@@ -72,45 +71,3 @@ def read_generated(folder: Path) -> tuple[Float[Tensor, "n_vectors n_features"],
         raise UserError(f"{folder} holds no generated representations, expected files in {folder / SHARDS}")
     shards = [read_shard(path) for path in paths]
     return torch.cat([vectors for vectors, _ in shards]), shards[0][1]
-
-
-def each_shard(n: int, size: int, extend: Callable[[int, int, int], int]) -> int:
-    """Complete one shard after the other, and count the new samples.
-
-    Args:
-        n: Samples in all.
-        size: Samples in a shard, but for the last.
-        extend: Completes a shard, given its number, its first sample and how many it shall hold; returns how many
-            it had to make.
-    """
-    return sum(extend(number, first, min(size, n - first)) for number, first in enumerate(range(0, n, size)))
-
-
-def crystals_in_shards(
-    folder: Path, n: int, size: int, make: Callable[[int, int], list[Crystal]]
-) -> tuple[list[Crystal], int]:
-    """Make crystals, each shard on disk as soon as it is done; an interrupted call goes on where it was.
-
-    Args:
-        folder: Of a run.
-        n: Crystals in all.
-        size: Crystals in a shard.
-        make: Makes some, given the number of the first and how many.
-
-    Returns:
-        All crystals, and how many of them are new.
-    """
-    shards: list[Path] = []
-
-    def extend(number: int, first: int, wanted: int) -> int:
-        path = folder / SHARDS / f"{number:05d}.parquet"
-        shards.append(path)
-        held = read_crystals(path) if path.is_file() else []
-        if len(held) >= wanted:
-            return 0
-        path.parent.mkdir(exist_ok=True)
-        write_crystals(path, [*held, *make(first + len(held), wanted - len(held))])
-        return wanted - len(held)
-
-    n_made = each_shard(n, size, extend)
-    return [crystal for path in shards for crystal in read_crystals(path)], n_made

@@ -1,8 +1,6 @@
 """Checkpoints: safetensors files whose header also carries JSON; nothing is ever unpickled."""
 
-import contextlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from repdiff.errors import UserError
+from repdiff.runs.atomic_files import replacing, sync_folder
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
@@ -38,15 +37,12 @@ def save_checkpoint(
     """
     header = {"format": FORMAT_VERSION, "kind": kind, **metadata}
     text = json.dumps(header, allow_nan=False)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         independent = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        save_file(independent, temporary, metadata={"repdiff": text})
-        temporary.replace(path)
+        with replacing(path) as partial:
+            save_file(independent, partial, metadata={"repdiff": text})
     except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise UserError(f"{path}: cannot write ({error}): is the disk full or read-only?") from error
     return path
 
@@ -136,7 +132,9 @@ def publish_folder(temporary: Path, final: Path, *, keep: int) -> None:
     """Give a finished checkpoint folder its name, then remove all but the `keep` newest of its siblings."""
     if final.exists():
         shutil.rmtree(final)
+    sync_folder(temporary)
     temporary.rename(final)
+    sync_folder(final.parent)
     for old in numbered(final.parent)[:-keep]:
         shutil.rmtree(old)
 

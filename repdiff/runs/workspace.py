@@ -4,7 +4,6 @@ A run lives in `<root>/<verb>/<name>` beside `manifest.json` (what was done, wit
 `config.yaml` (the settings, to be run again).
 """
 
-import difflib
 import logging
 import os
 import re
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from repdiff.errors import UserError
+from repdiff.errors import UserError, did_you_mean
 from repdiff.hardware import forget_peak_memory, hardware, peak_memory_gib
 from repdiff.runs.atomic_files import replacing, sha256, write_json
 from repdiff.runs.manifest import Input, Manifest, Status, differences, now, read_manifest
@@ -116,9 +115,8 @@ class Workspace:
                     log.warning("takes %s although it is %s", path, status)
                 return path
         names = [path.name for path in self.runs(verb)]
-        near = difflib.get_close_matches(str(given), names, n=1)
         known = f"; runs of `repdiff {verb}` in {self.root}: {', '.join(names)}" if names else ""
-        raise UserError(f"{given}: no such path{known}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        raise UserError(f"{given}: no such path{known}.{did_you_mean(str(given), names)}")
 
     @contextmanager
     def run(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from repdiff.errors import UserError
+from repdiff.runs.atomic_files import replacing
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -25,11 +26,10 @@ class MetricsLog:
         self.path = folder / METRICS_FILE
         self._writer = _tensorboard_writer(folder / "tensorboard", step) if tensorboard else None
         kept = [record for record in read_metrics(folder) if record["step"] <= step]
-        temporary = self.path.with_suffix(".tmp")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
-            temporary.replace(self.path)
+            with replacing(self.path) as partial:
+                partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
         except OSError as error:
             raise UserError(f"{self.path}: cannot write ({error}): is the disk full or read-only?") from error
 

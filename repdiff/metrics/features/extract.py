@@ -1,15 +1,15 @@
 """Features of many crystals: in batches, over processes, kept in a cache."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
-from multiprocessing import get_context
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from repdiff.crystals.crystal import Crystal
+from repdiff.execution.jobs import run_jobs
 from repdiff.execution.progress import progress_bar
 from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards
 from repdiff.metrics.features.base import FeatureExtractor, Features, load_extractor
@@ -77,19 +77,19 @@ def cache_name(network: FeatureExtractor) -> str:
 
 def _compute(extractor: str, todo: Mapping[str, Crystal], n_workers: int, progress: bool) -> Iterator[Answer]:
     batches = list(_batches(todo))
-    n_workers = min(n_workers, len(batches) // BATCHES_PER_PROCESS)
-    pool = (
-        ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads,
-                            initargs=(1,))
-        if n_workers > 1
-        else nullcontext()
-    )  # fmt: skip
+    finished = run_jobs(
+        partial(_compute_batch, extractor),
+        batches,
+        n_workers=min(n_workers, len(batches) // BATCHES_PER_PROCESS),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+        in_order=True,
+    )
     bar = progress_bar(
         total=len(todo), desc=f"{extractor} features", unit="crystal", disable=not (progress and todo)
     )
-    with pool, bar:
-        run = map if isinstance(pool, nullcontext) else pool.map
-        for answers in run(_compute_batch, [extractor] * len(batches), batches):
+    with closing(finished), bar:
+        for _, answers in finished:
             yield from answers
             bar.update(len(answers))
 

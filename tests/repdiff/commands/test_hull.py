@@ -4,8 +4,9 @@ import toy_force_field
 
 from repdiff.cli.main import main
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.structure_files import FAILED, write_structures
+from repdiff.crystals.structure_files import write_structures
 from repdiff.energies.hull_table import read_hull_table
+from repdiff.runs.failures import FAILED
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import toy_force_field
 from repdiff.cli.main import main
 from repdiff.commands.relax import read_relaxed
 from repdiff.crystals.crystal import Crystal, read_crystals
+from repdiff.crystals.resumable_parts import PARTS
 from repdiff.crystals.structure_files import write_structures
-from repdiff.energies.parts import PARTS
 from repdiff.errors import UserError
 from repdiff.runs.manifest import read_manifest
 

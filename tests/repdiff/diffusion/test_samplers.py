@@ -4,13 +4,13 @@ from torch import Tensor
 
 from repdiff.diffusion.samplers import (
     SAMPLERS,
-    NoiseStreams,
     SamplerSettings,
     Schedule,
     sample_in_batches,
     step_down,
 )
 from repdiff.errors import UserError
+from repdiff.networks.random_streams import NoiseStreams
 
 CPU = torch.device("cpu")
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)

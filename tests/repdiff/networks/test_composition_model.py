@@ -6,8 +6,8 @@ from scipy.stats import chisquare
 
 from repdiff.errors import UserError
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
-from repdiff.networks.draws import choose
 from repdiff.networks.element_table import ElementTable
+from repdiff.networks.random_streams import choose
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint, tensors_under
 
 SMALL = CompositionModelSettings(width=16, n_blocks=1)

@@ -11,7 +11,8 @@ from report_runs import HOSTILE, evaluate
 
 from repdiff.cli.main import main
 from repdiff.crystals.crystal import from_structure
-from repdiff.crystals.structure_files import FAILED, write_structures
+from repdiff.crystals.structure_files import write_structures
+from repdiff.runs.failures import FAILED
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,96 @@
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children
+
+import pytest
+
+from repdiff.errors import UserError
+from repdiff.execution.jobs import map_jobs, run_jobs
+
+PREPARED: list[str] = []
+
+
+def prepare(word):
+    PREPARED.append(word)
+
+
+def square(number):
+    return number * number
+
+
+def fail(number):
+    raise ArithmeticError(f"no answer for {number}")
+
+
+def end_abruptly(number):
+    import os
+
+    os._exit(1)
+
+
+@contextmanager
+def threads(n_workers, initializer, initargs):
+    """What a cluster has to bring: an executor for the length of a block, and the end of what is not finished."""
+    with ThreadPoolExecutor(n_workers, initializer=initializer, initargs=initargs or ()) as executor:
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+class LastFirst(Executor):
+    """Answers nothing before the last job has come, and then the last one first."""
+
+    def __init__(self, n_jobs):
+        self.n_jobs, self.waiting = n_jobs, []
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        self.waiting.append((future, fn(*args, **kwargs)))
+        if len(self.waiting) == self.n_jobs:
+            for one, answer in reversed(self.waiting):
+                one.set_result(answer)
+        return future
+
+
+def last_first(n_jobs):
+    @contextmanager
+    def engine(n_workers, initializer, initargs):
+        yield LastFirst(n_jobs)
+
+    return engine
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_every_job_has_its_answer_whatever_the_number_of_workers(n_workers):
+    assert dict(run_jobs(square, range(5), n_workers=n_workers)) == {n: n * n for n in range(5)}
+
+
+def test_answers_come_in_order_if_asked_for():
+    found = run_jobs(square, [3, 1, 2], n_workers=2, in_order=True, engine=last_first(3))
+    assert list(found) == [(3, 9), (1, 1), (2, 4)]
+
+
+def test_mapped_items_keep_their_order_over_chunks_and_count_on_the_bar(capsys):
+    found = map_jobs(square, range(9), n_workers=2, progress=True, label="squares", engine=threads)
+    assert found == [n * n for n in range(9)]
+    assert "9/9" in capsys.readouterr().err
+
+
+def test_another_engine_plugs_in_and_its_workers_are_prepared():
+    PREPARED.clear()
+    jobs = run_jobs(square, range(4), n_workers=2, initializer=prepare, initargs=("word",), engine=threads)
+    assert len(list(jobs)) == 4
+    assert PREPARED in (["word"], ["word", "word"])
+
+
+def test_a_failure_reaches_the_caller_with_its_type():
+    with pytest.raises(ArithmeticError, match="no answer for"):
+        list(run_jobs(fail, range(2), n_workers=2))
+    assert not active_children() or not any(child.is_alive() for child in active_children())
+
+
+def test_a_worker_that_ends_abruptly_is_told_in_one_line():
+    with pytest.raises(UserError, match="use fewer workers"):
+        list(run_jobs(end_abruptly, range(2), n_workers=2))
