@@ -15,7 +15,6 @@ from types import FrameType
 
 import click
 
-from repdiff import __version__
 from repdiff.errors import UserError, unknown
 
 HELP = {
@@ -71,7 +70,7 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, invoke_without_command=True, context_settings=CONTEXT)
-@click.version_option(__version__, prog_name="repdiff")
+@click.version_option(package_name="repdiff", prog_name="repdiff")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Generate crystals by diffusion in representation space.
