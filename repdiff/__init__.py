@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from repdiff.errors import UserError
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "Crystal",
@@ -60,11 +60,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Load a public name when it is first used.
+    """Load a public name, or the installed version, when it is first used.
 
     Raises:
         AttributeError: If there is no such name.
     """
+    if name == "__version__":
+        globals()[name] = _installed_version()
+        return globals()[name]
     if name not in __all__ and name != "testing":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
@@ -79,3 +82,13 @@ def __getattr__(name: str) -> object:
 def __dir__() -> list[str]:
     """List the public names, loaded or not."""
     return sorted({*globals(), *__all__})
+
+
+def _installed_version() -> str:
+    """Return the version that is installed; pyproject.toml alone declares it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("repdiff")
+    except PackageNotFoundError:  # a checkout that is only on the path
+        return "0+unknown"

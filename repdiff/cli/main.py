@@ -14,7 +14,6 @@ from pathlib import Path
 
 import click
 
-from repdiff import __version__
 from repdiff.cli.interrupts import INTERRUPTED, INTERRUPTS, leave
 from repdiff.errors import UserError, unknown
 
@@ -71,7 +70,7 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, invoke_without_command=True, context_settings=CONTEXT)
-@click.version_option(__version__, prog_name="repdiff")
+@click.version_option(package_name="repdiff", prog_name="repdiff")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Generate crystals by diffusion in representation space.

@@ -10,7 +10,7 @@ values are in `OnGpu.values`.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -155,7 +155,7 @@ def _is_gpu(value: object) -> bool:
 
 
 @contextmanager
-def stand_in_gpu() -> Iterator[torch.device]:
+def stand_in_gpu() -> Generator[torch.device, None, None]:
     """Give this process a GPU for a while."""
     no_state = torch.empty(0, dtype=torch.uint8)
     calls.clear()

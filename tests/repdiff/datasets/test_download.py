@@ -39,17 +39,20 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Server
+    @property
+    def site(self) -> Server:
+        assert isinstance(self.server, Server)
+        return self.server
 
     def do_GET(self):
         name, asked = self.path.removeprefix("/perov_5/"), self.headers.get("Range")
-        data = self.server.files.get(name)
-        if self.server.fail_times:
-            self.server.fail_times -= 1
+        data = self.site.files.get(name)
+        if self.site.fail_times:
+            self.site.fail_times -= 1
             return self.answer(name, asked, 503, b"")
         if data is None:
             return self.answer(name, asked, 404, b"")
-        if asked and self.server.knows_ranges:
+        if asked and self.site.knows_ranges:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
             if start >= len(data):
                 return self.answer(name, asked, 416, b"", f"bytes */{len(data)}")
@@ -57,13 +60,13 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(name, asked, 200, data)
 
     def answer(self, name, asked, status, body, content_range=None):
-        self.server.requests.append((name, asked, status))
+        self.site.requests.append((name, asked, status))
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         if content_range:
             self.send_header("Content-Range", content_range)
         self.end_headers()
-        self.wfile.write(body if self.server.break_after is None else body[: self.server.break_after])
+        self.wfile.write(body if self.site.break_after is None else body[: self.site.break_after])
 
     def log_message(self, format, *args):
         pass

@@ -276,7 +276,7 @@ def test_unknown_networks_and_settings_are_refused(denoiser):
 
 def test_unknown_diffusion_settings_are_refused():
     with pytest.raises(ValidationError, match="extra"):
-        DiffusionSettings(n_steps=5)
+        DiffusionSettings.model_validate({"n_steps": 5})
 
 
 def test_given_blocks_are_seen_clean_not_learnt_and_come_back_unchanged():
