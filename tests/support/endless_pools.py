@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import ModuleType
 
 import numpy as np
 
@@ -30,11 +31,17 @@ def crystals(n: int) -> list:
     ]
 
 
+def replace(module: ModuleType, **values: object) -> None:
+    """Put other values into a module, for the rest of the process."""
+    for name, value in values.items():
+        setattr(module, name, value)
+
+
 def parse() -> None:
     """Run the pool that reads texts."""
     from repdiff.crystals import parse
 
-    parse._parse_one = endless
+    replace(parse, _parse_one=endless)
     parse.parse_texts([("data_", "cif")] * 8, progress=False, processes=2)
 
 
@@ -49,7 +56,7 @@ def fingerprints() -> None:
     """Run the pool of fingerprints."""
     from repdiff.metrics import fingerprints
 
-    fingerprints._fingerprint_chunk = endless
+    replace(fingerprints, _fingerprint_chunk=endless)
     fingerprints.compute_fingerprints(crystals(300), n_workers=2)
 
 
@@ -57,7 +64,7 @@ def features() -> None:
     """Run the pool of learnt features."""
     from repdiff.metrics.features import extract
 
-    extract._compute_batch, extract.BATCHES_PER_PROCESS, extract.PER_BATCH = endless, 1, 1
+    replace(extract, _compute_batch=endless, BATCHES_PER_PROCESS=1, PER_BATCH=1)
     list(extract._compute("any", {crystal.id: crystal for crystal in crystals(8)}, 2, False))
 
 
@@ -67,8 +74,7 @@ def energies() -> None:
 
     from repdiff.energies import workers
 
-    workers.load_force_field = workers._start_worker = load_nothing
-    workers._answer = answer_endlessly
+    replace(workers, load_force_field=load_nothing, _start_worker=load_nothing, _answer=answer_endlessly)
     list(
         workers.work_through(
             list(range(8)), endless, force_field="none", device=torch.device("cpu"), n_workers=2
