@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,14 @@ import torch
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import FAILED
 from repdiff.datasets.load import Dataset, load_dataset
+from repdiff.energies.conventions import CONVENTIONS, Convention, hull_energy
 from repdiff.energies.hull_table import TABLE_FILE, HullTable, reduced_name, write_hull_table
 from repdiff.energies.parts import compute_in_parts, forget_parts
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits, atoms_at_once, energies_of_part, relax_part
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
+from repdiff.execution.processes import map_over_processes
 from repdiff.hardware import choose_device, n_cores
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
@@ -28,6 +31,7 @@ from repdiff.settings import HullSettings
 
 PART_SIZE = {"cpu": 128, "cuda": 4096}
 CRYSTALS_AT_ONCE = {"cpu": 8, "cuda": 512}
+CORRECTIONS_PER_PROCESS = 2000  # with fewer, a process takes longer to start than it saves
 log = logging.getLogger(__name__)
 
 
@@ -78,6 +82,7 @@ def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch
         n_workers=settings.n_workers or n_cores(),
         label="relaxing" if settings.relax else "energies",
     )
+    done = _as_on_a_hull(done, identity, settings.n_workers or n_cores())
     with_energy = [crystal for crystal in done if crystal.labels["energy_per_atom"] is not None]
     failed = [
         {"id": crystal.id, "reason": str(crystal.labels["reason"])}
@@ -106,10 +111,32 @@ def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch
         "n_failed": len(failed),
         "n_unread": len(unread),
         "force_field": str(identity),
+        "energies": CONVENTIONS[identity.hull_convention],
         "weights_sha256": identity.weights_sha256,
         "package": identity.package,
         "seconds_per_structure": (time.perf_counter() - started) / len(done),
     }
+
+
+def _as_on_a_hull(crystals: Sequence[Crystal], identity: ForceFieldIdentity, n_workers: int) -> list[Crystal]:
+    """Add the Materials Project's corrections to the energies of a force field that lacks them."""
+    if identity.convention != "uncorrected":
+        return list(crystals)
+    return map_over_processes(
+        partial(_corrected, convention=identity.convention),
+        crystals,
+        n_workers=min(n_workers, len(crystals) // CORRECTIONS_PER_PROCESS),
+        progress=True,
+        label="corrections",
+    )
+
+
+def _corrected(crystal: Crystal, *, convention: Convention) -> Crystal:
+    energy = crystal.labels["energy_per_atom"]
+    if not isinstance(energy, float):
+        return crystal
+    found, reason = hull_energy(crystal, energy, convention)
+    return crystal.replace(labels={"energy_per_atom": found, "reason": reason})
 
 
 def _table(
@@ -120,6 +147,7 @@ def _table(
     return HullTable(
         name=f"{dataset.name}{split}",
         force_field=identity,
+        convention=identity.hull_convention,
         geometry=f"relaxed to {settings.fmax} eV/Å" if settings.relax else "as given",
         note="; ".join(note for note in notes if note) or None,
         ids=[crystal.id for crystal in crystals],

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from repdiff.energies.conventions import CONVENTIONS, Convention, convention_of
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import replacing
@@ -30,6 +31,8 @@ class HullTable:
     Attributes:
         name: Of the data set, such as "mp_20".
         force_field: What computed the energies.
+        convention: What the energies mean, see `repdiff.energies.conventions`; those of an uncorrected force field
+            are stored with their corrections, as "mp2020".
         geometry: "as given", or "relaxed" by the same force field.
         note: What results with this table must say; None if nothing.
         ids: Names in the data set; none in the table that is shipped, which holds formulas and energies only.
@@ -39,6 +42,7 @@ class HullTable:
 
     name: str
     force_field: ForceFieldIdentity
+    convention: Convention
     geometry: str
     note: str | None
     ids: Sequence[str]
@@ -83,6 +87,7 @@ def write_hull_table(path: Path, table: HullTable) -> None:
         "format": 1,
         "name": table.name,
         "force_field": asdict(table.force_field),
+        "convention": table.convention,
         "geometry": table.geometry,
         "note": table.note,
     }
@@ -111,9 +116,11 @@ def read_hull_table(path: Path) -> HullTable:
     try:
         content = pq.read_table(file)
         facts = json.loads((content.schema.metadata or {})[METADATA])
+        identity = ForceFieldIdentity(**facts["force_field"])
         return HullTable(
             name=facts["name"],
-            force_field=ForceFieldIdentity(**facts["force_field"]),
+            force_field=identity,
+            convention=facts.get("convention") or convention_of(identity.name),
             geometry=facts["geometry"],
             note=facts["note"],
             ids=content["id"].to_pylist() if "id" in content.column_names else [],
@@ -134,9 +141,11 @@ def find_hull_table(force_field: ForceFieldIdentity, path: Path | None = None) -
         path: The user's table; None for the one that is shipped for this force field.
 
     Raises:
-        UserError: If there is none, or it is of another force field, version or weights.
+        UserError: If there is none, or it is of another force field, version or weights, or its energies mean
+            something else.
     """
     build = f"make one by `repdiff hull build DATASET --force-field {force_field.name}`"
+    wanted = force_field.hull_convention
     if path is not None:
         table = read_hull_table(path)
         if table.force_field != force_field:
@@ -144,10 +153,15 @@ def find_hull_table(force_field: ForceFieldIdentity, path: Path | None = None) -
                 f"{path} holds energies of {table.force_field}, expected {force_field}, which computed the others: "
                 f"{build}"
             )
+        if table.convention != wanted:
+            raise UserError(
+                f"{path} holds energies of {force_field.name} that are {CONVENTIONS[table.convention]}, expected "
+                f"{CONVENTIONS[wanted]}: {build}"
+            )
         return table
     found = [read_hull_table(file) for file in sorted(SHIPPED.glob("*.parquet"))]
     for table in found:
-        if table.force_field == force_field:
+        if table.force_field == force_field and table.convention == wanted:
             return table
     others = ", ".join(f"{table.name} by {table.force_field}" for table in found) or "none"
     raise UserError(f"no hull table of {force_field} is shipped ({others}): {build}")

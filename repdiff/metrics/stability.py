@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.energies.conventions import CONVENTIONS, Convention, describe_correction, hull_energy
 from repdiff.energies.hull import Hull
 from repdiff.energies.hull_table import HullTable, find_hull_table, reduced_name
 from repdiff.energies.relaxed import Relaxation, RelaxedSet
@@ -46,7 +47,10 @@ class _Row:
     """One structure: what relaxation made of it, and its energy above the hull or why there is none."""
 
     relaxation: Relaxation | None
-    above_hull: float | None
+    energy: float | None = (
+        None  # eV per atom as on the hull: with corrections, where the force field lacks them
+    )
+    above_hull: float | None = None
     reason: str
 
     def stable(self, limit: float) -> bool:
@@ -92,7 +96,7 @@ class Stability(Metric):
         over = f"{name}-hull-{hull.table.name if hull else 'none'}"
         sun, sun_value = _sun(rows, context, over, why_not)
         constants = _constants(relaxed)
-        of_hull = constants | _hull_constants(hull, why_not)
+        of_hull = constants | _hull_constants(hull, why_not, relaxed.force_field.convention)
         return MetricResult(
             values={
                 **_hull_values(counted, over, why_not),
@@ -135,13 +139,16 @@ def _look_up(
             reason=NOT_MADE,
         )
     if relaxation is None:
-        return _Row(relaxation=None, above_hull=None, reason=NOT_RELAXED)
+        return _Row(relaxation=None, reason=NOT_RELAXED)
     if relaxation.crystal is None or relaxation.energy is None:
-        return _Row(relaxation=relaxation, above_hull=None, reason=relaxation.reason)
+        return _Row(relaxation=relaxation, reason=relaxation.reason)
     if hull is None:
-        return _Row(relaxation=relaxation, above_hull=None, reason=why_not)
-    above, reason = hull.above(relaxation.crystal.formula, relaxation.energy)
-    return _Row(relaxation=relaxation, above_hull=above, reason=reason)
+        return _Row(relaxation=relaxation, reason=why_not)
+    energy, reason = hull_energy(relaxation.crystal, relaxation.energy, relaxed.force_field.convention)
+    if energy is None:
+        return _Row(relaxation=relaxation, reason=reason)
+    above, reason = hull.above(relaxation.crystal.formula, energy)
+    return _Row(relaxation=relaxation, energy=energy, above_hull=above, reason=reason)
 
 
 def _hull_values(rows: Sequence[_Row], protocol: str, why_not: str) -> dict[str, MetricValue]:
@@ -205,8 +212,7 @@ def _energy_distance(
         return absent(protocol, NEEDS["reference"], unit)
     if table is None:
         return absent(protocol, why_not, unit)
-    ends = [row.relaxation.energy for row in rows if row.relaxation is not None]
-    energies = np.sort([energy for energy in ends if energy is not None])
+    energies = np.sort([row.energy for row in rows if row.energy is not None])
     if not table.ids:
         return absent(protocol, NO_NAMES, unit)
     reference = _energies_of(context.reference.crystals, table)
@@ -251,6 +257,7 @@ def _columns(rows: Sequence[_Row], sun: Sequence[CellValue]) -> dict[str, Sequen
     return {
         "relaxed_energy": [None if end is None else end.energy for end in ends],
         "energy_change": [None if end is None else end.energy_change for end in ends],
+        "hull_energy": [row.energy for row in rows],
         "e_above_hull": [row.above_hull for row in rows],
         "rmsd_relaxed": [None if end is None else end.rmsd for end in ends],
         "converged": [None if end is None else end.converged for end in ends],
@@ -266,14 +273,16 @@ def _constants(relaxed: RelaxedSet) -> dict[str, Constant]:
         "version": relaxed.force_field.version,
         "weights_sha256": relaxed.force_field.weights_sha256,
         "package": relaxed.force_field.package,
+        "energies": CONVENTIONS[relaxed.force_field.convention],
         **relaxed.protocol,
         "rmsd": "atom by atom without drift, in the mean cell",
     }
 
 
-def _hull_constants(hull: Hull | None, why_not: str) -> dict[str, Constant]:
+def _hull_constants(hull: Hull | None, why_not: str, convention: Convention) -> dict[str, Constant]:
     return {
         "hull_table": hull.table.describe() if hull else why_not,
+        "added_to_energies": describe_correction(convention),
         "stable_at_most_eV_per_atom": STABLE,
         "on_hull_at_most_eV_per_atom": 0.0,
         "without_energy_counts_as": "not stable",

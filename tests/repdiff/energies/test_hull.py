@@ -16,13 +16,14 @@ from repdiff.energies.hull_table import (
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
 
-IDENTITY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32)
+IDENTITY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32, convention="consistent")
 
 
 def table(energies, identity=IDENTITY):
     return HullTable(
         name="hand-made",
         force_field=identity,
+        convention="consistent",
         geometry="as given",
         note=None,
         ids=[f"{formula}-{row}" for row, (formula, _) in enumerate(energies)],

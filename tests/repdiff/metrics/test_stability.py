@@ -11,7 +11,7 @@ from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, EvaluationSet
 from repdiff.metrics.stability import NONE_RELAXED, NOT_RELAXED, Stability
 
-IDENTITY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32)
+IDENTITY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32, convention="consistent")
 ENERGIES = {"Sr": -1.0, "Ti": -4.0, "Ba": -1.0, "O2": -4.0, "SrTiO3": -7.0, "BaTiO3": -7.0}
 # below it by the elements alone: (-1 - 4 - 3 * 4) / 5 = -3.4
 
@@ -22,6 +22,7 @@ def hull(tmp_path, monkeypatch):
     table = HullTable(
         name="hand-made",
         force_field=IDENTITY,
+        convention="consistent",
         geometry="as given",
         note=None,
         ids=list(ENERGIES),
@@ -190,7 +191,9 @@ def test_a_reference_that_the_table_does_not_hold_gives_a_reason():
 
 def test_without_a_table_of_the_force_field_the_rest_is_computed():
     other = RelaxedSet(
-        force_field=ForceFieldIdentity(name="toy", version="2", weights_sha256="cd" * 32),
+        force_field=ForceFieldIdentity(
+            name="toy", version="2", weights_sha256="cd" * 32, convention="consistent"
+        ),
         relaxations=RELAXED.relaxations,
     )
     for name in ("stable", "on_hull", "e_above_hull", "sun", "energy_emd"):
@@ -200,9 +203,41 @@ def test_without_a_table_of_the_force_field_the_rest_is_computed():
     assert value("rmsd", relaxed=other).value == pytest.approx(0.2)
 
 
+def test_uncorrected_energies_are_corrected_before_they_meet_the_hull(tmp_path):
+    raw = ForceFieldIdentity(name="raw", version="1", weights_sha256="ef" * 32, convention="uncorrected")
+    energies = {"La": -1.0, "Fe": -4.0, "O2": -4.0, "LaFeO3": -7.0}
+    table = HullTable(
+        name="corrected", force_field=raw, convention="mp2020", geometry="as given", note=None,
+        ids=["LaFeO3"] * 4, formulas=list(energies), energies=np.array(list(energies.values())),
+    )  # fmt: skip
+    write_hull_table(tmp_path / "hull.parquet", table)
+    correction = (-2.256 - 3 * 0.687) / 5  # of iron with U and of oxide, by hand
+    one = cubic_perovskite("LaFeO3", 57, 26)
+    relaxed = RelaxedSet(force_field=raw, relaxations={one.id: relaxed_to(one, -7.0 - correction + 0.03)})
+    known = EvaluationSet(crystals=[one])
+    result = Stability(tmp_path / "hull.parquet").compute(known, Context(relaxed=relaxed, reference=known))
+    assert result.values["e_above_hull"].value == pytest.approx(0.03, abs=1e-5)
+    assert result.values["energy_emd"].value == pytest.approx(0.03, abs=1e-5)
+    assert result.columns["relaxed_energy"][0] == pytest.approx(-7.0 - correction + 0.03)
+    over = result.protocols[result.values["stable"].protocol]
+    assert over["energies"] == "PBE and PBE+U as computed, without corrections"
+    assert "MaterialsProject2020Compatibility" in over["added_to_energies"]
+
+
+def test_an_uncorrected_hull_gives_no_stable_share_but_one_line(tmp_path):
+    raw = ForceFieldIdentity(name="toy", version="3", weights_sha256="ef" * 32, convention="uncorrected")
+    for name in ("stable", "sun"):
+        found = value(name, relaxed=RelaxedSet(force_field=raw, relaxations=RELAXED.relaxations))
+        assert found.value is None
+        assert "repdiff hull build" in found.reason
+        assert "\n" not in found.reason
+
+
 def test_a_named_table_of_another_force_field_is_refused(hull):
     other = RelaxedSet(
-        force_field=ForceFieldIdentity(name="toy", version="2", weights_sha256="cd" * 32),
+        force_field=ForceFieldIdentity(
+            name="toy", version="2", weights_sha256="cd" * 32, convention="consistent"
+        ),
         relaxations=RELAXED.relaxations,
     )
     with pytest.raises(UserError, match="expected toy 2"):
