@@ -35,6 +35,7 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
         update={
             "structures": structures,
             "training": settings.training or sets.training_of(settings.reference),
+            "novelty": settings.novelty or (_whole_set(settings.reference) if settings.relaxed else None),
             "benchmark": settings.benchmark or _benchmark_of(settings.reference),
         }
     )
@@ -52,6 +53,8 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
     context = Context(
         reference=_known(sets, settings.reference),
         training=_known(sets, settings.training),
+        known_set=None if settings.novelty is None else sets.known_set(settings.novelty),
+        matcher=settings.matcher,
         relaxed=_relaxed(settings.relaxed, workspace),
         hull=None if settings.hull is None else workspace.find("hull", settings.hull),
         benchmark=settings.benchmark or DEFAULT_BENCHMARK,
@@ -82,7 +85,7 @@ def _locate(
 ) -> tuple[str, dict[str, Path | Input]]:
     """Say which structures are meant, and what files are read."""
     name, inputs = sets.locate(settings.structures)
-    for known in (settings.reference, settings.training):
+    for known in (settings.reference, settings.training, settings.novelty):
         if known is not None:
             inputs.update(sets.input_of(known))
     if settings.relaxed is not None:
@@ -98,6 +101,11 @@ def _known(sets: CrystalSets, name: str | None) -> EvaluationSet | None:
 
 def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:
     return None if path is None else read_relaxed(workspace.find("relax", path))
+
+
+def _whole_set(reference: str | None) -> str | None:
+    """Name the data set that a reference is part of, or the reference itself."""
+    return None if reference is None else split_name(reference)[0]
 
 
 def _benchmark_of(reference: str | None) -> str | None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from descriptors.registry import Registry
-from repdiff.crystals.crystal_set import EvaluationSet
+from repdiff.crystals.crystal_set import EvaluationSet, KnownSet
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.errors import UserError
 from repdiff.metrics.bootstrap import Interval, interval_of_mean
+from repdiff.metrics.structure_groups import MatcherName
 
 Constant = float | int | str | bool
 Need = Literal["reference", "training", "relaxed"]
@@ -79,6 +80,8 @@ class Context:
     Attributes:
         reference: Known crystals, such as the test set.
         training: The crystals that the model has seen.
+        known_set: What S.U.N. calls known; None takes the training crystals.
+        matcher: What counts as the same crystal, for uniqueness and novelty.
         relaxed: What a force field made of the crystals that are scored.
         hull: Table of reference energies, of the force field that relaxed; None for the one that is shipped.
         benchmark: Whose published thresholds hold: "perov_5", "carbon_24" or "mp_20".
@@ -90,6 +93,8 @@ class Context:
 
     reference: EvaluationSet | None = None
     training: EvaluationSet | None = None
+    known_set: KnownSet | None = None
+    matcher: MatcherName = "mattergen-ordered"
     relaxed: RelaxedSet | None = None
     hull: Path | None = None
     benchmark: str = "mp_20"
@@ -117,6 +122,16 @@ class Context:
             UserError: If there is none.
         """
         return self._given("training", self.training)
+
+    def known_to_all(self) -> KnownSet | None:
+        """Return what S.U.N. calls known: the named set, else the training crystals, else None."""
+        if self.known_set is not None or self.training is None:
+            return self.known_set
+        return KnownSet(
+            name="training crystals",
+            crystals=self.training.crystals,
+            unread=dict(Counter(self.training.failed.values())),
+        )
 
     def relaxations(self) -> RelaxedSet:
         """Return what relaxation gave.

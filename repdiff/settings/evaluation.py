@@ -23,6 +23,16 @@ class EvaluateSettings(Settings):
         None,
         "Crystals the model has seen, for novelty; without it the train split of the reference's data set",
     )
+    novelty: str | None = setting(
+        None,
+        "Crystals that S.U.N. calls known: a data set, NAME:SPLIT, or a path; without it the whole data set of the "
+        "reference, all its splits",
+    )
+    matcher: Literal["mattergen-ordered", "mattergen-disordered"] = setting(
+        "mattergen-ordered",
+        "What counts as the same crystal for uniqueness and novelty; mattergen-disordered, the default of MatterGen's "
+        "program, takes orderings of one alloy for the same",
+    )
     relaxed: Path | None = setting(
         None, "Output of `repdiff relax` for these crystals, for energies and stability", role="input"
     )

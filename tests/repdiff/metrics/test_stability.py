@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sample_crystals import cubic_perovskite, invalid_crystals
 
+from repdiff.crystals.crystal_set import KnownSet
 from repdiff.energies import hull_table
 from repdiff.energies.hull_table import HullTable, write_hull_table
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
@@ -103,6 +104,11 @@ def test_it_is_registered():
         ("energy_change", -0.5, 5),
         ("converged", 4 / 7, 7),
         ("sun", 1 / 7, 7),  # one of the twins; the one on the hull is known
+        (
+            "sun_mattergen",
+            0.0,
+            7,
+        ),  # the first of the twins' group is the unstable one, whose volume is no difference
     ],
 )
 def test_values_are_those_by_hand_and_shares_are_of_all(name, wanted, n):
@@ -115,6 +121,27 @@ def test_values_are_those_by_hand_and_shares_are_of_all(name, wanted, n):
 def test_what_was_trained_on_is_not_new_and_another_training_set_changes_that():
     other = EvaluationSet(crystals=[cubic_perovskite("CaTiO3", a_site=20)])
     assert value("sun", training=other).value == pytest.approx(2 / 7)
+
+
+def test_what_counts_as_known_is_named_counted_and_need_not_be_the_training_set():
+    ba_known = KnownSet(name="mp", crystals=[GENERATED[0], GENERATED[1]], unread={"no cell": 2, "overlap": 1})
+    result = Stability().compute(SET, Context(relaxed=RELAXED, training=TRAINING, known_set=ba_known))
+    assert result.values["sun"].value == 0
+    assert "known is what mp holds, and the hull is of hand-made" in result.values["sun"].reason
+    for name, filters in (("sun", "stable, of these novel"), ("sun_mattergen", "the first of each group")):
+        constants = result.protocols[result.values[name].protocol]
+        assert constants["novel_against"] == "mp"
+        assert (constants["n_novel_against"], constants["n_novel_against_not_read"]) == (2, 3)
+        assert constants["filters"].startswith(filters)
+        assert constants["stol"] == 0.3
+
+
+def test_training_crystals_that_could_not_be_read_are_counted_where_they_are_the_known_ones():
+    training = EvaluationSet(crystals=[st("known")], failed={"a": "no cell", "b": "no cell"})
+    result = Stability().compute(SET, Context(relaxed=RELAXED, training=training))
+    constants = result.protocols[result.values["sun"].protocol]
+    assert constants["novel_against"] == "training crystals"
+    assert (constants["n_novel_against"], constants["n_novel_against_not_read"]) == (1, 2)
 
 
 def test_without_training_set_there_is_no_sun_but_its_reason():
