@@ -6,6 +6,7 @@ from pathlib import Path
 
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.sources import CrystalSets, choose, split_name
+from repdiff.energies.hull_table import shipped_names
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed
 from repdiff.hardware import n_cores
@@ -56,7 +57,7 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
         known_set=None if settings.novelty is None else sets.known_set(settings.novelty),
         matcher=settings.matcher,
         relaxed=_relaxed(settings.relaxed, workspace),
-        hull=None if settings.hull is None else workspace.find("hull", settings.hull),
+        hull=_hull(settings.hull, workspace),
         benchmark=settings.benchmark or DEFAULT_BENCHMARK,
         cache=settings.cache or workspace.root / "cache",
         seed=settings.seed,
@@ -66,9 +67,10 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
     evaluation = replace(
         evaluate_crystals(generated, context, metrics=settings.only), notes=tuple(sets.notes)
     )
-    if settings.floor:
+    if settings.floor and context.reference is not None and len(context.reference.crystals) > 1:
         n = settings.floor_size or len(generated)
-        evaluation = replace(evaluation, floors=compute_floors(context, n=n, metrics=settings.only))
+        floors = compute_floors(context, n=n, metrics=settings.only, halves=settings.floor_halves)
+        evaluation = replace(evaluation, floors=floors)
     evaluation.write(run.path)
     (run.path / "table.txt").write_text(evaluation.table() + "\n", encoding="utf-8")
     run.summary.update(
@@ -90,8 +92,8 @@ def _locate(
             inputs.update(sets.input_of(known))
     if settings.relaxed is not None:
         inputs["relaxed"] = workspace.find("relax", settings.relaxed)
-    if settings.hull is not None:
-        inputs["hull"] = workspace.find("hull", settings.hull)
+    if (hull := _hull(settings.hull, workspace)) is not None and hull.exists():
+        inputs["hull"] = hull
     return name, inputs
 
 
@@ -106,6 +108,13 @@ def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:
 def _whole_set(reference: str | None) -> str | None:
     """Name the data set that a reference is part of, or the reference itself."""
     return None if reference is None else split_name(reference)[0]
+
+
+def _hull(named: Path | None, workspace: Workspace) -> Path | None:
+    """Find the table that is named: one that is shipped, by its name, or a run of `repdiff hull build`."""
+    if named is None or (not named.exists() and str(named) in shipped_names()):
+        return named
+    return workspace.find("hull", named)
 
 
 def _benchmark_of(reference: str | None) -> str | None:

@@ -36,6 +36,8 @@ class MetricValue:
         unit: "" for a plain number, "fraction" for a share between 0 and 1.
         reason: Why `value` is None, or why it is to be read with care.
         interval: 95 % interval by bootstrap over the structures; None where there are fewer than two.
+        sizes: Numbers of generated and of reference crystals, for values that depend on both: they compare at equal
+            sizes only. None for the others.
 
     Raises:
         ValueError: If the value is NaN or infinite, or None without a reason.
@@ -47,6 +49,7 @@ class MetricValue:
     unit: str = ""
     reason: str = ""
     interval: Interval | None = None
+    sizes: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what a results file could not hold."""

@@ -1,9 +1,11 @@
-"""What real crystals score under the same metrics: the value that a perfect generator would reach.
+"""What real crystals score by the same metrics: nobody can judge a value without it.
 
-Real crystals do not score 100 %, nor is the distance between two draws of them zero. Two comparisons are made:
+Two are offered beside the values of an evaluation. Many metrics depend on how many crystals there are, so the first has
+as many as were generated.
 
-* `training`: as many training crystals as were generated (all if there are fewer), drawn at random, against
-  the reference: what a model scores that repeats its training set.
+* `training`: as many random training crystals against the reference: what a model scores that repeats its training set.
+  Without a training set `reference` stands for it: as many random reference crystals, half of them at most, against the
+  others.
 * `halves`: one random half of the reference against the other.
 """
 
@@ -19,17 +21,22 @@ from repdiff.metrics.evaluation import Evaluation, evaluate_crystals
 
 
 def compute_floors(
-    context: Context, *, n: int, metrics: Sequence[str | Metric] | None = None
+    context: Context,
+    *,
+    n: int,
+    metrics: Sequence[str | Metric] | None = None,
+    halves: bool = False,
 ) -> dict[str, Evaluation]:
     """Evaluate real crystals as if they had been generated.
 
     Args:
         context: Of the evaluation that the floors belong to.
-        n: Number of training crystals to draw.
+        n: Number of crystals to draw, as many as were generated.
         metrics: As for `evaluate_crystals`; those that ask for relaxed or training crystals are left out.
+        halves: Whether to compare two halves of the reference too.
 
     Returns:
-        Evaluations by name: "training" if the context has a training set, and "halves".
+        Evaluations by name: "training", or "reference" if the context has no training set; and "halves".
 
     Raises:
         UserError: If there is no reference, or fewer than two crystals in it.
@@ -42,18 +49,32 @@ def compute_floors(
         usable = [name for name in metrics if isinstance(name, Metric) or _applies(name, plain)]
     rng = np.random.default_rng(context.seed)
     floors = {}
+    known = context.reference.crystals
     if context.training is not None:
         drawn = EvaluationSet(crystals=draw(context.training.crystals, n, rng))
         floors["training"] = evaluate_crystals(drawn, plain, metrics=usable)
-    known = context.reference.crystals
-    order = rng.permutation(len(known))
-    one, other = ([known[i] for i in sorted(part)] for part in np.array_split(order, 2))
-    floors["halves"] = evaluate_crystals(
-        EvaluationSet(crystals=one),
-        replace(plain, reference=EvaluationSet(crystals=other)),
-        metrics=usable,
-    )
+    else:
+        floors["reference"] = _against_the_rest(known, min(n, len(known) // 2), plain, usable, rng)
+    if halves:
+        floors["halves"] = _against_the_rest(known, (len(known) + 1) // 2, plain, usable, rng)
     return floors
+
+
+def _against_the_rest(
+    crystals: Sequence[Crystal],
+    n: int,
+    context: Context,
+    metrics: Sequence[str | Metric] | None,
+    rng: np.random.Generator,
+) -> Evaluation:
+    """Evaluate `n` random crystals of a set against all its others."""
+    order = rng.permutation(len(crystals))
+    one, other = ([crystals[i] for i in sorted(part.tolist())] for part in (order[:n], order[n:]))
+    return evaluate_crystals(
+        EvaluationSet(crystals=one),
+        replace(context, reference=EvaluationSet(crystals=other)),
+        metrics=metrics,
+    )
 
 
 def draw(crystals: Sequence[Crystal], n: int, rng: np.random.Generator) -> list[Crystal]:

@@ -53,7 +53,7 @@ class Evaluation:
                 show(value),
                 show_interval(value),
                 *(show(found) if (found := self._floor(floor, family, name)) else "-" for floor in floors),
-                str(value.n),
+                show_number(value),
                 value.protocol,
             )
             for family, result in self.results.items()
@@ -246,6 +246,11 @@ def show_interval(value: MetricValue) -> str:
     return f"{100 * low:.2f} to {100 * high:.2f}" if value.unit == "fraction" else f"{low:.4g} to {high:.4g}"
 
 
+def show_number(value: MetricValue) -> str:
+    """Write how many structures are behind a value: "300", or "300 vs 3785" where it depends on both sets' sizes."""
+    return str(value.n) if value.sizes is None else "{} vs {}".format(*value.sizes)
+
+
 def _value_to_json(value: MetricValue) -> dict[str, object]:
     shown: dict[str, object] = {
         "value": value.value,
@@ -254,6 +259,8 @@ def _value_to_json(value: MetricValue) -> dict[str, object]:
         "protocol": value.protocol,
         "unit": value.unit,
     }
+    if value.sizes is not None:
+        shown |= dict(zip(("n_generated", "n_reference"), value.sizes, strict=True))
     return shown | ({"reason": value.reason} if value.reason else {})
 
 

@@ -274,7 +274,14 @@ def _energy_distance(
         n_resamples=N_RESAMPLES,
         bounds=(0.0, np.inf),
     )
-    return MetricValue(value=distance, n=len(energies), protocol=protocol, unit=unit, interval=interval)
+    return MetricValue(
+        value=distance,
+        n=len(energies),
+        protocol=protocol,
+        unit=unit,
+        interval=interval,
+        sizes=(len(energies), len(reference)),
+    )
 
 
 def _energies_of(crystals: Sequence[Crystal], table: HullTable) -> Float[np.ndarray, " n_found"]:
