@@ -43,6 +43,7 @@ def main() -> None:
             data_dir=arguments.data_dir,
             cache=arguments.cache,
             floor=True,
+            floor_halves=True,
             floor_size=arguments.floor_size,
             n=arguments.n,
             only=tuple(arguments.only.split(",")) if arguments.only else None,

@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
@@ -112,7 +113,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     """Time the three steps for one data set and check a sample."""
     known = load_dataset(name, data_dir=arguments.data_dir).crystals
     generated = make_generated(known, arguments.n, np.random.default_rng(arguments.seed))
-    settings = {"n_workers": arguments.n_workers, "progress": True}
+    settings: dict[str, Any] = {"n_workers": arguments.n_workers, "progress": True}
     started, used = time.perf_counter(), cpu_seconds()
     reduced = reduce_crystals(generated, **settings)
     others = reduce_crystals(of_formulas(known, generated), **settings)

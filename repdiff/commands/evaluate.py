@@ -5,6 +5,7 @@ from pathlib import Path
 
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.sources import CrystalSets, choose, split_name
+from repdiff.energies.hull_table import shipped_names
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed
 from repdiff.hardware import n_cores
@@ -35,6 +36,7 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
         update={
             "structures": structures,
             "training": settings.training or sets.training_of(settings.reference),
+            "novelty": settings.novelty or (_whole_set(settings.reference) if settings.relaxed else None),
             "benchmark": settings.benchmark or _benchmark_of(settings.reference),
         }
     )
@@ -52,8 +54,10 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
     context = Context(
         reference=_known(sets, settings.reference),
         training=_known(sets, settings.training),
+        known_set=None if settings.novelty is None else sets.known_set(settings.novelty),
+        matcher=settings.matcher,
         relaxed=_relaxed(settings.relaxed, workspace),
-        hull=None if settings.hull is None else workspace.find("hull", settings.hull),
+        hull=_hull(settings.hull, workspace),
         benchmark=settings.benchmark or DEFAULT_BENCHMARK,
         cache=settings.cache or workspace.root / "cache",
         seed=settings.seed,
@@ -64,8 +68,9 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
         generated,
         context,
         metrics=settings.only,
-        baseline=settings.floor,
+        baseline=settings.floor and context.reference is not None and len(context.reference.crystals) > 1,
         baseline_size=settings.floor_size,
+        halves=settings.floor_halves,
         notes=sets.notes,
     )
     evaluation.write(run.path)
@@ -85,13 +90,13 @@ def _locate(
 ) -> tuple[str, dict[str, Path | Input]]:
     """Say which structures are meant, and what files are read."""
     name, inputs = sets.locate(settings.structures)
-    for known in (settings.reference, settings.training):
+    for known in (settings.reference, settings.training, settings.novelty):
         if known is not None:
             inputs.update(sets.input_of(known))
     if settings.relaxed is not None:
         inputs["relaxed"] = workspace.find("relax", settings.relaxed)
-    if settings.hull is not None:
-        inputs["hull"] = workspace.find("hull", settings.hull)
+    if (hull := _hull(settings.hull, workspace)) is not None and hull.exists():
+        inputs["hull"] = hull
     return name, inputs
 
 
@@ -101,6 +106,18 @@ def _known(sets: CrystalSets, name: str | None) -> CrystalSet | None:
 
 def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:
     return None if path is None else read_relaxed(workspace.find("relax", path))
+
+
+def _whole_set(reference: str | None) -> str | None:
+    """Name the data set that a reference is part of, or the reference itself."""
+    return None if reference is None else split_name(reference)[0]
+
+
+def _hull(named: Path | None, workspace: Workspace) -> Path | None:
+    """Find the table that is named: one that is shipped, by its name, or a run of `repdiff hull build`."""
+    if named is None or (not named.exists() and str(named) in shipped_names()):
+        return named
+    return workspace.find("hull", named)
 
 
 def _benchmark_of(reference: str | None) -> str | None:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,14 @@ from repdiff.crystals.resumable_parts import compute_in_parts, forget_parts
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.load import load_dataset
 from repdiff.datasets.sources import crystals_of_split
+from repdiff.energies.conventions import CONVENTIONS, Convention, hull_energy
 from repdiff.energies.hull_table import TABLE_FILE, HullTable, reduced_name, write_hull_table
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits, atoms_at_once, energies_of_part, relax_part
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.energies.workers import work_through
 from repdiff.errors import UserError
+from repdiff.execution.jobs import map_jobs
 from repdiff.hardware import choose_device, n_cores
 from repdiff.runs.failures import FAILED, write_records
 from repdiff.runs.manifest import Input
@@ -29,6 +32,7 @@ from repdiff.settings import HullSettings
 
 PART_SIZE = {"cpu": 128, "cuda": 4096}
 CRYSTALS_AT_ONCE = {"cpu": 8, "cuda": 512}
+CORRECTIONS_PER_PROCESS = 2000  # with fewer, a process takes longer to start than it saves
 log = logging.getLogger(__name__)
 
 
@@ -77,6 +81,7 @@ def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch
         part_size=PART_SIZE[device.type] // (8 if settings.relax else 1),
         label="relaxing" if settings.relax else "energies",
     )
+    done = _as_on_a_hull(done, identity, settings.n_workers or n_cores())
     with_energy = [crystal for crystal in done if crystal.labels["energy_per_atom"] is not None]
     failed = [
         {"id": crystal.id, "reason": str(crystal.labels["reason"])}
@@ -104,10 +109,32 @@ def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch
         "n_failed": len(failed),
         "n_unread": len(unread),
         "force_field": str(identity),
+        "energies": CONVENTIONS[identity.hull_convention],
         "weights_sha256": identity.weights_sha256,
         "package": identity.package,
         "seconds_per_structure": (time.perf_counter() - started) / len(done),
     }
+
+
+def _as_on_a_hull(crystals: Sequence[Crystal], identity: ForceFieldIdentity, n_workers: int) -> list[Crystal]:
+    """Add the Materials Project's corrections to the energies of a force field that lacks them."""
+    if identity.convention != "uncorrected":
+        return list(crystals)
+    return map_jobs(
+        partial(_corrected, convention=identity.convention),
+        crystals,
+        n_workers=min(n_workers, len(crystals) // CORRECTIONS_PER_PROCESS),
+        progress=True,
+        label="corrections",
+    )
+
+
+def _corrected(crystal: Crystal, *, convention: Convention) -> Crystal:
+    energy = crystal.labels["energy_per_atom"]
+    if not isinstance(energy, float):
+        return crystal
+    found, reason = hull_energy(crystal, energy, convention)
+    return crystal.replace(labels={"energy_per_atom": found, "reason": reason})
 
 
 def _table(
@@ -118,6 +145,7 @@ def _table(
     return HullTable(
         name=f"{dataset.name}{split}",
         force_field=identity,
+        convention=identity.hull_convention,
         geometry=f"relaxed to {settings.fmax} eV/Å" if settings.relax else "as given",
         note="; ".join(note for note in notes if note) or None,
         ids=[crystal.id for crystal in crystals],

@@ -195,6 +195,8 @@ class Planner:
         """Resolve the settings of one step: the file's section, what the system has of its own, what is given."""
         own = {} if system == FLOOR else self._own(system).get(verb, {})
         model = SECTIONS[verb]
+        if verb == "evaluate" and "floor" not in {**(read_document(self.file).get(verb) or {}), **own}:
+            given = {"floor": False, **given}  # the comparison has a floor of its own
         try:
             settings = load_settings(model, self.file, {**own, **given})
             if isinstance(settings, EvaluateSettings):

@@ -106,3 +106,31 @@ class CrystalSet(CrystalViews):
 
     def _missing(self) -> Mapping[str, str]:
         return self.failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownSet:
+    """Crystals that count as known: what is among them is not novel.
+
+    Attributes:
+        name: Of the set, such as "mp_20" or "mp_20:train"; part of every result.
+        crystals: Those that could be read.
+        unread: Number of rows by the reason why they are not among the crystals.
+    """
+
+    name: str
+    crystals: Sequence[Crystal]
+    unread: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def n_unread(self) -> int:
+        """Count the rows that are not among the crystals."""
+        return sum(self.unread.values())
+
+    def describe(self) -> dict[str, float | int | str | bool]:
+        """Return what a protocol must say about novelty against this set."""
+        return {
+            "novel_against": self.name,
+            "n_novel_against": len(self.crystals),
+            "n_novel_against_not_read": self.n_unread,
+        }

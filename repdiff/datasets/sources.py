@@ -1,12 +1,13 @@
 """One word to a set of crystals: a run of this tool, a data set or a part of it, or any readable path."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from repdiff.crystals.crystal import SPLITS, Crystal
-from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.crystals.crystal_set import CrystalSet, KnownSet
 from repdiff.crystals.structure_files import TABLE, read_structures
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.dataset import Dataset
@@ -48,6 +49,19 @@ class CrystalSets:
                 f"{source} has no crystal in split {split!r}, expected one of {', '.join(SPLITS)}"
             )
         return chosen
+
+    def known_set(self, name: str) -> KnownSet:
+        """Read crystals that count as known, with what could not be read of their data set.
+
+        Raises:
+            UserError: As for `known`.
+        """
+        rejected = self._dataset(split_name(name)[0]).rejected
+        return KnownSet(
+            name=name,
+            crystals=self.known(name),
+            unread=dict(Counter(rejection.reason for rejection in rejected)),
+        )
 
     def to_judge(self, name: str) -> CrystalSet:
         """Read crystals of any quality; what cannot be read at all is kept as failed, with its reason.

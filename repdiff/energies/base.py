@@ -13,6 +13,7 @@ from torch import Tensor
 from descriptors.batch import CrystalBatch
 from descriptors.registry import Registry
 from repdiff.crystals.crystal import Crystal, to_batch
+from repdiff.energies.conventions import Convention
 from repdiff.energies.relaxed import ForceFieldIdentity
 
 MIN_VOLUME_PER_ATOM = 1.0  # Å³; a fifth of diamond's, the densest crystal there is
@@ -45,10 +46,13 @@ class ForceField(ABC):
     Attributes:
         description: One line for people.
         package: Name of the distribution that holds the model and its weights.
+        convention: What its energies mean: "mp2020", "uncorrected" or "consistent", see
+            `repdiff.energies.conventions`. Uncorrected energies are corrected before they are put on a hull.
     """
 
     description: ClassVar[str]
     package: ClassVar[str]
+    convention: ClassVar[Convention]
 
     @abstractmethod
     def __init__(self, device: torch.device) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from descriptors.batch import CrystalBatch
 from repdiff.energies.base import FORCE_FIELDS, Energies, ForceField, spread
 from repdiff.energies.bonds import Bonds, bond_vectors, find_bonds, forces_and_stress
+from repdiff.energies.conventions import Convention
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.runs.atomic_files import sha256
 
@@ -42,6 +43,7 @@ class Chgnet(ForceField):
 
     description = "CHGNet 0.3.0 (MPtrj), weights in the package"
     package: ClassVar[str] = "chgnet"
+    convention: ClassVar[Convention] = "mp2020"  # MPtrj's corrected energies
 
     def __init__(self, device: torch.device) -> None:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # it greets on stdout
@@ -58,6 +60,7 @@ class Chgnet(ForceField):
             version=MODEL,
             weights_sha256=sha256(Path(chgnet.__file__).parent / WEIGHTS),
             package=f"chgnet {version('chgnet')}",
+            convention=self.convention,
         )
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from repdiff.energies.conventions import CONVENTIONS, Convention, convention_of
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import replacing
@@ -30,6 +31,8 @@ class HullTable:
     Attributes:
         name: Of the data set, such as "mp_20".
         force_field: What computed the energies.
+        convention: What the energies mean, see `repdiff.energies.conventions`; those of an uncorrected force field
+            are stored with their corrections, as "mp2020".
         geometry: "as given", or "relaxed" by the same force field.
         note: What results with this table must say; None if nothing.
         ids: Names in the data set; none in the table that is shipped, which holds formulas and energies only.
@@ -39,6 +42,7 @@ class HullTable:
 
     name: str
     force_field: ForceFieldIdentity
+    convention: Convention
     geometry: str
     note: str | None
     ids: Sequence[str]
@@ -74,6 +78,45 @@ class HullTable:
         return f"{self.name}, {len(self)} energies of crystals {self.geometry}{note}"
 
 
+def join_hull_tables(tables: Sequence[HullTable], *, name: str) -> HullTable:
+    """Join tables into one without names, the lowest energy of each formula.
+
+    Args:
+        tables: At least one.
+        name: Of the whole.
+
+    Raises:
+        ValueError: If they are not of one force field, convention and geometry.
+    """
+    first = tables[0]
+    kinds = {(table.force_field, table.convention, table.geometry) for table in tables}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"the tables are of {len(kinds)} force fields, conventions or geometries, expected one"
+        )
+    joined = replace(
+        first,
+        name=name,
+        note=None,
+        ids=(),
+        formulas=[formula for table in tables for formula in table.formulas],
+        energies=np.concatenate([table.energies for table in tables]),
+    )
+    lowest = dict(sorted(joined.lowest().items()))
+    parts = " and ".join(f"{table.name} ({table.note})" if table.note else table.name for table in tables)
+    return replace(
+        joined,
+        note=parts if len(tables) > 1 else first.note,
+        formulas=tuple(lowest),
+        energies=np.array(list(lowest.values())),
+    )
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the tables that are shipped, each once."""
+    return sorted({read_hull_table(file).name for file in SHIPPED.glob("*.parquet")})
+
+
 def write_hull_table(path: Path, table: HullTable) -> None:
     """Write a table, replacing the file as a whole; energies are kept to 1e-6 relative."""
     import pyarrow as pa
@@ -83,6 +126,7 @@ def write_hull_table(path: Path, table: HullTable) -> None:
         "format": 1,
         "name": table.name,
         "force_field": asdict(table.force_field),
+        "convention": table.convention,
         "geometry": table.geometry,
         "note": table.note,
     }
@@ -111,9 +155,11 @@ def read_hull_table(path: Path) -> HullTable:
     try:
         content = pq.read_table(file)
         facts = json.loads((content.schema.metadata or {})[METADATA])
+        identity = ForceFieldIdentity(**facts["force_field"])
         return HullTable(
             name=facts["name"],
-            force_field=ForceFieldIdentity(**facts["force_field"]),
+            force_field=identity,
+            convention=facts.get("convention") or convention_of(identity.name),
             geometry=facts["geometry"],
             note=facts["note"],
             ids=content["id"].to_pylist() if "id" in content.column_names else [],
@@ -131,25 +177,34 @@ def find_hull_table(force_field: ForceFieldIdentity, path: Path | None = None) -
 
     Args:
         force_field: What computed the energies.
-        path: The user's table; None for the one that is shipped for this force field.
+        path: The user's table, or the name of a shipped one; None for the largest that is shipped for this force field.
 
     Raises:
-        UserError: If there is none, or it is of another force field, version or weights.
+        UserError: If there is none, or it is of another force field, version or weights, or its energies mean
+            something else.
     """
     build = f"make one by `repdiff hull build DATASET --force-field {force_field.name}`"
-    if path is not None:
+    wanted = force_field.hull_convention
+    shipped = [read_hull_table(file) for file in sorted(SHIPPED.glob("*.parquet"))]
+    if path is not None and not path.exists() and str(path) in {table.name for table in shipped}:
+        shipped = [table for table in shipped if table.name == str(path)]
+    elif path is not None:
         table = read_hull_table(path)
         if table.force_field != force_field:
             raise UserError(
                 f"{path} holds energies of {table.force_field}, expected {force_field}, which computed the others: "
                 f"{build}"
             )
+        if table.convention != wanted:
+            raise UserError(
+                f"{path} holds energies of {force_field.name} that are {CONVENTIONS[table.convention]}, expected "
+                f"{CONVENTIONS[wanted]}: {build}"
+            )
         return table
-    found = [read_hull_table(file) for file in sorted(SHIPPED.glob("*.parquet"))]
-    for table in found:
-        if table.force_field == force_field:
-            return table
-    others = ", ".join(f"{table.name} by {table.force_field}" for table in found) or "none"
+    fitting = [table for table in shipped if (table.force_field, table.convention) == (force_field, wanted)]
+    if fitting:
+        return max(fitting, key=len)
+    others = ", ".join(f"{table.name} by {table.force_field}" for table in shipped) or "none"
     raise UserError(f"no hull table of {force_field} is shipped ({others}): {build}")
 
 

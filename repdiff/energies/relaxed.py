@@ -7,6 +7,7 @@ from typing import Any
 
 from repdiff.crystals.crystal import Crystal, Label
 from repdiff.crystals.crystal_set import CrystalViews
+from repdiff.energies.conventions import CONVENTIONS, Convention, convention_of, hull_convention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +19,27 @@ class ForceFieldIdentity:
         version: Of the model, such as "0.3.0".
         weights_sha256: Hash of the file of weights.
         package: What computed with them, such as "chgnet 0.4.2"; it is no part of the comparison.
+        convention: What its energies mean, see `repdiff.energies.conventions`; follows from the rest, and is no part of
+            the comparison. "unstated" takes that of files written before it was stated.
     """
 
     name: str
     version: str
     weights_sha256: str
     package: str = field(default="", compare=False)
+    convention: Convention = field(default="unstated", compare=False)
+
+    def __post_init__(self) -> None:
+        """Fill in the convention of files that do not state it, and refuse an unknown one."""
+        if self.convention == "unstated":
+            object.__setattr__(self, "convention", convention_of(self.name))
+        if self.convention not in CONVENTIONS:
+            raise ValueError(f"convention is {self.convention!r}, expected one of {', '.join(CONVENTIONS)}")
+
+    @property
+    def hull_convention(self) -> Convention:
+        """Convention in which its energies are put on a hull."""
+        return hull_convention(self.convention)
 
     def __str__(self) -> str:
         """Say it in a few words: "chgnet 0.3.0 (weights 0123abcd)"."""

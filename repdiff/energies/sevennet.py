@@ -16,6 +16,7 @@ from descriptors.batch import CrystalBatch
 from descriptors.neighbors import find_neighborhood
 from repdiff.energies.base import FORCE_FIELDS, Energies, ForceField, spread
 from repdiff.energies.bonds import bond_vectors, find_lonely, forces_and_stress
+from repdiff.energies.conventions import Convention
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.runs.atomic_files import sha256
 
@@ -30,6 +31,9 @@ class Sevennet(ForceField):
 
     description = "SevenNet-0 of 11 July 2024 (MPtrj), weights in the package"
     package: ClassVar[str] = "sevenn"
+    convention: ClassVar[Convention] = (
+        "uncorrected"  # MPtrj's energies as computed: NiO +0.41 eV/atom from the elements
+    )
 
     def __init__(self, device: torch.device) -> None:
         with warnings.catch_warnings():
@@ -48,6 +52,7 @@ class Sevennet(ForceField):
             version="7net-0 11Jul2024",
             weights_sha256=sha256(Path(weights)),
             package=f"sevenn {version('sevenn')}",
+            convention=self.convention,
         )
 
     @property

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from descriptors.registry import Registry
-from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.crystals.crystal_set import CrystalSet, KnownSet
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.errors import UserError
 from repdiff.metrics.bootstrap import Interval, interval_of_mean
+from repdiff.metrics.structure_groups import MatcherName
 
 Constant = float | int | str | bool
 Need = Literal["reference", "training", "relaxed"]
@@ -35,6 +36,8 @@ class MetricValue:
         unit: "" for a plain number, "fraction" for a share between 0 and 1.
         reason: Why `value` is None, or why it is to be read with care.
         interval: 95 % interval by bootstrap over the structures; None where there are fewer than two.
+        sizes: Numbers of generated and of reference crystals, for values that depend on both: they compare at equal
+            sizes only. None for the others.
 
     Raises:
         ValueError: If the value is NaN or infinite, or None without a reason.
@@ -46,6 +49,7 @@ class MetricValue:
     unit: str = ""
     reason: str = ""
     interval: Interval | None = None
+    sizes: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what a results file could not hold."""
@@ -79,6 +83,8 @@ class Context:
     Attributes:
         reference: Known crystals, such as the test set.
         training: The crystals that the model has seen.
+        known_set: What S.U.N. calls known; None takes the training crystals.
+        matcher: What counts as the same crystal, for uniqueness and novelty.
         relaxed: What a force field made of the crystals that are scored.
         hull: Table of reference energies, of the force field that relaxed; None for the one that is shipped.
         benchmark: Whose published thresholds hold: "perov_5", "carbon_24" or "mp_20".
@@ -90,6 +96,8 @@ class Context:
 
     reference: CrystalSet | None = None
     training: CrystalSet | None = None
+    known_set: KnownSet | None = None
+    matcher: MatcherName = "mattergen-ordered"
     relaxed: RelaxedSet | None = None
     hull: Path | None = None
     benchmark: str = "mp_20"
@@ -117,6 +125,16 @@ class Context:
             UserError: If there is none.
         """
         return self._given("training", self.training)
+
+    def known_to_all(self) -> KnownSet | None:
+        """Return what S.U.N. calls known: the named set, else the training crystals, else None."""
+        if self.known_set is not None or self.training is None:
+            return self.known_set
+        return KnownSet(
+            name="training crystals",
+            crystals=self.training.crystals,
+            unread=dict(Counter(self.training.failed.values())),
+        )
 
     def relaxations(self) -> RelaxedSet:
         """Return what relaxation gave.

@@ -1,9 +1,11 @@
-"""What real crystals score under the same metrics: the value that a perfect generator would reach.
+"""What real crystals score by the same metrics: nobody can judge a value without it.
 
-Real crystals do not score 100 %, nor is the distance between two draws of them zero. Two comparisons are made:
+Two are offered beside the values of an evaluation. Many metrics depend on how many crystals there are, so the first has
+as many as were generated.
 
-* `training`: as many training crystals as were generated (all if there are fewer), drawn at random, against
-  the reference: what a model scores that repeats its training set.
+* `training`: as many random training crystals against the reference: what a model scores that repeats its training set.
+  Without a training set `reference` stands for it: as many random reference crystals, half of them at most, against the
+  others.
 * `halves`: one random half of the reference against the other.
 """
 
@@ -12,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.splits import draw_rows
 from repdiff.errors import UserError
 from repdiff.metrics import Context, CrystalSet, Metric
@@ -25,6 +28,7 @@ def evaluate_set(
     metrics: Sequence[str | Metric] | None = None,
     baseline: bool = False,
     baseline_size: int | None = None,
+    halves: bool = False,
     notes: Sequence[str] = (),
 ) -> Evaluation:
     """Score a set of crystals and, if asked, real crystals beside it.
@@ -35,6 +39,7 @@ def evaluate_set(
         metrics: As for `evaluate_crystals`.
         baseline: Whether to score real crystals under the same metrics; see `compute_floors`.
         baseline_size: Number of real crystals; None takes as many as there are `crystals`.
+        halves: Whether the baseline compares two halves of the reference too.
         notes: What the table must say about the data.
 
     Raises:
@@ -45,9 +50,8 @@ def evaluate_set(
     evaluation = replace(evaluate_crystals(crystals, context, metrics=metrics), notes=tuple(notes))
     if not baseline:
         return evaluation
-    return replace(
-        evaluation, floors=compute_floors(context, n=baseline_size or len(crystals), metrics=metrics)
-    )
+    n = baseline_size or len(crystals)
+    return replace(evaluation, floors=compute_floors(context, n=n, metrics=metrics, halves=halves))
 
 
 def need_reference(context: Context) -> CrystalSet:
@@ -62,17 +66,22 @@ def need_reference(context: Context) -> CrystalSet:
 
 
 def compute_floors(
-    context: Context, *, n: int, metrics: Sequence[str | Metric] | None = None
+    context: Context,
+    *,
+    n: int,
+    metrics: Sequence[str | Metric] | None = None,
+    halves: bool = False,
 ) -> dict[str, Evaluation]:
     """Evaluate real crystals as if they had been generated.
 
     Args:
         context: Of the evaluation that the floors belong to.
-        n: Number of training crystals to draw.
+        n: Number of crystals to draw, as many as were generated.
         metrics: As for `evaluate_crystals`; those that ask for relaxed or training crystals are left out.
+        halves: Whether to compare two halves of the reference too.
 
     Returns:
-        Evaluations by name: "training" if the context has a training set, and "halves".
+        Evaluations by name: "training", or "reference" if the context has no training set; and "halves".
 
     Raises:
         UserError: If there is no reference, or fewer than two crystals in it.
@@ -88,14 +97,28 @@ def compute_floors(
         training = context.training.crystals
         drawn = CrystalSet(crystals=[training[row] for row in draw_rows(len(training), n, rng)])
         floors["training"] = evaluate_crystals(drawn, plain, metrics=usable)
-    order = rng.permutation(len(known))
-    one, other = ([known[i] for i in sorted(part)] for part in np.array_split(order, 2))
-    floors["halves"] = evaluate_crystals(
-        CrystalSet(crystals=one),
-        replace(plain, reference=CrystalSet(crystals=other)),
-        metrics=usable,
-    )
+    else:
+        floors["reference"] = _against_the_rest(known, min(n, len(known) // 2), plain, usable, rng)
+    if halves:
+        floors["halves"] = _against_the_rest(known, (len(known) + 1) // 2, plain, usable, rng)
     return floors
+
+
+def _against_the_rest(
+    crystals: Sequence[Crystal],
+    n: int,
+    context: Context,
+    metrics: Sequence[str | Metric] | None,
+    rng: np.random.Generator,
+) -> Evaluation:
+    """Evaluate `n` random crystals of a set against all its others."""
+    order = rng.permutation(len(crystals))
+    one, other = ([crystals[i] for i in sorted(part.tolist())] for part in (order[:n], order[n:]))
+    return evaluate_crystals(
+        CrystalSet(crystals=one),
+        replace(context, reference=CrystalSet(crystals=other)),
+        metrics=metrics,
+    )
 
 
 def _applies(name: str, context: Context) -> bool:

@@ -1,13 +1,14 @@
 """How much of the reference the generated crystals cover, and how much of them is near it: COV, AMSD and AMCD."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.crystals.geometry import check_structures
 from repdiff.errors import UserError
 from repdiff.metrics.base import (
     METRICS,
@@ -21,8 +22,9 @@ from repdiff.metrics.base import (
     share,
     tally,
 )
+from repdiff.metrics.charge_balance import OXIDATION_STATES
 from repdiff.metrics.fingerprints import MIN_VOLUME_PER_ATOM, SAME_SITE, Fingerprints, compute_fingerprints
-from repdiff.metrics.validity import NOT_MADE
+from repdiff.metrics.validity import NOT_MADE, check_crystal_composition
 
 DISTANCES_AT_ONCE = 4_000_000
 
@@ -52,6 +54,7 @@ CUTOFFS = {
         "mp_20": Cutoffs(0.6, 12.0),
     },
 }
+VALID = f"cdvae-{OXIDATION_STATES}-fingerprint"
 NO_REFERENCE = "no reference structure has a fingerprint"
 NO_FINGERPRINT = "no structure has a fingerprint"
 
@@ -146,6 +149,9 @@ class Coverage(Metric):
             )
             columns[f"covered{suffix}"] = covered
         values |= _mean_distances(nearest, covering, f"cdvae-{benchmark}")
+        sizes = len(generated), int(reference.present.sum())
+        values = {key: replace(value, sizes=sizes) for key, value in values.items()}
+        values["valid"] = _valid_as_published(generated, ours)
         ids = [None if index < 0 else crystals[index].id for index in nearest.index]
         columns |= {
             "nearest_reference": ids + [None] * missing,
@@ -155,7 +161,13 @@ class Coverage(Metric):
         }
         return MetricResult(
             values=values,
-            protocols={f"{name}-{benchmark}": _constants(CUTOFFS[name][benchmark]) for name in CUTOFFS},
+            protocols={
+                **{f"{name}-{benchmark}": _constants(CUTOFFS[name][benchmark]) for name in CUTOFFS},
+                VALID: {
+                    "valid": "structure and composition valid, and a fingerprint exists",
+                    "oxidation_states": OXIDATION_STATES,
+                },
+            },
             columns=columns,
             details={
                 "reasons": tally(ours.reasons),
@@ -167,6 +179,16 @@ class Coverage(Metric):
                 "n_reference": int(reference.present.sum()),
             },
         )
+
+
+def _valid_as_published(generated: CrystalSet, fingerprints: Fingerprints) -> MetricValue:
+    """Return the share that is valid by CDVAE's program, which calls a crystal without fingerprint invalid."""
+    checks = check_structures(generated.crystals)
+    flags = [
+        check.valid and not reason and check_crystal_composition(crystal).valid
+        for crystal, check, reason in zip(generated.crystals, checks, fingerprints.reasons, strict=True)
+    ]
+    return share(flags + [False] * len(generated.failed), VALID)
 
 
 def _fingerprints(crystals: Sequence[Crystal], context: Context) -> Fingerprints:

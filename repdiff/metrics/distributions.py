@@ -204,6 +204,7 @@ def _compare(
         n=len(ours),
         protocol=protocol,
         unit=unit,
+        sizes=(len(ours), len(theirs)),
         interval=bootstrap(
             lambda rows, others: distance(values, shares(here[rows]), shares(there[others])),
             (len(ours), len(theirs)),

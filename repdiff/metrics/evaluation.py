@@ -9,7 +9,14 @@ from descriptors.registry import unknown
 from repdiff.crystals.formula import safe_formula
 from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, CrystalSet, Metric, MetricResult, MetricValue
-from repdiff.metrics.evaluation_views import aligned, evaluation_html, show, show_interval, values_frame
+from repdiff.metrics.evaluation_views import (
+    aligned,
+    evaluation_html,
+    show,
+    show_interval,
+    show_number,
+    values_frame,
+)
 from repdiff.runs.atomic_files import replacing, write_json
 from repdiff.runs.provenance import versions
 
@@ -55,7 +62,7 @@ class Evaluation:
                 show(value),
                 show_interval(value),
                 *(show(found) if (found := self._floor(floor, family, name)) else "-" for floor in floors),
-                str(value.n),
+                show_number(value),
                 value.protocol,
             )
             for family, result in self.results.items()
@@ -252,4 +259,6 @@ def _value_to_json(value: MetricValue) -> dict[str, object]:
         "protocol": value.protocol,
         "unit": value.unit,
     }
+    if value.sizes is not None:
+        shown |= dict(zip(("n_generated", "n_reference"), value.sizes, strict=True))
     return shown | ({"reason": value.reason} if value.reason else {})

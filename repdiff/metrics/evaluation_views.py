@@ -101,3 +101,8 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
         for row in rows
     ]
     return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+
+
+def show_number(value: MetricValue) -> str:
+    """Write how many structures are behind a value: "300", or "300 vs 3785" where it depends on both sets' sizes."""
+    return str(value.n) if value.sizes is None else "{} vs {}".format(*value.sizes)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from repdiff.execution.jobs import run_jobs
 from repdiff.execution.progress import progress_bar
 from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards
 
+log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     from matminer.featurizers.composition import ElementProperty
     from matminer.featurizers.site import CrystalNNFingerprint
@@ -29,6 +32,7 @@ MIN_VOLUME_PER_ATOM = (
     0.5  # Å³, a tenth of diamond's; denser cells keep the search for neighbours busy for minutes
 )
 SAME_SITE = 1e-5  # Å, within which symmetry must map atoms onto each other for their sites to count as one
+WORTH_A_WORD = 500  # fingerprints; about half a minute on one core
 PER_TASK = 4  # crystals handed to a process at once; Ctrl-C loses as many for each process
 PER_PROCESS = 100  # with fewer, a process takes longer to start than it saves
 REVISION = 1  # of what is kept; raise it when the same versions of the libraries give other numbers
@@ -82,6 +86,9 @@ def compute_fingerprints(
         if reason:
             found[key] = Fingerprint(structure=None, composition=None, reason=reason)
     todo = {key: crystal for key, crystal in todo.items() if key not in found}
+    if len(todo) >= WORTH_A_WORD:
+        kept = "not kept: name a folder by --cache" if folder is None else f"kept in {folder} for next time"
+        log.info("computing %d of %d fingerprints, %s", len(todo), len(crystals), kept)
     with ShardWriter(folder) as writer:
         for key, fingerprint in _compute(todo, n_workers, progress):
             found[key] = fingerprint

@@ -121,6 +121,7 @@ def _distance(samples: Sequence[Sample], protocol: str, seed: int) -> MetricValu
         value=value,
         n=n,
         protocol=protocol,
+        sizes=(n, n_reference),
         reason=f"too large: {n} and {n_reference} crystals for {n_features} features" if few else "",
         interval=bootstrap(
             statistic,

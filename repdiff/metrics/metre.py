@@ -4,6 +4,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -128,17 +129,16 @@ class Metre(Metric):
         matched = [not math.isnan(value) for value in rms]
         n_best = Counter(rows[row] for _, row in best if row is not None)
         reason = "no structures" if not len(generated) else "the reference is empty"
-        asked = len(generated) > 0 and len(reference) > 0
-        nothing = absent(PROTOCOL, reason)
+        values = dict.fromkeys(("metre", "crmse"), absent(PROTOCOL, reason))
+        if len(generated) and len(reference):
+            penalised = [STOL if math.isnan(value) else value for value in rms]
+            values = {
+                "metre": share(matched, PROTOCOL),
+                "crmse": mean(penalised, PROTOCOL, reason=reason),
+            }
+        sizes = len(generated), len(reference)
         return MetricResult(
-            values={
-                "metre": share(matched, PROTOCOL) if asked else nothing,
-                "crmse": mean(
-                    [STOL if math.isnan(value) else value for value in rms], PROTOCOL, reason=reason
-                )
-                if asked
-                else nothing,
-            },
+            values={name: replace(value, sizes=sizes) for name, value in values.items()},
             protocols={PROTOCOL: self._constants()},
             columns={"matched_references": [n_best[row] for row in range(len(generated))]},
             details={

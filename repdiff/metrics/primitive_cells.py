@@ -91,17 +91,26 @@ def of_formulas(crystals: Sequence[Crystal], wanted: Sequence[Crystal]) -> list[
     return [crystal for crystal in crystals if reduced_formula(count_elements(crystal)) in formulas]
 
 
-def group_by_key(reduced: Sequence[Reduced]) -> dict[Key, list[int]]:
-    """Sort rows by what crystals must share to be compared, without those that cannot be."""
+def group_by_key(reduced: Sequence[Reduced], *, any_size: bool = False) -> dict[Key, list[int]]:
+    """Sort rows by what crystals must share to be compared, without those that cannot be.
+
+    Args:
+        reduced: From `reduce_crystals`.
+        any_size: Whether primitive cells of different sizes are compared too.
+    """
     groups: dict[Key, list[int]] = defaultdict(list)
     for row, one in enumerate(reduced):
         if (key := one.key) is not None:
-            groups[key].append(row)
+            groups[(key[0], 0) if any_size else key].append(row)
     return dict(groups)
 
 
 def find_candidates(
-    queries: Sequence[Reduced], others: Sequence[Reduced], *, max_candidates: int = MAX_CANDIDATES
+    queries: Sequence[Reduced],
+    others: Sequence[Reduced],
+    *,
+    max_candidates: int = MAX_CANDIDATES,
+    any_size: bool = False,
 ) -> Candidates:
     """List the others that each crystal may be the same as: those of its formula and primitive size.
 
@@ -114,11 +123,12 @@ def find_candidates(
         queries: The crystals.
         others: What they are compared with.
         max_candidates: How many each is compared with at most.
+        any_size: Whether primitive cells of different sizes are compared too.
     """
-    offered = group_by_key(others)
+    offered = group_by_key(others, any_size=any_size)
     rows: list[Sequence[int]] = [[]] * len(queries)
     n_dropped = np.zeros(len(queries), np.int64)
-    for key, asking in group_by_key(queries).items():
+    for key, asking in group_by_key(queries, any_size=any_size).items():
         near = offered.get(key, [])
         if len(near) > max_candidates:
             n_dropped[asking] = len(near) - max_candidates

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.energies.conventions import CONVENTIONS, Convention, describe_correction, hull_energy
 from repdiff.energies.hull import Hull
 from repdiff.energies.hull_table import HullTable, find_hull_table, reduced_name
 from repdiff.energies.relaxed import Relaxation, RelaxedSet
@@ -28,10 +30,16 @@ from repdiff.metrics.base import (
     share,
 )
 from repdiff.metrics.bootstrap import bootstrap
-from repdiff.metrics.uniqueness import novel_flags, unique_flags
+from repdiff.metrics.uniqueness import matcher_constants, novel_flags, unique_flags
 from repdiff.metrics.validity import NOT_MADE
 
 STABLE = 0.1  # eV per atom above the hull
+ORDERS = {"sun": "sun", "sun_mattergen": "mattergen"}  # protocol by value
+FILTERS = {
+    "sun": "stable, of these novel, of these unique",
+    "sun_mattergen": "the first of each group of duplicates among all, if novel and stable",
+}
+NO_KNOWN_SET = f"{NEEDS['training']}, or name what counts as known by --novelty"
 N_RESAMPLES = 200
 NONE_RELAXED = "none of these structures was relaxed"
 NOT_RELAXED = "not among the relaxed"
@@ -46,7 +54,10 @@ class _Row:
     """One structure: what relaxation made of it, and its energy above the hull or why there is none."""
 
     relaxation: Relaxation | None
-    above_hull: float | None
+    energy: float | None = (
+        None  # eV per atom as on the hull: with corrections, where the force field lacks them
+    )
+    above_hull: float | None = None
     reason: str
 
     def stable(self, limit: float) -> bool:
@@ -90,17 +101,17 @@ class Stability(Metric):
         counted = [row for row in rows if row.relaxation is not None]
         name = f"{relaxed.force_field.name}-{relaxed.force_field.version}"
         over = f"{name}-hull-{hull.table.name if hull else 'none'}"
-        sun, sun_value = _sun(rows, context, over, why_not)
+        sun, sun_values = _sun(rows, context, over, hull, why_not)
         constants = _constants(relaxed)
-        of_hull = constants | _hull_constants(hull, why_not)
+        of_hull = constants | _hull_constants(hull, why_not, relaxed.force_field.convention)
         return MetricResult(
             values={
                 **_hull_values(counted, over, why_not),
-                "sun": sun_value,
+                **sun_values,
                 **_relaxation_values([row.relaxation for row in counted if row.relaxation], name),
                 "energy_emd": _energy_distance(counted, context, hull.table if hull else None, why_not, over),
             },
-            protocols={name: constants, over: of_hull},
+            protocols={name: constants, over: of_hull, **_sun_constants(over, of_hull, context)},
             columns=_columns(rows, sun),
             details={
                 "reasons": dict(Counter(row.reason for row in counted if row.reason).most_common()),
@@ -135,13 +146,16 @@ def _look_up(
             reason=NOT_MADE,
         )
     if relaxation is None:
-        return _Row(relaxation=None, above_hull=None, reason=NOT_RELAXED)
+        return _Row(relaxation=None, reason=NOT_RELAXED)
     if relaxation.crystal is None or relaxation.energy is None:
-        return _Row(relaxation=relaxation, above_hull=None, reason=relaxation.reason)
+        return _Row(relaxation=relaxation, reason=relaxation.reason)
     if hull is None:
-        return _Row(relaxation=relaxation, above_hull=None, reason=why_not)
-    above, reason = hull.above(relaxation.crystal.formula, relaxation.energy)
-    return _Row(relaxation=relaxation, above_hull=above, reason=reason)
+        return _Row(relaxation=relaxation, reason=why_not)
+    energy, reason = hull_energy(relaxation.crystal, relaxation.energy, relaxed.force_field.convention)
+    if energy is None:
+        return _Row(relaxation=relaxation, reason=reason)
+    above, reason = hull.above(relaxation.crystal.formula, energy)
+    return _Row(relaxation=relaxation, energy=energy, above_hull=above, reason=reason)
 
 
 def _hull_values(rows: Sequence[_Row], protocol: str, why_not: str) -> dict[str, MetricValue]:
@@ -171,22 +185,51 @@ def _relaxation_values(relaxations: Sequence[Relaxation], protocol: str) -> dict
 
 
 def _sun(
-    rows: Sequence[_Row], context: Context, protocol: str, why_not: str
-) -> tuple[list[CellValue], MetricValue]:
-    """Count the stable crystals that training did not hold, each of a group of duplicates once."""
-    flags: list[CellValue] = [None] * len(rows)
-    if context.training is None or why_not:
-        return flags, absent(protocol, why_not or NEEDS["training"], "fraction")
-    options = {"n_workers": context.n_workers, "progress": context.progress}
-    for place, row in enumerate(rows):
-        flags[place] = None if row.relaxation is None else False
-    places = [place for place, row in enumerate(rows) if row.stable(STABLE)]
-    novel = novel_flags(_relaxed(rows, places), context.training.crystals, **options)
-    places = [place for place, flag in zip(places, novel, strict=True) if flag]
-    unique = unique_flags(_relaxed(rows, places), **options)
-    for place, flag in zip(places, unique, strict=True):
-        flags[place] = flag
-    return flags, share([bool(flag) for flag in flags if flag is not None], protocol, reason=NONE_RELAXED)
+    rows: Sequence[_Row], context: Context, protocol: str, hull: Hull | None, why_not: str
+) -> tuple[dict[str, list[CellValue]], dict[str, MetricValue]]:
+    """Count the stable, unique and novel crystals by both orders of the filters.
+
+    `sun`: the stable ones, of these the novel, and of these each of a group of duplicates once. `sun_mattergen`: each
+    of a group of duplicates among all relaxed crystals once, if that one is novel and stable.
+    """
+    known, n = context.known_to_all(), len(rows)
+    if known is None or why_not:
+        none = absent(protocol, why_not or NO_KNOWN_SET, "fraction")
+        return dict.fromkeys(ORDERS, [None] * n), dict.fromkeys(ORDERS, none)
+    unique = partial(
+        unique_flags, matcher=context.matcher, n_workers=context.n_workers, progress=context.progress
+    )
+    stable = [place for place, row in enumerate(rows) if row.stable(STABLE)]
+    new = novel_flags(
+        _relaxed(rows, stable),
+        known.crystals,
+        matcher=context.matcher,
+        n_workers=context.n_workers,
+        progress=context.progress,
+    )
+    novel = _where(stable, new)
+    made = [place for place, row in enumerate(rows) if row.relaxation is not None and row.relaxation.crystal]
+    chosen = {
+        "sun": set(_where(novel, unique(_relaxed(rows, novel)))),
+        "sun_mattergen": set(novel) & set(_where(made, unique(_relaxed(rows, made)))),
+    }
+    flags: dict[str, list[CellValue]] = {
+        name: [None if row.relaxation is None else place in places for place, row in enumerate(rows)]
+        for name, places in chosen.items()
+    }
+    counted = {name: [bool(flag) for flag in found if flag is not None] for name, found in flags.items()}
+    values = {
+        name: share(counted[name], f"{protocol}-{order}", reason=NONE_RELAXED)
+        for name, order in ORDERS.items()
+    }
+    if hull is None or known.name == hull.table.name:
+        return flags, values
+    care = f"known is what {known.name} holds, and the hull is of {hull.table.name}: name its crystals by --novelty"
+    return flags, {name: replace(value, reason=value.reason or care) for name, value in values.items()}
+
+
+def _where(places: Sequence[int], flags: Sequence[bool]) -> list[int]:
+    return [place for place, flag in zip(places, flags, strict=True) if flag]
 
 
 def _relaxed(rows: Sequence[_Row], places: Sequence[int]) -> list[Crystal]:
@@ -205,8 +248,7 @@ def _energy_distance(
         return absent(protocol, NEEDS["reference"], unit)
     if table is None:
         return absent(protocol, why_not, unit)
-    ends = [row.relaxation.energy for row in rows if row.relaxation is not None]
-    energies = np.sort([energy for energy in ends if energy is not None])
+    energies = np.sort([row.energy for row in rows if row.energy is not None])
     if not table.ids:
         return absent(protocol, NO_NAMES, unit)
     reference = _energies_of(context.reference.crystals, table)
@@ -232,7 +274,14 @@ def _energy_distance(
         n_resamples=N_RESAMPLES,
         bounds=(0.0, np.inf),
     )
-    return MetricValue(value=distance, n=len(energies), protocol=protocol, unit=unit, interval=interval)
+    return MetricValue(
+        value=distance,
+        n=len(energies),
+        protocol=protocol,
+        unit=unit,
+        interval=interval,
+        sizes=(len(energies), len(reference)),
+    )
 
 
 def _energies_of(crystals: Sequence[Crystal], table: HullTable) -> Float[np.ndarray, " n_found"]:
@@ -246,16 +295,17 @@ def _energies_of(crystals: Sequence[Crystal], table: HullTable) -> Float[np.ndar
     return np.sort(table.energies[rows])
 
 
-def _columns(rows: Sequence[_Row], sun: Sequence[CellValue]) -> dict[str, Sequence[CellValue]]:
+def _columns(rows: Sequence[_Row], sun: Mapping[str, Sequence[CellValue]]) -> dict[str, Sequence[CellValue]]:
     ends = [row.relaxation for row in rows]
     return {
         "relaxed_energy": [None if end is None else end.energy for end in ends],
         "energy_change": [None if end is None else end.energy_change for end in ends],
+        "hull_energy": [row.energy for row in rows],
         "e_above_hull": [row.above_hull for row in rows],
         "rmsd_relaxed": [None if end is None else end.rmsd for end in ends],
         "converged": [None if end is None else end.converged for end in ends],
         "stable": [None if row.relaxation is None else row.stable(STABLE) for row in rows],
-        "sun": sun,
+        **sun,
         "stability_reason": [row.reason for row in rows],
     }
 
@@ -266,18 +316,38 @@ def _constants(relaxed: RelaxedSet) -> dict[str, Constant]:
         "version": relaxed.force_field.version,
         "weights_sha256": relaxed.force_field.weights_sha256,
         "package": relaxed.force_field.package,
+        "energies": CONVENTIONS[relaxed.force_field.convention],
         **relaxed.protocol,
         "rmsd": "atom by atom without drift, in the mean cell",
     }
 
 
-def _hull_constants(hull: Hull | None, why_not: str) -> dict[str, Constant]:
+def _hull_constants(hull: Hull | None, why_not: str, convention: Convention) -> dict[str, Constant]:
     return {
         "hull_table": hull.table.describe() if hull else why_not,
+        "added_to_energies": describe_correction(convention),
         "stable_at_most_eV_per_atom": STABLE,
         "on_hull_at_most_eV_per_atom": 0.0,
         "without_energy_counts_as": "not stable",
-        "sun_compares": "relaxed structures",
+    }
+
+
+def _sun_constants(
+    protocol: str, of_hull: Mapping[str, Constant], context: Context
+) -> dict[str, dict[str, Constant]]:
+    """Return the protocols of S.U.N. by both orders of the filters; none without a set of known crystals."""
+    known = context.known_to_all()
+    if known is None:
+        return {}
+    return {
+        f"{protocol}-{order}": {
+            **of_hull,
+            **known.describe(),
+            **matcher_constants(context.matcher),
+            "filters": FILTERS[name],
+            "sun_compares": "relaxed structures",
+        }
+        for name, order in ORDERS.items()
     }
 
 

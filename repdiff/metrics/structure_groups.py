@@ -1,7 +1,8 @@
 """Which crystals are the same: duplicates within a set, and members of a known set, by StructureMatcher.
 
-The tolerances are those of pymatgen, which MatterGen's evaluation of ordered crystals uses: 0.3 for sites, 0.2 for
-lengths, 5° for angles; volumes are made equal. Being the same in this sense does not carry over: a like b and b like c
+The tolerances are those of pymatgen, which MatterGen's evaluation uses: 0.3 for sites, 0.2 for lengths, 5° for angles;
+volumes are made equal. The matcher "mattergen-disordered" also takes two orderings of one alloy for the same (see
+`substitution_matcher`). Being the same in this sense does not carry over: a like b and b like c
 do not make a like c. Groups are therefore formed as pymatgen forms them, around a first member to which all others are
 alike, in an order that only depends on the names.
 """
@@ -9,7 +10,7 @@ alike, in an order that only depends on the names.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -24,11 +25,13 @@ from repdiff.metrics.primitive_cells import (
     group_by_key,
     nearest,
 )
+from repdiff.metrics.substitution_matcher import same_alloy
 
 if TYPE_CHECKING:
     from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.core import Structure
 
+MatcherName = Literal["mattergen-ordered", "mattergen-disordered"]
 STOL, LTOL, ANGLE_TOL = 0.3, 0.2, 5.0  # site, length (both relative), angle in degrees
 COMPARISONS_PER_PROCESS = 2000  # 3 s; with fewer, a process takes longer to start than it saves
 
@@ -63,6 +66,7 @@ class Known:
 def group_same(
     reduced: Sequence[Reduced],
     *,
+    matcher: MatcherName = "mattergen-ordered",
     max_candidates: int = MAX_CANDIDATES,
     n_workers: int = 1,
     progress: bool = False,
@@ -75,16 +79,18 @@ def group_same(
 
     Args:
         reduced: From `reduce_crystals`.
+        matcher: What counts as the same.
         max_candidates: With how many first members a crystal is compared; those of the nearest fingerprints.
         n_workers: Processes, where it helps.
         progress: Show a bar on stderr.
     """
     first = np.array([-1 if one.crystal is None else row for row, one in enumerate(reduced)], np.int64)
-    groups = [sorted(rows, key=lambda row: _rank(reduced[row])) for rows in group_by_key(reduced).values()]
+    grouped = group_by_key(reduced, any_size=matcher == "mattergen-disordered")
+    groups = [sorted(rows, key=lambda row: _rank(reduced[row])) for rows in grouped.values()]
     groups = sorted((rows for rows in groups if len(rows) > 1), key=len, reverse=True)
     found = map_jobs(
         _group_members,
-        [([reduced[row] for row in rows], max_candidates) for rows in groups],
+        [([reduced[row] for row in rows], max_candidates, matcher) for rows in groups],
         n_workers=min(n_workers, sum(map(_n_expected, groups)) // COMPARISONS_PER_PROCESS),
         progress=progress and len(groups) > 0,
         label="duplicates",
@@ -99,6 +105,7 @@ def find_known(
     reduced: Sequence[Reduced],
     known: Sequence[Reduced],
     *,
+    matcher: MatcherName = "mattergen-ordered",
     max_candidates: int = MAX_CANDIDATES,
     n_workers: int = 1,
     progress: bool = False,
@@ -108,16 +115,22 @@ def find_known(
     Args:
         reduced: From `reduce_crystals`.
         known: The same of known crystals.
+        matcher: What counts as the same.
         max_candidates: With how many known ones a crystal is compared; those of the nearest fingerprints.
         n_workers: Processes, where it helps.
         progress: Show a bar on stderr.
     """
     order = sorted(range(len(known)), key=lambda row: _rank(known[row]))
-    candidates = find_candidates(reduced, [known[row] for row in order], max_candidates=max_candidates)
+    candidates = find_candidates(
+        reduced,
+        [known[row] for row in order],
+        max_candidates=max_candidates,
+        any_size=matcher == "mattergen-disordered",
+    )
     asking = [row for row, others in enumerate(candidates.rows) if len(others)]
     found = map_jobs(
         _find_first,
-        [(reduced[row], [known[order[place]] for place in candidates.rows[row]]) for row in asking],
+        [(reduced[row], [known[order[place]] for place in candidates.rows[row]], matcher) for row in asking],
         n_workers=min(n_workers, sum(len(candidates.rows[row]) for row in asking) // COMPARISONS_PER_PROCESS),
         progress=progress and len(asking) > 0,
         label="known crystals",
@@ -142,9 +155,9 @@ def _n_expected(rows: Sequence[int]) -> int:
     return len(rows) * min(len(rows), MAX_CANDIDATES) // 2
 
 
-def _group_members(task: tuple[Sequence[Reduced], int]) -> tuple[list[int], int]:
+def _group_members(task: tuple[Sequence[Reduced], int, MatcherName]) -> tuple[list[int], int]:
     """Return the place of each member's first member, and how many comparisons were left out."""
-    members, max_candidates = task
+    members, max_candidates, matcher = task
     structures = [_structure(one) for one in members]
     features = fingerprints(members, range(len(members))) if len(members) > max_candidates else None
     heads: list[int] = []
@@ -154,7 +167,7 @@ def _group_members(task: tuple[Sequence[Reduced], int]) -> tuple[list[int], int]
         order = list(range(len(heads)))
         if features is not None and len(heads) > max_candidates:
             order = nearest(features[place], features[heads], max_candidates).tolist()
-        head = next((heads[k] for k in order if _fits(structures[heads[k]], structure)), None)
+        head = next((heads[k] for k in order if _fits(structure, structures[heads[k]], matcher)), None)
         if head is None:
             n_dropped += len(heads) - len(order)
             heads.append(place)
@@ -162,10 +175,12 @@ def _group_members(task: tuple[Sequence[Reduced], int]) -> tuple[list[int], int]
     return first, n_dropped
 
 
-def _find_first(task: tuple[Reduced, Sequence[Reduced]]) -> int | None:
-    reduced, others = task
+def _find_first(task: tuple[Reduced, Sequence[Reduced], MatcherName]) -> int | None:
+    reduced, others, matcher = task
     structure = _structure(reduced)
-    return next((place for place, other in enumerate(others) if _fits(structure, _structure(other))), None)
+    return next(
+        (place for place, other in enumerate(others) if _fits(structure, _structure(other), matcher)), None
+    )
 
 
 def _structure(reduced: Reduced) -> "Structure":
@@ -174,9 +189,11 @@ def _structure(reduced: Reduced) -> "Structure":
     return to_structure(reduced.crystal)
 
 
-def _fits(one: "Structure", other: "Structure") -> bool:
+def _fits(one: "Structure", known: "Structure", matcher: MatcherName) -> bool:
     try:
-        return bool(_matcher().fit(one, other, skip_structure_reduction=True))
+        if bool(_matcher().fit(known, one, skip_structure_reduction=True)):
+            return True
+        return matcher == "mattergen-disordered" and same_alloy(one, known)
     except Exception:  # the matcher gives up on some cells with any of several exceptions: not the same, then
         return False
 

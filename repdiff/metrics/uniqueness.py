@@ -19,42 +19,63 @@ from repdiff.metrics.base import (
     share,
 )
 from repdiff.metrics.primitive_cells import MAX_CANDIDATES, Reduced, of_formulas, reduce_crystals
-from repdiff.metrics.structure_groups import ANGLE_TOL, LTOL, STOL, Known, find_known, group_same
+from repdiff.metrics.structure_groups import (
+    ANGLE_TOL,
+    LTOL,
+    STOL,
+    Known,
+    MatcherName,
+    find_known,
+    group_same,
+)
+from repdiff.metrics.substitution_matcher import MAX_ELECTRONEGATIVITY_DIFFERENCE, MAX_RADIUS_DIFFERENCE
 from repdiff.metrics.validity import NOT_MADE
 
-PROTOCOL = "mattergen-ordered"
 log = logging.getLogger(__name__)
 
 
-def unique_flags(crystals: Sequence[Crystal], *, n_workers: int = 1, progress: bool = False) -> list[bool]:
+def unique_flags(
+    crystals: Sequence[Crystal],
+    *,
+    matcher: MatcherName = "mattergen-ordered",
+    n_workers: int = 1,
+    progress: bool = False,
+) -> list[bool]:
     """Mark one crystal of each group of duplicates, see `group_same`; one that fails `check_structures` is none.
 
     How many are marked does not depend on the order of the crystals.
 
     Args:
         crystals: They may be of any quality.
+        matcher: What counts as the same.
         n_workers: Processes, where it helps.
         progress: Show bars on stderr.
     """
     reduced = reduce_crystals(crystals, n_workers=n_workers, progress=progress)
-    first, _ = _group(reduced, n_workers, progress)
+    first, _ = _group(reduced, matcher, n_workers, progress)
     return _are_first(first)
 
 
 def novel_flags(
-    crystals: Sequence[Crystal], known: Sequence[Crystal], *, n_workers: int = 1, progress: bool = False
+    crystals: Sequence[Crystal],
+    known: Sequence[Crystal],
+    *,
+    matcher: MatcherName = "mattergen-ordered",
+    n_workers: int = 1,
+    progress: bool = False,
 ) -> list[bool]:
     """Mark the crystals that are none of the known ones; one that fails `check_structures` is not novel.
 
     Args:
         crystals: They may be of any quality.
         known: Those that the model was trained on, say; any quality.
+        matcher: What counts as the same.
         n_workers: Processes, where it helps.
         progress: Show bars on stderr.
     """
     reduced = reduce_crystals(crystals, n_workers=n_workers, progress=progress)
     candidates = of_formulas(known, crystals)
-    return _are_novel(reduced, _search(reduced, candidates, n_workers, progress).row.tolist())
+    return _are_novel(reduced, _search(reduced, candidates, matcher, n_workers, progress).row.tolist())
 
 
 @METRICS.register("uniqueness")
@@ -68,12 +89,12 @@ class Uniqueness(Metric):
 
     def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Compare; what was not reconstructed or fails `check_structures` is neither unique nor novel."""
-        n_workers, progress = context.n_workers, context.progress
+        matcher, n_workers, progress = context.matcher, context.n_workers, context.progress
         n_failed = len(generated.failed)
         reduced = reduce_crystals(generated.crystals, n_workers=n_workers, progress=progress)
-        first, n_dropped = _group(reduced, n_workers, progress)
+        first, n_dropped = _group(reduced, matcher, n_workers, progress)
         unique = _are_first(first) + [False] * n_failed
-        values = {"unique": share(unique, PROTOCOL)}
+        values = {"unique": share(unique, matcher)}
         columns: dict[str, Sequence[CellValue]] = {
             "unique": unique,
             "duplicate_of": [
@@ -84,14 +105,14 @@ class Uniqueness(Metric):
         }
         details: dict[str, object] = {"unique_pairs_not_compared": n_dropped}
         if context.training is None:
-            values |= dict.fromkeys(("novel", "unique_and_novel"), _unknown())
+            values |= dict.fromkeys(("novel", "unique_and_novel"), _unknown(matcher))
         else:
             known = of_formulas(context.training.crystals, generated.crystals)
-            found = _search(reduced, known, n_workers, progress)
+            found = _search(reduced, known, matcher, n_workers, progress)
             rows = found.row.tolist()
             novel = _are_novel(reduced, rows) + [False] * n_failed
             both = [u and n for u, n in zip(unique, novel, strict=True)]
-            values |= {"novel": share(novel, PROTOCOL), "unique_and_novel": share(both, PROTOCOL)}
+            values |= {"novel": share(novel, matcher), "unique_and_novel": share(both, matcher)}
             columns["novel"] = novel
             columns["known_as"] = [None if row < 0 else known[row].id for row in rows] + [None] * n_failed
             details |= {
@@ -99,19 +120,39 @@ class Uniqueness(Metric):
                 "n_training": len(context.training.crystals),
             }
         return MetricResult(
-            values=values, protocols={PROTOCOL: _constants()}, columns=columns, details=details
+            values=values,
+            protocols={matcher: _constants(matcher) | _named_training(context)},
+            columns=columns,
+            details=details,
         )
 
 
-def _group(reduced: Sequence[Reduced], n_workers: int, progress: bool) -> tuple[list[int], int]:
-    grouping = group_same(reduced, max_candidates=MAX_CANDIDATES, n_workers=n_workers, progress=progress)
+def _group(
+    reduced: Sequence[Reduced], matcher: MatcherName, n_workers: int, progress: bool
+) -> tuple[list[int], int]:
+    grouping = group_same(
+        reduced, matcher=matcher, max_candidates=MAX_CANDIDATES, n_workers=n_workers, progress=progress
+    )
     _warn(grouping.n_not_compared, "more may be duplicates than were found")
     return grouping.first.tolist(), grouping.n_not_compared
 
 
-def _search(reduced: Sequence[Reduced], known: Sequence[Crystal], n_workers: int, progress: bool) -> Known:
+def _search(
+    reduced: Sequence[Reduced],
+    known: Sequence[Crystal],
+    matcher: MatcherName,
+    n_workers: int,
+    progress: bool,
+) -> Known:
     others = reduce_crystals(known, n_workers=n_workers, progress=progress)
-    found = find_known(reduced, others, max_candidates=MAX_CANDIDATES, n_workers=n_workers, progress=progress)
+    found = find_known(
+        reduced,
+        others,
+        matcher=matcher,
+        max_candidates=MAX_CANDIDATES,
+        n_workers=n_workers,
+        progress=progress,
+    )
     _warn(found.n_not_compared, "more may be known than were found")
     return found
 
@@ -132,11 +173,27 @@ def _are_novel(reduced: Sequence[Reduced], rows: Sequence[int]) -> list[bool]:
     return [one.crystal is not None and row < 0 for one, row in zip(reduced, rows, strict=True)]
 
 
-def _unknown() -> MetricValue:
-    return absent(PROTOCOL, NEEDS["training"], "fraction")
+def _unknown(matcher: MatcherName) -> MetricValue:
+    return absent(matcher, NEEDS["training"], "fraction")
 
 
-def _constants() -> dict[str, Constant]:
+def _named_training(context: Context) -> dict[str, Constant]:
+    if context.training is None:
+        return {}
+    return {
+        "novel_against": "training crystals",
+        "n_novel_against": len(context.training.crystals),
+        "n_novel_against_not_read": len(context.training.failed),
+    }
+
+
+def matcher_constants(matcher: MatcherName) -> dict[str, Constant]:
+    """Return what a protocol must say about the comparison of crystals."""
+    alloys: dict[str, Constant] = {
+        "alloys": "orderings of one alloy are the same",
+        "replaceable_radius_difference": MAX_RADIUS_DIFFERENCE,
+        "replaceable_electronegativity_difference": MAX_ELECTRONEGATIVITY_DIFFERENCE,
+    }
     return {
         "matcher": "pymatgen StructureMatcher",
         "version": version("pymatgen"),
@@ -145,6 +202,13 @@ def _constants() -> dict[str, Constant]:
         "angle_tol_deg": ANGLE_TOL,
         "primitive_cells": True,
         "volumes_made_equal": True,
+        **(alloys if matcher == "mattergen-disordered" else {}),
+    }
+
+
+def _constants(matcher: MatcherName) -> dict[str, Constant]:
+    return {
+        **matcher_constants(matcher),
         "groups": "around a first member",
         "compared_with_at_most": MAX_CANDIDATES,
         "invalid_counts_as": "neither unique nor novel",

@@ -282,6 +282,7 @@ FAMILIES: Mapping[str, str] = {
 
 FLOORS: Mapping[str, tuple[str, str]] = {
     "training": ("training", "what real crystals of the training set score against the reference"),
+    "reference": ("reference", "what a part of the reference scores against the rest of it"),
     "halves": ("halves", "what one half of the reference scores against the other"),
 }
 """Short name and explanation of each floor."""

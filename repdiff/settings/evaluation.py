@@ -23,11 +23,23 @@ class EvaluateSettings(Settings):
         None,
         "Crystals the model has seen, for novelty; without it the train split of the reference's data set",
     )
+    novelty: str | None = setting(
+        None,
+        "Crystals that S.U.N. calls known: a data set, NAME:SPLIT, or a path; without it the whole data set of the "
+        "reference, all its splits",
+    )
+    matcher: Literal["mattergen-ordered", "mattergen-disordered"] = setting(
+        "mattergen-ordered",
+        "What counts as the same crystal for uniqueness and novelty; mattergen-disordered, the default of MatterGen's "
+        "program, takes orderings of one alloy for the same",
+    )
     relaxed: Path | None = setting(
         None, "Output of `repdiff relax` for these crystals, for energies and stability", role="input"
     )
     hull: Path | None = setting(
-        None, "Output of `repdiff hull build`; without it the table that is shipped for MP-20", role="input"
+        None,
+        "Output of `repdiff hull build`, or a shipped table: mp_le20, mp_20; without it mp_le20",
+        role="input",
     )
     data_dir: Path | None = setting(
         None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
@@ -35,11 +47,14 @@ class EvaluateSettings(Settings):
     only: tuple[str, ...] | None = setting(None, "Families of metrics, separated by commas; without it all")
     n: int | None = setting(None, "Judge this many crystals only, chosen at random", ge=1)
     floor: bool = setting(
-        False, "Also what real crystals score: training against reference, and two halves of the reference"
+        True,
+        "What as many real crystals score, beside each value: random training crystals against the reference, or, "
+        "without training crystals, some of the reference against the rest",
     )
     floor_size: int | None = setting(
-        None, "Training crystals for the floor, chosen at random; without it as many as are judged", ge=1
+        None, "Real crystals for the floor, chosen at random; without it as many as are judged", ge=1
     )
+    floor_halves: bool = setting(False, "With --floor: two halves of the reference against each other, too")
     benchmark: Literal["perov_5", "carbon_24", "mp_20"] | None = setting(
         None, "Whose published thresholds of coverage hold; without it the reference's, or mp_20"
     )

@@ -108,8 +108,8 @@ def reconstruction() -> None:
 
             atomic_numbers = ((1,), (1,), (1,))
 
-    parallel._start_worker, parallel._work = load_nothing, endless
-    parallel.pickle = type("Pickle", (), {"dumps": staticmethod(lambda _: b"")})
+    replace(parallel, _start_worker=load_nothing, _work=endless)
+    replace(parallel, pickle=type("Pickle", (), {"dumps": staticmethod(lambda _: b"")}))
     list(parallel.reconstruct_groups(Inversion(), n_workers=2))
 
 

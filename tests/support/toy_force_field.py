@@ -16,6 +16,7 @@ class Toy(ForceField):
 
     description = "Morse pairs"
     package = "toy"
+    convention = "consistent"
     n_evaluations = 0
     stop_after = None
 
@@ -24,7 +25,9 @@ class Toy(ForceField):
 
     @property
     def identity(self):
-        return ForceFieldIdentity(name="toy", version="1", weights_sha256="0" * 64)
+        return ForceFieldIdentity(
+            name="toy", version="1", weights_sha256="0" * 64, convention=self.convention
+        )
 
     @property
     def known_elements(self):

@@ -134,7 +134,9 @@ def test_nothing_to_score_gives_reasons_and_no_numbers():
 def test_floors_stand_beside_their_values_in_the_table_and_the_json(evaluation):
     family = CrystalSet(crystals=[salt(f"s{i}", a=4 + 0.1 * i) for i in range(6)])
     context = Context(reference=family, training=family)
-    with_floors = replace(evaluation, floors=compute_floors(context, n=4, metrics=["validity", "uniqueness"]))
+    with_floors = replace(
+        evaluation, floors=compute_floors(context, n=4, metrics=["validity", "uniqueness"], halves=True)
+    )
     assert {name: len(floor.generated) for name, floor in with_floors.floors.items()} == {
         "training": 4,
         "halves": 3,
@@ -151,8 +153,23 @@ def test_a_floor_without_known_crystals_says_what_it_needs():
         compute_floors(Context(), n=2)
 
 
+@pytest.mark.parametrize(("n", "size"), [(2, 2), (3, 3), (100, 3)])
+def test_without_training_crystals_some_of_the_reference_are_compared_with_the_rest(n, size):
+    known = CrystalSet(crystals=[salt(f"s{i}") for i in range(7)])
+    (floor,) = compute_floors(Context(reference=known), n=n, metrics=["validity"]).values()
+    assert (len(floor.generated), floor.n_reference) == (size, 7 - size)
+
+
+def test_the_table_shows_both_sizes_where_a_value_depends_on_them(evaluation):
+    made = evaluate_crystals(CrystalSet(crystals=KNOWN[:1]), KNOWN_SET, metrics=["metre", "validity"])
+    lines = {line.split()[0]: line for line in made.table().splitlines() if line}
+    assert lines["metre.metre"].split()[-4:] == ["1", "vs", "2", "metre"]
+    assert lines["validity.valid"].split()[-2:] == ["1", "cdvae-smact14"]
+    assert made.to_json()["metrics"]["metre"]["values"]["metre"]["n_reference"] == 2
+
+
 def test_the_halves_share_no_crystal_and_lose_none():
     known = CrystalSet(crystals=[salt(f"s{i}") for i in range(7)])
-    floors = compute_floors(Context(reference=known), n=1, metrics=["validity"])
-    assert list(floors) == ["halves"]
+    floors = compute_floors(Context(reference=known), n=1, metrics=["validity"], halves=True)
+    assert list(floors) == ["reference", "halves"]
     assert len(floors["halves"].generated) + floors["halves"].n_reference == 7

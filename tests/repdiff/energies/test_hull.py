@@ -1,3 +1,6 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,20 +12,23 @@ from repdiff.energies.hull_table import (
     SHIPPED,
     HullTable,
     find_hull_table,
+    join_hull_tables,
     read_hull_table,
     reduced_name,
+    shipped_names,
     write_hull_table,
 )
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
 
-IDENTITY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32)
+IDENTITY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32, convention="consistent")
 
 
 def table(energies, identity=IDENTITY):
     return HullTable(
         name="hand-made",
         force_field=identity,
+        convention="consistent",
         geometry="as given",
         note=None,
         ids=[f"{formula}-{row}" for row, (formula, _) in enumerate(energies)],
@@ -125,6 +131,39 @@ def test_a_table_without_names_has_the_lowest_energy_of_each_formula_and_nothing
     write_hull_table(tmp_path / "bare.parquet", bare)
     assert pq.read_table(tmp_path / "bare.parquet").column_names == ["formula", "energy_per_atom"]
     assert read_hull_table(tmp_path / "bare.parquet").lowest() == pytest.approx(KNOWN.lowest())
+
+
+def test_joined_tables_have_the_lowest_energy_of_each_formula_and_name_their_parts():
+    other = replace(
+        table([("NaCl", -3.6), ("Cl2", -1.9), ("LiCl", -3.0)]), name="others", note="some left out"
+    )
+    joined = join_hull_tables([KNOWN.without_names(), other], name="all")
+    assert joined.lowest() == {**KNOWN.lowest(), "NaCl": -3.6, "LiCl": -3.0}
+    assert len(joined) == len(joined.lowest())
+    assert joined.describe().startswith(
+        "all, 5 energies of crystals as given; hand-made (lowest of each formula of 5"
+    )
+    assert "others (some left out)" in joined.describe()
+    with pytest.raises(ValueError, match="expected one"):
+        join_hull_tables([KNOWN, replace(KNOWN, geometry="relaxed")], name="mixed")
+
+
+def test_the_largest_shipped_table_is_taken_unless_another_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(hull_table, "SHIPPED", tmp_path)
+    write_hull_table(tmp_path / "a.parquet", replace(KNOWN, name="small").without_names())
+    write_hull_table(tmp_path / "b.parquet", replace(KNOWN, name="large"))
+    assert find_hull_table(IDENTITY).name == "large"
+    assert find_hull_table(IDENTITY, Path("small")).name == "small"
+    assert shipped_names() == ["large", "small"]
+    with pytest.raises(UserError, match="middle"):
+        find_hull_table(IDENTITY, Path("middle"))
+
+
+def test_more_known_crystals_never_raise_the_hull(chgnet):
+    small, large = (find_hull_table(chgnet.identity, Path(name)) for name in ("mp_20", "mp_le20"))
+    assert len(large) > len(small)
+    both = small.lowest(), large.lowest()
+    assert all(both[1][formula] <= energy + 1e-5 for formula, energy in both[0].items())
 
 
 def test_the_shipped_tables_hold_formulas_and_energies_only():

@@ -69,8 +69,19 @@ def test_the_values_are_those_of_a_plain_computation(benchmark):
             cut = CUTOFFS[protocol][benchmark]
             near = (ds.min(axis) <= cut.structure) & (dc.min(axis) <= cut.composition)
             expected[f"cov_{side}{suffix}"] = near.mean()
+    values.pop("valid")
     assert values == pytest.approx(expected, abs=1e-6)
     assert values["cov_recall_structrepdiff"] > 0
+
+
+def test_a_crystal_without_fingerprint_is_not_valid_as_published(monkeypatch):
+    good = cubic_perovskite("a")
+    found = random_fingerprints(np.random.default_rng(0), 3, missing=[1])
+    monkeypatch.setattr(coverage, "compute_fingerprints", lambda crystals, **_: found)
+    three = [good, good.replace(id="b"), cubic_perovskite("uncharged", 11, 19, 9)]
+    value = score(three, three, failed={"c": "no cell"}).values["valid"]
+    assert (value.value, value.n) == (1 / 4, 4)
+    assert value.protocol == "cdvae-smact14-fingerprint"
 
 
 def test_the_published_cutoffs_are_kept():

@@ -59,6 +59,22 @@ def test_the_distance_of_shares_is_scipys_of_samples():
     assert found == pytest.approx(wasserstein_distance(one, other))
 
 
+@pytest.mark.parametrize(("n_generated", "n_reference"), [(3, 24), (24, 3), (1, 17)])
+def test_sets_of_unlike_size_get_the_distances_of_scipy(n_generated, n_reference):
+    valid = [one for one in ordinary(GENERATED, 1) if check_crystal_composition(one).valid]
+    generated = [valid[k % len(valid)].replace(id=f"g{k}") for k in range(n_generated)]
+    reference = [ordinary(REFERENCE, 0)[k % len(REFERENCE)].replace(id=f"r{k}") for k in range(n_reference)]
+    result = score(generated, reference)
+    assert result.values["emd_density"].value == pytest.approx(
+        wasserstein_distance(densities(generated), densities(reference))
+    )
+    assert result.values["emd_n_elements"].value == pytest.approx(
+        wasserstein_distance(numbers_of_elements(generated), numbers_of_elements(reference))
+    )
+    p, q = (shares(space_groups(crystals), 231) for crystals in (generated, reference))
+    assert result.values["js_space_groups"].value == pytest.approx(jensenshannon(p, q, base=2) ** 2)
+
+
 @pytest.mark.parametrize(
     ("other", "expected"), [([0.5, 0.5, 0, 0], 0), ([0, 0, 0.5, 0.5], 1), ([0, 0.5, 0.5, 0], 0.5)]
 )

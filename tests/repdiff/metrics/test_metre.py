@@ -87,6 +87,16 @@ def test_reference_crystals_that_are_invalid_are_not_matched():
     assert result.values["metre"].value == pytest.approx(1 / 8)
 
 
+def test_reference_entries_that_could_not_be_read_count_as_not_matched():
+    reference = CrystalSet(
+        crystals=[salt("a"), cubic_perovskite("b")], failed={"c": "no cell", "d": "no atoms"}
+    )
+    result = Metre().compute(CrystalSet(crystals=[salt("g")]), Context(reference=reference))
+    assert result.values["metre"].value == pytest.approx(1 / 4)
+    assert result.values["metre"].n == result.values["crmse"].n == result.details["n_reference"] == 4
+    assert result.values["crmse"].value == pytest.approx(3 * STOL / 4, abs=1e-6)
+
+
 def test_what_was_not_reconstructed_matches_nothing_and_nothing_at_all_gives_a_reason():
     context = Context(reference=CrystalSet(crystals=[salt("a")]))
     lost = Metre().compute(CrystalSet(crystals=[], failed={"g": "no cell"}), context)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sample_crystals import cubic_perovskite, invalid_crystals
 
+from repdiff.crystals.crystal_set import KnownSet
 from repdiff.energies import hull_table
 from repdiff.energies.hull_table import HullTable, write_hull_table
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
@@ -11,7 +12,7 @@ from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, CrystalSet
 from repdiff.metrics.stability import NONE_RELAXED, NOT_RELAXED, Stability
 
-IDENTITY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32)
+IDENTITY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32, convention="consistent")
 ENERGIES = {"Sr": -1.0, "Ti": -4.0, "Ba": -1.0, "O2": -4.0, "SrTiO3": -7.0, "BaTiO3": -7.0}
 # below it by the elements alone: (-1 - 4 - 3 * 4) / 5 = -3.4
 
@@ -22,6 +23,7 @@ def hull(tmp_path, monkeypatch):
     table = HullTable(
         name="hand-made",
         force_field=IDENTITY,
+        convention="consistent",
         geometry="as given",
         note=None,
         ids=list(ENERGIES),
@@ -102,6 +104,11 @@ def test_it_is_registered():
         ("energy_change", -0.5, 5),
         ("converged", 4 / 7, 7),
         ("sun", 1 / 7, 7),  # one of the twins; the one on the hull is known
+        (
+            "sun_mattergen",
+            0.0,
+            7,
+        ),  # the first of the twins' group is the unstable one, whose volume is no difference
     ],
 )
 def test_values_are_those_by_hand_and_shares_are_of_all(name, wanted, n):
@@ -114,6 +121,27 @@ def test_values_are_those_by_hand_and_shares_are_of_all(name, wanted, n):
 def test_what_was_trained_on_is_not_new_and_another_training_set_changes_that():
     other = CrystalSet(crystals=[cubic_perovskite("CaTiO3", a_site=20)])
     assert value("sun", training=other).value == pytest.approx(2 / 7)
+
+
+def test_what_counts_as_known_is_named_counted_and_need_not_be_the_training_set():
+    ba_known = KnownSet(name="mp", crystals=[GENERATED[0], GENERATED[1]], unread={"no cell": 2, "overlap": 1})
+    result = Stability().compute(SET, Context(relaxed=RELAXED, training=TRAINING, known_set=ba_known))
+    assert result.values["sun"].value == 0
+    assert "known is what mp holds, and the hull is of hand-made" in result.values["sun"].reason
+    for name, filters in (("sun", "stable, of these novel"), ("sun_mattergen", "the first of each group")):
+        constants = result.protocols[result.values[name].protocol]
+        assert constants["novel_against"] == "mp"
+        assert (constants["n_novel_against"], constants["n_novel_against_not_read"]) == (2, 3)
+        assert constants["filters"].startswith(filters)
+        assert constants["stol"] == 0.3
+
+
+def test_training_crystals_that_could_not_be_read_are_counted_where_they_are_the_known_ones():
+    training = CrystalSet(crystals=[st("known")], failed={"a": "no cell", "b": "no cell"})
+    result = Stability().compute(SET, Context(relaxed=RELAXED, training=training))
+    constants = result.protocols[result.values["sun"].protocol]
+    assert constants["novel_against"] == "training crystals"
+    assert (constants["n_novel_against"], constants["n_novel_against_not_read"]) == (1, 2)
 
 
 def test_without_training_set_there_is_no_sun_but_its_reason():
@@ -190,7 +218,9 @@ def test_a_reference_that_the_table_does_not_hold_gives_a_reason():
 
 def test_without_a_table_of_the_force_field_the_rest_is_computed():
     other = RelaxedSet(
-        force_field=ForceFieldIdentity(name="toy", version="2", weights_sha256="cd" * 32),
+        force_field=ForceFieldIdentity(
+            name="toy", version="2", weights_sha256="cd" * 32, convention="consistent"
+        ),
         relaxations=RELAXED.relaxations,
     )
     for name in ("stable", "on_hull", "e_above_hull", "sun", "energy_emd"):
@@ -200,9 +230,41 @@ def test_without_a_table_of_the_force_field_the_rest_is_computed():
     assert value("rmsd", relaxed=other).value == pytest.approx(0.2)
 
 
+def test_uncorrected_energies_are_corrected_before_they_meet_the_hull(tmp_path):
+    raw = ForceFieldIdentity(name="raw", version="1", weights_sha256="ef" * 32, convention="uncorrected")
+    energies = {"La": -1.0, "Fe": -4.0, "O2": -4.0, "LaFeO3": -7.0}
+    table = HullTable(
+        name="corrected", force_field=raw, convention="mp2020", geometry="as given", note=None,
+        ids=["LaFeO3"] * 4, formulas=list(energies), energies=np.array(list(energies.values())),
+    )  # fmt: skip
+    write_hull_table(tmp_path / "hull.parquet", table)
+    correction = (-2.256 - 3 * 0.687) / 5  # of iron with U and of oxide, by hand
+    one = cubic_perovskite("LaFeO3", 57, 26)
+    relaxed = RelaxedSet(force_field=raw, relaxations={one.id: relaxed_to(one, -7.0 - correction + 0.03)})
+    known = CrystalSet(crystals=[one])
+    result = Stability(tmp_path / "hull.parquet").compute(known, Context(relaxed=relaxed, reference=known))
+    assert result.values["e_above_hull"].value == pytest.approx(0.03, abs=1e-5)
+    assert result.values["energy_emd"].value == pytest.approx(0.03, abs=1e-5)
+    assert result.columns["relaxed_energy"][0] == pytest.approx(-7.0 - correction + 0.03)
+    over = result.protocols[result.values["stable"].protocol]
+    assert over["energies"] == "PBE and PBE+U as computed, without corrections"
+    assert "MaterialsProject2020Compatibility" in over["added_to_energies"]
+
+
+def test_an_uncorrected_hull_gives_no_stable_share_but_one_line(tmp_path):
+    raw = ForceFieldIdentity(name="toy", version="3", weights_sha256="ef" * 32, convention="uncorrected")
+    for name in ("stable", "sun"):
+        found = value(name, relaxed=RelaxedSet(force_field=raw, relaxations=RELAXED.relaxations))
+        assert found.value is None
+        assert "repdiff hull build" in found.reason
+        assert "\n" not in found.reason
+
+
 def test_a_named_table_of_another_force_field_is_refused(hull):
     other = RelaxedSet(
-        force_field=ForceFieldIdentity(name="toy", version="2", weights_sha256="cd" * 32),
+        force_field=ForceFieldIdentity(
+            name="toy", version="2", weights_sha256="cd" * 32, convention="consistent"
+        ),
         relaxations=RELAXED.relaxations,
     )
     with pytest.raises(UserError, match="expected toy 2"):
