@@ -47,7 +47,7 @@ def parameter_names(number: int) -> tuple[str, ...]:
 
 def n_cell_parameters(numbers: Int[Tensor, " n_systems"]) -> Int[Tensor, " n_systems"]:
     """Count the free cell parameters of each space group."""
-    return (_columns(numbers.device)[0][numbers] > 0).sum(1)
+    return used_columns(numbers).sum(1)
 
 
 def to_cell(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from moyopy import MoyoDataset
     from pymatgen.core import Structure
 
-CRYSTALS_PER_CHUNK = 100  # about 0.2 s
+CRYSTALS_PER_CHUNK = 100  # 0.8 s
 ROUNDING = 1e-3  # Å; moyopy's refined positions lie on their Wyckoff positions within this
 
 
