@@ -100,7 +100,7 @@ def find_symmetries(
 
 def _search_chunk(task: tuple[Sequence[Crystal], float, float | None]) -> list[Symmetry]:
     crystals, symprec, angle_tolerance = task
-    with _quiet():
+    with quiet_moyopy():
         return [_search(crystal, symprec, angle_tolerance) for crystal in crystals]
 
 
@@ -118,7 +118,7 @@ def _search(crystal: Crystal, symprec: float, angle_tolerance: float | None) -> 
 
 
 @contextmanager
-def _quiet() -> Generator[None, None, None]:
+def quiet_moyopy() -> Generator[None, None, None]:
     """Keep moyopy from reporting operations that a supercell breaks: its space group does not depend on them."""
     log = logging.getLogger("moyo")
     level = log.level

@@ -1,0 +1,1 @@
+"""Space groups, Wyckoff positions, protostructures, and the crystals that belong to them."""
