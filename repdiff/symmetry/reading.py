@@ -19,7 +19,7 @@ from repdiff.crystals.crystal import Crystal, from_batch, from_structure
 from repdiff.crystals.geometry import check_structures
 from repdiff.crystals.symmetry import CHUNKS_PER_PROCESS, SYMPREC, quiet_moyopy
 from repdiff.errors import UserError
-from repdiff.execution.processes import map_over_processes
+from repdiff.execution.jobs import map_jobs
 
 if TYPE_CHECKING:
     from moyopy import MoyoDataset
@@ -136,7 +136,7 @@ def read_protostructures(
     readings = [Reading(None, check.reason) for check in check_structures(crystals)]
     sound = [index for index, reading in enumerate(readings) if not reading.reason]
     parts = [sound[k : k + CRYSTALS_PER_CHUNK] for k in range(0, len(sound), CRYSTALS_PER_CHUNK)]
-    found = map_over_processes(
+    found = map_jobs(
         _read_chunk,
         [([crystals[index] for index in part], symprec, angle_tolerance, canonical) for part in parts],
         n_workers=min(n_workers, len(parts) // CHUNKS_PER_PROCESS),
