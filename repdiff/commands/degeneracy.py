@@ -111,7 +111,7 @@ def _choose(crystals: Sequence[Crystal], settings: DegeneracySettings, name: str
     """Take `n` random crystals of the split; the choice depends on the seed alone."""
     chosen = [crystal for crystal in crystals if settings.split in ("all", crystal.split)]
     if not chosen:
-        raise UserError(f"{name} has no crystal in split {settings.split!r}: use --split all")
+        raise UserError(f"{name} has no crystal in split {settings.split!r}: use `split` all")
     if settings.n is None or settings.n >= len(chosen):
         return chosen
     rows = np.random.default_rng(settings.seed).choice(len(chosen), size=settings.n, replace=False)

@@ -134,7 +134,7 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
     dataset = load_dataset(settings.dataset, data_dir=settings.data_dir, downloads=workspace.data_dir)
     chosen = [c for c in dataset.crystals if settings.split in ("all", c.split)]
     if not chosen:
-        raise UserError(f"{dataset.name} has no crystal in split {settings.split!r}: use --split all")
+        raise UserError(f"{dataset.name} has no crystal in split {settings.split!r}: use `split` all")
     if settings.n is not None and settings.n < len(chosen):
         rows = np.random.default_rng(settings.seed).choice(len(chosen), size=settings.n, replace=False)
         chosen = [chosen[row] for row in sorted(rows.tolist())]

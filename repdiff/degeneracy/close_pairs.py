@@ -132,7 +132,7 @@ def judge_pairs(
     duplicates: set[int] = set()
     for n_done, b in enumerate(tqdm(sorted(earlier), desc="matching", unit="crystal", disable=not earlier)):
         if max_comparisons is not None and len(judged) >= max_comparisons:
-            log.warning("stopped after %d comparisons: raise --max-comparisons for more", len(judged))
+            log.warning("stopped after %d comparisons: raise `max_comparisons` for more", len(judged))
             return sorted(judged, key=_nearness), len(earlier) - n_done
         for distance, a, apart in sorted(earlier[b]):
             if a in duplicates:

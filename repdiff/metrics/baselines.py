@@ -35,7 +35,7 @@ def compute_floors(
         UserError: If there is no reference, or fewer than two crystals in it.
     """
     if context.reference is None or len(context.reference.crystals) < 2:
-        raise UserError("a floor needs at least 2 known crystals to compare: name them by --reference")
+        raise UserError("a floor needs at least 2 known crystals to compare: name them by `reference`")
     plain = replace(context, training=None, relaxed=None)
     usable = None
     if metrics is not None:

@@ -13,7 +13,7 @@ from repdiff.crystals.geometry import check_structures
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint
-from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.settings.backends import backend_options
 from repdiff.training import TrainingSettings, train
 from repdiff.training.log import read_metrics
 
@@ -23,38 +23,32 @@ SMALL = {
         "timesteps": 20,
     },
     "dpcdvae": {
-        "backend_options": {
-            "network.width": 16,
-            "network.n_blocks": 1,
-            "network.n_neighbors": 8,
-            "network.max_neighbors": 12,
-            "encoder.width": 16,
-            "encoder.n_blocks": 1,
-            "encoder.n_neighbors": 8,
-            "encoder.max_neighbors": 12,
-            "n_latent": 16,
-            "head_width": 16,
-            "timesteps": 10,
-        },
+        "network.width": 16,
+        "network.n_blocks": 1,
+        "network.n_neighbors": 8,
+        "network.max_neighbors": 12,
+        "encoder.width": 16,
+        "encoder.n_blocks": 1,
+        "encoder.n_neighbors": 8,
+        "encoder.max_neighbors": 12,
+        "n_latent": 16,
+        "head_width": 16,
+        "timesteps": 10,
     },
     "gemsdiff": {
-        "backend_options": {
-            "network.width": 16,
-            "network.n_blocks": 1,
-            "network.n_neighbors": 8,
-            "network.max_neighbors": 12,
-            "torus.timesteps": 10,
-            "lattice.timesteps": 10,
-        },
+        "network.width": 16,
+        "network.n_blocks": 1,
+        "network.n_neighbors": 8,
+        "network.max_neighbors": 12,
+        "torus.timesteps": 10,
+        "lattice.timesteps": 10,
     },
     "mattergen": {
-        "backend_options": {
-            "network.width": 16,
-            "network.n_blocks": 1,
-            "network.n_neighbors": 8,
-            "network.max_neighbors": 12,
-            "timesteps": 10,
-        },
+        "network.width": 16,
+        "network.n_blocks": 1,
+        "network.n_neighbors": 8,
+        "network.max_neighbors": 12,
+        "timesteps": 10,
     },
 }
 CPU = torch.device("cpu")
@@ -68,15 +62,9 @@ def encoded(tiny_workspace):
     return EncodedSet.read(tiny_workspace / "encode" / "tiny-ead")
 
 
-def settings(name, **changes):
-    return TrainSettings(
-        backend=name, batch_size=8, **SMALL[name], **{"max_epochs": None, "max_steps": 4} | changes
-    )
-
-
 def fit(name, encoded, folder, *, steps, resume=False, **changes):
-    chosen = settings(name, max_steps=steps, **changes)
-    job = BACKENDS[name].prepare(encoded, chosen, folder)
+    chosen = TrainingSettings(**{"batch_size": 8, "max_steps": steps} | changes)
+    job = BACKENDS[name].prepare(encoded, options=SMALL[name], seed=chosen.seed, folder=folder)
     quick = {
         "log_every": 1,
         "validate_every": 5,
@@ -88,7 +76,7 @@ def fit(name, encoded, folder, *, steps, resume=False, **changes):
         job.model,
         job.training,
         job.validation,
-        chosen.part(TrainingSettings).model_copy(update=quick),
+        chosen.model_copy(update=quick),
         folder,
         metadata=job.metadata,
         tensors=job.tensors,
@@ -111,12 +99,10 @@ def trained(encoded, tmp_path_factory):
 
 
 def sample(backend, n, **asked):
-    first = asked.pop("first", 0)
-    compositions = asked.pop("compositions", None)
-    made = backend.sample(n, GenerateSettings(**asked), first=first, compositions=compositions)
+    made = backend.sample(n, **asked)
     if backend.makes == "representations":
-        return made.vectors
-    return torch.stack([as_vector(crystal) for crystal in made])
+        return made.representations.vectors
+    return torch.stack([as_vector(crystal) for crystal in made.crystals])
 
 
 def as_vector(crystal):
@@ -128,7 +114,8 @@ def as_vector(crystal):
 
 def formulas(backend, made):
     if backend.makes == "crystals":
-        return [dict(count_elements(crystal)) for crystal in made]
+        return [dict(count_elements(crystal)) for crystal in made.crystals]
+    made = made.representations
     blocks = made.layout.representation().blocks
     counts = (made.vectors[:, blocks["composition"]] * made.vectors[:, blocks["n_atoms"]]).round().long()
     return [
@@ -219,16 +206,17 @@ def test_a_sample_does_not_depend_on_what_is_drawn_with_it(name, trained):
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_samples_are_finite_and_have_the_size_of_training_crystals(name, trained, encoded):
     backend = BACKENDS[name].load(trained(name), device=CPU)
-    made = backend.sample(6, GenerateSettings(seed=2))
+    made = backend.sample(6, seed=2)
     sizes = {crystal.n_atoms for crystal in encoded.crystals}
     assert {sum(formula.values()) for formula in formulas(backend, made)} <= set(range(max(sizes) + 1))
     if backend.makes == "crystals":
-        assert all(isinstance(crystal, Crystal) for crystal in made)
-        assert [crystal.id for crystal in made] == [f"gen-{number:06d}" for number in range(6)]
-        assert all(np.isfinite(crystal.frac_coords).all() for crystal in made)
-        assert all(check.volume and check.volume > 0.1 for check in check_structures(made))
+        crystals = made.crystals
+        assert all(isinstance(crystal, Crystal) for crystal in crystals)
+        assert [crystal.id for crystal in crystals] == [f"gen-{number:06d}" for number in range(6)]
+        assert all(np.isfinite(crystal.frac_coords).all() for crystal in crystals)
+        assert all(check.volume and check.volume > 0.1 for check in check_structures(crystals))
     else:
-        assert bool(made.vectors.isfinite().all())
+        assert bool(made.representations.vectors.isfinite().all())
 
 
 @pytest.mark.parametrize(
@@ -238,51 +226,79 @@ def test_a_given_composition_is_honoured_and_a_strange_element_refused(name, tra
     backend = BACKENDS[name].load(trained(name), device=CPU)
     elements = encoded.layout.elements
     asked = [{elements[0]: 1, elements[1]: 2}, {elements[2]: 3}]
-    made = backend.sample(2, GenerateSettings(), compositions=asked)
+    made = backend.sample(2, compositions=asked)
     assert formulas(backend, made) == asked
     with pytest.raises(UserError, match="atomic number 118"):
-        backend.check(GenerateSettings(), [{118: 2}])
+        backend.check(compositions=[{118: 2}])
     n_most = max(crystal.n_atoms for crystal in encoded.crystals)
     with pytest.raises(UserError, match=f"has {n_most + 90} atoms, expected at most"):
-        backend.check(GenerateSettings(), [asked[0], {elements[0]: n_most + 90}])
+        backend.check(compositions=[asked[0], {elements[0]: n_most + 90}])
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_an_unknown_option_of_sampling_is_refused_before_anything_is_made(name, trained):
     backend = BACKENDS[name].load(trained(name), device=CPU)
     with pytest.raises(UserError, match="widht"):
-        backend.check(GenerateSettings(backend_options={"widht": 3}), None)
+        backend.check(options={"widht": 3})
 
 
 def test_a_sampler_of_vectors_is_refused_by_a_backend_of_crystals(trained):
     backend = BACKENDS["gemsdiff"].load(trained("gemsdiff"), device=CPU)
-    with pytest.raises(UserError, match="--sampler"):
-        backend.check(GenerateSettings(sampler="ddim"), None)
-    with pytest.raises(UserError, match="--steps is 11, expected at most 10"):
-        backend.check(GenerateSettings(steps=11), None)
+    with pytest.raises(UserError, match=r"unknown option 'sampler'; known: .*positions"):
+        backend.check(options={"sampler": "ddim"})
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_more_steps_than_in_training_are_refused_by_the_name_of_the_argument(name, trained):
+    with pytest.raises(UserError, match=r"^`steps` is 21, expected at most [12]0, as in training$"):
+        BACKENDS[name].load(trained(name), device=CPU).check(steps=21)
+
+
+@pytest.mark.parametrize("name", sorted(set(BACKENDS) - {"mattergen"}))
+def test_conditions_are_refused_where_a_backend_takes_none(name, trained):
+    backend = BACKENDS[name].load(trained(name), device=CPU)
+    with pytest.raises(ValueError, match="takes no properties"):
+        backend.check(conditions={"band_gap": 1.5})
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_options_are_taken_built_or_by_name_and_give_the_same_samples(name, trained):
+    backend = BACKENDS[name].load(trained(name), device=CPU)
+    changed = {"structrepdiff": {"sampler": "ddim"}}.get(name, {"crystals_at_once": 2})
+    built = backend.sampling_options.model_validate(changed)
+    torch.testing.assert_close(sample(backend, 2, options=built), sample(backend, 2, options=changed))
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_samples_are_either_crystals_or_representations_as_the_backend_says(name, trained):
+    backend = BACKENDS[name].load(trained(name), device=CPU)
+    made = backend.sample(2)
+    other = "crystals" if backend.makes == "representations" else "representations"
+    assert (
+        len(made)
+        == len(getattr(made, backend.makes) if other != "crystals" else made.representations.vectors)
+        == 2
+    )
+    with pytest.raises(ValueError, match=f"expected {other}"):
+        getattr(made, other)
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_backend_declares_the_options_that_are_found_without_it(name):
+    declared, backend = backend_options(name), BACKENDS[name]
+    assert (backend.kind, backend.training_options, backend.sampling_options) == (
+        declared.kind,
+        declared.training,
+        declared.sampling,
+    )
+    assert ("properties" in backend.conditions) == (declared.conditions is not None)
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_an_unknown_option_is_refused_and_the_nearest_named(name, encoded, tmp_path):
-    wrong = (
-        {"denoiser_options": {"widht": 3}}
-        if name == "structrepdiff"
-        else {"backend_options": {"network.widht": 3}}
-    )
-    chosen = settings(name).model_copy(update=wrong)
+    wrong = {"denoiser_options": {"widht": 3}} if name == "structrepdiff" else {"network.widht": 3}
     with pytest.raises(UserError, match="width"):
-        BACKENDS[name].prepare(encoded, chosen, tmp_path)
-
-
-def test_options_of_another_backend_are_refused(encoded, tmp_path):
-    chosen = settings("structrepdiff").model_copy(update={"backend_options": {"network.width": 8}})
-    with pytest.raises(UserError, match="expected none"):
-        BACKENDS["structrepdiff"].prepare(encoded, chosen, tmp_path)
-
-
-def test_settings_of_vectors_are_refused_with_a_backend_of_crystals(run):
-    code, _, said = run("train", "--backend", "gemsdiff", "--timesteps", "50")
-    assert (code, "timesteps is 50, a setting of structrepdiff" in said) == (2, True)
+        BACKENDS[name].prepare(encoded, options=wrong, folder=tmp_path)
 
 
 def test_gemsdiff_samples_with_the_published_cell_settings_however_bad_its_network(encoded, tmp_path):
@@ -293,37 +309,27 @@ def test_gemsdiff_samples_with_the_published_cell_settings_however_bad_its_netwo
         "lattice.rotation_noise": 1.0,
         "lattice.target": "posterior_mean",
     }
-    options = SMALL["gemsdiff"]["backend_options"] | published
-    chosen = settings("gemsdiff").model_copy(update={"backend_options": options})
-    job = BACKENDS["gemsdiff"].prepare(encoded, chosen, tmp_path)
+    options = SMALL["gemsdiff"] | published
+    job = BACKENDS["gemsdiff"].prepare(encoded, options=options, folder=tmp_path)
     quick = TrainingSettings(max_steps=2, batch_size=8, warmup_steps=0)
     train(
         job.model, job.training, job.validation, quick, tmp_path, metadata=job.metadata, tensors=job.tensors
     )
-    made = BACKENDS["gemsdiff"].load(tmp_path, device=CPU).sample(24, GenerateSettings(seed=5))
-    assert all(1e-4 < crystal.volume < 1e4 for crystal in made)
+    made = BACKENDS["gemsdiff"].load(tmp_path, device=CPU).sample(24, seed=5)
+    assert all(1e-4 < crystal.volume < 1e4 for crystal in made.crystals)
 
 
 def test_gemsdiff_refuses_inputs_that_it_does_not_give(encoded, tmp_path):
-    chosen = settings("gemsdiff").model_copy(update={"backend_options": {"network.condition_width": 8}})
     with pytest.raises(UserError, match="condition_width"):
-        BACKENDS["gemsdiff"].prepare(encoded, chosen, tmp_path)
+        BACKENDS["gemsdiff"].prepare(encoded, options={"network.condition_width": 8}, folder=tmp_path)
 
 
 @pytest.mark.parametrize("makes", ["crystals"])
 def test_a_backend_of_crystals_goes_through_the_verbs(makes, run):
-    options = ",".join(f"{key}={value}" for key, value in SMALL["gemsdiff"]["backend_options"].items())
-    code, model, said = run(
-        "train",
-        "--backend",
-        "gemsdiff",
-        "--backend-options",
-        options,
-        "--max-steps",
-        "4",
-        "--batch-size",
-        "8",
-    )
+    flags = [
+        f"--{key.replace('.', '-').replace('_', '-')}={value}" for key, value in SMALL["gemsdiff"].items()
+    ]
+    code, model, said = run("train", "--backend", "gemsdiff", *flags, "--max-steps", "4", "--batch-size", "8")
     assert code == 0, said
     code, path, said = run("generate", "--model", str(model), "--n", "3", "--shard-size", "2")
     assert code == 0, said
