@@ -5,8 +5,9 @@ from descriptors.registry import did_you_mean, unknown
 __all__ = ["UserError", "did_you_mean", "unknown"]
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A mistake that the user can mend: the command line prints the message as one line and exits with code 2.
 
-    The message gives the value, the expectation and the way out.
+    The message gives the value, the expectation and the way out. It names arguments, in backticks where the command
+    line has a flag for them, and never flags: those are put in where the command line prints it.
     """

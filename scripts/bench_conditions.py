@@ -36,7 +36,6 @@ from repdiff.latent_space.property_head import read_labels
 from repdiff.metrics.fingerprints import compute_fingerprints
 from repdiff.runs.manifest import read_manifest
 from repdiff.runs.provenance import record
-from repdiff.settings import GenerateSettings
 
 N_TREES = 300
 
@@ -126,10 +125,14 @@ def sample(
     arguments: argparse.Namespace,
 ) -> list[Crystal]:
     """Make the samples of one wish."""
-    settings = GenerateSettings(
-        condition=condition, guidance=guidance, steps=arguments.steps, seed=arguments.seed + number
+    made = backend.sample(
+        arguments.n,
+        seed=arguments.seed + number,
+        steps=arguments.steps,
+        conditions=condition,
+        guidance=guidance,
     )
-    return list(backend.sample(arguments.n, settings))
+    return made.crystals
 
 
 def main() -> None:

@@ -29,36 +29,34 @@ from repdiff.metrics.evaluation import evaluate_crystals
 from repdiff.metrics.targets import MARK
 from repdiff.runs.manifest import read_manifest
 from repdiff.runs.provenance import record
-from repdiff.settings import GenerateSettings
 
 SHARES = ("p1", "cubic")
 
 
 def for_targets(
-    backend: Backend, targets: Sequence[Crystal], settings: GenerateSettings, context: Context
+    backend: Backend, targets: Sequence[Crystal], how: Mapping[str, Any], context: Context
 ) -> dict[str, float]:
     """Sample a crystal for the composition of each target, and compare it with that."""
     compositions = [count_elements(target) for target in targets]
-    made, seconds = _timed(backend, len(targets), settings, compositions)
+    made, seconds = _timed(backend, len(targets), how, compositions)
     named = [crystal.replace(id=f"{target.id}{MARK}0") for crystal, target in zip(made, targets, strict=True)]
     found = _judge(named, targets, context, "matching")
     return {"cpu_seconds_per_crystal": seconds / len(made), **found}
 
 
 def free(
-    backend: Backend, known: Sequence[Crystal], n: int, settings: GenerateSettings, context: Context
+    backend: Backend, known: Sequence[Crystal], n: int, how: Mapping[str, Any], context: Context
 ) -> dict[str, float]:
     """Sample crystals of the model's own choice."""
-    made, _ = _timed(backend, n, settings, None)
+    made, _ = _timed(backend, n, how, None)
     return _judge(made, known, context)
 
 
 def _timed(
-    backend: Backend, n: int, settings: GenerateSettings, compositions: Sequence[dict[int, int]] | None
+    backend: Backend, n: int, how: Mapping[str, Any], compositions: Sequence[dict[int, int]] | None
 ) -> tuple[list[Crystal], float]:
     started = time.process_time()
-    made = backend.sample(n, settings, compositions=compositions)
-    assert isinstance(made, list)
+    made = backend.sample(n, compositions=compositions, **how).crystals
     return made, time.process_time() - started
 
 
@@ -100,17 +98,17 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     context = Context(cache=arguments.cache, seed=0)
     for options in arguments.options:
         parsed = dict(pair.split("=", 1) for pair in options.split(",") if pair)
-        settings = GenerateSettings(
-            steps=arguments.steps,
-            backend_options={name: yaml.safe_load(value) for name, value in parsed.items()},
-        )
+        how: dict[str, Any] = {
+            "steps": arguments.steps,
+            "options": {name: yaml.safe_load(value) for name, value in parsed.items()},
+        }
         targeted, own = [], []
         for path in arguments.models:
             backend = BACKENDS[backend_of(path)].load(path, device=torch.device("cpu"))
-            backend.check(settings, None)
-            targeted.append(for_targets(backend, test[: arguments.n], settings, context))
+            backend.check(**how)
+            targeted.append(for_targets(backend, test[: arguments.n], how, context))
             if not arguments.given_only:
-                own.append(free(backend, test, arguments.n, settings, context))
+                own.append(free(backend, test, arguments.n, how, context))
         row = {"options": options, "for_targets": summary(targeted), "seeds": targeted}
         row |= {"free": summary(own), "free_seeds": own} if own else {}
         print(json.dumps(row), flush=True)

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
+from repdiff.api.checks import a_count
 from repdiff.backends import Backend
-from repdiff.backends.options import explain
+from repdiff.backends.options import parse_options
 from repdiff.backends.requested_compositions import CompositionRequest
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import parse_formula
 from repdiff.errors import UserError
 from repdiff.representations.batch import RepresentationBatch
-from repdiff.settings import GenerateSettings
 
 SAMPLES_AT_ONCE = 1000
 
@@ -27,12 +26,14 @@ class Request:
     Attributes:
         n: Number of samples.
         wanted: Formulas that are taken in turn; None lets the model choose.
-        settings: Seed, conditions, and how to sample.
+        seed: Seed of the samples.
+        how: Further arguments of `Backend.sample`.
     """
 
     n: int
     wanted: CompositionRequest | None
-    settings: GenerateSettings
+    seed: int
+    how: Mapping[str, Any]
 
     @classmethod
     def checked(
@@ -66,21 +67,16 @@ class Request:
             if not formulas or not all(isinstance(formula, str) for formula in formulas):
                 raise UserError(f"composition is {compositions!r}, expected formulas such as 'Li2Fe2O4'")
             wanted = CompositionRequest(compositions=[parse_formula(formula) for formula in formulas])
-        own = {key: value for key, value in options.items() if key in GenerateSettings.model_fields}
-        other = {key: value for key, value in options.items() if key not in own}
-        values = {
-            "seed": seed,
-            "condition": dict(conditions),
+        steps = None if "steps" not in options else a_count("steps", options["steps"])
+        own = {key: value for key, value in options.items() if key != "steps"}
+        how = {
+            "steps": steps,
+            "conditions": dict(conditions) or None,
             "guidance": guidance,
-            "backend_options": other,
-            **own,
+            "options": parse_options(backend.sampling_options, own),
         }
-        try:
-            settings = GenerateSettings.model_validate(values)
-        except ValidationError as error:
-            raise UserError(explain(error, GenerateSettings, "option")) from error
-        backend.check(settings, None if wanted is None else wanted.compositions)
-        return cls(n=n, wanted=wanted, settings=settings)
+        backend.check(**how, compositions=None if wanted is None else wanted.compositions)
+        return cls(n=n, wanted=wanted, seed=seed, how=how)
 
 
 def draw(backend: Backend, request: Request) -> RepresentationBatch | CrystalSet:
@@ -91,12 +87,12 @@ def draw(backend: Backend, request: Request) -> RepresentationBatch | CrystalSet
     for first in range(0, request.n, SAMPLES_AT_ONCE):
         size = min(SAMPLES_AT_ONCE, request.n - first)
         asked = None if request.wanted is None else request.wanted.part(first, size)
-        made = backend.sample(size, request.settings, first=first, compositions=asked)
-        if isinstance(made, RepresentationBatch):
-            vectors.append(made.vectors)
-            layout = made.layout
+        made = backend.sample(size, seed=request.seed, first=first, compositions=asked, **request.how)
+        if backend.makes == "representations":
+            vectors.append(made.representations.vectors)
+            layout = made.representations.layout
         else:
-            crystals += made
+            crystals += made.crystals
     if layout is not None:
         return RepresentationBatch(vectors=torch.cat(vectors), layout=layout)
     return CrystalSet(crystals=crystals)

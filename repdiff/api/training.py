@@ -20,6 +20,8 @@ from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.workspace import Run
 from repdiff.settings import TrainSettings
+from repdiff.settings.compose import completed, expanded
+from repdiff.settings.training import TrainingSettings
 
 
 def train(
@@ -74,14 +76,16 @@ def _trained(encoded: EncodedSet, settings: TrainSettings, folder: Path, progres
     """Train in a folder, and read what came out of it."""
     kind = BACKENDS[settings.backend]
     with bars(progress):
-        job = kind.prepare(encoded, settings, folder)
-        fit(job, encoded, settings, Run(path=folder, state="new"))
+        options = settings.part(kind.training_options)
+        job = kind.prepare(encoded, options=options, seed=settings.seed, folder=folder)
+        fit(job, encoded, settings.part(TrainingSettings), Run(path=folder, state="new"))
     return Model(folder, settings.backend, kind.load(folder, device=choose_device(settings.device)))
 
 
 def _settings(backend: str, values: Mapping[str, object]) -> TrainSettings:
     """Build the settings of a training, and say in one line what does not fit."""
+    model = completed(TrainSettings, backend)
     try:
-        return TrainSettings.model_validate({"backend": backend, **values})
+        return model.model_validate({"backend": backend, **expanded(values)})
     except ValidationError as error:
-        raise UserError(explain(error, TrainSettings, "option")) from error
+        raise UserError(explain(error, model, "option")) from error

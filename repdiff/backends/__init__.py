@@ -1,36 +1,40 @@
-"""The systems that make crystals, one a file; importing this registers them all."""
+"""The systems that make crystals, one a file.
 
-from pathlib import Path
+Asking for `BACKENDS` registers them all and loads what they compute with; `find_model` does without.
+"""
 
-from repdiff.backends import dpcdvae, gemsdiff, mattergen, structrepdiff
-from repdiff.backends.base import BACKENDS, Backend, RepresentationBatch, TrainingJob
-from repdiff.crystals.formula import Composition
-from repdiff.errors import UserError
-from repdiff.runs.checkpoint import MODEL_FILE, read_metadata
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from repdiff.settings.backends import OWN
+
+if TYPE_CHECKING:
+    from repdiff.backends.base import BACKENDS, Backend, RepresentationBatch, Samples, TrainingJob
+    from repdiff.backends.find_model import backend_of
+    from repdiff.crystals.formula import Composition
 
 __all__ = [
     "BACKENDS",
     "Backend",
     "Composition",
     "RepresentationBatch",
+    "Samples",
     "TrainingJob",
     "backend_of",
-    "dpcdvae",
-    "gemsdiff",
-    "mattergen",
-    "structrepdiff",
 ]
 
+PLACES = {"backend_of": "repdiff.backends.find_model", "Composition": "repdiff.crystals.formula"}
 
-def backend_of(path: Path) -> str:
-    """Return the name of the backend that wrote a trained model, a run's folder or a file.
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever is asked for)
+    """Import what is asked for, and with `BACKENDS` every system.
 
     Raises:
-        UserError: If there is no such file, or it is no model of a backend that this version has.
+        AttributeError: If there is no such name.
     """
-    file = path / MODEL_FILE if path.is_dir() else path
-    kind = read_metadata(file)["kind"]
-    for name in BACKENDS:
-        if BACKENDS[name].kind == kind:
-            return name
-    raise UserError(f"{file} is a {kind!r} file, expected a trained model of {', '.join(BACKENDS)}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "BACKENDS":
+        for system in OWN:
+            importlib.import_module(f"{__name__}.{system}")
+    return getattr(importlib.import_module(PLACES.get(name, f"{__name__}.base")), name)

@@ -16,7 +16,7 @@ from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.settings.backends import PLUGINS, declare
 from repdiff.training import Trainable, TrainingData
 
 
@@ -39,16 +39,53 @@ class TrainingJob:
     tensors: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What a backend has made: representations, or crystals, as its `makes` says.
+
+    Attributes:
+        made: One or the other, in the order of the samples.
+    """
+
+    made: RepresentationBatch | tuple[Crystal, ...]
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.made.vectors) if isinstance(self.made, RepresentationBatch) else len(self.made)
+
+    @property
+    def crystals(self) -> list[Crystal]:
+        """The crystals.
+
+        Raises:
+            ValueError: If they are representations, which have to be reconstructed first.
+        """
+        if isinstance(self.made, RepresentationBatch):
+            raise ValueError("the samples are representations, expected crystals: reconstruct them first")
+        return list(self.made)
+
+    @property
+    def representations(self) -> RepresentationBatch:
+        """The representations.
+
+        Raises:
+            ValueError: If they are crystals.
+        """
+        if not isinstance(self.made, RepresentationBatch):
+            raise ValueError("the samples are crystals, expected representations: encode them first")
+        return self.made
+
+
 class Backend(ABC):
     """A trained system, ready to sample.
 
     Attributes:
         description: One line for `repdiff backends`.
         makes: "representations", which `repdiff reconstruct` turns into crystals, or "crystals".
-        conditions: What samples can be asked to have: "composition".
-        kind: Of the files that hold its weights; by it a file's backend is found.
-        training_options: Settings of training that are its own.
-        sampling_options: Settings of sampling that are its own.
+        conditions: What samples can be asked to have: "composition", "properties".
+        kind: File type tag, used to find the backend of a checkpoint.
+        training_options: Options of training.
+        sampling_options: Options of sampling.
     """
 
     description: ClassVar[str]
@@ -60,16 +97,24 @@ class Backend(ABC):
 
     @classmethod
     @abstractmethod
-    def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
+    def prepare(
+        cls,
+        encoded: EncodedSet,
+        *,
+        options: BaseModel | Mapping[str, Any] | None = None,
+        seed: int = 0,
+        folder: Path,
+    ) -> TrainingJob:
         """Build a fresh model and its data.
 
         Args:
             encoded: The data set; its splits decide what is training and what validation.
-            settings: Of the run.
-            folder: Of the run, for what is fitted before the training proper.
+            options: Of `training_options`, or values by name (`{"network.width": 32}`); None for the defaults.
+            seed: Seed of the initial weights.
+            folder: Where to keep what is fitted before the training proper.
 
         Raises:
-            UserError: If settings do not fit, or there is no training data.
+            UserError: If options do not fit, or there is no training data.
         """
 
     @classmethod
@@ -82,58 +127,70 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
-        """Refuse what this model cannot make, before anything is made.
-
-        Args:
-            settings: How to sample.
-            compositions: That will be asked for.
+    def check(
+        self,
+        *,
+        steps: int | None = None,
+        compositions: Sequence[Composition] | None = None,
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> None:
+        """Refuse what this model cannot make, before anything is made; see `sample` for the arguments.
 
         Raises:
-            UserError: If a setting means nothing to the backend or does not fit, or a composition cannot be made.
+            UserError: If an argument does not fit, or a composition or a condition cannot be met.
         """
 
     @abstractmethod
     def sample(
         self,
         n: int,
-        settings: GenerateSettings,
         *,
+        seed: int = 0,
         first: int = 0,
+        steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
-    ) -> RepresentationBatch | list[Crystal]:
-        """Draw samples number `first` to `first + n` of the stream that `settings.seed` begins.
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Samples:
+        """Draw samples number `first` to `first + n` of the stream that `seed` begins.
 
-        What `check` refuses is not asked for.
-
-        A sample does not depend on what else is drawn with it, up to the rounding of matrix products.
+        A sample does not depend on what else is drawn with it, up to the rounding of matrix products. What `check`
+        refuses must not be asked for.
 
         Args:
             n: How many.
-            settings: Seed, and how to sample.
-            first: Number of the first.
+            seed: Seed of the stream.
+            first: Number of the first sample within the stream.
+            steps: Denoising steps; None for what suits the sampler, or for as many as in training.
             compositions: One for each sample; None lets the backend choose.
+            conditions: Properties that all samples should have, by name, where the backend takes any.
+            guidance: γ of classifier-free guidance: 0 ignores the conditions, 1 (None) is as trained.
+            options: Of `sampling_options`, or values by name; None for the defaults.
         """
 
 
-def check_sampling(settings: GenerateSettings, *, backend: str, n_times: int) -> None:
-    """Refuse samplers of vectors for a backend that makes crystals, and more steps than it was trained with.
-
-    Args:
-        settings: How to sample.
-        backend: Name of the backend.
-        n_times: Of its noise process.
+def check_steps(steps: int | None, n_times: int) -> None:
+    """Refuse more steps than a model was trained with.
 
     Raises:
-        UserError: If such a setting is given.
+        UserError: If there are more.
     """
-    if settings.sampler != "ddpm" or settings.eta or settings.composition_temperature != 1:
-        raise UserError(
-            "--sampler, --eta and --composition-temperature are those of structrepdiff, expected none of them "
-            f"with {backend}: see --backend-options"
-        )
-    if settings.steps is not None and settings.steps > n_times:
-        raise UserError(f"--steps is {settings.steps}, expected at most {n_times}, as in training")
+    if steps is not None and steps > n_times:
+        raise UserError(f"`steps` is {steps}, expected at most {n_times}, as in training")
+
+
+def refuse_conditions(backend: str, conditions: Mapping[str, Any] | None, guidance: float | None) -> None:
+    """Refuse conditions for a backend that takes none.
+
+    Raises:
+        UserError: If there are any.
+    """
+    if conditions or guidance is not None:
+        name = "conditions" if conditions else "guidance"
+        raise UserError(f"{name} given, expected none: the backend {backend} takes no properties")
 
 
 def seen_only(compositions: Iterable[Composition], seen: Collection[int]) -> None:
@@ -165,4 +222,10 @@ def check_compositions(
         )
 
 
-BACKENDS: Registry[Backend] = Registry("backend", group="repdiff.backends")
+class _Backends(Registry[Backend]):
+    def _file(self, name: str, cls: type) -> None:
+        super()._file(name, cls)
+        declare(name, cls)
+
+
+BACKENDS: Registry[Backend] = _Backends("backend", group=PLUGINS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -18,7 +19,6 @@ from repdiff.diffusion.predictor_corrector import Prediction, guided
 from repdiff.diffusion.property_embedding import PropertyEmbedding, read_system
 from repdiff.errors import UserError
 from repdiff.networks.crystal import AdapterInput
-from repdiff.settings import GenerateSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,8 @@ class Conditions:
     @classmethod
     def read(
         cls,
-        settings: GenerateSettings,
+        asked: Mapping[str, Any],
+        guidance: float | None,
         embeddings: Mapping[str, PropertyEmbedding],
         elements: Collection[int],
         *,
@@ -51,7 +52,8 @@ class Conditions:
         A chemical system can be asked for without an adapter: other elements are ruled out then.
 
         Args:
-            settings: With the conditions as a user wrote them.
+            asked: The properties, as a user wrote them.
+            guidance: γ; None for 1.
             embeddings: Of the properties with an adapter.
             elements: Atomic numbers that the model knows.
             strict: Whether elements out of a chemical system are ruled out if there is an adapter for it.
@@ -59,7 +61,6 @@ class Conditions:
         Raises:
             UserError: If a property is unknown, a value cannot be read, or there is guidance and no adapter.
         """
-        asked = settings.condition
         if strange := sorted(set(asked) - set(embeddings) - {CHEMICAL_SYSTEM}):
             known = list(dict.fromkeys([*embeddings, CHEMICAL_SYSTEM]))
             raise UserError(
@@ -70,9 +71,9 @@ class Conditions:
             for name, embedding in embeddings.items()
             if name in asked
         }
-        if settings.guidance is not None and not labels:
+        if guidance is not None and not labels:
             raise UserError(
-                f"--guidance is {settings.guidance:g} and no --condition has an adapter, expected one of "
+                f"`guidance` is {guidance:g} and no property of `conditions` has an adapter, expected one of "
                 f"{', '.join(embeddings) or 'those that `repdiff finetune` adds'}"
             )
         system = None
@@ -81,12 +82,12 @@ class Conditions:
                 system = read_system(asked[CHEMICAL_SYSTEM])
             except ValueError as error:
                 raise UserError(
-                    f"--condition {CHEMICAL_SYSTEM} is {asked[CHEMICAL_SYSTEM]!r}, {error}"
+                    f"`conditions` {CHEMICAL_SYSTEM} is {asked[CHEMICAL_SYSTEM]!r}, {error}"
                 ) from error
             seen_only([dict.fromkeys(system, 1)], elements)
         return cls(
             labels=labels,
-            guidance=1.0 if settings.guidance is None else settings.guidance,
+            guidance=1.0 if guidance is None else guidance,
             system=system,
             strict=strict or CHEMICAL_SYSTEM not in embeddings,
         )
@@ -100,7 +101,7 @@ class Conditions:
         for counts in compositions:
             if self.system is not None and set(counts) != self.system:
                 raise UserError(
-                    f"a composition has the elements of atomic numbers {sorted(counts)} and --condition "
+                    f"a composition has the elements of atomic numbers {sorted(counts)} and `conditions` "
                     f"{CHEMICAL_SYSTEM} those of {sorted(self.system)}, expected the same: leave one of them out"
                 )
 

@@ -4,21 +4,25 @@ Sources: Pakornchote et al., arXiv 2308.02165; Xie et al., arXiv 2110.06197. Wha
 `repdiff.diffusion.cdvae`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from pydantic import BaseModel
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
+    Samples,
     TrainingJob,
     check_compositions,
-    check_sampling,
+    check_steps,
+    refuse_conditions,
     seen_only,
 )
 from repdiff.backends.batched_sampling import atoms_of
@@ -30,7 +34,6 @@ from repdiff.crystals.formula import Composition
 from repdiff.diffusion.cdvae.decoding import decode, n_evaluations, towards_composition
 from repdiff.diffusion.cdvae.latents import Vocabulary, make_cells, whole_compositions
 from repdiff.diffusion.cdvae.model import Cdvae, Posterior
-from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import right_handed
 from repdiff.errors import UserError
@@ -38,7 +41,7 @@ from repdiff.execution.progress import progress_bar
 from repdiff.networks.random_streams import NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
-from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.settings.backends.dpcdvae import OPTIONS, CdvaeSampling, CdvaeSettings
 
 STEPS_AHEAD = 32  # random numbers are drawn for so many steps at a time, which does not change them
 
@@ -55,23 +58,30 @@ class DpCdvae(Backend):
     description = "variational autoencoder with diffusion of the coordinates, or Langevin steps as CDVAE"
     makes = "crystals"
     conditions = frozenset({"composition"})
-    kind = "dpcdvae"
+    kind = OPTIONS.kind
     training_options, sampling_options = CdvaeSettings, CdvaeSampling
 
     def __init__(self, model: Cdvae, *, niggli: bool) -> None:
         self.model, self.niggli = model, niggli
 
     @classmethod
-    def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
+    def prepare(
+        cls,
+        encoded: EncodedSet,
+        *,
+        options: BaseModel | Mapping[str, Any] | None = None,
+        seed: int = 0,
+        folder: Path,
+    ) -> TrainingJob:
         """Take elements, sizes and the scale of cells from the training set, and build the networks."""
-        options = parse_options(CdvaeSettings, settings.backend_options)
+        chosen = parse_options(CdvaeSettings, options)
         training, validation = CrystalData.of(encoded, "train"), CrystalData.of(encoded, "val")
         vocabulary = Vocabulary.of(
-            training.batch, min_length_std=options.min_length_std, min_angle_std=options.min_angle_std
+            training.batch, min_length_std=chosen.min_length_std, min_angle_std=chosen.min_angle_std
         )
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            model = Cdvae(options, vocabulary)
+            torch.manual_seed(seed)
+            model = Cdvae(chosen, vocabulary)
         return TrainingJob(
             model=CdvaeTraining(model),
             training=training,
@@ -102,14 +112,23 @@ class DpCdvae(Backend):
         """Where the model is."""
         return self.model.elements.device
 
-    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
-        """Refuse samplers of vectors, more steps than were trained, and unseen elements."""
-        sampling = parse_options(CdvaeSampling, settings.backend_options)
-        check_sampling(settings, backend=self.kind, n_times=self.model.n_times)
+    def check(
+        self,
+        *,
+        steps: int | None = None,
+        compositions: Sequence[Composition] | None = None,
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> None:
+        """Refuse conditions, more steps than were trained, options that do not suit the model, and unseen elements."""
+        sampling = parse_options(CdvaeSampling, options)
+        check_steps(steps, self.model.n_times)
+        refuse_conditions(self.kind, conditions, guidance)
         trained = self.model.settings
         if sampling.step == "unscaled" and (trained.denoiser, trained.mean) != ("ddpm", "scaled"):
             raise UserError(
-                "backend option step is 'unscaled', expected 'posterior' or 'renoise': this model was trained with "
+                "`step` is 'unscaled', expected 'posterior' or 'renoise': this model was trained with "
                 f"denoiser={trained.denoiser} and mean={trained.mean}"
             )
         vocabulary = self.model.vocabulary
@@ -118,21 +137,25 @@ class DpCdvae(Backend):
     def sample(
         self,
         n: int,
-        settings: GenerateSettings,
         *,
+        seed: int = 0,
         first: int = 0,
+        steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
-    ) -> list[Crystal]:
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Samples:
         """Draw latent vectors and decode them.
 
         Given compositions replace what the vectors say; these are drawn among those that go with them, and moved
         towards them, so that the cells suit.
         """
         if n == 0:
-            return []
-        streams = [stream(settings.seed, number, NOISE) for number in range(first, first + n)]
+            return Samples(made=())
+        streams = [stream(seed, number, NOISE) for number in range(first, first + n)]
         drawn = [one.standard_normal(self.model.settings.n_latent, dtype=np.float32) for one in streams]
-        sampling = parse_options(CdvaeSampling, settings.backend_options)
+        sampling = parse_options(CdvaeSampling, options)
         latents = torch.from_numpy(np.stack(drawn)).to(self.device)
         species, contents = None, None
         if compositions is not None:
@@ -143,7 +166,10 @@ class DpCdvae(Backend):
             latents = self.model.moments.draw(latents, contents)
         if species is not None:
             latents = towards_composition(self.model, latents, species, n_steps=sampling.composition_steps)
-        return self._decode(latents, settings, streams, first=first, species=species, lattice=None)
+        made = self._decode(
+            latents, sampling, streams, steps=steps, first=first, species=species, lattice=None
+        )
+        return Samples(made=tuple(made))
 
     def encode_crystals(self, crystals: Sequence[Crystal]) -> Float[Tensor, "n_crystals n_latent"]:
         """Return the means of the latent distributions of crystals; see `encode_distributions`."""
@@ -177,9 +203,11 @@ class DpCdvae(Backend):
     def decode_latents(
         self,
         latents: Float[Tensor, "n_crystals n_latent"],
-        settings: GenerateSettings,
         *,
+        seed: int = 0,
         first: int = 0,
+        steps: int | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
         given: Sequence[Crystal] | None = None,
     ) -> list[Crystal]:
         """Make a crystal of every latent vector.
@@ -189,20 +217,25 @@ class DpCdvae(Backend):
 
         Args:
             latents: From `encode_crystals`, `interpolate` or elsewhere.
-            settings: Seed, steps and options of sampling.
+            seed: Seed of the decoding.
             first: Number of the first crystal: names it, and its random numbers.
+            steps: Denoising steps; None for as many as in training.
+            options: Of `sampling_options`, or values by name; None for the defaults.
             given: Crystals whose cells and atoms are taken, so that places alone are predicted.
 
         Raises:
-            UserError: If the settings do not fit.
+            UserError: If steps or options do not fit.
         """
-        self.check(settings, None)
-        streams = [stream(settings.seed, number, NOISE) for number in range(first, first + len(latents))]
+        self.check(steps=steps, options=options)
+        sampling = parse_options(CdvaeSampling, options)
+        streams = [stream(seed, number, NOISE) for number in range(first, first + len(latents))]
         species, lattice = None, None
         if given is not None:
             species = [torch.from_numpy(crystal.atomic_numbers) for crystal in given]
             lattice = self._batch(given).lattice
-        return self._decode(latents, settings, streams, first=first, species=species, lattice=lattice)
+        return self._decode(
+            latents, sampling, streams, steps=steps, first=first, species=species, lattice=lattice
+        )
 
     def interpolate(self, start: Crystal, end: Crystal, n: int) -> Float[Tensor, "n n_latent"]:
         """Return `n` latent vectors on the straight line between those of two crystals, both included."""
@@ -217,19 +250,19 @@ class DpCdvae(Backend):
     def _decode(
         self,
         latents: Float[Tensor, "n n_latent"],
-        settings: GenerateSettings,
+        sampling: CdvaeSampling,
         streams: Sequence[np.random.Generator],
         *,
+        steps: int | None,
         first: int,
         species: Sequence[Int[Tensor, " _"]] | None,
         lattice: Float[Tensor, "n 3 3"] | None,
     ) -> list[Crystal]:
         """Decode in batches; every crystal has a stream of random numbers of its own."""
-        sampling = parse_options(CdvaeSampling, settings.backend_options)
         if species is not None:
             sampling = sampling.model_copy(update={"types": "fixed"})
         n, size = len(latents), sampling.crystals_at_once
-        n_steps = settings.steps or self.model.n_times
+        n_steps = steps or self.model.n_times
         total = n_evaluations(self.model, sampling, n_steps) * -(-n // size)
         crystals: list[Crystal] = []
         with progress_bar(total=total, desc="sampling", unit="step", disable=n < 2) as bar:

@@ -1,11 +1,11 @@
-"""Trained models of a workspace, found by what a user says of them."""
+"""Trained models of a workspace, found by what a user says of them, without loading what they compute with."""
 
 from pathlib import Path
 
-from descriptors.registry import unknown
-from repdiff.backends import BACKENDS, backend_of
 from repdiff.errors import UserError
+from repdiff.runs.model_files import MODEL_FILE, read_metadata
 from repdiff.runs.workspace import Workspace
+from repdiff.settings.backends import backend_names, backend_of_kind, backend_options
 
 
 def find_model(
@@ -22,8 +22,8 @@ def find_model(
     Raises:
         UserError: If there is no such backend or model, or the model is one of another backend.
     """
-    if backend is not None and backend not in BACKENDS:
-        raise UserError(unknown("backend", backend, BACKENDS))
+    if backend is not None:
+        backend_options(backend)
     if given is None:
         return workspace.newest(newest, summary={} if backend is None else {"backend": backend})
     tuned = not given.exists() and (workspace.root / "finetune" / given).exists()
@@ -31,3 +31,18 @@ def find_model(
     if backend is not None and (found := backend_of(path)) != backend:
         raise UserError(f"{path} is a model of {found}, expected one of `repdiff train --backend {backend}`")
     return path
+
+
+def backend_of(path: Path) -> str:
+    """Return the name of the backend that wrote a trained model, a run's folder or a file.
+
+    Raises:
+        UserError: If there is no such file, or it is no model of a backend that this version has.
+    """
+    file = path / MODEL_FILE if path.is_dir() else path
+    kind = str(read_metadata(file)["kind"])
+    if (name := backend_of_kind(kind)) is None:
+        raise UserError(
+            f"{file} is a {kind!r} file, expected a trained model of {', '.join(backend_names())}"
+        )
+    return name

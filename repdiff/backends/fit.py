@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from repdiff.backends import TrainingJob
+from repdiff.backends.base import TrainingJob
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.workspace import Run
-from repdiff.settings import FinetuneSettings, TrainSettings
 from repdiff.training import TrainingSettings, train
 
 
@@ -22,8 +21,17 @@ def read_training_set(path: Path) -> EncodedSet:
     return encoded
 
 
-def fit(job: TrainingJob, encoded: EncodedSet, settings: TrainSettings | FinetuneSettings, run: Run) -> None:
+def fit(
+    job: TrainingJob, encoded: EncodedSet, settings: TrainingSettings, run: Run, *, resume: bool = True
+) -> None:
     """Train what a backend has prepared in the folder of a run, and tell its summary.
+
+    Args:
+        job: What the backend has prepared.
+        encoded: The data set.
+        settings: How long and how to train.
+        run: Its folder is written to, its summary filled.
+        resume: Whether to continue from the last checkpoint there.
 
     Raises:
         KeyboardInterrupt: If the user stopped the training; the last step is saved.
@@ -32,11 +40,11 @@ def fit(job: TrainingJob, encoded: EncodedSet, settings: TrainSettings | Finetun
         job.model,
         job.training,
         job.validation,
-        settings.part(TrainingSettings),
+        settings,
         run.path,
         metadata=job.metadata,
         tensors=job.tensors,
-        resume=settings.resume,
+        resume=resume,
     )
     run.summary.update(
         n_parameters=sum(parameter.numel() for parameter in job.model.learnt.parameters()),

@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
-from repdiff.backends.base import BACKENDS, Backend, TrainingJob, check_compositions, check_sampling
+from repdiff.backends.base import (
+    BACKENDS,
+    Backend,
+    Samples,
+    TrainingJob,
+    check_compositions,
+    check_steps,
+    refuse_conditions,
+)
 from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
 from repdiff.backends.crystal_data import CrystalData, atoms_of_part
 from repdiff.backends.formulas import TrainingFormulas
@@ -27,22 +35,19 @@ from repdiff.diffusion.schedules import spread_times
 from repdiff.diffusion.torus import centred
 from repdiff.diffusion.torus_lattice import (
     Noise,
-    ReverseSettings,
     TorusLatticeDiffusion,
-    TorusLatticeSettings,
 )
 from repdiff.errors import UserError
 from repdiff.networks.random_streams import NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
-from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.settings.backends.gemsdiff import (
+    OPTIONS,
+    GemsDiffSampling,
+    ReverseSettings,
+    TorusLatticeSettings,
+)
 from repdiff.training import Trainable
-
-
-class GemsDiffSampling(ReverseSettings):
-    """Settings of sampling."""
-
-    crystals_at_once: int = Field(256, ge=1, description="crystals that are sampled together")
 
 
 class GemsDiffTraining(Trainable):
@@ -103,35 +108,42 @@ class GemsDiff(Backend):
     description = "diffusion of atoms on the torus and of the cell in its Lie algebra, given the formula"
     makes = "crystals"
     conditions = frozenset({"composition"})
-    kind = "gemsdiff"
+    kind = OPTIONS.kind
     training_options, sampling_options = TorusLatticeSettings, GemsDiffSampling
 
     def __init__(self, diffusion: TorusLatticeDiffusion, formulas: TrainingFormulas) -> None:
         self.diffusion, self.formulas = diffusion, formulas
 
     @classmethod
-    def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
+    def prepare(
+        cls,
+        encoded: EncodedSet,
+        *,
+        options: BaseModel | Mapping[str, Any] | None = None,
+        seed: int = 0,
+        folder: Path,
+    ) -> TrainingJob:
         """Fit the scales of the cell to the training set, and build the network."""
-        options = parse_options(TorusLatticeSettings, settings.backend_options)
+        chosen = parse_options(TorusLatticeSettings, options)
         training, validation = CrystalData.of(encoded, "train"), CrystalData.of(encoded, "val")
         lattice, counts = training.batch.lattice.double(), training.batch.n_atoms_per_system
         coordinates = LatticeCoordinates.fit(
             lattice,
             counts,
-            gauge=options.lattice.gauge,
-            per_atom=options.lattice.per_atom_volume,
-            min_std=options.lattice.min_std,
+            gauge=chosen.lattice.gauge,
+            per_atom=chosen.lattice.per_atom_volume,
+            min_std=chosen.lattice.min_std,
         )
-        if not options.lattice.standardize:
+        if not chosen.lattice.standardize:
             coordinates = LatticeCoordinates.plain(
-                gauge=options.lattice.gauge, per_atom=options.lattice.per_atom_volume
+                gauge=chosen.lattice.gauge, per_atom=chosen.lattice.per_atom_volume
             )
         scale = ParameterScale.fit(
-            lattice, min_length_std=options.min_length_std, min_angle_std=options.min_angle_std
+            lattice, min_length_std=chosen.min_length_std, min_angle_std=chosen.min_angle_std
         )
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            diffusion = _build(options, coordinates, scale)
+            torch.manual_seed(seed)
+            diffusion = _build(chosen, coordinates, scale)
         return TrainingJob(
             model=GemsDiffTraining(diffusion),
             training=training,
@@ -164,33 +176,46 @@ class GemsDiff(Backend):
             formulas = TrainingFormulas(tensors["formulas"])
         return cls(diffusion.to(device).eval(), formulas)
 
-    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
-        """Refuse samplers of vectors, more steps than were trained, and unseen elements."""
-        parse_options(GemsDiffSampling, settings.backend_options)
-        check_sampling(settings, backend=self.kind, n_times=self.diffusion.n_times)
+    def check(
+        self,
+        *,
+        steps: int | None = None,
+        compositions: Sequence[Composition] | None = None,
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> None:
+        """Refuse conditions, more steps than were trained, and unseen elements."""
+        parse_options(GemsDiffSampling, options)
+        check_steps(steps, self.diffusion.n_times)
+        refuse_conditions(self.kind, conditions, guidance)
         check_compositions(compositions, self.formulas.seen, self.formulas.n_most)
 
     def sample(
         self,
         n: int,
-        settings: GenerateSettings,
         *,
+        seed: int = 0,
         first: int = 0,
+        steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
-    ) -> list[Crystal]:
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Samples:
         """Draw formulas from the training set, unless they are given, and then cells and positions."""
-        options = parse_options(GemsDiffSampling, settings.backend_options)
-        n_steps = settings.steps or self.diffusion.n_times
+        sampling = parse_options(GemsDiffSampling, options)
+        n_steps = steps or self.diffusion.n_times
         numbers = range(first, first + n)
         if compositions is None:
-            chosen = [self.formulas.draw(settings.seed, number) for number in numbers]
+            chosen = [self.formulas.draw(seed, number) for number in numbers]
         else:
             chosen = [atoms_of(composition) for composition in compositions]
 
         def make(part: slice) -> list[Crystal]:
-            return self._sample_together(numbers[part], chosen[part], settings.seed, n_steps, options)
+            return self._sample_together(numbers[part], chosen[part], seed, n_steps, sampling)
 
-        return sample_in_parts(n, options.crystals_at_once, make)
+        return Samples(made=tuple(sample_in_parts(n, sampling.crystals_at_once, make)))
 
     def _sample_together(
         self,
@@ -236,4 +261,4 @@ def _build(
     try:
         return TorusLatticeDiffusion(options, coordinates, scale)
     except ValueError as error:
-        raise UserError(f"backend options: {error}") from error
+        raise UserError(f"options: {error}") from error

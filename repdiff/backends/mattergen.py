@@ -6,20 +6,22 @@ Source: Zeni et al., arXiv 2312.03687; what differs is said in `repdiff.diffusio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from pydantic import Field
+from pydantic import BaseModel
 from torch import Tensor
 
 from repdiff.backends import properties
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
+    Samples,
     TrainingJob,
     check_compositions,
-    check_sampling,
+    check_steps,
     seen_only,
 )
 from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
@@ -28,9 +30,9 @@ from repdiff.backends.mattergen_training import MatterGenTraining, SymmetricData
 from repdiff.backends.options import loading, parse_options
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
-from repdiff.diffusion.joint import JointDiffusion, JointSettings
+from repdiff.diffusion.joint import JointDiffusion
 from repdiff.diffusion.joint_process import State
-from repdiff.diffusion.predictor_corrector import Draws, ReverseSettings, sample
+from repdiff.diffusion.predictor_corrector import Draws, sample
 from repdiff.diffusion.property_embedding import PropertyEmbedding
 from repdiff.diffusion.symmetric_lattice import N_ELEMENTS, Limit
 from repdiff.errors import UserError
@@ -38,19 +40,9 @@ from repdiff.networks.crystal import AdapterInput
 from repdiff.networks.random_streams import FORMULA, NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
-from repdiff.settings import FinetuneSettings, GenerateSettings, TrainSettings
+from repdiff.settings.backends.mattergen import OPTIONS, JointSettings, MatterGenSampling
 
 AHEAD = 16  # steps for which a stream gives its numbers at once
-
-
-class MatterGenSampling(ReverseSettings):
-    """Settings of sampling."""
-
-    crystals_at_once: int = Field(256, ge=1, description="crystals that are sampled together")
-    strict_system: bool = Field(
-        False,
-        description="rule out all elements that are not in the chemical system asked for; always so without an adapter",
-    )
 
 
 @BACKENDS.register("mattergen")
@@ -66,7 +58,7 @@ class MatterGen(Backend):
     description = "joint diffusion of elements, coordinates and cells, with adapters for properties"
     makes = "crystals"
     conditions = frozenset({"composition", "properties"})
-    kind = "mattergen"
+    kind = OPTIONS.kind
     training_options, sampling_options = JointSettings, MatterGenSampling
 
     def __init__(
@@ -78,23 +70,47 @@ class MatterGen(Backend):
         self.diffusion, self.sizes, self.embeddings = diffusion, sizes, dict(embeddings)
 
     @classmethod
-    def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
+    def prepare(
+        cls,
+        encoded: EncodedSet,
+        *,
+        options: BaseModel | Mapping[str, Any] | None = None,
+        seed: int = 0,
+        folder: Path,
+    ) -> TrainingJob:
         """Fit the limit of the cells to the training set, and build the network."""
-        options = parse_options(JointSettings, settings.backend_options)
+        chosen = parse_options(JointSettings, options)
         training, validation = (SymmetricData.of(_crystals(encoded, split)) for split in ("train", "val"))
         batch, counts = training.batch, training.batch.n_atoms_per_system
         limit = Limit.fit(batch.lattice, counts)
         std = float(limit.encode(batch.lattice, counts).square().mean().sqrt())
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
+            torch.manual_seed(seed)
             diffusion = JointDiffusion(
-                options, limit, lattice_std=std, elements=torch.tensor(sorted(encoded.layout.elements))
+                chosen, limit, lattice_std=std, elements=torch.tensor(sorted(encoded.layout.elements))
             )
         return _job(diffusion, counts, {}, training, validation, encoded, dropout=0.0)
 
     @classmethod
-    def prepare_finetuning(cls, encoded: EncodedSet, settings: FinetuneSettings, base: Path) -> TrainingJob:
+    def prepare_finetuning(
+        cls,
+        encoded: EncodedSet,
+        base: Path,
+        *,
+        names: Sequence[str],
+        weights: Literal["all", "adapters"] = "all",
+        condition_dropout: float = 0.2,
+        seed: int = 0,
+    ) -> TrainingJob:
         """Add adapters for properties to a trained model, which keeps those it has.
+
+        Args:
+            encoded: Crystals with labels.
+            base: The trained model.
+            names: The new properties.
+            weights: Whether all weights are trained, or those of the adapters alone.
+            condition_dropout: Share of the examples that are shown without their labels, for guidance.
+            seed: Seed of the adapters' weights.
 
         Raises:
             UserError: If labels are missing, constant or unreadable, an adapter is there already, or the set has
@@ -102,16 +118,16 @@ class MatterGen(Backend):
         """
         model = cls.load(base, device=torch.device("cpu"))
         known, elements = model.embeddings, model.diffusion.elements.tolist()
-        if there := [name for name in settings.property if name in known]:
+        if there := [name for name in names if name in known]:
             raise UserError(f"{base} has an adapter for {there[0]} already, expected another property")
         parts = {split: _crystals(encoded, split) for split in ("train", "val")}
         everything = [
             number for part in parts.values() for crystal in part for number in crystal.atomic_numbers
         ]
         seen_only([{int(number): 1 for number in everything}], elements)
-        columns = {name: properties.labels_of(name, parts["train"]) for name in settings.property}
+        columns = {name: properties.labels_of(name, parts["train"]) for name in names}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
+            torch.manual_seed(seed)
             fresh = {
                 name: properties.fit_property(name, labels, elements) for name, labels in columns.items()
             }
@@ -120,7 +136,7 @@ class MatterGen(Backend):
         for name, labels in columns.items():
             properties.count_unlabelled(name, labels)
         data = [SymmetricData.of(part, _labels(embeddings, fresh, part)) for part in parts.values()]
-        if settings.weights == "adapters":
+        if weights == "adapters":
             model.diffusion.freeze_all_but_properties()
         return _job(
             model.diffusion.train(),
@@ -128,7 +144,7 @@ class MatterGen(Backend):
             embeddings,
             *data,
             encoded,
-            dropout=settings.condition_dropout,
+            dropout=condition_dropout,
         )
 
     @classmethod
@@ -148,29 +164,44 @@ class MatterGen(Backend):
             sizes = tensors["sizes"]
         return cls(diffusion.to(device).eval(), sizes, embeddings)
 
-    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
-        """Refuse samplers of vectors, more steps than were trained, unseen elements, and unknown properties."""
-        parse_options(MatterGenSampling, settings.backend_options)
-        check_sampling(settings, backend=self.kind, n_times=self.diffusion.process.n_times)
+    def check(
+        self,
+        *,
+        steps: int | None = None,
+        compositions: Sequence[Composition] | None = None,
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> None:
+        """Refuse more steps than were trained, unseen elements, and unknown properties."""
+        sampling = parse_options(MatterGenSampling, options)
+        check_steps(steps, self.diffusion.process.n_times)
         check_compositions(compositions, self.diffusion.elements.tolist(), int(self.sizes.max()))
-        self.conditions_of(settings).check(compositions or ())
+        self.read_conditions(conditions, guidance, strict=sampling.strict_system).check(compositions or ())
 
-    def conditions_of(self, settings: GenerateSettings) -> Conditions:
+    def read_conditions(
+        self, conditions: Mapping[str, Any] | None, guidance: float | None, *, strict: bool = False
+    ) -> Conditions:
         """Read what is asked for; raises as `Conditions.read`."""
-        options = parse_options(MatterGenSampling, settings.backend_options)
         elements = self.diffusion.elements.tolist()
-        return Conditions.read(settings, self.embeddings, elements, strict=options.strict_system)
+        return Conditions.read(conditions or {}, guidance, self.embeddings, elements, strict=strict)
 
     def sample(
         self,
         n: int,
-        settings: GenerateSettings,
         *,
+        seed: int = 0,
         first: int = 0,
+        steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
-    ) -> list[Crystal]:
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Samples:
         """Draw numbers of atoms from the training set, unless formulas are given, and then all the rest."""
-        options = parse_options(MatterGenSampling, settings.backend_options)
+        sampling = parse_options(MatterGenSampling, options)
+        wanted = self.read_conditions(conditions, guidance, strict=sampling.strict_system)
+        n_steps = steps or self.diffusion.process.n_times
         numbers = range(first, first + n)
         if compositions is None:
             asked: list[np.ndarray | None] = [None] * n
@@ -178,20 +209,22 @@ class MatterGen(Backend):
             asked = [atoms_of(composition) for composition in compositions]
 
         def make(part: slice) -> list[Crystal]:
-            return self._sample_together(numbers[part], asked[part], settings, options)
+            return self._sample_together(numbers[part], asked[part], seed, n_steps, wanted, sampling)
 
-        return sample_in_parts(n, options.crystals_at_once, make)
+        return Samples(made=tuple(sample_in_parts(n, sampling.crystals_at_once, make)))
 
     @torch.no_grad()
     def _sample_together(
         self,
         numbers: range,
         asked: Sequence[np.ndarray | None],
-        settings: GenerateSettings,
+        seed: int,
+        n_steps: int,
+        wanted: Conditions,
         options: MatterGenSampling,
     ) -> list[Crystal]:
         """Sample a batch; every crystal has a stream of random numbers of its own."""
-        process, device, seed = self.diffusion.process, self.diffusion.elements.device, settings.seed
+        process, device = self.diffusion.process, self.diffusion.elements.device
         sizes = [
             self._draw_size(seed, number) if species is None else len(species)
             for number, species in zip(numbers, asked, strict=True)
@@ -206,13 +239,13 @@ class MatterGen(Backend):
         ]
         start = start._replace(numbers=torch.from_numpy(np.concatenate(given)))
         made = sample(
-            partial(self.conditions_of(settings).predict, self.diffusion),
+            partial(wanted.predict, self.diffusion),
             State(*[tensor.to(device) for tensor in start]),
             process,
             self.diffusion.elements,
             _draws(streams, sizes, device),
             options,
-            n_steps=settings.steps or process.n_times,
+            n_steps=n_steps,
         )
         batch, _ = process.decode(made)
         return from_batch(batch, [f"gen-{number:06d}" for number in numbers])

@@ -1,46 +1,38 @@
-"""Settings of a backend, from the pairs that a user gives."""
+"""The options of a backend, built from what a user gives."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from descriptors.registry import unknown
 from repdiff.errors import UserError
+from repdiff.settings.compose import expanded
+from repdiff.settings.leaves import leaves
 
 M = TypeVar("M", bound=BaseModel)
 
 
-class NoOptions(BaseModel):
-    """The options of a backend whose settings all have flags of their own."""
+def parse_options(model: type[M], options: BaseModel | Mapping[str, Any] | None) -> M:
+    """Build the options of a backend; `a.b` names field b of the group a.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def parse_options(model: type[M], options: Mapping[str, Any]) -> M:
-    """Build the settings of a backend; `a.b` names field b of the settings a.
+    Args:
+        model: Such as `GemsDiffSampling`.
+        options: Already built, by name, or None for the defaults.
 
     Raises:
         UserError: If a name is unknown or a value does not fit; the message says what would.
     """
-    if options and not model.model_fields:
-        raise UserError(
-            f"backend_options are {dict(options)}, expected none for structrepdiff: its settings are flags of "
-            "`repdiff train` and `repdiff generate`"
-        )
-    nested: dict[str, Any] = {}
-    for name, value in options.items():
-        *parents, last = name.split(".")
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
+    if isinstance(options, model):
+        return options
+    if isinstance(options, BaseModel):
+        raise UserError(f"options are {type(options).__name__}, expected {model.__name__}")
     try:
-        return model.model_validate(nested)
+        return model.model_validate(expanded(options or {}))
     except ValidationError as error:
-        raise UserError(explain(error, model, "backend option")) from error
+        raise UserError(explain(error, model, "option")) from error
 
 
 def explain(error: ValidationError, model: type[BaseModel], what: str) -> str:
@@ -48,7 +40,9 @@ def explain(error: ValidationError, model: type[BaseModel], what: str) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        return unknown(what, where, _names(model))
+        return unknown(what, where, [leaf.key for leaf in leaves(model)])
+    if first["type"] == "value_error":
+        return f"{what}s: {first['ctx']['error']}"
     return f"{what} {where} is {first['input']!r}: {first['msg']}"
 
 
@@ -61,19 +55,10 @@ def loading(path: Path, backend: str) -> Generator[None, None, None]:
     """
     try:
         yield
+    except UserError:
+        raise
     except (KeyError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{path}: not a model of `repdiff train --backend {backend}` of this version; train it again ({reason})"
         ) from error
-
-
-def _names(model: type[BaseModel], prefix: str = "") -> list[str]:
-    names = []
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            names += _names(kind, f"{prefix}{name}.")
-        else:
-            names.append(prefix + name)
-    return names

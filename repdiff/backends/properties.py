@@ -145,7 +145,7 @@ def read_condition(name: str, value: object, embedding: PropertyEmbedding) -> li
     Raises:
         UserError: If it cannot be read.
     """
-    return _read(f"--condition {name}", value, embedding)
+    return _read(f"`conditions` {name}", value, embedding)
 
 
 def describe(properties: Mapping[str, PropertyEmbedding]) -> dict[str, dict[str, Any]]:

@@ -56,9 +56,9 @@ def read_compositions(settings: GenerateSettings, workspace: Workspace) -> Compo
         UserError: If a formula cannot be read, there is none, or they are asked for in two ways.
     """
     ways = {
-        "--composition": settings.composition,
-        "--compositions": settings.compositions,
-        "--compositions-from": settings.compositions_from,
+        "`composition`": settings.composition,
+        "`compositions`": settings.compositions,
+        "`compositions_from`": settings.compositions_from,
     }
     given = [name for name, value in ways.items() if value is not None]
     if len(given) > 1:

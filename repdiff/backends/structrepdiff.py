@@ -4,17 +4,27 @@ Source: arXiv 2408.07213; formulas are drawn first by a model of their own unles
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
-from repdiff.backends.base import BACKENDS, Backend, RepresentationBatch, TrainingJob, check_compositions
-from repdiff.backends.options import NoOptions, explain, parse_options
+from repdiff.backends.base import (
+    BACKENDS,
+    Backend,
+    RepresentationBatch,
+    Samples,
+    TrainingJob,
+    check_compositions,
+    check_steps,
+    refuse_conditions,
+)
+from repdiff.backends.options import explain, parse_options
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
 from repdiff.backends.structrepdiff_training import VectorData, VectorTraining
 from repdiff.crystals.formula import Composition
@@ -26,7 +36,7 @@ from repdiff.networks.base import DENOISERS, DenoiserSettings, parse_denoiser
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
-from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.settings.backends.structrepdiff import StructRepDiffSampling, StructRepDiffTraining
 from repdiff.training.composition import fit_compositions
 
 COMPOSITIONS, COMPOSITIONS_KIND = "compositions.safetensors", "compositions"
@@ -42,26 +52,33 @@ class StructRepDiff(Backend):
     makes = "representations"
     conditions = frozenset({"composition"})
     kind = KIND
-    training_options = sampling_options = NoOptions
+    training_options, sampling_options = StructRepDiffTraining, StructRepDiffSampling
 
     def __init__(self, model: GenerativeModel) -> None:
         self.model = model
 
     @classmethod
-    def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
+    def prepare(
+        cls,
+        encoded: EncodedSet,
+        *,
+        options: BaseModel | Mapping[str, Any] | None = None,
+        seed: int = 0,
+        folder: Path,
+    ) -> TrainingJob:
         """Fit the composition model, unless compositions are learnt jointly, and build the diffusion."""
-        parse_options(cls.training_options, settings.backend_options)
+        chosen = parse_options(StructRepDiffTraining, options)
         vectors = {split: encoded.representations[encoded.rows(split)] for split in ("train", "val")}
         representation = encoded.layout.representation()
         exact = torch.zeros(representation.n_features, dtype=torch.bool)
         for block in EXACT_BLOCKS:
             exact[representation.blocks[block]] = True
         normalizer = Normalizer.fit(vectors["train"], exact=exact)
-        diffusion = _build(representation, settings)
+        diffusion = _build(representation, chosen, seed=seed)
         compositions = None
-        if settings.compositions == "first":
+        if chosen.compositions == "first":
             counts = {split: _counts(part, representation.blocks) for split, part in vectors.items()}
-            compositions = _fit_compositions(counts, encoded.layout.elements, settings, folder)
+            compositions = _fit_compositions(counts, encoded.layout.elements, folder, seed=seed)
         tensors, metadata = GenerativeModel.stored(compositions, normalizer, encoded.layout)
         n_features = diffusion.n_features
         return TrainingJob(
@@ -77,36 +94,51 @@ class StructRepDiff(Backend):
         """Read the diffusion, the composition model and the layout."""
         return cls(GenerativeModel.load(path, device=device))
 
-    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
+    def check(
+        self,
+        *,
+        steps: int | None = None,
+        compositions: Sequence[Composition] | None = None,
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> None:
         """Refuse options, unseen elements, and formulas for a model that draws its own."""
-        parse_options(self.sampling_options, settings.backend_options)
+        parse_options(StructRepDiffSampling, options)
+        check_steps(steps, self.model.diffusion.settings.timesteps)
+        refuse_conditions("structrepdiff", conditions, guidance)
         if compositions is None:
             return
         if self.model.compositions is None:
             raise UserError(
-                "this model was trained with --compositions joint, so that formulas cannot be given: "
-                "train one with --compositions first"
+                "this model was trained with compositions='joint', so that formulas cannot be given: "
+                "train one with compositions='first'"
             )
         check_compositions(compositions, self.model.layout.elements, self.model.compositions.n_max)
 
     def sample(
         self,
         n: int,
-        settings: GenerateSettings,
         *,
+        seed: int = 0,
         first: int = 0,
+        steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
-    ) -> RepresentationBatch:
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Samples:
         """Draw formulas, unless they are given, and then the rest of the vectors."""
+        sampling = parse_options(StructRepDiffSampling, options)
         vectors = self.model.sample(
             n,
-            seed=settings.seed,
+            seed=seed,
             first=first,
-            sampler=SamplerSettings(name=settings.sampler, n_steps=settings.steps, eta=settings.eta),
-            temperature=settings.composition_temperature,
+            sampler=SamplerSettings(name=sampling.sampler, n_steps=steps, eta=sampling.eta),
+            temperature=sampling.composition_temperature,
             counts=None if compositions is None else self._columns(compositions),
         )
-        return RepresentationBatch(vectors=vectors, layout=self.model.layout)
+        return Samples(made=RepresentationBatch(vectors=vectors, layout=self.model.layout))
 
     def _columns(self, compositions: Sequence[Composition]) -> Tensor:
         """Put compositions into the columns of the model's elements."""
@@ -118,25 +150,23 @@ class StructRepDiff(Backend):
         return counts
 
 
-def _build(representation: Representation, settings: TrainSettings) -> VectorDiffusion:
-    """Build the network and its diffusion; all that settings can get wrong is found here."""
-    diffusion = settings.part(DiffusionSettings)
-    if settings.compositions == "first":
-        diffusion = diffusion.model_copy(update={"given": GIVEN})
+def _build(representation: Representation, options: StructRepDiffTraining, *, seed: int) -> VectorDiffusion:
+    """Build the network and its diffusion; all that options can get wrong is found here."""
+    given = GIVEN if options.compositions == "first" else ()
     model = ModelSettings(
         n_features=representation.n_features,
         blocks={name: (part.start, part.stop) for name, part in representation.blocks.items()},
-        diffusion=diffusion,
-        denoiser=_denoiser_settings(settings),
+        diffusion=options.part(DiffusionSettings).model_copy(update={"given": given}),
+        denoiser=_denoiser_settings(options),
     )
-    return build_diffusion(model, seed=settings.seed)
+    return build_diffusion(model, seed=seed)
 
 
-def _denoiser_settings(settings: TrainSettings) -> DenoiserSettings:
+def _denoiser_settings(options: StructRepDiffTraining) -> DenoiserSettings:
     try:
-        chosen = parse_denoiser({"name": settings.denoiser, **settings.denoiser_options})
+        chosen = parse_denoiser({"name": options.denoiser, **options.denoiser_options})
     except ValidationError as error:
-        raise UserError(explain(error, DENOISERS[settings.denoiser].Settings, "denoiser option")) from error
+        raise UserError(explain(error, DENOISERS[options.denoiser].Settings, "denoiser option")) from error
     except ValueError as error:
         raise UserError(str(error)) from error
     assert isinstance(chosen, DenoiserSettings)
@@ -149,7 +179,7 @@ def _counts(vectors: Tensor, blocks: dict[str, slice]) -> Tensor:
 
 
 def _fit_compositions(
-    counts: dict[str, Tensor], elements: tuple[int, ...], settings: TrainSettings, folder: Path
+    counts: dict[str, Tensor], elements: tuple[int, ...], folder: Path, *, seed: int
 ) -> CompositionModel:
     """Fit the composition model, or read the one that an interrupted run has fitted."""
     file = folder / COMPOSITIONS
@@ -157,9 +187,7 @@ def _fit_compositions(
         tensors, metadata = load_checkpoint(file, kind=COMPOSITIONS_KIND)
         return CompositionModel.from_tensors_and_metadata(tensors, metadata["compositions"])
     log.info("fits the composition model to %d formulas", len(counts["train"]))
-    model = fit_compositions(
-        counts["train"], counts["val"], elements, CompositionModelSettings(), seed=settings.seed
-    )
+    model = fit_compositions(counts["train"], counts["val"], elements, CompositionModelSettings(), seed=seed)
     tensors, metadata = model.tensors_and_metadata()
     save_checkpoint(file, tensors, {"compositions": metadata}, kind=COMPOSITIONS_KIND)
     return model

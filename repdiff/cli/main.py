@@ -4,24 +4,22 @@ Nothing heavier than click is imported before a verb is chosen, and torch not be
 """
 
 import atexit
-import importlib
-import logging
-import os
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from repdiff.cli.common import CONTEXT, workspace_option
 from repdiff.cli.interrupts import INTERRUPTED, INTERRUPTS, leave
+from repdiff.cli.messages import complain, messages
 from repdiff.errors import UserError, unknown
 
 HELP = {
     "download": "Fetch a benchmark data set, with checksum and resume.",
     "encode": "Turn a data set into representations.",
     "train": "Train a model on an encoded data set.",
-    "finetune": "Teach a trained model properties that samples can be asked for.",
+    "finetune": "Fine-tune a model so that samples can be conditioned on properties.",
     "generate": "Draw new samples from a trained model.",
     "latents": "Turn crystals into latent vectors, and these into crystals: as they are, mixed or improved.",
     "reconstruct": "Turn representations into crystals.",
@@ -34,9 +32,9 @@ HELP = {
     "backends": "List the systems that can be trained.",
     "info": "Describe a workspace, a run's folder, or a file of one.",
 }
-PACKAGES = ("descriptors", "reconstruction", "repdiff")
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-EXISTING_FILE = click.Path(path_type=Path)
+
+
+WORDS = "repdiff.words"  # key of the words after the verb
 
 
 class Verbs(click.Group):
@@ -61,7 +59,16 @@ class Verbs(click.Group):
                 return _download_command()
             case "backends":
                 return _backends_command()
-        return _verb_command(cmd_name)
+        from repdiff.cli.verbs import verb_command
+
+        return verb_command(cmd_name, HELP[cmd_name], ctx.meta.get(WORDS, []))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Keep the words after the verb, which decide what options it has."""
+        ctx.meta[WORDS] = args[1:]
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without putting them together."""
@@ -90,13 +97,13 @@ def main(argv: Sequence[str]) -> int:
     """
     verb = next((word for word in argv if word in HELP), None)
     prefix = f"repdiff {verb}" if verb else "repdiff"
-    with _messages(prefix):
+    with messages(prefix, verb):
         try:
             status = cli.main(list(argv), prog_name="repdiff", standalone_mode=False)
         except click.ClickException as error:
-            return _complain(prefix, f"{error.format_message()} (see {prefix} --help)")
+            return complain(prefix, f"{error.format_message()} (see {prefix} --help)", verb)
         except UserError as error:
-            return _complain(prefix, str(error))
+            return complain(prefix, str(error), verb)
         except click.Abort as error:
             notes = getattr(error.__cause__, "__notes__", [])
             print("; ".join([f"{prefix}: interrupted", *notes]), file=sys.stderr)
@@ -109,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
 
             if (trouble := disk_trouble(error)) is None:
                 raise
-            return _complain(prefix, trouble)
+            return complain(prefix, trouble, verb)
     return status if isinstance(status, int) else 0
 
 
@@ -129,113 +136,6 @@ def run(commands: Sequence[Sequence[str]] | None = None) -> None:
         atexit._run_exitfuncs()  # which hand back what processes share
         leave()
     sys.exit(status)
-
-
-def _complain(prefix: str, message: str) -> int:
-    print(f"{prefix}: {' '.join(message.split())}", file=sys.stderr)
-    return 2
-
-
-@contextmanager
-def _messages(prefix: str) -> Generator[None, None, None]:
-    """Send what our packages log to stderr, one line each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"{prefix}: %(message)s"))
-    loggers = [logging.getLogger(name) for name in PACKAGES]
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
-
-
-def _verb_command(verb: str) -> click.Command:
-    """Make the command of a verb: its options are the fields of its settings."""
-    from repdiff.settings import SECTIONS
-    from repdiff.settings.load import Leaf, leaves, load_settings
-
-    model = SECTIONS[verb]
-    flags = [leaf for leaf in leaves(model) if not leaf.extra.get("only_in_file")]
-    by_parameter = {f"setting_{number}": leaf for number, leaf in enumerate(flags)}
-
-    def option(parameter: str, leaf: Leaf) -> click.Parameter:
-        if leaf.extra.get("positional"):
-            if isinstance(leaf.field.default, tuple):
-                return click.Argument([parameter], nargs=-1, metavar=f"[{leaf.key.upper()}]...")
-            name = leaf.key.upper()
-            shown = name if leaf.field.is_required() else f"[{name}]"
-            return click.Argument([parameter], required=False, metavar=shown)
-        flag = f"--{leaf.flag}/--no-{leaf.flag}" if leaf.types == (bool,) else f"--{leaf.flag}"
-        kind = click.BOOL if leaf.types == (bool,) else click.STRING
-        short = [f"-{leaf.extra['short']}"] if leaf.extra.get("short") else []
-        return click.Option(
-            [parameter, flag, *short],
-            type=kind,
-            default=None,
-            multiple=leaf.takes_pairs,
-            metavar=leaf.metavar,
-            help=leaf.help,
-        )
-
-    def work(
-        config: Path | None,
-        workspace: Path,
-        name: str | None,
-        overwrite: bool,
-        **given: str | bool | tuple[str, ...] | None,
-    ) -> None:
-        from repdiff.runs.workspace import Workspace
-
-        overrides = {
-            leaf.key: ",".join(value) if leaf.takes_pairs and isinstance(value, tuple) else value
-            for leaf, value in ((by_parameter[key], value) for key, value in given.items())
-            if value not in (None, ())
-        }
-        settings = load_settings(model, config, overrides)
-        module = importlib.import_module(f"repdiff.commands.{verb}")
-        place = Workspace(root=workspace, name=name, overwrite=overwrite)
-        INTERRUPTS.begin_work()
-        path: Path = getattr(module, f"run_{verb}")(settings, place)
-        if os.environ.get("RANK", "0") == "0":
-            click.echo(path)
-
-    common = [
-        click.Option(
-            ["--config"], type=EXISTING_FILE, metavar="FILE", help="YAML file of settings; flags override it."
-        ),
-        _workspace_option(),
-        click.Option(
-            ["--name"], help="Name of the output's folder, instead of the one made from the settings."
-        ),
-        click.Option(
-            ["--overwrite"], is_flag=True, help="Replace an output of that name made with other settings."
-        ),
-    ]
-    described = f"{HELP[verb]}\n\n" + "\n\n".join(
-        f"{leaf.key.upper()}: {leaf.field.description}."
-        for leaf in by_parameter.values()
-        if leaf.extra.get("positional")
-    )
-    options = [option(*item) for item in by_parameter.items()]
-    return click.Command(
-        verb, callback=work, params=[*options, *common], help=described, context_settings=CONTEXT
-    )
-
-
-def _workspace_option() -> click.Option:
-    from repdiff.settings.base import DEFAULT_ROOT
-
-    return click.Option(
-        ["--workspace"],
-        type=click.Path(path_type=Path),
-        default=DEFAULT_ROOT,
-        show_default=True,
-        metavar="DIR",
-        help="Folder of all outputs.",
-    )
 
 
 def _info_command() -> click.Command:
@@ -275,7 +175,7 @@ def _download_command() -> click.Command:
             help="Where to put it.",
             show_default="WORKSPACE/data",
         ),
-        _workspace_option(),
+        workspace_option(),
     ]
     text = f"{HELP['download']}\n\nNAME: perov_5, carbon_24 or mp_20."
     return click.Command("download", callback=fetch, params=params, help=text, context_settings=CONTEXT)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from repdiff.report.collect import distinct_names
 from repdiff.runs.atomic_files import replacing, write_json
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import CompareSettings
+from repdiff.settings.configs import find_config, shipped_configs
 from repdiff.settings.load import load_settings
 
 log = logging.getLogger(__name__)
@@ -32,8 +34,7 @@ def run_compare(settings: CompareSettings, workspace: Workspace) -> Path:
         UserError: If the file or an evaluation cannot be used, or a cell failed; the others are compared then.
         KeyboardInterrupt: If the user stopped; what is finished is kept.
     """
-    if len(settings.what) == 1 and settings.what[0].suffix.lower() in (".yaml", ".yml"):
-        file = settings.what[0]
+    if (file := _described(settings.what, workspace)) is not None:
         given = {name: getattr(settings, name) for name in settings.model_fields_set}
         return _compare_systems(file, load_settings(CompareSettings, file, given), workspace)
     if len(settings.what) < 2:
@@ -42,6 +43,15 @@ def run_compare(settings: CompareSettings, workspace: Workspace) -> Path:
             "outputs of `repdiff evaluate`"
         )
     return _compare_runs(settings, workspace)
+
+
+def _described(what: Sequence[Path], workspace: Workspace) -> Path | None:
+    """Return the file that describes a comparison, a path or the name of a shipped one; None for evaluations."""
+    if len(what) != 1:
+        return None
+    is_run = any((place / what[0]).is_dir() for place in (Path(), workspace.root / "evaluate"))
+    is_file = what[0].suffix.lower() in (".yaml", ".yml")
+    return find_config(what[0]) if is_file or (what[0].name in shipped_configs() and not is_run) else None
 
 
 def _compare_systems(file: Path, settings: CompareSettings, workspace: Workspace) -> Path:

@@ -10,6 +10,7 @@ from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import FinetuneSettings
+from repdiff.settings.training import TrainingSettings
 
 
 def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
@@ -27,7 +28,7 @@ def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
     """
     if not settings.property or len(set(settings.property)) < len(settings.property):
         raise UserError(
-            f"--property is {','.join(settings.property) or 'missing'}, expected one or more names, each once"
+            f"`property` is {','.join(settings.property) or 'missing'}, expected one or more names, each once"
         )
     choose_device(settings.device)
     encoded_path = workspace.find("encode", settings.encoded)
@@ -38,7 +39,14 @@ def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
     with workspace.run(settings, name, inputs=inputs, resume=settings.resume) as run:
         if run.state != "finished":
             encoded = read_training_set(encoded_path)
-            job = MatterGen.prepare_finetuning(encoded, settings, base)
+            job = MatterGen.prepare_finetuning(
+                encoded,
+                base,
+                names=settings.property,
+                weights=settings.weights,
+                condition_dropout=settings.condition_dropout,
+                seed=settings.seed,
+            )
             assert isinstance(job.training, SymmetricData)
             run.summary.update(
                 backend=MatterGen.kind,
@@ -46,5 +54,5 @@ def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
                 n_labelled={at: int(label.given.sum()) for at, label in job.training.labels.items()},
                 n_training=len(job.training),
             )
-            fit(job, encoded, settings, run)
+            fit(job, encoded, settings.part(TrainingSettings), run, resume=settings.resume)
     return run.path

@@ -2,12 +2,15 @@
 
 import logging
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from repdiff.backends import BACKENDS, Backend, RepresentationBatch, backend_of
-from repdiff.backends.find_model import find_model
+from repdiff.backends import BACKENDS, Backend, Samples
+from repdiff.backends.find_model import backend_of, find_model
 from repdiff.backends.requested_compositions import CompositionRequest, read_compositions, sample_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.resumable_parts import crystals_in_shards, each_shard
@@ -22,9 +25,13 @@ from repdiff.representations.shards import (
 )
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import GenerateSettings
+from repdiff.settings.backends import DEFAULT_BACKEND
+from repdiff.settings.leaves import leaves, value_at
 from repdiff.settings.sampling import DEFAULT_N
 
 log = logging.getLogger(__name__)
+Sample = Callable[[int, int], Samples]
+"""Makes samples: number of the first, and how many."""
 
 
 def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
@@ -40,16 +47,13 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     """
     device = choose_device(settings.device)
     wanted = read_compositions(settings, workspace)
-    newest = "finetune" if settings.condition else "train"
-    path = find_model(settings.model, workspace, newest=newest, backend=settings.backend)
+    path = find_model(settings.model, workspace, newest=newest_verb(settings), backend=settings.backend)
     name = backend_of(path)
-    asked = [flag for flag in ("condition", "guidance") if getattr(settings, flag) not in ({}, None)]
-    if asked and "properties" not in BACKENDS[name].conditions:
-        raise UserError(f"the backend {name} takes no --{asked[0]}: leave it out, or train another")
     if wanted is not None and "composition" not in BACKENDS[name].conditions:
         raise UserError(f"the backend {name} takes no compositions: leave them out, or train another")
     backend = BACKENDS[name].load(path, device=device)
-    wanted, left_out = _possible(backend, settings, wanted)
+    how = _how(backend, settings)
+    wanted, left_out = _possible(backend, how, settings, wanted)
     several = wanted is not None and len(wanted.compositions) > 1
     n = settings.n or (len(wanted.compositions) if wanted and several else DEFAULT_N)
     settings = settings.model_copy(update={"model": path, "n": n})
@@ -58,7 +62,7 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
         if run.state != "finished":
             started = time.perf_counter()
             fill = _fill_vectors if backend.makes == "representations" else _fill_crystals
-            n_made = fill(backend, settings, wanted, run)
+            n_made = fill(partial(_sample, backend, how, settings.seed, wanted), settings, wanted, run)
             seconds = time.perf_counter() - started
             run.summary.update(
                 backend=name,
@@ -70,8 +74,26 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     return run.path
 
 
+def newest_verb(settings: GenerateSettings) -> str:
+    """Say whose newest output is the model where none is named: that of fine-tuning if properties are asked for."""
+    return "finetune" if getattr(settings, "condition", None) else "train"
+
+
+def _how(backend: Backend, settings: GenerateSettings) -> dict[str, Any]:
+    """Gather the arguments that `check` and `sample` have in common."""
+    return {
+        "steps": settings.steps,
+        "conditions": getattr(settings, "condition", None),
+        "guidance": getattr(settings, "guidance", None),
+        "options": settings.part(backend.sampling_options),
+    }
+
+
 def _possible(
-    backend: Backend, settings: GenerateSettings, wanted: CompositionRequest | None
+    backend: Backend,
+    how: Mapping[str, Any],
+    settings: GenerateSettings,
+    wanted: CompositionRequest | None,
 ) -> tuple[CompositionRequest | None, list[str]]:
     """Leave out of a data set's compositions those that the backend cannot make, and name them.
 
@@ -79,13 +101,13 @@ def _possible(
         UserError: If a setting does not fit, a composition of the user's own cannot be made, or none can.
     """
     if wanted is None or not wanted.targets:
-        backend.check(settings, None if wanted is None else wanted.compositions)
+        backend.check(**how, compositions=None if wanted is None else wanted.compositions)
         return wanted, []
-    backend.check(settings, None)
+    backend.check(**how)
     reasons = {}
     for name, composition in zip(wanted.targets, wanted.compositions, strict=True):
         try:
-            backend.check(settings, [composition])
+            backend.check(**how, compositions=[composition])
         except UserError as error:
             reasons[name] = str(error)
     if len(reasons) == len(wanted.targets):
@@ -102,7 +124,7 @@ def _possible(
 
 
 def _fill_vectors(
-    backend: Backend, settings: GenerateSettings, wanted: CompositionRequest | None, run: Run
+    sample: Sample, settings: GenerateSettings, wanted: CompositionRequest | None, run: Run
 ) -> int:
     """Complete the shards of representations, and count what was made."""
 
@@ -112,8 +134,7 @@ def _fill_vectors(
         n_held = sum(map(len, held))
         if n_held >= size:
             return 0
-        more = _sample(backend, settings, wanted, first + n_held, size - n_held)
-        assert isinstance(more, RepresentationBatch)
+        more = sample(first + n_held, size - n_held).representations
         write_shard(run.path, number, torch.cat([*held, more.vectors]), more.layout)
         return size - n_held
 
@@ -123,14 +144,12 @@ def _fill_vectors(
 
 
 def _fill_crystals(
-    backend: Backend, settings: GenerateSettings, wanted: CompositionRequest | None, run: Run
+    sample: Sample, settings: GenerateSettings, wanted: CompositionRequest | None, run: Run
 ) -> int:
     """Complete the shards of crystals, write the files that others read, and count what was made."""
 
     def make(first: int, n: int) -> list[Crystal]:
-        more = _sample(backend, settings, wanted, first, n)
-        assert isinstance(more, list)
-        return more
+        return sample(first, n).crystals
 
     made, n_made = crystals_in_shards(run.path, settings.n or 0, settings.shard_size, make)
     names = sample_names(wanted, len(made))
@@ -140,23 +159,28 @@ def _fill_crystals(
 
 
 def _sample(
-    backend: Backend, settings: GenerateSettings, wanted: CompositionRequest | None, first: int, n: int
-) -> RepresentationBatch | list[Crystal]:
+    backend: Backend, how: Mapping[str, Any], seed: int, wanted: CompositionRequest | None, first: int, n: int
+) -> Samples:
     asked = None if wanted is None else wanted.part(first, n)
-    return backend.sample(n, settings, first=first, compositions=asked)
+    return backend.sample(n, seed=seed, first=first, compositions=asked, **how)
 
 
 def _label(settings: GenerateSettings, backend: str) -> str:
-    """Name the sampler and what differs from its defaults, so that such runs lie side by side."""
-    parts = [settings.sampler + (str(settings.steps) if settings.steps else "")]
-    if backend != "structrepdiff":
-        parts = [f"{settings.steps}steps"] if settings.steps else []
-    parts += [f"eta{settings.eta:g}"] if settings.eta else []
-    if settings.composition_temperature != 1:
-        parts.append(f"temperature{settings.composition_temperature:g}")
+    """Name steps, conditions and the options that differ from their defaults, so that such runs lie side by side."""
+    options = {
+        leaf.path[-1]: value_at(settings, leaf)
+        for leaf in leaves(type(settings))
+        if leaf.key not in GenerateSettings.model_fields and value_at(settings, leaf) != leaf.default
+    }
+    condition, guidance = options.pop("condition", {}), options.pop("guidance", None)
+    sampler = options.pop("sampler", "ddpm") if backend == DEFAULT_BACKEND else None
+    steps = str(settings.steps or "")
+    parts = [f"{sampler}{steps}"] if sampler else [f"{steps}steps"] if steps else []
+    parts += [f"eta{options.pop('eta'):g}"] if "eta" in options else []
+    if "composition_temperature" in options:
+        parts.append(f"temperature{options.pop('composition_temperature'):g}")
     asked = (settings.composition, settings.compositions, settings.compositions_from)
     parts += [f"for-{Path(str(one)).name}" for one in asked if one is not None]
-    parts += [f"{name}-{value}" for name, value in settings.backend_options.items()]
-    parts += [f"{name}-{value}" for name, value in settings.condition.items()]
-    parts += [f"guidance{settings.guidance:g}"] if settings.guidance is not None else []
+    parts += [f"{name}-{value}" for name, value in [*options.items(), *condition.items()]]
+    parts += [f"guidance{guidance:g}"] if guidance is not None else []
     return "-".join(parts)

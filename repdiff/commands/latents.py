@@ -13,7 +13,8 @@ from repdiff.latent_space.actions import ACTIONS, Work
 from repdiff.latent_space.files import LATENTS
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
-from repdiff.settings import GenerateSettings, LatentsSettings
+from repdiff.settings import LatentsSettings
+from repdiff.settings.leaves import leaves, value_at
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def run_latents(settings: LatentsSettings, workspace: Workspace) -> Path:
     parse_options(PropertySettings, settings.head_options)
     parse_options(LatentOptimizationSettings, settings.move_options)
     backend = DpCdvae.load(path, device=device)
-    backend.check(settings.part(GenerateSettings), None)
+    backend.check(steps=settings.steps, options=settings.part(DpCdvae.sampling_options))
     sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
     crystals, inputs = _locate(settings, sets, workspace)
     found: dict[str, object] = {"crystals": crystals, "model": path}
@@ -67,6 +68,11 @@ def _label(settings: LatentsSettings) -> str:
     parts += [str(end) for end in (settings.start, settings.end) if end is not None]
     parts += [f"{settings.property}-{settings.goal}"] if settings.property else []
     parts += [f"{settings.steps}steps"] if settings.steps else []
-    options = settings.backend_options | settings.head_options | settings.move_options
+    options = {
+        leaf.key: value_at(settings, leaf)
+        for leaf in leaves(type(settings))
+        if leaf.key not in LatentsSettings.model_fields and value_at(settings, leaf) != leaf.default
+    }
+    options |= settings.head_options | settings.move_options
     parts += [f"{name}-{value}" for name, value in options.items()]
     return plain_name("-".join([*parts, f"seed{settings.seed}"]))

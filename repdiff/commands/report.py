@@ -118,9 +118,9 @@ def _output(settings: ReportSettings, workspace: Workspace, paths: Sequence[Path
     name = plain_name(workspace.name or "-and-".join(path.name for path in paths[:2]))
     output = settings.output or workspace.root / "report" / f"{name}.html"
     if output.is_dir():
-        raise UserError(f"--output is {output}, a folder, expected a file such as {output / 'report.html'}")
+        raise UserError(f"`output` is {output}, a folder, expected a file such as {output / 'report.html'}")
     if output.exists() and not workspace.overwrite:
-        raise UserError(f"{output} exists: choose another --output, or give --overwrite to replace it")
+        raise UserError(f"{output} exists: choose another `output`, or give `overwrite` to replace it")
     return output
 
 

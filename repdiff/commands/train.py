@@ -9,7 +9,8 @@ from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import TrainSettings
-from repdiff.settings.training import VECTOR_SETTINGS
+from repdiff.settings.backends import DEFAULT_BACKEND
+from repdiff.settings.training import TrainingSettings
 
 
 def run_train(settings: TrainSettings, workspace: Workspace) -> Path:
@@ -24,7 +25,6 @@ def run_train(settings: TrainSettings, workspace: Workspace) -> Path:
     """
     if settings.backend not in BACKENDS:
         raise UserError(unknown("backend", settings.backend, BACKENDS))
-    _refuse_strange(settings)
     choose_device(settings.device)
     path = workspace.find("encode", settings.encoded)
     name = plain_name(f"{path.name}-{_label(settings)}")
@@ -33,25 +33,15 @@ def run_train(settings: TrainSettings, workspace: Workspace) -> Path:
         if run.state != "finished":
             encoded = read_training_set(path)
             run.summary["backend"] = settings.backend
-            job = BACKENDS[settings.backend].prepare(encoded, settings, run.path)
-            fit(job, encoded, settings, run)
+            backend = BACKENDS[settings.backend]
+            options = settings.part(backend.training_options)
+            job = backend.prepare(encoded, options=options, seed=settings.seed, folder=run.path)
+            fit(job, encoded, settings.part(TrainingSettings), run, resume=settings.resume)
     return run.path
 
 
-def _refuse_strange(settings: TrainSettings) -> None:
-    """Refuse settings that the backend would not look at."""
-    changed = [
-        name
-        for name in VECTOR_SETTINGS
-        if getattr(settings, name) != type(settings).model_fields[name].default
-    ]
-    if settings.backend != "structrepdiff" and changed:
-        raise UserError(
-            f"{changed[0]} is {getattr(settings, changed[0])!r}, a setting of structrepdiff, expected none with "
-            f"{settings.backend}: see --backend-options"
-        )
-
-
 def _label(settings: TrainSettings) -> str:
-    """Name what was trained: the network of StructRepDiff, which has several, or the backend."""
-    return settings.denoiser if settings.backend == "structrepdiff" else settings.backend
+    """Name what was trained: the network where the backend has a choice of several, or the backend."""
+    return (
+        str(getattr(settings, "denoiser", "mlp")) if settings.backend == DEFAULT_BACKEND else settings.backend
+    )

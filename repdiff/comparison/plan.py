@@ -7,19 +7,18 @@ from typing import Any
 
 import yaml
 
-from descriptors.registry import unknown
-from repdiff.backends import BACKENDS, backend_of
-from repdiff.backends.find_model import find_model
-from repdiff.backends.options import parse_options
+from repdiff.backends import BACKENDS
+from repdiff.backends.find_model import backend_of, find_model
 from repdiff.datasets.sources import split_name
-from repdiff.errors import UserError
+from repdiff.errors import UserError, unknown
 from repdiff.hardware import n_cores
 from repdiff.metrics.evaluation import choose_metrics
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import SECTIONS, CompareSettings, EvaluateSettings, GenerateSettings, TrainSettings
+from repdiff.settings.backends import backend_options
 from repdiff.settings.base import Settings
-from repdiff.settings.load import load_settings, read_document
+from repdiff.settings.load import load_common, load_settings, read_document
 from repdiff.settings.sampling import DEFAULT_N
 
 FLOOR = "real crystals"
@@ -141,7 +140,7 @@ class Planner:
                 f"{self.file}: the floor needs a reference such as perov_5:test, found {common.reference}: set one in "
                 "section evaluate, or `floor: false` in section compare"
             )
-        n = common.n or load_settings(GenerateSettings, self.file).n or DEFAULT_N
+        n = common.n or load_common(GenerateSettings, self.file).n or DEFAULT_N
         label = plain_name(f"{self.name}-{FLOOR}-seed{seed}")
         given = {"structures": f"{reference}:train", "n": n, "seed": seed}
         step = self._step(FLOOR, "evaluate", label, given)
@@ -159,20 +158,25 @@ class Planner:
 
     def _makes_crystals(self, system: str) -> bool:
         """Tell whether what a system generates needs no reconstruction."""
+        return BACKENDS[self._backend(system)].makes == "crystals"
+
+    def _backend(self, system: str) -> str:
+        """Return the backend of a system: that of the model it names, or the one it trains."""
         own = self._own(system)
         if (model := own.get("generate", {}).get("model")) is not None:
-            name = backend_of(find_model(Path(str(model)), self.workspace))
-        else:
-            name = load_settings(TrainSettings, self.file, own.get("train")).backend
-        if name not in BACKENDS:
-            raise UserError(f"{self.file}: system {system}: {unknown('backend', name, BACKENDS)}")
-        return BACKENDS[name].makes == "crystals"
+            return backend_of(find_model(Path(str(model)), self.workspace))
+        name = str(own.get("train", {}).get("backend") or load_common(TrainSettings, self.file).backend)
+        try:
+            backend_options(name)
+        except UserError as error:
+            raise UserError(f"{self.file}: system {system}: {error}") from error
+        return name
 
     def _encoded(self, system: str, shared: dict[str, Trial]) -> Path | None:
         """Lay out the encoding of a system's data, once for all that have it in common."""
         if self._verbs(system)[0] != "train" or "encoded" in self._own(system).get("train", {}):
             return None
-        if load_settings(TrainSettings, self.file).encoded is not None:
+        if load_common(TrainSettings, self.file).encoded is not None:
             return None
         label = plain_name(f"{self.name}-{system}" if "encode" in self._own(system) else self.name)
         step = self._step(system, "encode", label, {})
@@ -198,11 +202,10 @@ class Planner:
         if verb == "evaluate" and "floor" not in {**(read_document(self.file).get(verb) or {}), **own}:
             given = {"floor": False, **given}  # the comparison has a floor of its own
         try:
-            settings = load_settings(model, self.file, {**own, **given})
+            backend = self._backend(system) if model.completed_by else None
+            settings = load_settings(model, self.file, {**own, **given}, backend=backend)
             if isinstance(settings, EvaluateSettings):
                 choose_metrics(settings.only)
-            if isinstance(settings, TrainSettings) and settings.backend in BACKENDS:
-                parse_options(BACKENDS[settings.backend].training_options, settings.backend_options)
         except UserError as error:
             raise UserError(f"{self.file}: system {system}, {verb}: {error}") from error
         defaults = {

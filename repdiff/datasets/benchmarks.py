@@ -69,5 +69,5 @@ def find_benchmark(name: str, places: Sequence[Path]) -> Path:
         looked.append(place / name / "{train,val,test}.csv")
     raise UserError(
         f"{name} is not on this machine (looked for {', '.join(map(str, looked)) or 'no folder'}): "
-        f"run `repdiff download {name}`, or name the folder that has it with --data-dir"
+        f"run `repdiff download {name}`, or name the folder that has it with `data_dir`"
     )

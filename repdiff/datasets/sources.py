@@ -129,7 +129,7 @@ def crystals_of_split(dataset: Dataset, split: str, *, n: int | None = None, see
     """
     chosen = [crystal for crystal in dataset.crystals if split in ("all", crystal.split)]
     if not chosen:
-        raise UserError(f"{dataset.name} has no crystal in split {split!r}: use --split all")
+        raise UserError(f"{dataset.name} has no crystal in split {split!r}: use `split` all")
     return [chosen[row] for row in draw_rows(len(chosen), n, seed)]
 
 

@@ -134,7 +134,7 @@ def judge_pairs(
         progress_bar(sorted(earlier), desc="matching", unit="crystal", disable=not earlier)
     ):
         if max_comparisons is not None and len(judged) >= max_comparisons:
-            log.warning("stopped after %d comparisons: raise --max-comparisons for more", len(judged))
+            log.warning("stopped after %d comparisons: raise `max_comparisons` for more", len(judged))
             return sorted(judged, key=_nearness), len(earlier) - n_done
         for distance, a, apart in sorted(earlier[b]):
             if a in duplicates:

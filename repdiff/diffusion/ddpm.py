@@ -1,12 +1,11 @@
 """Denoising diffusion of vectors in [0, 1]; their noise process is that of denoising-diffusion-pytorch."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import GaussianDiffusion1D
 from jaxtyping import Bool, Float, Int
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from repdiff.diffusion.samplers import (
@@ -21,35 +20,15 @@ from repdiff.errors import UserError
 from repdiff.networks.base import Denoiser
 from repdiff.networks.heads import IdentityHead, OutputHead
 from repdiff.networks.random_streams import NoiseStreams
+from repdiff.settings.backends.structrepdiff import NoiseSettings
+from repdiff.settings.base import setting
 
 
-class DiffusionSettings(BaseModel):
-    """Noise process, training target and weights of the loss."""
+class DiffusionSettings(NoiseSettings):
+    """Noise process, training target and weights of the loss, and what the network is given."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    timesteps: int = Field(1000, ge=2, description="steps of the noise process")
-    schedule: Literal["cosine", "linear"] = Field("cosine", description="how the noise grows with the steps")
-    objective: Literal["pred_noise", "pred_x0", "pred_v"] = Field(
-        "pred_v", description="what the network predicts: the noise, the clean vector, or v"
-    )
-    self_condition: bool = Field(
-        False, description="show the network its earlier estimate of the clean vector"
-    )
-    weighting: Literal["noise", "min_snr", "uniform"] = Field(
-        "noise",
-        description="weight of a time: that of the noise's error; the same with the weight of the clean "
-        "vector's error capped by min_snr_gamma (arXiv 2303.09556); or 1, in units of what is predicted",
-    )
-    min_snr_gamma: float = Field(5.0, gt=0, description="cap of the weighting min_snr")
-    time_sampling: Literal["stratified", "uniform"] = Field(
-        "stratified", description="times of a batch: spread evenly from a random start, or independent"
-    )
-    block_weights: dict[str, float] = Field(
-        default_factory=dict, description="weight of each feature of a named block against 1 elsewhere"
-    )
-    given: tuple[str, ...] = Field(
-        (), description="named blocks that are not generated: the network always sees them clean"
+    given: tuple[str, ...] = setting(
+        (), "Named blocks that are not generated: the network always sees them clean", group="model"
     )
 
 

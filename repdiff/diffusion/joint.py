@@ -24,12 +24,11 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
-from repdiff.diffusion.joint_process import JointProcess, ProcessSettings, State, StateNoise
-from repdiff.diffusion.masked_types import MASK, TypeLoss, type_errors
+from repdiff.diffusion.joint_process import JointProcess, State, StateNoise
+from repdiff.diffusion.masked_types import MASK, type_errors
 from repdiff.diffusion.predictor_corrector import Prediction
 from repdiff.diffusion.property_embedding import PropertyEmbedding
 from repdiff.diffusion.symmetric_lattice import Limit, Scales
@@ -41,42 +40,14 @@ from repdiff.networks.crystal import (
     CrystalGraph,
     CrystalHead,
     CrystalNetwork,
-    CrystalNetworkSettings,
     LatticeHead,
     TypeHead,
     to_fractional,
 )
+from repdiff.settings.backends.mattergen import JointSettings
 
 N_CONDITIONS = 4  # eigenvalues of the cell, and the logarithm of the number of atoms
 N_MATRICES = 4  # 1, z, z² and its diagonal
-
-
-class JointSettings(ProcessSettings):
-    """Processes, network and weights of the joint diffusion."""
-
-    network: CrystalNetworkSettings = CrystalNetworkSettings()
-    position_weight: float = Field(0.1, ge=0, description="weight of the coordinates in the loss")
-    lattice_weight: float = Field(1.0, ge=0, description="weight of the cells in the loss")
-    type_weight: float = Field(1.0, ge=0, description="weight of the elements in the loss")
-    type_loss: TypeLoss = Field(
-        "cross_entropy",
-        description="loss of the elements: cross_entropy of hidden ones, or hybrid, a term of the variational bound "
-        "plus 0.01 of the cross-entropy of all (paper)",
-    )
-    given_share: float = Field(
-        0.2,
-        ge=0,
-        le=1,
-        description="share of the examples whose elements are all shown, as for a given formula",
-    )
-
-    @model_validator(mode="after")
-    def _leave_the_conditions(self) -> "JointSettings":
-        if self.network.condition_width or self.network.atom_width:
-            raise ValueError(
-                "network.condition_width and network.atom_width are set here, expected 0 of both"
-            )
-        return self
 
 
 class JointNoise(NamedTuple):

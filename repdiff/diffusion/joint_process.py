@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
@@ -19,34 +18,7 @@ from repdiff.diffusion.samplers import Schedule
 from repdiff.diffusion.schedules import AddedNoise
 from repdiff.diffusion.symmetric_lattice import Limit, as_matrices, bounded_cells, variance_preserving
 from repdiff.diffusion.torus import add_noise
-
-
-class ProcessSettings(BaseModel):
-    """The noise processes, as published by default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    timesteps: int = Field(1000, ge=2, description="steps of all noise processes")
-    width_first: float = Field(
-        0.005, gt=0, description="standard deviation of coordinates at the first time, over n_atoms^(1/3)"
-    )
-    width_last: float = Field(
-        5.0, gt=0, description="standard deviation of coordinates at the last time, over n_atoms^(1/3)"
-    )
-    beta_first: float = Field(0.1, gt=0, description="β of the cell at time 0, time running to 1")
-    beta_last: float = Field(20.0, gt=0, description="β of the cell at time 1")
-
-    @model_validator(mode="after")
-    def _check(self) -> "ProcessSettings":
-        if self.width_last <= self.width_first:
-            raise ValueError(
-                f"width_last is {self.width_last}, expected more than width_first ({self.width_first})"
-            )
-        if self.beta_last < self.beta_first:
-            raise ValueError(
-                f"beta_last is {self.beta_last}, expected beta_first ({self.beta_first}) or more"
-            )
-        return self
+from repdiff.settings.backends.mattergen import ProcessSettings
 
 
 class State(NamedTuple):

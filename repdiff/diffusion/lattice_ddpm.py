@@ -6,61 +6,26 @@ from 0, the least noisy, so that time t is t + 1 of the papers.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from repdiff.diffusion.lattice_space import N_COORDINATES, ROTATION, VOLUME, Gauge
+from repdiff.diffusion.lattice_space import N_COORDINATES, ROTATION, VOLUME
 from repdiff.diffusion.samplers import Schedule
 from repdiff.diffusion.schedules import linear_schedule
+from repdiff.settings.backends.gemsdiff import LatticeSettings, LatticeTarget, ParameterLoss, StepNoise
 
 TINY = 1e-12  # squared length of unit vectors' cross product below which an angle counts as 0 or 180°
 
-LatticeTarget = Literal["clean", "posterior_mean"]
-StepNoise = Literal["posterior", "beta", "beta_before"]
-ParameterLoss = Literal["l1", "l2"]
 
-
-class LatticeSettings(BaseModel):
-    """Coordinates, noise process, target and loss of the cell."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    timesteps: int = Field(100, ge=2, description="steps of the noise process")
-    beta_first: float = Field(1e-5, gt=0, lt=1, description="β of the first step")
-    beta_last: float = Field(1e-1, gt=0, lt=1, description="β of the last step")
-    rotation_noise: float = Field(
-        0.0, ge=0, description="factor of the noise of the 3 rotation coordinates (paper 1, code 0)"
-    )
-    volume_noise: float = Field(
-        1.0, ge=0, description="factor of the noise of the volume coordinate (paper 1, code 0.25)"
-    )
-    gauge: Gauge = Field(
-        "polar",
-        description="logarithm of the cell freed of its orientation, or of the matrix as it is (paper)",
-    )
-    standardize: bool = Field(
-        True, description="shift and scale the coordinates to mean 0 and spread 1 on the training set"
-    )
-    min_std: float = Field(0.05, gt=0, description="least scale of a coordinate when standardizing")
-    per_atom_volume: bool = Field(True, description="diffuse the volume per atom instead of the volume")
-    target: LatticeTarget = Field(
-        "clean", description="what the network answers with: the clean cell (code) or μ̃ (paper, eq. 15)"
-    )
-    loss: ParameterLoss = Field(
-        "l1", description="mean absolute (code) or root-mean-square difference of z-scored a, b, c, α, β, γ"
-    )
-
-    def process(self) -> "LatticeProcess":
-        """Build the noise process."""
-        factors = torch.ones(N_COORDINATES, dtype=torch.float64)
-        factors[ROTATION] = self.rotation_noise
-        factors[VOLUME] = self.volume_noise
-        schedule = linear_schedule(self.timesteps, first=self.beta_first, last=self.beta_last)
-        return LatticeProcess(schedule=schedule, factors=factors)
+def lattice_process(settings: LatticeSettings) -> "LatticeProcess":
+    """Build the noise process of the cell."""
+    factors = torch.ones(N_COORDINATES, dtype=torch.float64)
+    factors[ROTATION] = settings.rotation_noise
+    factors[VOLUME] = settings.volume_noise
+    schedule = linear_schedule(settings.timesteps, first=settings.beta_first, last=settings.beta_last)
+    return LatticeProcess(schedule=schedule, factors=factors)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,6 @@ lattice parameters, so only data and samples are taken back into this space. `to
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -28,8 +27,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
-
-Gauge = Literal["polar", "general"]
+from repdiff.settings.backends.gemsdiff import Gauge
 
 ROTATION = slice(0, 3)
 SHAPE = slice(3, 8)

@@ -11,16 +11,16 @@ Source: Austin et al., arXiv 2107.03006 (D3PM), section 3.1 and appendix A.2.2; 
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from repdiff.settings.backends.mattergen import TypeLoss
+
 MASK = 0
 """Number of a hidden atom."""
 
-TypeLoss = Literal["cross_entropy", "hybrid"]
 HYBRID_SHARE = 0.01  # weight of the cross-entropy in the hybrid loss, as published for MatterGen
 
 

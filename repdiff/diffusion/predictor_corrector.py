@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from repdiff.diffusion.joint_process import JointProcess, State
@@ -27,36 +26,9 @@ from repdiff.diffusion.samplers import step_down
 from repdiff.diffusion.schedules import AddedNoise
 from repdiff.diffusion.symmetric_lattice import as_matrices
 from repdiff.diffusion.torus import reverse_step, wrap
+from repdiff.settings.backends.mattergen import ReverseSettings
 
 WIDEST = 8.0  # standard deviations of the limit that a believed clean cell may be away from its mean
-
-
-class ReverseSettings(BaseModel):
-    """How samples are drawn from a trained model."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    corrector_steps: int = Field(
-        1,
-        ge=0,
-        description="Langevin steps at each time, each an evaluation of the network; 0 halves the cost",
-    )
-    position_corrector: float = Field(
-        0.4, gt=0, le=0.7, description="signal-to-noise ratio of the corrector of coordinates"
-    )
-    lattice_corrector: float = Field(
-        0.2, gt=0, le=0.7, description="signal-to-noise ratio of the corrector of cells"
-    )
-    corrector_temperature: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="temperature of the corrector of coordinates: below 1 places are sharper than the model has "
-        "learnt, and crystals less varied",
-    )
-    type_temperature: float = Field(
-        1.0, gt=0, le=2, description="of elements when they are drawn: below 1 likelier ones, less diverse"
-    )
 
 
 class Prediction(NamedTuple):

@@ -5,44 +5,26 @@ torus tends to the uniform one by itself as it widens. `ImageFinder` finds the s
 """
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
 from repdiff.diffusion.nearest_image import ImageFinder
 from repdiff.diffusion.schedules import AddedNoise, linear_schedule
-
-ReverseRule = Literal["paper", "code", "renoise", "posterior"]
-PathLoss = Literal["l1", "l1_mean", "l2"]
+from repdiff.settings.backends.gemsdiff import PathLoss, ReverseRule, TorusSettings
 
 SWITCH = 0.5  # width from which waves describe the wrapped normal better than images do
 N_IMAGES = 4  # each way; the first one left out weighs exp(-40) at SWITCH
 N_WAVES = 3  # the first one left out weighs exp(-79) at SWITCH
 
 
-class TorusSettings(BaseModel):
-    """Noise process and loss of the coordinates; the process is GemsDiff's by default (`src/utils/hparams.py`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    timesteps: int = Field(100, ge=2, description="steps of the noise process")
-    beta_first: float = Field(1e-6, gt=0, lt=1, description="β of the first step")
-    beta_last: float = Field(2e-3, gt=0, lt=1, description="β of the last step")
-    loss: PathLoss = Field(
-        "l1",
-        description="error of a predicted path, Å: sum of absolute components, their mean (l1_mean, the published "
-        "program), or squared length (l2, paper)",
+def torus_noise(settings: TorusSettings) -> AddedNoise:
+    """Build the noise process of the coordinates."""
+    return AddedNoise.from_betas(
+        linear_schedule(settings.timesteps, first=settings.beta_first, last=settings.beta_last)
     )
-
-    def noise(self) -> AddedNoise:
-        """Build the noise process."""
-        return AddedNoise.from_betas(
-            linear_schedule(self.timesteps, first=self.beta_first, last=self.beta_last)
-        )
 
 
 def wrap(frac_coords: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:

@@ -11,78 +11,38 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
 from repdiff.diffusion.lattice_ddpm import (
     LatticeProcess,
-    LatticeSettings,
     ParameterScale,
-    StepNoise,
     lattice_loss,
+    lattice_process,
 )
 from repdiff.diffusion.lattice_space import LatticeCoordinates
 from repdiff.diffusion.nearest_image import ImageFinder
 from repdiff.diffusion.samplers import Schedule
 from repdiff.diffusion.schedules import AddedNoise
 from repdiff.diffusion.torus import (
-    ReverseRule,
-    TorusSettings,
     add_noise,
     path_loss,
     path_target,
     reverse_step,
+    torus_noise,
     wrap,
 )
 from repdiff.networks.crystal import (
     CoordinateHead,
     CrystalNetwork,
-    CrystalNetworkSettings,
     LatticeHead,
     to_fractional,
 )
+from repdiff.settings.backends.gemsdiff import ReverseSettings, TorusLatticeSettings
 
 LARGEST_STRAIN = 4.0  # norm that a proposed strain tends to
 WIDEST = 8.0  # standard deviations that a cell's coordinates may leave the data by
 LARGEST = 5.0  # of a coordinate itself: volumes from 2e-4 to 6e3 Å³, an atom's where it is diffused per atom
-
-
-class TorusLatticeSettings(BaseModel):
-    """Processes, network and weights of the joint diffusion."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    network: CrystalNetworkSettings = CrystalNetworkSettings()
-    torus: TorusSettings = TorusSettings()
-    lattice: LatticeSettings = LatticeSettings()
-    position_weight: float = Field(1.0, ge=0, description="weight of the positions in the loss")
-    lattice_weight: float = Field(1.0, ge=0, description="weight of the cells in the loss")
-    min_length_std: float = Field(0.1, gt=0, description="least spread of a cell length in the loss, Å")
-    min_angle_std: float = Field(0.05, gt=0, description="least spread of a cell angle in the loss, radians")
-
-    @model_validator(mode="after")
-    def _needs_no_more_inputs(self) -> "TorusLatticeSettings":
-        if self.network.condition_width or self.network.atom_width:
-            raise ValueError("network.condition_width or network.atom_width is given, expected 0 of both")
-        return self
-
-
-class ReverseSettings(BaseModel):
-    """How samples are drawn from a trained model."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    positions: ReverseRule = Field(
-        "posterior",
-        description="a step back of the positions: to the predicted ones with noise β̃ (paper), with noise β of one "
-        "time less (code), with the noise of one time less (renoise), or part of the way (posterior)",
-    )
-    lattice: StepNoise = Field(
-        "posterior",
-        description="variance of a step back of the cell: β̃ of its time, β of its time (beta), or β of one time less "
-        "(beta_before, the published code)",
-    )
 
 
 class Noise(NamedTuple):
@@ -126,7 +86,7 @@ class TorusLatticeDiffusion(nn.Module):
                 "cell": LatticeHead(settings.network, symmetric=True),
             }
         )
-        self.torus, self.process = settings.torus.noise(), settings.lattice.process()
+        self.torus, self.process = torus_noise(settings.torus), lattice_process(settings.lattice)
 
     @property
     def n_times(self) -> int:

@@ -57,8 +57,10 @@ def read_relaxed(path: Path) -> RelaxedSet:
             relaxations=relaxations,
             protocol=facts["protocol"],
         )
+    except UserError:
+        raise
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise UserError(
             f"{path}: damaged ({type(error).__name__}: {error}), expected a run of `repdiff relax`: "
-            "give its command again with --overwrite"
+            "give its command again with `overwrite`"
         ) from error

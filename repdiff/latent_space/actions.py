@@ -29,7 +29,7 @@ from repdiff.latent_space.sources import encodable, find_crystal
 from repdiff.metrics import CrystalSet
 from repdiff.runs.failures import write_failed
 from repdiff.runs.workspace import Run
-from repdiff.settings import GenerateSettings, LatentsSettings
+from repdiff.settings import LatentsSettings
 
 N_POINTS = 11
 
@@ -67,12 +67,20 @@ class Work:
         given: Sequence[Crystal] | None = None,
     ) -> list[Crystal]:
         """Decode latent vectors, shard by shard, and name the crystals."""
-        sampling = self.settings.part(GenerateSettings)
+        settings = self.settings
+        options = settings.part(self.backend.sampling_options)
 
         def make(first: int, n: int) -> list[Crystal]:
             part = slice(first, first + n)
             cells = None if given is None else given[part]
-            return self.backend.decode_latents(latents[part], sampling, first=first, given=cells)
+            return self.backend.decode_latents(
+                latents[part],
+                seed=settings.seed,
+                first=first,
+                steps=settings.steps,
+                options=options,
+                given=cells,
+            )
 
         started = time.perf_counter()
         made, n_made = crystals_in_shards(self.run.path, len(latents), self.settings.shard_size, make)
@@ -98,7 +106,7 @@ def _decode(work: Work) -> None:
     if latents.shape[1] != n_latent:
         raise UserError(
             f"{folder} has vectors of {latents.shape[1]} numbers, expected {n_latent}: name the model that made "
-            "them by --model"
+            "them by `model`"
         )
     work.run.summary.update(write_made(work.run.path, work.decode(latents.to(work.backend.device), ids)))
 

@@ -53,7 +53,7 @@ def read_labels(
         UserError: If there is no such label, one is no number, or there are no two different ones.
     """
     if name in COMPUTED:
-        raise UserError(f"--property is {name}, expected the name of a numeric label")
+        raise UserError(f"`property` is {name}, expected the name of a numeric label")
     labels = labels_of(name, crystals)
     values = as_numbers(name, known_labels(name, labels))
     return [one for one, label in zip(crystals, labels, strict=True) if label is not None], values
@@ -86,7 +86,7 @@ def learn_property(
         shown = Posterior(*(one[seen] for one in latents))
         head = fit_property(shown, truth[seen], settings, seed=seed, progress=True)
     except ValueError as error:
-        raise UserError(f"--property {name}: {error}") from error
+        raise UserError(f"`property` {name}: {error}") from error
     wrong = float((head(latents.mean[held]) - truth[held]).square().mean().sqrt()) if n_held else None
     spread = float(values.std())
     log.info(

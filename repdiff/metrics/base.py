@@ -18,9 +18,9 @@ from repdiff.metrics.structure_groups import MatcherName
 Constant = float | int | str | bool
 Need = Literal["reference", "training", "relaxed"]
 NEEDS: dict[Need, str] = {
-    "reference": "needs known crystals to compare with: name them by --reference",
-    "training": "needs the crystals that the model was trained on: name them by --training",
-    "relaxed": "needs relaxed crystals: make them by `repdiff relax` and name them by --relaxed",
+    "reference": "needs known crystals to compare with: name them by `reference`",
+    "training": "needs the crystals that the model was trained on: name them by `training`",
+    "relaxed": "needs relaxed crystals: make them by `repdiff relax` and name them by `relaxed`",
 }
 CellValue = float | int | str | bool | None  # one entry of a column
 

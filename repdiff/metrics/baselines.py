@@ -61,7 +61,7 @@ def need_reference(context: Context) -> CrystalSet:
         UserError: If there are fewer than two.
     """
     if context.reference is None or len(context.reference.crystals) < 2:
-        raise UserError("a floor needs at least 2 known crystals to compare: name them by --reference")
+        raise UserError("a floor needs at least 2 known crystals to compare: name them by `reference`")
     return context.reference
 
 

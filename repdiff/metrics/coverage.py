@@ -126,7 +126,7 @@ class Coverage(Metric):
         if any(benchmark not in cutoffs for cutoffs in CUTOFFS.values()):
             raise UserError(
                 f"benchmark {benchmark!r} has no published cutoffs, expected one of "
-                f"{', '.join(CUTOFFS['cdvae'])}: choose whose shall hold by --benchmark"
+                f"{', '.join(CUTOFFS['cdvae'])}: choose whose shall hold by `benchmark`"
             )
         crystals = sorted(known.crystals, key=lambda crystal: crystal.id)  # so that ties go to the first name
         reference, ours = _fingerprints(crystals, context), _fingerprints(generated.crystals, context)

@@ -45,7 +45,7 @@ NONE_RELAXED = "none of these structures was relaxed"
 NOT_RELAXED = "not among the relaxed"
 NO_NAMES = (
     "the shipped hull table has no energies of single crystals: build one of the reference's data set by "
-    "`repdiff hull build`, and name it by --hull"
+    "`repdiff hull build`, and name it by `hull`"
 )
 
 

@@ -114,8 +114,8 @@ def _umap(
         import umap  # ty: ignore
     except ImportError as error:
         raise UserError(
-            "--embedding umap needs the package umap-learn, which is not installed: "
-            "pip install umap-learn, or take --embedding pca"
+            "`embedding` umap needs the package umap-learn, which is not installed: "
+            "pip install umap-learn, or take `embedding` pca"
         ) from error
     mapper = umap.UMAP(n_components=2, random_state=seed, n_jobs=1).fit(features[:n_first])
     return np.asarray(mapper.transform(features), dtype=np.float64), ()

@@ -17,7 +17,7 @@ SCALE = 2.0  # device pixels for each pixel of the layout
 WIDTH, WIDE = 620, 1000
 NO_BROWSER = (
     "PNG files need Chrome or Chromium, which plotly (kaleido) cannot find: "
-    "run `plotly_get_chrome`, or install Chromium (apt install chromium), or leave --png out"
+    "run `plotly_get_chrome`, or install Chromium (apt install chromium), or leave `png` out"
 )
 
 
@@ -34,7 +34,7 @@ def write_pngs(plots: Sequence["Plot"], folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"--png is {folder}, which cannot be made ({error.strerror}): choose another"
+            f"`png` is {folder}, which cannot be made ({error.strerror}): choose another"
         ) from error
     paths: list[str | Path] = [folder / f"{plot.id}.png" for plot in plots]
     on_paper: list[dict[Any, Any] | go.Figure] = [

@@ -76,9 +76,7 @@ def distributions(runs: Sequence[EvaluatedRun], known: Sequence[KnownSet]) -> Se
             plots.append(_distribution(name, series))
     messages = [] if plots else ["There are no structures to draw distributions of."]
     if plots and not any(run.has("relaxed_energy") for run in runs):
-        messages.append(
-            "Energies: not computed. `repdiff relax` computes them, and `--relaxed` hands them on."
-        )
+        messages.append("Energies: not computed. `repdiff relax` computes them, and `relaxed` hands them on.")
     return Section(
         id="distributions",
         title="Distributions",

@@ -52,7 +52,9 @@ def encode_dataset(
         crystals, failed = _reduce(crystals, progress)
         rejected += failed
     if not crystals:
-        raise UserError(f"no crystal of {dataset.name} could be reduced to its Niggli cell: try --no-niggli")
+        raise UserError(
+            f"no crystal of {dataset.name} could be reduced to its Niggli cell: try `niggli=False`"
+        )
     elements = sorted({int(z) for crystal in crystals for z in crystal.atomic_numbers})
     layout = RepresentationSpec.of(
         descriptor, elements, niggli=niggli, dataset=dataset.name, note=dataset.note

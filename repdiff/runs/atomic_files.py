@@ -18,7 +18,7 @@ UNHASHED = {"manifest.json", "config.yaml"}  # they hold times and paths, so the
 DISK_TROUBLE = {
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",
-    errno.EROFS: "the disk is read-only: choose another --workspace",
+    errno.EROFS: "the disk is read-only: choose another `workspace`",
     errno.EACCES: "permission denied: choose another path or change its permissions",
     errno.EPERM: "permission denied: choose another path or change its permissions",
     errno.ENOTDIR: "a part of this path is a file, expected a folder",

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import replacing, sync_folder
-
-FORMAT_VERSION = 1
-MODEL_FILE = "model.safetensors"
+from repdiff.runs.model_files import FORMAT_VERSION, MODEL_FILE, read_metadata, unreadable
 
 
 def save_checkpoint(
@@ -68,31 +66,7 @@ def load_checkpoint(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[s
         with safe_open(file, framework="pt") as reader:
             return {name: reader.get_tensor(name) for name in reader.keys()}, metadata  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise _unreadable(file, error) from error
-
-
-def read_metadata(file: Path) -> dict[str, Any]:
-    """Read the metadata of a checkpoint without its tensors.
-
-    Raises:
-        UserError: If the file is missing, truncated, not ours, or of a later format.
-    """
-    if not file.is_file():
-        raise UserError(f"{file}: no such checkpoint; train a model first, or name another file")
-    try:
-        with safe_open(file, framework="pt") as reader:
-            text = (reader.metadata() or {}).get("repdiff")
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(file, error) from error
-    if text is None:
-        raise UserError(f"{file}: a safetensors file, but not written by repdiff: name another file")
-    metadata = json.loads(text)
-    if metadata["format"] > FORMAT_VERSION:
-        raise UserError(
-            f"{file} has format {metadata['format']}, this version reads up to {FORMAT_VERSION}: "
-            "upgrade repdiff"
-        )
-    return metadata
+        raise unreadable(file, error) from error
 
 
 def tensors_under(prefix: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -137,10 +111,3 @@ def publish_folder(temporary: Path, final: Path, *, keep: int) -> None:
     sync_folder(final.parent)
     for old in numbered(final.parent)[:-keep]:
         shutil.rmtree(old)
-
-
-def _unreadable(file: Path, error: Exception) -> UserError:
-    return UserError(
-        f"{file} cannot be read ({error}): it is truncated or no safetensors file; "
-        "take an older checkpoint, or train again"
-    )

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from repdiff.errors import UserError
 from repdiff.hardware import hardware
 from repdiff.runs.atomic_files import read_json
 from repdiff.runs.provenance import versions
+from repdiff.settings.backends import DEFAULT_BACKEND
 from repdiff.settings.base import Settings
-from repdiff.settings.load import leaves, value_at
+from repdiff.settings.compose import OLD_KEY, modernised
+from repdiff.settings.leaves import leaves, value_at
 
 Status = Literal["running", "interrupted", "finished"]
 
@@ -71,10 +74,16 @@ def differences(
 ) -> list[tuple[Literal["result", "extent"], str]]:
     """List what sets a run apart from an earlier one of its folder; what lets that go on is an "extent"."""
     found: list[tuple[Literal["result", "extent"], str]] = []
-    now = settings.model_dump(mode="json")
+    now, config = settings.model_dump(mode="json"), old.config
+    if OLD_KEY in config:
+        backend = (
+            config.get("backend") or old.summary.get("backend") or settings.only_backend or DEFAULT_BACKEND
+        )
+        config = modernised(config, type(settings), str(backend))
     for leaf in leaves(type(settings)):
         role = leaf.extra.get("role", "result")
-        before, after = _dig(old.config, leaf.path), _dig(now, leaf.path)
+        after = _dig(now, leaf.path, None)
+        before = _dig(config, leaf.path, _plain(leaf.default))  # settings that were not there yet
         if before == after or role in ("speed", "input"):
             continue
         more = role == "budget" or (
@@ -90,8 +99,14 @@ def differences(
     return found
 
 
-def _dig(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:  # noqa: ANN401 (JSON holds anything)
+def _plain(default: object) -> object:
+    return None if default is PydanticUndefined else to_jsonable_python(default)
+
+
+def _dig(config: Mapping[str, Any], path: tuple[str, ...], default: object) -> Any:  # noqa: ANN401 (JSON holds anything)
     value: Any = config
     for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
+        if not isinstance(value, Mapping) or name not in value:
+            return default
+        value = value[name]
     return value

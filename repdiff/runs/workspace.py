@@ -188,7 +188,7 @@ class Workspace:
             return "new", None
         if not (path / "manifest.json").exists():
             raise UserError(
-                f"{path} holds files but no run of repdiff: move them away or choose another --name"
+                f"{path} holds files but no run of repdiff: move them away or choose another `name`"
             )
         if self.overwrite:
             return "new", None
@@ -197,7 +197,7 @@ class Workspace:
         if changed := [text for role, text in differ if role != "extent"]:
             raise UserError(
                 f"{path} holds a run with other settings ({'; '.join(changed)}): "
-                "choose another --name, or give --overwrite to replace it"
+                "choose another `name`, or give `overwrite` to replace it"
             )
         if old.status == "finished" and not differ:
             return "finished", old
@@ -212,7 +212,7 @@ def plain_name(name: str) -> str:
     """
     plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name).strip("-.")
     if not plain:
-        raise UserError(f"--name is {name!r}, expected letters, digits and _ . + -")
+        raise UserError(f"`name` is {name!r}, expected letters, digits and _ . + -")
     return plain
 
 
@@ -270,7 +270,7 @@ def _locked(path: Path) -> Generator[None, None, None]:
         lock.acquire()
     except Timeout as error:
         raise UserError(
-            f"{path} is in use by another process: wait for it, or choose another --name"
+            f"{path} is in use by another process: wait for it, or choose another `name`"
         ) from error
     try:
         yield

@@ -1,12 +1,15 @@
-"""What a setting is, and what the settings of all verbs have in common."""
+"""What a setting is, and what the settings of all verbs and backends have in common."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DEFAULT_ROOT = Path("repdiff-workspace")  # of the workspace, in the working directory
 Role = Literal["result", "input", "speed", "extent", "budget"]
+Group = Literal["common", "model", "noise process", "optimiser", "more", "output"]
+BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -15,6 +18,7 @@ def setting(
     text: str,
     *,
     role: Role = "result",
+    group: Group = "common",
     positional: bool = False,
     short: str | None = None,
     flag: str | None = None,
@@ -30,14 +34,16 @@ def setting(
             output: they are different runs. "input", for paths: what they hold is compared, by its hash.
             "speed", for what leaves the output as it is: they are the same run. "extent", for how much is
             made: more makes a finished run go on. "budget", for when to stop: any change makes it go on.
+        group: Under which heading the help lists it; "common" is the first, for what most people set.
         positional: Whether the command line takes it without a flag; a tuple takes all such words.
         short: One letter that stands for the flag.
         flag: Its name on the command line where that differs, without dashes.
         only_in_file: Whether it has no flag, because no word could say it.
-        bounds: `ge`, `gt`, `le`, `lt` of pydantic.
+        bounds: `ge`, `gt`, `le`, `lt`, `multiple_of`, `min_length` of pydantic.
     """
     extra: dict[str, Any] = {
         "role": role,
+        "group": group,
         "positional": positional,
         "short": short,
         "flag": flag,
@@ -46,14 +52,55 @@ def setting(
     return Field(default, description=text, json_schema_extra=extra, **cast("Any", bounds))
 
 
-class Settings(BaseModel):
-    """Base of the settings of a verb: frozen, and unknown keys are errors."""
+def again(model: type[BaseModel], name: str, default: object) -> Any:  # noqa: ANN401 (as pydantic's Field)
+    """Declare an inherited setting with another default; text, bounds and group stay what they are."""
+    field = model.model_fields[name]
+    bounds = {
+        bound: getattr(mark, bound)
+        for mark in field.metadata
+        for bound in (*BOUNDS, "multiple_of", "min_length")
+        if hasattr(mark, bound)
+    }
+    extra = cast("dict[str, Any]", field.json_schema_extra)
+    return setting(default, str(field.description), **extra, **bounds)
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-    verb: ClassVar[str]
+
+class Options(BaseModel):
+    """Base of all groups of settings: frozen, unknown keys are errors, and the schema is built when needed.
+
+    A nested group that is given in part keeps the default of this group for the rest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_nested(cls, values: Any) -> Any:  # noqa: ANN401 (whatever is to be validated)
+        if not isinstance(values, Mapping):
+            return values
+        filled = dict(values)
+        for name, value in values.items():
+            field = cls.model_fields.get(name)
+            if field is not None and isinstance(field.default, BaseModel) and isinstance(value, Mapping):
+                filled[name] = {**field.default.model_dump(), **value}
+        return filled
 
     def part(self, model: type[M]) -> M:
-        """Hand the settings that `model` has too on to it, such as a layer's own settings."""
+        """Hand the settings that `model` has too on to it, such as the options of a backend."""
         return model.model_validate(
             {name: getattr(self, name) for name in model.model_fields if name in type(self).model_fields}
         )
+
+
+class Settings(Options):
+    """Base of the settings of a verb.
+
+    Attributes:
+        verb: The command.
+        completed_by: Which options of a backend belong to the command too: those of "training" or of "sampling".
+        only_backend: The one backend that the command works with; None where it works with any.
+    """
+
+    verb: ClassVar[str]
+    completed_by: ClassVar[Literal["training", "sampling"] | None] = None
+    only_backend: ClassVar[str | None] = None

@@ -14,7 +14,7 @@ class RelaxSettings(Settings):
         None, "Crystals to relax, as for evaluate; without them the newest of the workspace", positional=True
     )
     data_dir: Path | None = setting(
-        None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
+        None, "Folder of the benchmark files; without it `data` in the workspace", role="input", group="more"
     )
     force_field: str = setting("chgnet", "Force field: chgnet or sevennet")
     fmax: float = setting(0.05, "Largest force of a relaxed crystal, those on the cell included, eV/Å", gt=0)
@@ -24,10 +24,14 @@ class RelaxSettings(Settings):
     )
     seed: int = setting(0, "Seed of the choice of --n", ge=0)
     atoms_at_once: int | None = setting(
-        None, "Atoms in a batch; without it as it suits the device", ge=1, role="speed"
+        None, "Atoms in a batch; without it as it suits the device", ge=1, role="speed", group="more"
     )
     part_size: int | None = setting(
-        None, "Crystals that are written together; without it as it suits the device", ge=1, role="speed"
+        None,
+        "Crystals that are written together; without it as it suits the device",
+        ge=1,
+        role="speed",
+        group="output",
     )
     device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
     n_workers: int | None = setting(None, "Processes on a CPU; without it one per core", ge=1, role="speed")
@@ -44,7 +48,7 @@ class HullSettings(Settings):
     )
     dataset: str = setting(..., "Data set of known crystals, as for encode", positional=True)
     data_dir: Path | None = setting(
-        None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
+        None, "Folder of the benchmark files; without it `data` in the workspace", role="input", group="more"
     )
     split: Literal["train", "val", "test", "all"] = setting("all", "Which part of the data set")
     force_field: str = setting("chgnet", "Force field: chgnet or sevennet")
@@ -53,5 +57,7 @@ class HullSettings(Settings):
     max_steps: int = setting(500, "With --relax: steps for a crystal at most", ge=0)
     n: int | None = setting(None, "Take this many crystals only, chosen at random", ge=1, role="extent")
     seed: int = setting(0, "Seed of the choice of --n", ge=0)
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
-    n_workers: int | None = setting(None, "Processes on a CPU; without it one per core", ge=1, role="speed")
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed", group="more")
+    n_workers: int | None = setting(
+        None, "Processes on a CPU; without it one per core", ge=1, role="speed", group="more"
+    )

@@ -42,7 +42,7 @@ class EvaluateSettings(Settings):
         role="input",
     )
     data_dir: Path | None = setting(
-        None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
+        None, "Folder of the benchmark files; without it `data` in the workspace", role="input", group="more"
     )
     only: tuple[str, ...] | None = setting(None, "Families of metrics, separated by commas; without it all")
     n: int | None = setting(None, "Judge this many crystals only, chosen at random", ge=1)
@@ -52,16 +52,24 @@ class EvaluateSettings(Settings):
         "without training crystals, some of the reference against the rest",
     )
     floor_size: int | None = setting(
-        None, "Real crystals for the floor, chosen at random; without it as many as are judged", ge=1
+        None,
+        "Real crystals for the floor, chosen at random; without it as many as are judged",
+        ge=1,
+        group="more",
     )
     floor_halves: bool = setting(False, "With --floor: two halves of the reference against each other, too")
     benchmark: Literal["perov_5", "carbon_24", "mp_20"] | None = setting(
-        None, "Whose published thresholds of coverage hold; without it the reference's, or mp_20"
+        None,
+        "Whose published thresholds of coverage hold; without it the reference's, or mp_20",
+        group="more",
     )
     cache: Path | None = setting(
-        None, "Folder for fingerprints, kept for next time; without it `cache` in the workspace", role="speed"
+        None,
+        "Folder for fingerprints, kept for next time; without it `cache` in the workspace",
+        role="speed",
+        group="more",
     )
-    seed: int = setting(0, "Seed of random subsets and of the intervals", ge=0)
+    seed: int = setting(0, "Seed of random subsets and of the intervals", ge=0, group="more")
     n_workers: int | None = setting(None, "Processes; without it one per core", ge=1, role="speed")
 
 
@@ -126,11 +134,11 @@ class ReportSettings(Settings):
         None, "Training crystals to compare with: a data set, NAME:SPLIT, or a path; without it the runs' own"
     )
     data_dir: Path | None = setting(
-        None, "Folder of the benchmark files; without it that of the runs", role="input"
+        None, "Folder of the benchmark files; without it that of the runs", role="input", group="more"
     )
     embedding: Literal["pca", "umap"] = setting(
         "pca", "How representations are projected; umap needs the package umap-learn"
     )
-    descriptor: str = setting("ead", "Descriptor of the projection, NAME or NAME:PRESET")
-    samples: int = setting(2000, "Crystals of each set in the projection at most", ge=3)
-    seed: int = setting(0, "Seed of the choice of crystals, and of umap", ge=0)
+    descriptor: str = setting("ead", "Descriptor of the projection, NAME or NAME:PRESET", group="more")
+    samples: int = setting(2000, "Crystals of each set in the projection at most", ge=3, group="more")
+    seed: int = setting(0, "Seed of the choice of crystals, and of umap", ge=0, group="more")

@@ -1,172 +1,86 @@
 """Load the settings of a verb: YAML file first, flags over it, every mistake as one line."""
 
+import logging
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from repdiff.errors import UserError, unknown
 from repdiff.settings import SECTIONS
-from repdiff.settings.base import Settings
+from repdiff.settings.backends import DEFAULT_BACKEND, backend_names
+from repdiff.settings.base import BOUNDS, Settings
+from repdiff.settings.compose import OLD_KEY, completed, expanded, modernised, owners
+from repdiff.settings.leaves import Leaf, leaves, nested_model
 
 S = TypeVar("S", bound=Settings)
 MAX_ERRORS = 3
-BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Leaf:
-    """One setting that holds a value, not further settings.
-
-    `path` leads to it through nested models; `flag` is its name on the command line, without dashes.
-    """
-
-    path: tuple[str, ...]
-    flag: str
-    field: FieldInfo
-
-    @property
-    def key(self) -> str:
-        """The path with dots, as overrides name it."""
-        return ".".join(self.path)
-
-    @property
-    def extra(self) -> Mapping[str, Any]:
-        """Role and position, as `repdiff.settings.base.setting` wrote them; empty for plain fields."""
-        extra = self.field.json_schema_extra
-        return extra if isinstance(extra, Mapping) else {}
-
-    @property
-    def types(self) -> tuple[Any, ...]:
-        """The types it takes: the members of a union, or the single one."""
-        annotation = self.field.annotation
-        return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The values it takes if they are a fixed few, else nothing."""
-        return tuple(value for kind in self.types if get_origin(kind) is Literal for value in get_args(kind))
-
-    @property
-    def takes_pairs(self) -> bool:
-        """Whether it takes values by name; the command line takes it several times."""
-        return any(get_origin(kind) is dict for kind in self.types)
-
-    @property
-    def metavar(self) -> str | None:
-        """What the command line shows for the value; None for a switch."""
-        if self.choices:
-            return f"[{'|'.join(self.choices)}]"
-        names = {int: "INT", float: "NUMBER", Path: "PATH", bool: None}
-        if self.takes_pairs:
-            return "NAME=VALUE,..."
-        return next((names[kind] for kind in self.types if kind in names), "TEXT")
-
-    @property
-    def help(self) -> str:
-        """The line of help: description, default and bounds."""
-        facts = [
-            f"{BOUNDS[name]} {getattr(mark, name)}" for mark in self.field.metadata for name in _bounds(mark)
-        ]
-        default = self.field.default
-        if default not in (None, PydanticUndefined, {}):
-            text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-            facts.insert(0, f"default {text.lower() if isinstance(default, bool) else text}")
-        return f"{self.field.description}." + (f"  [{'; '.join(facts)}]" if facts else "")
-
-
-def leaves(model: type[BaseModel]) -> list[Leaf]:
-    """List the settings of a model, nested ones included.
-
-    A flag is the name of the setting with dashes for underscores. A nested `name` or `kind` takes the
-    name of its parent (`denoiser.name` is `--denoiser`). Nested settings that share a name carry their
-    parent's too.
-    """
-    found = list(_walk(model, ()))
-    short = [_own_flag(field) or _flag(path) for path, field in found]
-    return [
-        Leaf(
-            path=path,
-            field=field,
-            flag="-".join(path).replace("_", "-") if short.count(flag) > 1 and path[1:] else flag,
-        )
-        for (path, field), flag in zip(found, short, strict=True)
-    ]
+log = logging.getLogger(__name__)
 
 
 def load_settings(
-    model: type[S], file: Path | None = None, overrides: Mapping[str, object] | None = None
+    model: type[S],
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    backend: str | None = None,
 ) -> S:
     """Read the settings of one verb from its section of a YAML file, then apply overrides.
 
-    The top-level key `seed` of the file serves every verb that has a seed and does not set its own.
+    The top-level key `seed` of the file serves every verb that has a seed and does not set its own. What the
+    options of a backend complete is completed by those of the backend that is meant.
 
     Args:
         model: Which settings, for example `TrainSettings`.
         file: YAML with sections named after the verbs; may be absent.
-        overrides: Values by dotted path ("epochs", "denoiser.width"), as flags give them: text is converted.
+        overrides: Values by name or dotted path ("max_epochs", "network.width"), as flags give them: text is
+            converted.
+        backend: Whose options there are; without it the one that overrides or file name.
 
     Raises:
         UserError: If the file cannot be read, or a section, a key or a value is wrong.
     """
-    values: dict[str, Any] = {} if file is None else _section(model, file)
-    known = {leaf.key: leaf for leaf in leaves(model)}
-    for key, value in (overrides or {}).items():
-        if key not in known:
-            raise UserError(unknown("setting", key, list(known)))
-        _put(values, known[key].path, _read_text(known[key], value))
+    document = {} if file is None else read_document(file)
+    section, given = _section(document, model.verb, file), dict(overrides or {})
+    backend = backend or _backend_meant(model, document, section, given)
+    target = completed(model, backend)
+    if file is not None:
+        _check_other_sections(document, model, backend, file)
+    values = expanded(modernised(section, model, backend))
+    if file is not None:
+        _check_keys(target, values, f"section {model.verb}", file, owner=(model, backend))
+    if "seed" in document and "seed" in model.model_fields:
+        values.setdefault("seed", document["seed"])
+    if OLD_KEY in section or OLD_KEY in given:
+        log.info("%s is the old form, which is still read: its settings stand beside the others now", OLD_KEY)
+    named = dict(_leaf_values(target, model, backend, given))
+    for leaf, value in named.values():
+        _put(values, leaf.path, _read_text(leaf, value))
+    try:
+        return target.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error, target, file, set(named))) from error
+
+
+def load_common(model: type[S], file: Path) -> S:
+    """Read the settings of one verb that all backends share, whatever else its section of a YAML file holds.
+
+    Raises:
+        UserError: If the file cannot be read, or a section, a key or a value is wrong.
+    """
+    document = read_document(file)
+    _check_other_sections(document, None, None, file)
+    values = {
+        name: value
+        for name, value in _section(document, model.verb, file).items()
+        if name in model.model_fields
+    }
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(error, model, file, set(overrides or {}))) from error
-
-
-def value_at(settings: BaseModel, leaf: Leaf) -> Any:  # noqa: ANN401
-    """Look a setting up."""
-    value: Any = settings
-    for name in leaf.path:
-        value = getattr(value, name)
-    return value
-
-
-def _walk(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
-    for name, field in model.model_fields.items():
-        path = (*above, name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _walk(field.annotation, path)
-        else:
-            yield path, field
-
-
-def _own_flag(field: FieldInfo) -> str | None:
-    extra = field.json_schema_extra
-    return str(extra["flag"]) if isinstance(extra, Mapping) and extra.get("flag") else None
-
-
-def _flag(path: tuple[str, ...]) -> str:
-    return (path[-2] if path[-1] in ("name", "kind") and path[1:] else path[-1]).replace("_", "-")
-
-
-def _section(model: type[Settings], file: Path) -> dict[str, Any]:
-    """Read the section of a verb; the keys of all other sections are checked too, before hours are spent."""
-    document = read_document(file)
-    for name, section in document.items():
-        if name == "seed":
-            continue
-        if name not in SECTIONS:
-            raise UserError(f"{file}: {unknown('section', str(name), [*SECTIONS, 'seed'])}")
-        if not isinstance(section, dict | None):
-            raise UserError(f"{file}: section {name} is {section!r}, expected settings as `name: value`")
-        _check_keys(SECTIONS[name], section or {}, f"section {name}", file)
-    values = dict(document.get(model.verb) or {})
-    if "seed" in document and "seed" in model.model_fields:
-        values.setdefault("seed", document["seed"])
-    return values
+        raise UserError(_explain(error, model, file, set())) from error
 
 
 def read_document(file: Path) -> dict[Any, Any]:
@@ -180,7 +94,7 @@ def read_document(file: Path) -> dict[Any, Any]:
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{file}: {error.strerror}, expected a readable YAML file after --config") from error
+        raise UserError(f"{file}: {error.strerror}, expected a readable YAML file") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not a text file, expected YAML") from error
     except yaml.MarkedYAMLError as error:
@@ -193,18 +107,114 @@ def read_document(file: Path) -> dict[Any, Any]:
     return document
 
 
-def _check_keys(model: type[BaseModel], section: Mapping[str, Any], where: str, file: Path) -> None:
+def _section(document: Mapping[str, Any], verb: str, file: Path | None) -> dict[str, Any]:
+    section = document.get(verb)
+    if not isinstance(section, dict | None):
+        raise UserError(f"{file}: section {verb} is {section!r}, expected settings as `name: value`")
+    return dict(section or {})
+
+
+def _backend_meant(
+    model: type[Settings], document: Mapping[str, Any], section: Mapping[str, Any], given: Mapping[str, Any]
+) -> str:
+    if model.only_backend is not None:
+        return model.only_backend
+    train = document.get("train")
+    of_file = train.get("backend") if isinstance(train, dict) else None
+    return str(given.get("backend") or section.get("backend") or of_file or DEFAULT_BACKEND)
+
+
+def _check_other_sections(
+    document: Mapping[str, Any], model: type[Settings] | None, backend: str | None, file: Path
+) -> None:
+    """Check the names in all sections but one, before hours are spent."""
+    for verb in document:
+        if verb == "seed":
+            continue
+        if verb not in SECTIONS:
+            raise UserError(f"{file}: {unknown('section', str(verb), [*SECTIONS, 'seed'])}")
+        section = _section(document, verb, file)
+        if model is not None and verb == model.verb:
+            continue
+        trained = backend if model is not None and model.verb == "train" else None
+        errors = []
+        for name in _backends_of_section(SECTIONS[verb], document, section, trained):
+            values = expanded(modernised(section, SECTIONS[verb], name))
+            try:
+                target = completed(SECTIONS[verb], name)
+                _check_keys(target, values, f"section {verb}", file, owner=(SECTIONS[verb], name))
+                break
+            except UserError as error:
+                errors.append(error)
+        else:
+            raise errors[0]
+
+
+def _backends_of_section(
+    model: type[Settings], document: Mapping[str, Any], section: Mapping[str, Any], trained: str | None
+) -> tuple[str, ...]:
+    """List the backends whose options a section may hold: one where the file says which, else all."""
+    if model.only_backend is not None:
+        return (model.only_backend,)
+    if "compare" in document or section.get("model") is not None:
+        return backend_names()
+    train = document.get("train") or {}
+    named = section.get("backend") or trained or (train.get("backend") if isinstance(train, dict) else None)
+    return (
+        (str(named),)
+        if named
+        else (DEFAULT_BACKEND, *(name for name in backend_names() if name != DEFAULT_BACKEND))
+    )
+
+
+def _check_keys(
+    model: type[BaseModel],
+    section: Mapping[str, Any],
+    where: str,
+    file: Path,
+    *,
+    owner: tuple[type[Settings], str] | None = None,
+) -> None:
     for name, value in section.items():
         if name not in model.model_fields:
+            if owner is not None and (theirs := belonging(*owner, str(name))):
+                raise UserError(f"{file}: {name} in {where} {theirs}")
             message = unknown("setting", str(name), list(model.model_fields))
             raise UserError(f"{file}: {message.replace(';', f' in {where};', 1)}")
-        annotation = model.model_fields[name].annotation
-        if isinstance(value, dict) and isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            _check_keys(annotation, value, f"{where}.{name}", file)
+        inner = nested_model(model.model_fields[name])
+        if inner is not None and isinstance(value, dict):
+            _check_keys(inner, value, f"{where}.{name}", file)
 
 
-def _bounds(mark: object) -> list[str]:
-    return [name for name in BOUNDS if name in getattr(mark, "__slots__", ())]
+def belonging(model: type[Settings], backend: str, name: str) -> str | None:
+    """Say to which backends an option belongs that this one does not have; None where no backend has it."""
+    if not (others := owners(model, name)):
+        return None
+    return f"is an option of {' and '.join(others)}, not of {backend}"
+
+
+def _leaf_values(
+    target: type[Settings], model: type[Settings], backend: str, given: Mapping[str, Any]
+) -> Iterator[tuple[str, tuple[Leaf, Any]]]:
+    """Find the settings that overrides mean, those of the old form first."""
+    known = {leaf.key: leaf for leaf in leaves(target)}
+    if (old := given.get(OLD_KEY)) is not None:
+        pairs = _pairs_of_text(OLD_KEY, old) if isinstance(old, str) else old
+        given = {**modernised({OLD_KEY: pairs}, model, backend), **given}
+    for key, value in given.items():
+        if key == OLD_KEY:
+            continue
+        if key in known:
+            yield key, (known[key], value)
+        elif isinstance(value, Mapping) and key in target.model_fields:
+            inner = {f"{key}.{name}": one for name, one in value.items()}
+            yield from _leaf_values(target, model, backend, inner)
+        elif (first := key.partition(".")[0]) not in target.model_fields and (
+            theirs := belonging(model, backend, first)
+        ):
+            raise UserError(f"{key} {theirs}")
+        else:
+            raise UserError(unknown("setting", key, list(known)))
 
 
 def _put(values: dict[str, Any], path: tuple[str, ...], value: object) -> None:
@@ -224,23 +234,23 @@ def _read_text(leaf: Leaf, value: object) -> object:
     if any(get_origin(kind) in (tuple, list) for kind in leaf.types):
         return [part.strip() for part in value.split(",") if part.strip()]
     if leaf.takes_pairs:
-        return _read_pairs(leaf, value)
+        return _pairs_of_text(leaf.key, value)
     return value
 
 
-def _read_pairs(leaf: Leaf, text: str) -> dict[str, object]:
+def _pairs_of_text(key: str, text: str) -> dict[str, object]:
     import yaml
 
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     if not all(name.strip() and mark for name, mark, _ in pairs):
-        raise UserError(f"--{leaf.flag} is {text!r}, expected NAME=VALUE, with commas between several")
+        raise UserError(f"`{key}` is {text!r}, expected NAME=VALUE, with commas between several")
     names = [name.strip() for name, _, _ in pairs]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"--{leaf.flag} gives {twice[0]} twice, expected each name once")
+        raise UserError(f"`{key}` gives {twice[0]} twice, expected each name once")
     return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
 
 
-def _explain(error: ValidationError, model: type[Settings], file: Path | None, flags: set[str]) -> str:
+def _explain(error: ValidationError, model: type[Settings], file: Path | None, given: set[str]) -> str:
     found = error.errors(include_url=False)
     named = {leaf.path: leaf for leaf in leaves(model)}
     parts = []
@@ -248,14 +258,14 @@ def _explain(error: ValidationError, model: type[Settings], file: Path | None, f
         path = tuple(str(name) for name in item["loc"])
         leaf = next((named[path[:end]] for end in range(len(path), 0, -1) if path[:end] in named), None)
         if leaf is None:
-            parts.append(str(item.get("ctx", {}).get("error", item["msg"])))
+            where = f"{'.'.join(path)}: " if path else ""
+            parts.append(where + str(item.get("ctx", {}).get("error", item["msg"])))
             continue
         if item["type"] == "missing":
-            name = leaf.key.upper() if leaf.extra.get("positional") else f"--{leaf.flag}"
-            parts.append(f"{name} is missing: {leaf.field.description}")
+            parts.append(f"`{leaf.key}` is missing: {leaf.field.description}")
             continue
-        if leaf.key in flags or file is None:
-            found_there = f"--{leaf.flag} is {item['input'] or repr(item['input'])}"
+        if leaf.key in given or file is None:
+            found_there = f"`{leaf.key}` is {item['input'] or repr(item['input'])}"
         else:
             found_there = f"{file}: {leaf.key} is {item['input']!r}"
         parts.append(f"{found_there}, expected {_expected(leaf, item)}")

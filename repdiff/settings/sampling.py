@@ -12,9 +12,10 @@ DEFAULT_N = 1000  # samples of a run that is told no number
 
 
 class GenerateSettings(Settings):
-    """Settings of `repdiff generate`."""
+    """Settings of `repdiff generate` that all backends share."""
 
     verb: ClassVar[str] = "generate"
+    completed_by: ClassVar[Literal["training", "sampling"] | None] = "sampling"
     model: Path | None = setting(None, "Trained model; without it the newest of the workspace", role="input")
     backend: str | None = setting(
         None, "System whose model is taken; without it the newest model, whatever its system", role="input"
@@ -29,7 +30,7 @@ class GenerateSettings(Settings):
         None, "Make all samples of this formula, which counts the atoms of the cell, such as Li2Fe2O4"
     )
     compositions: Path | None = setting(
-        None, "File with one such formula a line, to be taken in turn", role="input"
+        None, "File with one such formula a line, to be taken in turn", role="input", group="more"
     )
     compositions_from: str | None = setting(
         None, "Take the formulas of a data set in turn, such as mp_20:test"
@@ -38,30 +39,14 @@ class GenerateSettings(Settings):
         None,
         "With --compositions-from: folder of the benchmark files; without it `data` in the workspace",
         role="input",
-    )
-    condition: dict[str, Any] = setting(
-        {},
-        "Properties that samples should have, of a model from finetune: band_gap=1.5 or chemical_system=Li-O; "
-        "may be given several times",
-    )
-    guidance: float | None = setting(
-        None, "With --condition: 0 ignores it, 1 is as trained, which is the default, more exaggerates"
+        group="more",
     )
     seed: int = setting(0, "Seed of the samples", ge=0)
-    sampler: Literal["ddpm", "ddim", "dpm"] = setting(
-        "ddpm", "ddpm: ancestral, all steps; ddim and dpm (DPM-Solver++): fewer steps"
-    )
     steps: int | None = setting(None, "Denoising steps; without it what suits the sampler", ge=1)
-    backend_options: dict[str, Any] = setting(
-        {},
-        "Settings of the sampling of a backend other than structrepdiff, where they differ from its defaults",
+    shard_size: int = setting(
+        1000, "Representations made at once and written to one file", ge=1, group="output"
     )
-    eta: float = setting(0.0, "ddim only: share of the ancestral noise, 0 (none) to 1 (as ddpm)", ge=0, le=1)
-    composition_temperature: float = setting(
-        1.0, "Of formulas drawn first: below 1 likelier ones, less diverse", gt=0, le=2
-    )
-    shard_size: int = setting(1000, "Representations made at once and written to one file", ge=1)
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed", group="more")
 
 
 OF_ACTIONS = {
@@ -75,7 +60,6 @@ OF_ACTIONS = {
     "head_options": ("optimize",),
     "move_options": ("optimize",),
     "steps": ("decode", "reconstruct", "interpolate", "optimize"),
-    "backend_options": ("decode", "reconstruct", "interpolate", "optimize"),
 }
 """Settings of `repdiff latents` that only some actions use."""
 NEEDED = {"interpolate": ("start", "end"), "optimize": ("property", "goal")}
@@ -85,6 +69,8 @@ class LatentsSettings(Settings):
     """Settings of `repdiff latents`."""
 
     verb: ClassVar[str] = "latents"
+    completed_by: ClassVar[Literal["training", "sampling"] | None] = "sampling"
+    only_backend: ClassVar[str | None] = "dpcdvae"
     action: Literal["encode", "decode", "reconstruct", "interpolate", "optimize"] = setting(
         ...,
         "What to do; encode: crystals into latent vectors; decode: these into crystals; reconstruct: both; "
@@ -100,7 +86,7 @@ class LatentsSettings(Settings):
         None, "Trained model of dpcdvae; without it the newest of the workspace", role="input"
     )
     data_dir: Path | None = setting(
-        None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
+        None, "Folder of the benchmark files; without it `data` in the workspace", role="input", group="more"
     )
     n: int | None = setting(
         None,
@@ -108,7 +94,9 @@ class LatentsSettings(Settings):
         ge=1,
     )
     given: bool = setting(
-        False, "reconstruct: take cells and atoms of the crystals as known, so that places alone are decoded"
+        False,
+        "reconstruct: take cells and atoms of the crystals as known, so that places alone are decoded",
+        group="more",
     )
     start: str | int | None = setting(None, "interpolate: first crystal, by its name, or its row from 0")
     end: str | int | None = setting(None, "interpolate: last crystal, by its name, or its row from 0")
@@ -120,37 +108,43 @@ class LatentsSettings(Settings):
         None,
         "optimize: crystals with labels, from which the property is learnt; without them the train split of the "
         "data set of CRYSTALS, or else CRYSTALS",
+        group="more",
     )
     head_options: dict[str, Any] = setting(
-        {}, "optimize: how the property is learnt where that differs from the defaults, such as n_steps=2000"
+        {},
+        "optimize: how the property is learnt where that differs from the defaults, such as n_steps=2000",
+        group="more",
     )
     move_options: dict[str, Any] = setting(
-        {}, "optimize: how latent vectors are moved where that differs from the defaults, such as tether=0.1"
+        {},
+        "optimize: how latent vectors are moved where that differs from the defaults, such as tether=0.1",
+        group="more",
     )
     seed: int = setting(0, "Seed of the choice of --n, of the decoding, and of the property's network", ge=0)
     steps: int | None = setting(None, "Denoising steps; without it as many as in training", ge=1)
-    backend_options: dict[str, Any] = setting(
-        {}, "Settings of the sampling of the backend, where they differ from its defaults"
+    shard_size: int = setting(
+        256, "Crystals that are decoded together and written to one file", ge=1, group="output"
     )
-    shard_size: int = setting(256, "Crystals that are decoded together and written to one file", ge=1)
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed", group="more")
 
     @model_validator(mode="after")
     def _suits_its_action(self) -> "LatentsSettings":
-        for name, actions in OF_ACTIONS.items():
-            default = type(self).model_fields[name].default
+        fields = type(self).model_fields
+        of_sampling = dict.fromkeys(set(fields) - set(LatentsSettings.model_fields), OF_ACTIONS["steps"])
+        for name, actions in (OF_ACTIONS | of_sampling).items():
+            default = fields[name].default
             if self.action not in actions and getattr(self, name) != default:
                 raise ValueError(
-                    f"--{name.replace('_', '-')} is given, which {self.action} makes no use of: expected it with "
+                    f"`{name}` is given, which {self.action} makes no use of: expected it with "
                     f"{' or '.join(actions)} only"
                 )
         for name in NEEDED.get(self.action, ()):
             if getattr(self, name) is None:
-                raise ValueError(f"--{name} is missing, which {self.action} needs")
+                raise ValueError(f"`{name}` is missing, which {self.action} needs")
         if self.action == "interpolate" and self.n == 1:
-            raise ValueError("--n is 1, expected at least 2 points from one crystal to the other")
+            raise ValueError("`n` is 1, expected at least 2 points from one crystal to the other")
         if self.goal is not None and self.goal not in ("max", "min") and not _is_finite(self.goal):
-            raise ValueError(f"--goal is {self.goal!r}, expected max, min or a finite number")
+            raise ValueError(f"`goal` is {self.goal!r}, expected max, min or a finite number")
         return self
 
 
@@ -187,16 +181,18 @@ class ReconstructSettings(Settings):
         "Physics against fidelity: weight, per Å², of atoms closer than the vector's shortest distance; "
         "without it as the preset has it",
         ge=0,
+        group="more",
     )
-    descriptor: str = setting("ead", "With --dataset: descriptor, NAME or NAME:PRESET")
-    niggli: bool = setting(True, "With --dataset: reduce every cell to its Niggli cell first")
+    descriptor: str = setting("ead", "With --dataset: descriptor, NAME or NAME:PRESET", group="more")
+    niggli: bool = setting(True, "With --dataset: reduce every cell to its Niggli cell first", group="more")
     data_dir: Path | None = setting(
         None,
         "With --dataset: folder of the benchmark files; without it `data` in the workspace",
         role="input",
+        group="more",
     )
     seed: int = setting(0, "Seed of the random starts", ge=0)
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed", group="more")
     n_workers: int | None = setting(
         None,
         "Processes; without it one per core, on a GPU no more than its memory has room for",

@@ -1,108 +1,120 @@
 """Settings of the verbs that train."""
 
+import math
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from repdiff.settings.base import Settings, setting
+from repdiff.settings.backends import DEFAULT_BACKEND
+from repdiff.settings.base import Options, Settings, again, setting
+
+BUDGET_FIELDS = ("max_epochs", "max_steps", "max_minutes")
+HOUSEKEEPING_FIELDS = (
+    "log_every",
+    "validate_every",
+    "checkpoint_every",
+    "checkpoint_minutes",
+    "tensorboard",
+    "device",
+)
 
 
-class Budgeted(Settings):
-    """How long to train."""
+class TrainingSettings(Options):
+    """How long and how a model is trained; whichever budget is used up first ends the run."""
 
     max_epochs: int | None = setting(None, "Passes over the training set at most", ge=1, role="budget")
-    max_steps: int | None = setting(None, "Optimiser steps at most", ge=1, role="budget")
+    max_steps: int | None = setting(None, "Optimiser steps at most", ge=1, role="budget", group="optimiser")
     max_minutes: float | None = setting(
         None, "Minutes of training at most, resumed ones included", gt=0, role="budget"
     )
+    batch_size: int = setting(256, "Examples in a step, all processes together", ge=1)
+    learning_rate: float = setting(1e-3, "Highest learning rate", gt=0)
+    seed: int = setting(0, "Seed of weights, data order, noise and dropout", ge=0)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+    optimizer: Literal["adam", "adamw"] = setting(
+        "adamw", "Adam, or with decoupled decay (AdamW)", group="optimiser"
+    )
+    adam_betas: tuple[float, float] = setting((0.9, 0.99), "Decay of Adam's two moments", group="optimiser")
+    weight_decay: float = setting(0.0, "Weight decay, adamw only", ge=0, group="optimiser")
+    lr_schedule: Literal["constant", "cosine"] = setting(
+        "cosine",
+        "Learning rate after the warm-up; cosine falls with the share of the budget used",
+        group="optimiser",
+    )
+    warmup_steps: int = setting(200, "Steps of linear warm-up", ge=0, group="optimiser")
+    final_lr_fraction: float = setting(
+        0.01, "Cosine only: last learning rate over the highest", ge=0, le=1, group="optimiser"
+    )
+    clip_norm: float = setting(1.0, "Largest norm of the gradient", gt=0, group="optimiser")
+    ema_decay: float = setting(0.999, "Decay a step of the averaged weights", ge=0, lt=1, group="optimiser")
+    ema_every: int = setting(10, "Steps between updates of the averaged weights", ge=1, group="optimiser")
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto",
+        "Number format inside the network; auto takes bf16 where the processor computes in it",
+        group="optimiser",
+    )
+    log_every: int = setting(50, "Steps between records of the metrics", ge=1, role="speed", group="output")
+    validate_every: int = setting(500, "Steps between validations", ge=1, role="speed", group="output")
+    checkpoint_every: int | None = setting(
+        None, "Steps between checkpoints", ge=1, role="speed", group="output"
+    )
+    checkpoint_minutes: float = setting(
+        5.0, "Minutes between checkpoints", gt=0, role="speed", group="output"
+    )
+    tensorboard: bool = setting(False, "Write TensorBoard files as well", role="speed", group="output")
 
     @model_validator(mode="after")
-    def _has_a_budget(self) -> "Budgeted":
-        if self.max_epochs is None and self.max_steps is None and self.max_minutes is None:
-            raise ValueError("no budget, expected at least one of --max-epochs, --max-steps, --max-minutes")
+    def _has_a_budget(self) -> "TrainingSettings":
+        if all(getattr(self, name) is None for name in BUDGET_FIELDS):
+            names = ", ".join(f"`{name}`" for name in BUDGET_FIELDS)
+            raise ValueError(f"no budget, expected at least one of {names}")
         return self
 
+    def decisive(self) -> dict[str, object]:
+        """Return the settings that must not change when a run is resumed."""
+        return self.model_dump(mode="json", exclude={*BUDGET_FIELDS, *HOUSEKEEPING_FIELDS})
 
-class TrainSettings(Budgeted):
-    """Settings of `repdiff train`."""
+    def total_steps(self, steps_per_epoch: int) -> int | None:
+        """Count the steps that the budgets of steps and epochs allow; None if only minutes are limited."""
+        limits = [self.max_steps] if self.max_steps else []
+        if self.max_epochs:
+            limits.append(self.max_epochs * steps_per_epoch)
+        return min(limits, default=None)
+
+    def progress(self, step: int, seconds: float, steps_per_epoch: int) -> float:
+        """Return the share of the budget that is used up, at most 1."""
+        total = self.total_steps(steps_per_epoch)
+        shares = [] if total is None else [step / total]
+        if self.max_minutes:
+            shares.append(seconds / (60 * self.max_minutes))
+        return min(1.0, max(shares))
+
+    def rate(self, step: int, progress: float) -> float:
+        """Return the learning rate of a step (the first is 0), with that share of the budget used before."""
+        rate = self.learning_rate
+        if self.lr_schedule == "cosine":
+            fall = 0.5 * (1 + math.cos(math.pi * progress))
+            rate *= self.final_lr_fraction + (1 - self.final_lr_fraction) * fall
+        return rate * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else rate
+
+
+class TrainSettings(Settings, TrainingSettings):
+    """Settings of `repdiff train` that all backends share."""
 
     verb: ClassVar[str] = "train"
+    completed_by: ClassVar[Literal["training", "sampling"] | None] = "training"
     encoded: Path | None = setting(
         None, "Encoded data set; without it the newest of the workspace", role="input"
     )
-    backend: str = setting("structrepdiff", "System to train; `repdiff backends` lists them")
-    backend_options: dict[str, Any] = setting(
-        {}, "Settings of a backend other than structrepdiff, where they differ from its defaults"
+    backend: str = setting(DEFAULT_BACKEND, "System to train; `repdiff backends` lists them")
+    max_epochs: int | None = again(TrainingSettings, "max_epochs", 1000)
+    resume: bool = setting(
+        True, "Continue from the last checkpoint of an interrupted run", role="speed", group="output"
     )
-    denoiser: str = setting("mlp", "Network: mlp, or unet1d as in the paper")
-    denoiser_options: dict[str, Any] = setting(
-        {}, "Settings of the network where they differ from its defaults, such as width=512 or dim=64"
-    )
-    compositions: Literal["first", "joint"] = setting(
-        "first",
-        "Formulas: drawn first by a model of their own and given to the diffusion, or diffused with the rest",
-    )
-    timesteps: int = setting(1000, "Steps of the noise process", ge=2)
-    schedule: Literal["cosine", "linear"] = setting("cosine", "How the noise grows with the steps")
-    objective: Literal["pred_noise", "pred_x0", "pred_v"] = setting(
-        "pred_v", "What the network predicts: the noise, the clean vector, or v"
-    )
-    self_condition: bool = setting(False, "Show the network its earlier estimate of the clean vector")
-    weighting: Literal["noise", "min_snr", "uniform"] = setting(
-        "noise", "Weight of each time in the loss: by the error of the noise, the same capped, or one"
-    )
-    min_snr_gamma: float = setting(5.0, "Cap of the weighting min_snr", gt=0)
-    time_sampling: Literal["stratified", "uniform"] = setting(
-        "stratified", "Times of a batch: spread evenly from a random start, or independent"
-    )
-    block_weights: dict[str, float] = setting(
-        {}, "Weight in the loss of each feature of a block, such as composition=4; 1 elsewhere"
-    )
-    max_epochs: int | None = setting(1000, "Passes over the training set at most", ge=1, role="budget")
-    batch_size: int = setting(256, "Vectors in a step, all processes together", ge=1)
-    optimizer: Literal["adam", "adamw"] = setting("adamw", "Adam, or with decoupled decay (AdamW)")
-    learning_rate: float = setting(1e-3, "Highest learning rate", gt=0)
-    adam_betas: tuple[float, float] = setting((0.9, 0.99), "Decay of Adam's two moments")
-    weight_decay: float = setting(0.0, "Weight decay, adamw only", ge=0)
-    lr_schedule: Literal["constant", "cosine"] = setting(
-        "cosine", "Learning rate after the warm-up; cosine falls with the share of the budget used"
-    )
-    warmup_steps: int = setting(200, "Steps of linear warm-up", ge=0)
-    final_lr_fraction: float = setting(0.01, "Cosine only: last learning rate over the highest", ge=0, le=1)
-    clip_norm: float = setting(1.0, "Largest norm of the gradient", gt=0)
-    ema_decay: float = setting(0.999, "Decay a step of the averaged weights", ge=0, lt=1)
-    ema_every: int = setting(10, "Steps between updates of the averaged weights", ge=1)
-    precision: Literal["auto", "fp32", "bf16"] = setting(
-        "auto", "Number format inside the network; auto takes bf16 where the processor computes in it"
-    )
-    log_every: int = setting(50, "Steps between records of the metrics", ge=1, role="speed")
-    validate_every: int = setting(500, "Steps between validations", ge=1, role="speed")
-    checkpoint_every: int | None = setting(None, "Steps between checkpoints", ge=1, role="speed")
-    checkpoint_minutes: float = setting(5.0, "Minutes between checkpoints", gt=0, role="speed")
-    tensorboard: bool = setting(False, "Write TensorBoard files as well", role="speed")
-    seed: int = setting(0, "Seed of weights, data order, noise and dropout", ge=0)
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
-    resume: bool = setting(True, "Go on from the last checkpoint of an interrupted run", role="speed")
 
 
-VECTOR_SETTINGS = (
-    "denoiser",
-    "denoiser_options",
-    "compositions",
-    "timesteps",
-    "schedule",
-    "objective",
-    "self_condition",
-    "weighting",
-    "min_snr_gamma",
-    "time_sampling",
-    "block_weights",
-)
-"""Those that mean something to structrepdiff alone."""
-
-
-class FinetuneSettings(Budgeted):
+class FinetuneSettings(Settings, TrainingSettings):
     """Settings of `repdiff finetune`."""
 
     verb: ClassVar[str] = "finetune"
@@ -120,20 +132,17 @@ class FinetuneSettings(Budgeted):
         None, "Encoded data set with labels; without it the newest of the workspace", role="input"
     )
     weights: Literal["all", "adapters"] = setting(
-        "all", "What is trained: the whole network with its adapters, or the adapters alone"
+        "all", "What is trained: the whole network with its adapters, or the adapters alone", group="model"
     )
     condition_dropout: float = setting(
-        0.2, "Share of the examples that are shown without their labels, for guidance", ge=0, lt=1
+        0.2,
+        "Share of the examples that are shown without their labels, for guidance",
+        ge=0,
+        lt=1,
+        group="model",
     )
-    max_epochs: int | None = setting(200, "Passes over the training set at most", ge=1, role="budget")
-    batch_size: int = setting(64, "Crystals in a step, all processes together", ge=1)
-    learning_rate: float = setting(1e-3, "Highest learning rate", gt=0)
-    warmup_steps: int = setting(200, "Steps of linear warm-up", ge=0)
-    clip_norm: float = setting(1.0, "Largest norm of the gradient", gt=0)
-    ema_decay: float = setting(0.999, "Decay a step of the averaged weights", ge=0, lt=1)
-    log_every: int = setting(50, "Steps between records of the metrics", ge=1, role="speed")
-    validate_every: int = setting(500, "Steps between validations", ge=1, role="speed")
-    checkpoint_minutes: float = setting(5.0, "Minutes between checkpoints", gt=0, role="speed")
-    seed: int = setting(0, "Seed of weights, data order and noise", ge=0)
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
-    resume: bool = setting(True, "Go on from the last checkpoint of an interrupted run", role="speed")
+    max_epochs: int | None = again(TrainingSettings, "max_epochs", 200)
+    batch_size: int = again(TrainingSettings, "batch_size", 64)
+    resume: bool = setting(
+        True, "Continue from the last checkpoint of an interrupted run", role="speed", group="output"
+    )

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repdiff.backends import BACKENDS, Backend, backend_of
-from repdiff.crystals.crystal import Crystal
+from repdiff.backends import BACKENDS, Backend, Samples, backend_of
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import Composition, count_elements
 from repdiff.crystals.geometry import check_structures
@@ -21,10 +20,10 @@ from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.encoding import encode_dataset
 from repdiff.runs.checkpoint import load_checkpoint
-from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.settings.training import TrainingSettings
 from repdiff.testing.example_crystals import family
 from repdiff.testing.require import one_line, refused, require
-from repdiff.training import TrainingResult, TrainingSettings, train
+from repdiff.training import TrainingResult, train
 from repdiff.training.log import read_metrics
 
 CPU = torch.device("cpu")
@@ -39,7 +38,7 @@ class Trial:
     Attributes:
         name: Name of the backend.
         folder: Folder for models.
-        options: Settings of `repdiff train` that make a model of seconds.
+        options: Options of its training that make a model of seconds.
         encoded: Data set to learn from.
     """
 
@@ -54,20 +53,15 @@ class Trial:
         """The class of the backend."""
         return BACKENDS[self.name]
 
-    def settings(self, **changes: object) -> TrainSettings:
-        """Return the settings of a small model, a few steps long."""
-        values = {"backend": self.name, "batch_size": 8, "max_epochs": None, "max_steps": 4}
-        return TrainSettings.model_validate({**values, **self.options, **changes})
-
     def fit(self, folder: Path, *, steps: int, resume: bool = False, **changes: object) -> TrainingResult:
         """Train a small model in a folder."""
-        chosen = self.settings(max_steps=steps, **changes)
-        job = self.kind.prepare(self.encoded, chosen, folder)
+        chosen = TrainingSettings.model_validate({"batch_size": 8, "max_steps": steps, **QUICK, **changes})
+        job = self.kind.prepare(self.encoded, options=self.options, seed=chosen.seed, folder=folder)
         return train(
             job.model,
             job.training,
             job.validation,
-            chosen.part(TrainingSettings).model_copy(update=QUICK),
+            chosen,
             folder,
             metadata=job.metadata,
             tensors=job.tensors,
@@ -92,7 +86,7 @@ def check_backend(name: str, *, options: Mapping[str, Any] | None = None, folder
 
     Args:
         name: Name under which it is registered.
-        options: Settings of `repdiff train` that make it small, such as backend_options={"network.width": 16}.
+        options: Options of its training that make it small, such as {"network.width": 16}.
         folder: Folder for the models; a temporary one without it.
 
     Raises:
@@ -166,13 +160,11 @@ def check_samples(trial: Trial) -> None:
     sizes = [sum(formula.values()) for formula in formulas(made)]
     require(max(sizes) <= most, f"a sample has {max(sizes)} atoms, expected at most {most}")
     require(bool(numbers(made).isfinite().all()), "a sample is not finite")
-    if isinstance(made, list):
-        require(
-            made[0].id == "gen-000000", f"the first sample is called {made[0].id!r}, expected 'gen-000000'"
-        )
-        require(
-            all(check.volume and check.volume > 0.1 for check in check_structures(made)), "a cell is flat"
-        )
+    if trial.kind.makes == "crystals":
+        first = made.crystals[0].id
+        require(first == "gen-000000", f"the first sample is called {first!r}, expected 'gen-000000'")
+        volumes = [check.volume for check in check_structures(made.crystals)]
+        require(all(volume and volume > 0.1 for volume in volumes), "a cell is flat")
 
 
 def check_compositions(trial: Trial) -> None:
@@ -184,16 +176,16 @@ def check_compositions(trial: Trial) -> None:
     found = formulas(sample(backend, 2, compositions=asked))
     require(found == asked, f"asked for {asked}, and made {found}")
     with refused("an element that training crystals lack", "118"):
-        backend.check(GenerateSettings(), [{118: 2}])
+        backend.check(compositions=[{118: 2}])
     n_most = max(crystal.n_atoms for crystal in trial.encoded.crystals)
     with refused("a composition of too many atoms", f"has {n_most + 90} atoms, expected at most"):
-        backend.check(GenerateSettings(), [asked[0], {elements[0]: n_most + 90}])
+        backend.check(compositions=[asked[0], {elements[0]: n_most + 90}])
 
 
 def check_unknown_options(trial: Trial) -> None:
     """Check that an unknown option of sampling is refused before anything is made."""
     with refused("an unknown option", "widht"):
-        trial.load().check(GenerateSettings(backend_options={"widht": 3}), None)
+        trial.load().check(options={"widht": 3})
 
 
 CHECKS: dict[str, Callable[[Trial], None]] = {
@@ -210,21 +202,23 @@ CHECKS: dict[str, Callable[[Trial], None]] = {
 
 def sample(
     backend: Backend, n: int, *, seed: int = 0, first: int = 0, compositions: list[Composition] | None = None
-) -> RepresentationBatch | list[Crystal]:
+) -> Samples:
     """Let a backend sample."""
-    return backend.sample(n, GenerateSettings(seed=seed), first=first, compositions=compositions)
+    return backend.sample(n, seed=seed, first=first, compositions=compositions)
 
 
-def numbers(made: RepresentationBatch | list[Crystal]) -> Tensor:
+def numbers(samples: Samples) -> Tensor:
     """Put samples into one row of numbers each."""
+    made = samples.made
     if isinstance(made, RepresentationBatch):
         return made.vectors
     rows = [np.concatenate([c.lattice.ravel(), c.atomic_numbers, c.frac_coords.ravel()]) for c in made]
     return torch.stack([torch.nn.functional.pad(torch.from_numpy(row), (0, 200 - len(row))) for row in rows])
 
 
-def formulas(made: RepresentationBatch | list[Crystal]) -> list[Composition]:
+def formulas(samples: Samples) -> list[Composition]:
     """Count the atoms of each sample."""
+    made = samples.made
     if not isinstance(made, RepresentationBatch):
         return [dict(count_elements(crystal)) for crystal in made]
     blocks = made.layout.representation().blocks

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
-from repdiff.training.settings import derived_generator, derived_seed
+from repdiff.training.seeds import derived_generator, derived_seed
 
 PURPOSE_WEIGHTS, PURPOSE_SPLIT, PURPOSE_ROWS = 11, 12, 13  # below 10: training of the diffusion
 N_VALIDATIONS = 20

@@ -15,16 +15,11 @@ from tqdm import tqdm
 
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
-from repdiff.hardware import choose_device
+from repdiff.hardware import choose_device, resolve_precision
+from repdiff.settings.training import TrainingSettings
 from repdiff.training.interrupt import StopRequest
 from repdiff.training.log import MetricsLog
-from repdiff.training.settings import (
-    TrainingSettings,
-    derived_generator,
-    derived_seed,
-    epoch_order,
-    resolve_precision,
-)
+from repdiff.training.seeds import derived_generator, derived_seed, epoch_order
 from repdiff.training.state import Progress, RunFiles
 from repdiff.training.trainable import Trainable, TrainingData
 

@@ -23,7 +23,7 @@ from repdiff.runs.checkpoint import (
     save_checkpoint,
     tensors_under,
 )
-from repdiff.training.settings import TrainingSettings
+from repdiff.settings.training import TrainingSettings
 from repdiff.training.trainable import Trainable
 
 TRAINING_KIND = "training-state"

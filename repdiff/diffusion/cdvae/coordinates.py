@@ -9,10 +9,10 @@ from torch import Tensor
 from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch
 from repdiff.diffusion.cdvae.process import CoordinateProcess
-from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.samplers import step_down
 from repdiff.diffusion.schedules import AddedNoise, schedule_of
 from repdiff.diffusion.torus import add_noise, centred, reverse_step, wrap
+from repdiff.settings.backends.dpcdvae import CdvaeSampling, CdvaeSettings
 
 
 class AboutClean(CoordinateProcess):

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from descriptors.batch import CrystalBatch
 from repdiff.diffusion.cdvae.latent_optimization import LatentOptimizationSettings, descend_latents
 from repdiff.diffusion.cdvae.model import Cdvae
-from repdiff.diffusion.cdvae.settings import CdvaeSampling
 from repdiff.diffusion.torus import centred, wrap
+from repdiff.settings.backends.dpcdvae import CdvaeSampling
 
 COMPOSITION_RATE, COMPOSITION_TETHER = 0.05, 0.1
 

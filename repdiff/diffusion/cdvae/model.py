@@ -23,7 +23,6 @@ from repdiff.diffusion.cdvae.losses import (
     type_loss,
 )
 from repdiff.diffusion.cdvae.occupation import OccupationReader, OccupationWriter
-from repdiff.diffusion.cdvae.settings import CdvaeSettings
 from repdiff.diffusion.cdvae.targets import nearest_paths
 from repdiff.diffusion.nearest_image import ImageFinder
 from repdiff.networks.crystal import (
@@ -33,6 +32,7 @@ from repdiff.networks.crystal import (
     TypeHead,
     to_fractional,
 )
+from repdiff.settings.backends.dpcdvae import CdvaeSettings
 
 LOSSES = ("n_atoms", "lattice", "composition", "kl", "coordinates", "types")
 UNIFORM = (

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
-from repdiff.diffusion.cdvae.settings import CdvaeSampling
+from repdiff.settings.backends.dpcdvae import CdvaeSampling
 
 
 class CoordinateProcess(ABC):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from repdiff.crystals.crystal import Crystal
+from repdiff.errors import UserError
 from repdiff.execution.jobs import run_jobs
 from repdiff.execution.progress import progress_bar
 from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards
@@ -99,6 +100,8 @@ def _compute_batch(extractor: str, batch: Mapping[str, Crystal]) -> list[Answer]
     network, crystals = load_extractor(extractor), list(batch.values())
     try:
         found = network.compute(crystals)
+    except UserError:
+        raise
     except (RuntimeError, ValueError, ArithmeticError) as error:  # other types are mistakes in the program
         if len(crystals) > 1:
             return [answer for key in batch for answer in _compute_batch(extractor, {key: batch[key]})]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
@@ -15,33 +14,10 @@ from repdiff.networks.crystal.adapters import AdapterInput, Adapters
 from repdiff.networks.crystal.blocks import Block
 from repdiff.networks.crystal.graph import CrystalGraph, build_graph
 from repdiff.networks.crystal.layers import Geometry, RadialBasis, take_rows, two_layers
+from repdiff.settings.backends.crystal_network import CrystalNetworkSettings
 
 N_SIZES = 12  # functions of the logarithm of the spacing, of the centres below
 SMALLEST_SPACING, LARGEST_SPACING = -2.0, 2.0  # logarithm of ångströms: 0.14 to 7.4 Å
-
-
-class CrystalNetworkSettings(BaseModel):
-    """Size and reach of the crystal network."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: int = Field(64, ge=4, description="scalar channels, and vector channels, of an atom")
-    n_blocks: int = Field(3, ge=1, description="message-passing blocks")
-    n_neighbors: int = Field(32, ge=1, description="atoms in the sphere of the cutoff, at mean density")
-    max_neighbors: int = Field(64, ge=1, description="most neighbours of an atom, where atoms gather")
-    n_radial: int = Field(16, ge=4, description="functions of the distance")
-    shortest: float = Field(0.3, gt=0, description="distance of the first radial function, Å")
-    longest: float = Field(8.0, gt=0, description="distance of the last radial function, Å")
-    n_species: int = Field(119, ge=1, description="kinds of atoms: atomic numbers, 0 for a masked atom")
-    time_width: int = Field(64, ge=4, multiple_of=2, description="channels of the time embedding")
-    atom_width: int = Field(0, ge=0, description="further input channels of each atom, 0 for none")
-    condition_width: int = Field(0, ge=0, description="channels of the conditioning vector, 0 for none")
-
-    @model_validator(mode="after")
-    def _check(self) -> "CrystalNetworkSettings":
-        if self.longest <= self.shortest:
-            raise ValueError(f"longest is {self.longest} Å, expected more than shortest ({self.shortest} Å)")
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)

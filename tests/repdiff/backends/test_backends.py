@@ -5,13 +5,14 @@ import torch
 from accelerate import Accelerator
 from stand_in_gpu import GPU, stand_in_gpu
 
-from repdiff.backends import BACKENDS
+from repdiff.backends import BACKENDS, Samples
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.settings.backends import backend_options
+from repdiff.settings.training import TrainingSettings
 from repdiff.testing.backend import CHECKS, Trial, numbers, sample
 from repdiff.testing.example_crystals import family
-from repdiff.training import TrainingSettings, train
+from repdiff.training import train
 from repdiff.training.log import read_metrics
 
 SMALL = {
@@ -20,38 +21,32 @@ SMALL = {
         "timesteps": 20,
     },
     "dpcdvae": {
-        "backend_options": {
-            "network.width": 16,
-            "network.n_blocks": 1,
-            "network.n_neighbors": 8,
-            "network.max_neighbors": 12,
-            "encoder.width": 16,
-            "encoder.n_blocks": 1,
-            "encoder.n_neighbors": 8,
-            "encoder.max_neighbors": 12,
-            "n_latent": 16,
-            "head_width": 16,
-            "timesteps": 10,
-        },
+        "network.width": 16,
+        "network.n_blocks": 1,
+        "network.n_neighbors": 8,
+        "network.max_neighbors": 12,
+        "encoder.width": 16,
+        "encoder.n_blocks": 1,
+        "encoder.n_neighbors": 8,
+        "encoder.max_neighbors": 12,
+        "n_latent": 16,
+        "head_width": 16,
+        "timesteps": 10,
     },
     "gemsdiff": {
-        "backend_options": {
-            "network.width": 16,
-            "network.n_blocks": 1,
-            "network.n_neighbors": 8,
-            "network.max_neighbors": 12,
-            "torus.timesteps": 10,
-            "lattice.timesteps": 10,
-        },
+        "network.width": 16,
+        "network.n_blocks": 1,
+        "network.n_neighbors": 8,
+        "network.max_neighbors": 12,
+        "torus.timesteps": 10,
+        "lattice.timesteps": 10,
     },
     "mattergen": {
-        "backend_options": {
-            "network.width": 16,
-            "network.n_blocks": 1,
-            "network.n_neighbors": 8,
-            "network.max_neighbors": 12,
-            "timesteps": 10,
-        },
+        "network.width": 16,
+        "network.n_blocks": 1,
+        "network.n_neighbors": 8,
+        "network.max_neighbors": 12,
+        "timesteps": 10,
     },
 }
 CPU = torch.device("cpu")
@@ -80,12 +75,6 @@ def trials(encoded, tmp_path_factory):
     return get
 
 
-def settings(name, **changes):
-    return TrainSettings(
-        backend=name, batch_size=8, **SMALL[name], **{"max_epochs": None, "max_steps": 4} | changes
-    )
-
-
 def test_every_backend_has_a_small_model_to_be_tested_with():
     assert set(SMALL) == set(BACKENDS)
 
@@ -98,7 +87,7 @@ def test_a_backend_passes_the_acceptance_kit(name, check, trials):
 
 def test_the_kit_catches_samples_that_depend_on_their_company(trials, monkeypatch):
     trial = trials("gemsdiff")
-    monkeypatch.setattr(trial.kind, "sample", lambda self, n, *_, **__: family()[:n])
+    monkeypatch.setattr(trial.kind, "sample", lambda self, n, **_: Samples(made=tuple(family()[:n])))
     with pytest.raises(AssertionError, match="samples 3 and 4 differ"):
         CHECKS["company"](trial)
     with pytest.raises(AssertionError, match="seeds 4 and 5 give the same"):
@@ -142,33 +131,62 @@ def test_a_training_takes_the_gpu_it_is_told(trials, tmp_path, monkeypatch):
 
 def test_a_sampler_of_vectors_is_refused_by_a_backend_of_crystals(trials):
     backend = trials("gemsdiff").load()
-    with pytest.raises(UserError, match="--sampler"):
-        backend.check(GenerateSettings(sampler="ddim"), None)
-    with pytest.raises(UserError, match="--steps is 11, expected at most 10"):
-        backend.check(GenerateSettings(steps=11), None)
+    with pytest.raises(UserError, match=r"unknown option 'sampler'; known: .*positions"):
+        backend.check(options={"sampler": "ddim"})
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_more_steps_than_in_training_are_refused_by_the_name_of_the_argument(name, trials):
+    with pytest.raises(UserError, match=r"^`steps` is 21, expected at most [12]0, as in training$"):
+        trials(name).load().check(steps=21)
+
+
+@pytest.mark.parametrize("name", sorted(set(BACKENDS) - {"mattergen"}))
+def test_conditions_are_refused_where_a_backend_takes_none(name, trials):
+    backend = trials(name).load()
+    with pytest.raises(ValueError, match="takes no properties"):
+        backend.check(conditions={"band_gap": 1.5})
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_options_are_taken_built_or_by_name_and_give_the_same_samples(name, trials):
+    backend = trials(name).load()
+    changed = {"structrepdiff": {"sampler": "ddim"}}.get(name, {"crystals_at_once": 2})
+    built = backend.sampling_options.model_validate(changed)
+    first, second = (numbers(backend.sample(2, options=options)) for options in (built, changed))
+    torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_samples_are_either_crystals_or_representations_as_the_backend_says(name, trials):
+    backend = trials(name).load()
+    made = backend.sample(2)
+    other = "crystals" if backend.makes == "representations" else "representations"
+    assert (
+        len(made)
+        == len(getattr(made, backend.makes) if other != "crystals" else made.representations.vectors)
+        == 2
+    )
+    with pytest.raises(ValueError, match=f"expected {other}"):
+        getattr(made, other)
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_backend_declares_the_options_that_are_found_without_it(name):
+    declared, backend = backend_options(name), BACKENDS[name]
+    assert (backend.kind, backend.training_options, backend.sampling_options) == (
+        declared.kind,
+        declared.training,
+        declared.sampling,
+    )
+    assert ("properties" in backend.conditions) == (declared.conditions is not None)
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_an_unknown_option_is_refused_and_the_nearest_named(name, encoded, tmp_path):
-    wrong = (
-        {"denoiser_options": {"widht": 3}}
-        if name == "structrepdiff"
-        else {"backend_options": {"network.widht": 3}}
-    )
-    chosen = settings(name).model_copy(update=wrong)
+    wrong = {"denoiser_options": {"widht": 3}} if name == "structrepdiff" else {"network.widht": 3}
     with pytest.raises(UserError, match="width"):
-        BACKENDS[name].prepare(encoded, chosen, tmp_path)
-
-
-def test_options_of_another_backend_are_refused(encoded, tmp_path):
-    chosen = settings("structrepdiff").model_copy(update={"backend_options": {"network.width": 8}})
-    with pytest.raises(UserError, match="expected none"):
-        BACKENDS["structrepdiff"].prepare(encoded, chosen, tmp_path)
-
-
-def test_settings_of_vectors_are_refused_with_a_backend_of_crystals(run):
-    code, _, said = run("train", "--backend", "gemsdiff", "--timesteps", "50")
-    assert (code, "timesteps is 50, a setting of structrepdiff" in said) == (2, True)
+        BACKENDS[name].prepare(encoded, options=wrong, folder=tmp_path)
 
 
 def test_gemsdiff_samples_with_the_published_cell_settings_however_bad_its_network(encoded, tmp_path):
@@ -179,37 +197,27 @@ def test_gemsdiff_samples_with_the_published_cell_settings_however_bad_its_netwo
         "lattice.rotation_noise": 1.0,
         "lattice.target": "posterior_mean",
     }
-    options = SMALL["gemsdiff"]["backend_options"] | published
-    chosen = settings("gemsdiff").model_copy(update={"backend_options": options})
-    job = BACKENDS["gemsdiff"].prepare(encoded, chosen, tmp_path)
+    options = SMALL["gemsdiff"] | published
+    job = BACKENDS["gemsdiff"].prepare(encoded, options=options, folder=tmp_path)
     quick = TrainingSettings(max_steps=2, batch_size=8, warmup_steps=0)
     train(
         job.model, job.training, job.validation, quick, tmp_path, metadata=job.metadata, tensors=job.tensors
     )
-    made = BACKENDS["gemsdiff"].load(tmp_path, device=CPU).sample(24, GenerateSettings(seed=5))
-    assert all(1e-4 < crystal.volume < 1e4 for crystal in made)
+    made = BACKENDS["gemsdiff"].load(tmp_path, device=CPU).sample(24, seed=5)
+    assert all(1e-4 < crystal.volume < 1e4 for crystal in made.crystals)
 
 
 def test_gemsdiff_refuses_inputs_that_it_does_not_give(encoded, tmp_path):
-    chosen = settings("gemsdiff").model_copy(update={"backend_options": {"network.condition_width": 8}})
     with pytest.raises(UserError, match="condition_width"):
-        BACKENDS["gemsdiff"].prepare(encoded, chosen, tmp_path)
+        BACKENDS["gemsdiff"].prepare(encoded, options={"network.condition_width": 8}, folder=tmp_path)
 
 
 @pytest.mark.parametrize("makes", ["crystals"])
 def test_a_backend_of_crystals_goes_through_the_verbs(makes, run):
-    options = ",".join(f"{key}={value}" for key, value in SMALL["gemsdiff"]["backend_options"].items())
-    code, model, said = run(
-        "train",
-        "--backend",
-        "gemsdiff",
-        "--backend-options",
-        options,
-        "--max-steps",
-        "4",
-        "--batch-size",
-        "8",
-    )
+    flags = [
+        f"--{key.replace('.', '-').replace('_', '-')}={value}" for key, value in SMALL["gemsdiff"].items()
+    ]
+    code, model, said = run("train", "--backend", "gemsdiff", *flags, "--max-steps", "4", "--batch-size", "8")
     assert code == 0, said
     code, path, said = run("generate", "--model", str(model), "--n", "3", "--shard-size", "2")
     assert code == 0, said

@@ -5,13 +5,11 @@ import pytest
 import torch
 
 from repdiff.backends.dpcdvae import DpCdvae
-from repdiff.backends.options import parse_options
 from repdiff.diffusion.cdvae.decoding import towards_composition
 from repdiff.diffusion.cdvae.latents import whole_compositions
-from repdiff.diffusion.cdvae.settings import CdvaeSettings
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.settings import TrainSettings
 from repdiff.settings.load import load_settings
 from repdiff.training import TrainingSettings, train
 
@@ -45,24 +43,21 @@ def encoded(tiny_workspace):
 
 
 def fit(encoded, folder, *, steps, **options):
-    chosen = TrainSettings(
-        backend="dpcdvae",
-        backend_options={**SMALL, **options},
+    chosen = TrainingSettings(
         batch_size=64,
         learning_rate=1e-2,
         clip_norm=100.0,
         warmup_steps=10,
-        max_epochs=None,
         max_steps=steps,
         ema_every=1,
         precision="fp32",
     )
-    job = DpCdvae.prepare(encoded, chosen, folder)
+    job = DpCdvae.prepare(encoded, options={**SMALL, **options}, folder=folder)
     train(
         job.model,
         job.training,
         job.validation,
-        chosen.part(TrainingSettings),
+        chosen,
         folder,
         metadata=job.metadata,
         tensors=job.tensors,
@@ -89,7 +84,7 @@ def known(encoded):
 
 def test_decoding_what_was_encoded_gives_back_formulas_and_cells(overfitted, known):
     latents = overfitted.encode_crystals(known)
-    made = overfitted.decode_latents(latents, GenerateSettings(backend_options={"types": "fixed"}))
+    made = overfitted.decode_latents(latents, options={"types": "fixed"})
     same = [a.formula == b.formula for a, b in zip(made, known, strict=True)]
     assert np.mean(same) > 0.9
     ratios = [a.volume / b.volume for a, b in zip(made, known, strict=True)]
@@ -98,7 +93,7 @@ def test_decoding_what_was_encoded_gives_back_formulas_and_cells(overfitted, kno
 
 def test_given_crystals_lend_their_cells_and_atoms(overfitted, known):
     latents = overfitted.encode_crystals(known[:3])
-    made = overfitted.decode_latents(latents, GenerateSettings(), given=known[3:6])
+    made = overfitted.decode_latents(latents, given=known[3:6])
     for one, lender in zip(made, known[3:6], strict=True):
         assert one.formula == lender.formula
         assert one.volume == pytest.approx(lender.volume, rel=1e-5)
@@ -130,8 +125,8 @@ def test_latent_vectors_are_moved_to_near_ones_that_say_a_given_composition(over
 @pytest.mark.parametrize("steps", [0, 20])
 def test_a_given_composition_is_made(steps, overfitted, known):
     asked = [{11: 1, 17: 1}, {20: 2, 22: 2, 8: 6}]
-    settings = GenerateSettings(backend_options={"composition_steps": steps}, steps=2)
-    made = overfitted.sample(2, settings, compositions=asked)
+    options = {"composition_steps": steps}
+    made = overfitted.sample(2, steps=2, options=options, compositions=asked).crystals
     assert [one.n_atoms for one in made] == [2, 10]
     assert [sorted(set(one.atomic_numbers.tolist())) for one in made] == [[11, 17], [8, 20, 22]]
 
@@ -162,9 +157,8 @@ def test_a_strange_element_is_not_encoded(overfitted, known):
 )
 def test_every_denoiser_and_schedule_trains_and_samples(options, encoded, tmp_path):
     backend = fit(encoded, tmp_path, steps=3, **options)
-    settings = GenerateSettings(backend_options={"langevin_steps": 2})
-    backend.check(settings, None)
-    made = backend.sample(3, settings)
+    backend.check(options={"langevin_steps": 2})
+    made = backend.sample(3, options={"langevin_steps": 2}).crystals
     assert all(np.isfinite(one.frac_coords).all() for one in made)
     assert all((one.frac_coords >= 0).all() and (one.frac_coords < 1).all() for one in made)
 
@@ -172,7 +166,7 @@ def test_every_denoiser_and_schedule_trains_and_samples(options, encoded, tmp_pa
 def test_the_step_of_the_published_program_is_refused_where_the_mean_is_kept(encoded, tmp_path):
     backend = fit(encoded, tmp_path, steps=1)
     with pytest.raises(UserError, match="expected 'posterior' or 'renoise'"):
-        backend.check(GenerateSettings(backend_options={"step": "unscaled"}), None)
+        backend.check(options={"step": "unscaled"})
 
 
 @pytest.mark.parametrize(
@@ -190,7 +184,7 @@ def test_the_width_of_the_condition_is_not_a_setting(encoded, tmp_path):
 
 def test_the_paper_config_has_the_published_noise_and_loss():
     file = Path(__file__).parents[3] / "configs" / "dpcdvae_paper.yaml"
-    chosen = parse_options(CdvaeSettings, load_settings(TrainSettings, file).backend_options)
+    chosen = load_settings(TrainSettings, file)
     assert (chosen.timesteps, chosen.schedule, chosen.mean, chosen.n_latent) == (
         1000,
         "sigmoid",

@@ -1,7 +1,5 @@
 from pathlib import Path
 
-from repdiff.backends.options import parse_options
-from repdiff.diffusion.joint import JointSettings
 from repdiff.settings import SECTIONS
 from repdiff.settings.load import load_settings
 
@@ -10,7 +8,7 @@ FILES = sorted((Path(__file__).parents[3] / "configs").glob("mattergen_*.yaml"))
 
 def test_the_paper_config_has_the_published_processes_and_weights():
     file = next(file for file in FILES if file.stem == "mattergen_paper")
-    options = parse_options(JointSettings, load_settings(SECTIONS["train"], file).backend_options)
+    options = load_settings(SECTIONS["train"], file)
     assert (options.timesteps, options.width_first, options.width_last) == (1000, 0.005, 5.0)
     assert (options.beta_first, options.beta_last) == (0.1, 20.0)
     assert (options.position_weight, options.lattice_weight, options.type_weight) == (0.1, 1.0, 1.0)

@@ -19,9 +19,8 @@ from repdiff.diffusion.property_embedding import (
 from repdiff.errors import UserError
 from repdiff.networks.crystal import AdapterInput
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.settings import FinetuneSettings, GenerateSettings, TrainSettings
 from repdiff.training import TrainingSettings, train
-from repdiff.training.settings import derived_generator
+from repdiff.training.seeds import derived_generator
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -61,26 +60,21 @@ def encoded(tiny_workspace):
 
 @pytest.fixture(scope="module")
 def base(encoded, tmp_path_factory):
-    settings = TrainSettings(backend="mattergen", backend_options=SMALL, max_steps=6)
     folder = tmp_path_factory.mktemp("base")
-    return quick(MatterGen.prepare(encoded, settings, folder), folder, steps=6)
-
-
-def finetuning(*names, **changes):
-    return FinetuneSettings(property=names, max_steps=6, **changes)
+    return quick(MatterGen.prepare(encoded, options=SMALL, folder=folder), folder, steps=6)
 
 
 @pytest.fixture(scope="module")
 def tuned(encoded, base, tmp_path_factory):
-    job = MatterGen.prepare_finetuning(encoded, finetuning("size", "chemical_system"), base)
+    job = MatterGen.prepare_finetuning(encoded, base, names=["size", "chemical_system"])
     folder = tmp_path_factory.mktemp("tuned")
     return quick(job, folder, steps=12)
 
 
 def made(backend, n=4, **asked):
-    settings = GenerateSettings(**asked)
-    backend.check(settings, None)
-    return backend.sample(n, settings)
+    how = {"steps", "conditions", "guidance", "options"} & set(asked)
+    backend.check(**{name: asked[name] for name in how})
+    return backend.sample(n, **asked).crystals
 
 
 def same(left, right):
@@ -101,7 +95,7 @@ def state_of(model, batch: CrystalBatch):
 @pytest.mark.parametrize("name", ["size", "chemical_system", "space_group"])
 def test_a_fresh_adapter_leaves_every_output_as_it_is_bit_by_bit(name, encoded, base):
     before = MatterGen.load(base, device=CPU).diffusion
-    job = MatterGen.prepare_finetuning(encoded, finetuning(name), base)
+    job = MatterGen.prepare_finetuning(encoded, base, names=[name])
     assert isinstance(job.model, MatterGenTraining)
     assert isinstance(job.training, SymmetricData)
     after = job.model.diffusion.eval()
@@ -118,8 +112,8 @@ def test_a_trained_adapter_changes_samples_and_the_value_that_is_asked_for_matte
     backend = MatterGen.load(tuned, device=CPU)
     none, low, high = (
         made(backend),
-        made(backend, condition={"size": 0.1}),
-        made(backend, condition={"size": 0.8}),
+        made(backend, conditions={"size": 0.1}),
+        made(backend, conditions={"size": 0.8}),
     )
     assert not same(none, low)
     assert not same(low, high)
@@ -128,9 +122,9 @@ def test_a_trained_adapter_changes_samples_and_the_value_that_is_asked_for_matte
 def test_guidance_of_one_is_the_conditional_model_and_of_zero_the_unconditional_one(tuned):
     backend = MatterGen.load(tuned, device=CPU)
     asked = {"size": 0.3}
-    assert same(made(backend, condition=asked, guidance=1), made(backend, condition=asked))
-    assert same(made(backend, condition=asked, guidance=0), made(backend))
-    assert not same(made(backend, condition=asked, guidance=3), made(backend, condition=asked))
+    assert same(made(backend, conditions=asked, guidance=1), made(backend, conditions=asked))
+    assert same(made(backend, conditions=asked, guidance=0), made(backend))
+    assert not same(made(backend, conditions=asked, guidance=3), made(backend, conditions=asked))
 
 
 def test_several_properties_can_be_asked_for_at_once(tuned, encoded):
@@ -138,8 +132,8 @@ def test_several_properties_can_be_asked_for_at_once(tuned, encoded):
 
     backend = MatterGen.load(tuned, device=CPU)
     symbol = chemical_symbols[encoded.layout.elements[0]]
-    both = made(backend, condition={"size": 0.3, "chemical_system": symbol}, guidance=2)
-    assert not same(both, made(backend, condition={"size": 0.3}, guidance=2))
+    both = made(backend, conditions={"size": 0.3, "chemical_system": symbol}, guidance=2)
+    assert not same(both, made(backend, conditions={"size": 0.3}, guidance=2))
 
 
 @pytest.mark.parametrize("strict", [True, False])
@@ -152,19 +146,19 @@ def test_a_chemical_system_rules_out_other_elements_without_an_adapter_or_if_tol
     asked = {"chemical_system": "-".join(chemical_symbols[number] for number in system)}
     backend = MatterGen.load(tuned if strict else base, device=CPU)
     options = {"strict_system": True} if strict else {}
-    crystals = made(backend, n=8, condition=asked, backend_options=options)
+    crystals = made(backend, n=8, conditions=asked, options=options)
     assert set().union(*(crystal.atomic_numbers.tolist() for crystal in crystals)) <= system
 
 
 def test_an_adapter_can_be_added_to_a_model_that_has_others(tuned, encoded):
-    job = MatterGen.prepare_finetuning(encoded, finetuning("space_group"), tuned)
+    job = MatterGen.prepare_finetuning(encoded, tuned, names=["space_group"])
     assert list(job.metadata["properties"]) == ["size", "chemical_system", "space_group"]
     with pytest.raises(UserError, match="adapter for size already"):
-        MatterGen.prepare_finetuning(encoded, finetuning("size"), tuned)
+        MatterGen.prepare_finetuning(encoded, tuned, names=["size"])
 
 
 def test_only_adapters_change_if_only_they_are_trained(encoded, base, tmp_path):
-    job = MatterGen.prepare_finetuning(encoded, finetuning("size", weights="adapters"), base)
+    job = MatterGen.prepare_finetuning(encoded, base, names=["size"], weights="adapters")
     tuned = MatterGen.load(quick(job, tmp_path, steps=6), device=CPU)
     before = MatterGen.load(base, device=CPU).diffusion.network.state_dict()
     after = tuned.diffusion.network.state_dict()
@@ -174,7 +168,7 @@ def test_only_adapters_change_if_only_they_are_trained(encoded, base, tmp_path):
 
 
 def test_labels_are_withheld_from_their_share_of_the_examples(encoded, base):
-    job = MatterGen.prepare_finetuning(encoded, finetuning("chemical_system", condition_dropout=0.5), base)
+    job = MatterGen.prepare_finetuning(encoded, base, names=["chemical_system"], condition_dropout=0.5)
     rows = torch.arange(len(job.training)).repeat(40)
     generator = derived_generator(0, device=CPU)
     example = job.model.inputs(job.training, rows, slice(0, len(rows)), generator)
@@ -183,7 +177,7 @@ def test_labels_are_withheld_from_their_share_of_the_examples(encoded, base):
 
 def test_unlabelled_crystals_are_used_unconditionally_and_counted(encoded, base, caplog):
     with caplog.at_level(logging.WARNING):
-        job = MatterGen.prepare_finetuning(encoded, finetuning("size"), base)
+        job = MatterGen.prepare_finetuning(encoded, base, names=["size"])
     n_train = len(encoded.rows("train"))
     missing = sum(row in (0, 1) for row in encoded.rows("train"))
     assert int(job.training.labels["size"].given.sum()) == n_train - missing
@@ -202,7 +196,7 @@ def test_unlabelled_crystals_are_used_unconditionally_and_counted(encoded, base,
 )
 def test_labels_that_do_not_serve_are_refused(name, message, encoded, base):
     with pytest.raises(UserError, match=message):
-        MatterGen.prepare_finetuning(encoded, finetuning(name), base)
+        MatterGen.prepare_finetuning(encoded, base, names=[name])
 
 
 def test_text_and_infinite_labels_of_a_number_are_refused():
@@ -214,33 +208,33 @@ def test_text_and_infinite_labels_of_a_number_are_refused():
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"condition": {"band_gap": 1.0}}, "unknown property 'band_gap'; known: .*size"),
-        ({"condition": {"size": "large"}}, "--condition size is 'large', expected a finite number"),
-        ({"condition": {"size": math.nan}}, "expected a finite number"),
-        ({"condition": {"chemical_system": "Xx-O"}}, "expected symbols of elements"),
-        ({"condition": {"chemical_system": "Og"}}, "Og is not in the training set|atomic number 118"),
-        ({"guidance": 2}, "--guidance is 2 and no --condition"),
+        ({"conditions": {"band_gap": 1.0}}, "unknown property 'band_gap'; known: .*size"),
+        ({"conditions": {"size": "large"}}, "`conditions` size is 'large', expected a finite number"),
+        ({"conditions": {"size": math.nan}}, "expected a finite number"),
+        ({"conditions": {"chemical_system": "Xx-O"}}, "expected symbols of elements"),
+        ({"conditions": {"chemical_system": "Og"}}, "Og is not in the training set|atomic number 118"),
+        ({"guidance": 2}, "`guidance` is 2 and no property of `conditions`"),
     ],
 )
 def test_what_a_model_cannot_be_asked_for_is_refused(asked, message, tuned):
     with pytest.raises(UserError, match=message):
-        MatterGen.load(tuned, device=CPU).check(GenerateSettings(**asked), None)
+        MatterGen.load(tuned, device=CPU).check(**asked)
 
 
 def test_guidance_without_an_adapter_is_refused(base):
     with pytest.raises(UserError, match="finetune"):
-        MatterGen.load(base, device=CPU).check(GenerateSettings(guidance=1.5), None)
+        MatterGen.load(base, device=CPU).check(guidance=1.5)
 
 
 def test_a_composition_out_of_the_chemical_system_asked_for_is_refused(tuned, encoded):
     from ase.data import chemical_symbols
 
     one, other, *_ = encoded.layout.elements
-    settings = GenerateSettings(condition={"chemical_system": chemical_symbols[one]})
+    wanted = {"chemical_system": chemical_symbols[one]}
     backend = MatterGen.load(tuned, device=CPU)
-    backend.check(settings, [{one: 4}])
+    backend.check(conditions=wanted, compositions=[{one: 4}])
     with pytest.raises(UserError, match="leave one of them out"):
-        backend.check(settings, [{one: 1, other: 1}])
+        backend.check(conditions=wanted, compositions=[{one: 1, other: 1}])
 
 
 def test_chemical_systems_are_read_from_symbols_in_any_order():
@@ -282,13 +276,12 @@ def test_the_space_group_is_found_where_no_label_tells_it(encoded):
 def test_a_model_goes_through_the_verbs_with_an_adapter(run, encoded):
     from ase.data import chemical_symbols
 
-    options = ",".join(f"{key}={value}" for key, value in SMALL.items())
+    flags = [f"--{key.replace('.', '-').replace('_', '-')}={value}" for key, value in SMALL.items()]
     code, base, said = run(
         "train",
         "--backend",
         "mattergen",
-        "--backend-options",
-        options,
+        *flags,
         "--max-steps",
         "4",
         "--batch-size",
@@ -324,7 +317,7 @@ def test_a_backend_without_adapters_is_refused(run):
     code, _, said = run("finetune", "--property", "chemical_system", "--from", "tiny-ead-mlp")
     assert (code, "expected one of `repdiff train --backend mattergen`" in said) == (2, True)
     code, _, said = run("generate", "--guidance", "2")
-    assert (code, "takes no --guidance" in said) == (2, True)
+    assert (code, "--guidance: it is an option of mattergen, not of structrepdiff" in said) == (2, True)
     for wrong in ([], ["--property", "a,a"]):
         code, _, said = run("finetune", *wrong)
         assert (code, "expected one or more names, each once" in said) == (2, True)

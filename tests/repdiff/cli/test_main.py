@@ -15,7 +15,9 @@ from repdiff.errors import UserError
 from repdiff.runs.manifest import read_manifest
 from repdiff.runs.workspace import Workspace
 from repdiff.settings import SECTIONS
-from repdiff.settings.load import leaves
+from repdiff.settings.backends import OWN
+from repdiff.settings.compose import completed
+from repdiff.settings.leaves import leaves
 
 
 @pytest.fixture
@@ -32,7 +34,9 @@ def fake(monkeypatch):
                     work(folder)
             return folder.path
 
-        monkeypatch.setitem(sys.modules, f"repdiff.{verb}", types.SimpleNamespace(**{f"run_{verb}": run}))
+        monkeypatch.setitem(
+            sys.modules, f"repdiff.commands.{verb}", types.SimpleNamespace(**{f"run_{verb}": run})
+        )
         return calls
 
     return put
@@ -81,7 +85,7 @@ def test_the_data_set_stands_without_a_flag(fake):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["generate", "--n", "0"], "repdiff generate: --n is 0, expected at least 1"),
+        (["relax", "--n", "0"], "repdiff relax: --n is 0, expected at least 1"),
         (["encode"], "repdiff encode: DATASET is missing"),
         (["trian"], "repdiff: unknown command 'trian'; known: download, encode, .* Did you mean 'train'"),
         (["train", "--max-epoch", "3"], "repdiff train: No such option.*--max-epochs"),
@@ -173,20 +177,92 @@ def test_help_lists_the_verbs_in_the_order_of_work(capsys):
 def test_the_help_of_a_verb_names_every_setting(verb, capsys):
     assert main([verb, "--help"]) == 0
     told = capsys.readouterr().out
-    for leaf in leaves(SECTIONS[verb]):
+    model = SECTIONS[verb]
+    for leaf in leaves(completed(model, model.only_backend or "structrepdiff")):
         if leaf.extra["only_in_file"]:
             continue
         assert (leaf.key.upper() if leaf.extra["positional"] else f"--{leaf.flag}") in told
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["train", "--help"], ["train", "--max-epochs", "x"]])
+@pytest.mark.parametrize("backend", OWN)
+def test_the_help_of_a_backend_shows_its_options_under_their_headings_and_no_others(backend, capsys):
+    assert main(["train", "--backend", backend, "--help"]) == 0
+    told = capsys.readouterr().out
+    headings = ["Most used:", "Model:", "Noise process:", "Optimiser and loss:", "Output:"]
+    assert [told.index(heading) for heading in headings] == sorted(
+        told.index(heading) for heading in headings
+    )
+    for other in OWN:
+        for leaf in leaves(completed(SECTIONS["train"], other)):
+            mine = leaf.flag in {one.flag for one in leaves(completed(SECTIONS["train"], backend))}
+            if not leaf.extra["only_in_file"]:
+                assert (f"  --{leaf.flag} " in told) == mine, leaf.flag
+
+
+def test_help_of_generate_needs_no_model(capsys):
+    assert main(["generate", "--help"]) == 0
+    assert "--sampler" in capsys.readouterr().out
+    assert main(["generate", "--backend", "gemsdiff", "--help"]) == 0
+    assert "--positions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--backend", "gemsdiff", "--denoiser", "mlp"], "of dpcdvae and structrepdiff, not of gemsdiff"),
+        (["--torus-timesteps", "5"], "--torus-timesteps: it is an option of gemsdiff, not of structrepdiff"),
+        (["--backend", "gemsdif"], "unknown backend 'gemsdif'; known: .* Did you mean 'gemsdiff'"),
+        (["--config", "perov_cpu"], "unknown config 'perov_cpu'; known: .* Did you mean 'perov5_cpu'"),
+        (["--backend", "gemsdiff", "--network-width", "2"], "--network-width is 2, expected at least 4"),
+        (
+            ["--max-epochs", "none"],
+            "no budget, expected at least one of --max-epochs, --max-steps, --max-minutes",
+        ),
+    ],
+)
+def test_a_mistake_of_options_names_the_flag_and_the_way_out(argv, message, capsys):
+    assert main(["train", *argv]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_options_of_a_backend_reach_the_verb_from_flags_a_shipped_config_and_the_old_form(fake):
+    calls = fake("train")
+    main(["train", "--config", "gemsdiff_perov5_cpu", "--torus-timesteps", "50", "--workspace", "a"])
+    main(["train", "--backend", "gemsdiff", "--backend-options", "torus.timesteps=50", "--workspace", "b"])
+    assert [(call[0].backend, call[0].torus.timesteps) for call in calls] == [("gemsdiff", 50)] * 2
+    assert (calls[0][0].network.n_neighbors, calls[1][0].network.n_neighbors) == (20, 32)
+
+
+def test_a_user_error_is_a_value_error_that_names_arguments_where_the_command_line_names_flags(fake, capsys):
+    def work(run):
+        raise UserError("`max_epochs` is bad, choose another `name`, see `repdiff train`")
+
+    fake("train", work)
+    assert main(["train"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "repdiff train: --max-epochs is bad, choose another --name, see `repdiff train`\n"
+    )
+    assert issubclass(UserError, ValueError)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["train", "--backend", "mattergen", "--help"],
+        ["generate", "--help"],
+        ["train", "--max-epochs", "x"],
+    ],
+)
 def test_help_and_mistakes_load_nothing_heavy(argv):
     code = (
         f"import sys; from repdiff.cli.main import main; main({argv}); print([*sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stderr.splitlines()[-1]
-    assert "'repdiff.suggest'" in loaded
+    assert "'repdiff.errors'" in loaded
     for module in ("torch", "numpy", "pymatgen", "scipy", "ase"):
         assert f"'{module}'" not in loaded
 

@@ -215,7 +215,7 @@ def test_a_set_that_cannot_be_reduced_says_how_to_go_on(refused, sizes, monkeypa
         (["train", "--device", "cuda:99"], "GPUs here: use --device cpu"),
         (["finetune", "--property", "gap", "--device", "gpu"], "expected auto, cpu, cuda or cuda:N"),
         (["encode", "prototypes", "--limit", "0"], "--limit is 0, expected at least 1"),
-        (["generate", "--n", "0"], "--n is 0, expected at least 1"),
+        (["relax", "--n", "0"], "--n is 0, expected at least 1"),
         (["reconstruct", "--n", "0"], "--n is 0, expected at least 1"),
         (["reconstruct", "--generated", "nowhere"], "nowhere: no such path"),
         (["generate", "--model", "nowhere"], "nowhere: no such path"),

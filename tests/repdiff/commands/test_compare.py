@@ -43,7 +43,7 @@ def document(data, **changes):
             },
             "reconstruct": {"preset": "fast", "max_evaluations": 40},
         },
-        "torus": {"train": {"backend": "gemsdiff", "backend_options": TORUS}},
+        "torus": {"train": {"backend": "gemsdiff", **TORUS}},
     }
     return {
         "compare": {"seeds": [3], "at_once": 2, "systems": systems},
@@ -157,7 +157,7 @@ def test_systems_are_trained_judged_and_put_in_one_table_and_a_failing_one_is_re
 ):
     def spoil(document):
         document["compare"]["systems"]["broken"] = {
-            "train": {"backend": "gemsdiff", "encoded": "nowhere", "backend_options": TORUS}
+            "train": {"backend": "gemsdiff", "encoded": "nowhere", **TORUS}
         }
 
     path = write(spoil)
@@ -249,14 +249,14 @@ def test_a_system_starts_from_what_it_is_given(own, verbs, write, tmp_path, tiny
         (lambda d: d["compare"]["systems"].update(x={"train": {"backend": "gemdiff"}}), "gemsdiff"),
         (
             lambda d: d["compare"]["systems"].update(
-                x={"train": {"backend": "gemsdiff", "backend_options": {"network.widht": 3}}}
+                x={"train": {"backend": "gemsdiff", "network.widht": 3}}
             ),
             "Did you mean 'network.width'",
         ),
         (lambda d: d["compare"]["systems"].update({FLOOR: {}}), "the name of the floor"),
         (lambda d: d["evaluate"].update(only=["validty"]), "validity"),
         (lambda d: d["evaluate"].update(reference=None), "floor needs a reference"),
-        (lambda d: d.pop("encode"), "DATASET is missing"),
+        (lambda d: d.pop("encode"), "`dataset` is missing"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_before_anything_is_run(change, message, write, tmp_path, capsys):

@@ -82,7 +82,7 @@ def test_fewer_than_there_are_is_refused_with_a_way_out(run):
 def test_more_steps_than_the_model_was_trained_with_are_refused(run):
     code, _, said = run("generate", "--n", "2", "--sampler", "ddpm", "--steps", "21")
     assert code == 2
-    assert "21 sampling steps, but the model was trained with 20" in said.splitlines()[-1]
+    assert "--steps is 21, expected at most 20, as in training" in said.splitlines()[-1]
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "dpm"])

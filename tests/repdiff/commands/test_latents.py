@@ -156,11 +156,11 @@ def test_an_interrupted_reconstruction_goes_on_where_it_was(run, tiny_file, monk
     _, whole, _ = run(*argv, "--name", "whole")
     decode, calls = backend_module.DpCdvae.decode_latents, []
 
-    def counted(self, latents, settings, **more):
+    def counted(self, latents, **more):
         calls.append(more["first"])
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return decode(self, latents, settings, **more)
+        return decode(self, latents, **more)
 
     monkeypatch.setattr(backend_module.DpCdvae, "decode_latents", counted)
     assert run(*argv, "--name", "cut")[0] == 130
@@ -240,7 +240,7 @@ def test_a_target_is_approached(run, labelled):
         (["encode", "FILE", "--steps", "3"], "--steps is given, which encode makes no use of"),
         (["encode", "FILE", "--given"], "--given is given, which encode makes no use of"),
         (["reconstruct", "FILE", "--steps", "5"], "--steps is 5, expected at most 4"),
-        (["reconstruct", "FILE", "--backend-options", "wrapp=1"], "wrapp"),
+        (["reconstruct", "FILE", "--wrapp", "never"], "--wrap"),
         (["reconstruct", "FILE", "--goal", "max"], "expected it with optimize only"),
         (["interpolate", "FILE", "--start", "c00"], "--end is missing"),
         (["interpolate", "FILE", "--start", "0", "--end", "1", "--n", "1"], "expected at least 2 points"),

@@ -11,9 +11,9 @@ from repdiff.diffusion.cdvae.coordinates import (
     ScaledMean,
     make_process,
 )
-from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.schedules import AddedNoise, schedule_of
 from repdiff.diffusion.torus import centred
+from repdiff.settings.backends.dpcdvae import CdvaeSampling, CdvaeSettings
 
 DOUBLE = torch.float64
 CELL = torch.tensor([[4.0, 0, 0], [0.7, 5.0, 0], [1.1, 0.4, 6.0]], dtype=DOUBLE)

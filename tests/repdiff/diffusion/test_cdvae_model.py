@@ -16,10 +16,10 @@ from repdiff.diffusion.cdvae.latents import (
 )
 from repdiff.diffusion.cdvae.losses import noised_types
 from repdiff.diffusion.cdvae.model import Cdvae, DenoiserOutput, Posterior
-from repdiff.diffusion.cdvae.settings import CdvaeSampling, CdvaeSettings
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.torus import centred
 from repdiff.networks.crystal import CrystalNetworkSettings
+from repdiff.settings.backends.dpcdvae import CdvaeSampling, CdvaeSettings
 
 DOUBLE = torch.float64
 TINY = CrystalNetworkSettings(width=16, n_blocks=2, n_neighbors=14, max_neighbors=24, n_radial=10)

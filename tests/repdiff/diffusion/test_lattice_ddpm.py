@@ -10,6 +10,7 @@ from repdiff.diffusion.lattice_ddpm import (
     ParameterScale,
     lattice_loss,
     lattice_parameters,
+    lattice_process,
 )
 from repdiff.diffusion.lattice_space import ROTATION, VOLUME, LatticeCoordinates, to_lattice
 
@@ -32,7 +33,7 @@ def some_cells(n, seed=0):
 
 @pytest.mark.parametrize("time", [0, 30, 99])
 def test_forward_process_has_the_moments_of_the_closed_form(time):
-    process = LatticeSettings(rotation_noise=0.5, volume_noise=0.25).process()
+    process = lattice_process(LatticeSettings(rotation_noise=0.5, volume_noise=0.25))
     clean = torch.arange(1, 10, dtype=DOUBLE).expand(100_000, 9)
     noisy = process.add_noise(clean, torch.full((100_000,), time), normal(100_000, 9, seed=time))
     signal = paper_tables()[1][time]
@@ -43,7 +44,7 @@ def test_forward_process_has_the_moments_of_the_closed_form(time):
 
 
 def test_iterated_steps_have_the_closed_form():
-    process = LatticeSettings(volume_noise=0.25).process()
+    process = lattice_process(LatticeSettings(volume_noise=0.25))
     vector = torch.full((20_000, 9), 2.0, dtype=DOUBLE)
     generator = torch.Generator().manual_seed(1)
     for time in range(100):
@@ -58,7 +59,7 @@ def test_iterated_steps_have_the_closed_form():
 @pytest.mark.parametrize("time", [1, 50, 99])
 def test_posterior_is_that_of_gaussian_conditioning(time):
     """Condition the joint normal distribution of (v_{t-1}, v_t) given v_0 on v_t."""
-    process = LatticeSettings(rotation_noise=1.0).process()
+    process = lattice_process(LatticeSettings(rotation_noise=1.0))
     betas, signals = paper_tables()
     mean = np.array([signals[time - 1] ** 0.5, signals[time] ** 0.5])
     early, step = 1 - signals[time - 1], (1 - betas[time]) ** 0.5
@@ -73,7 +74,7 @@ def test_posterior_is_that_of_gaussian_conditioning(time):
 
 
 def test_variances_of_a_step_are_those_of_their_names():
-    process = LatticeSettings(volume_noise=0.25).process()
+    process = lattice_process(LatticeSettings(volume_noise=0.25))
     betas, times = paper_tables()[0], torch.tensor([0, 1, 70])
     assert torch.equal(process.step_variance(times, kind="beta")[0], torch.zeros(9, dtype=DOUBLE))
     for kind, expected in {"beta": betas[[1, 70]], "beta_before": betas[[0, 69]]}.items():
@@ -98,7 +99,7 @@ def test_a_perfect_predictor_leads_back_to_the_data(settings, step_noise):
         )
     else:
         coordinates = LatticeCoordinates.plain(gauge=settings.gauge, per_atom=settings.per_atom_volume)
-    process, generator = settings.process(), torch.Generator().manual_seed(4)
+    process, generator = lattice_process(settings), torch.Generator().manual_seed(4)
     clean = coordinates.encode(lattice, n_atoms)
     vector = process.prior(20, generator=generator, dtype=DOUBLE)
     for time in reversed(range(process.n_times)):
@@ -110,7 +111,7 @@ def test_a_perfect_predictor_leads_back_to_the_data(settings, step_noise):
 
 
 def test_perfect_posterior_steps_keep_the_forward_marginals():
-    process, n = LatticeSettings(rotation_noise=1.0).process(), 30_000
+    process, n = lattice_process(LatticeSettings(rotation_noise=1.0)), 30_000
     clean = torch.full((n, 9), 1.5, dtype=DOUBLE)
     generator = torch.Generator().manual_seed(5)
     vector = process.add_noise(clean, torch.full((n,), 99), normal(n, 9, seed=6))
@@ -124,7 +125,7 @@ def test_perfect_posterior_steps_keep_the_forward_marginals():
 
 
 def test_an_answer_of_the_posterior_mean_is_the_mean_of_the_step():
-    process = LatticeSettings(target="posterior_mean").process()
+    process = lattice_process(LatticeSettings(target="posterior_mean"))
     noisy, clean, noise = normal(6, 9, seed=7), normal(6, 9, seed=8), normal(6, 9, seed=9)
     times = torch.tensor([0, 1, 20, 50, 80, 99])
     mean = process.posterior_mean(noisy, clean, times)
@@ -134,14 +135,14 @@ def test_an_answer_of_the_posterior_mean_is_the_mean_of_the_step():
 
 
 def test_prior_has_the_factors_of_the_noise():
-    prior = PUBLISHED.process().prior(20_000, generator=torch.Generator().manual_seed(10))
+    prior = lattice_process(PUBLISHED).prior(20_000, generator=torch.Generator().manual_seed(10))
     expected = torch.tensor([0.0] * 3 + [1.0] * 5 + [0.25])
     torch.testing.assert_close(prior.std(0), expected, rtol=0.03, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_types_are_kept(dtype):
-    process, times = LatticeSettings().process(), torch.tensor([0, 5])
+    process, times = lattice_process(LatticeSettings()), torch.tensor([0, 5])
     vector = normal(2, 9).to(dtype)
     assert process.add_noise(vector, times, vector).dtype == dtype
     stepped = process.reverse_step(vector, vector, times, vector, target="clean", step_noise="beta")
@@ -221,7 +222,7 @@ def test_a_gpu_gives_what_the_cpu_gives(settings):
         lattice, n_atoms, gauge=settings.gauge, per_atom=True, min_std=settings.min_std
     )
     for device in ("cpu", "cuda"):
-        process = settings.process().to(device)
+        process = lattice_process(settings).to(device)
         moved = [part.to(device) for part in (lattice, n_atoms, times, noise)]
         clean = coordinates.to(device).encode(moved[0], moved[1])
         noisy = process.add_noise(clean, moved[2], moved[3])

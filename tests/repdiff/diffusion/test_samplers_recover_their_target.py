@@ -33,11 +33,13 @@ CELLS = Modes((-0.4, 0.5), 0.15, wrapped=False)
 KEEPS = {"mattergen": "mattergen_perov5_cpu"}  # trainings of models that a comparison names
 
 
-def merged(*sections):
+def merged(model, *sections):
     """Options of several sections, later ones first; nested tables as dotted names."""
     found = {}
     for section in sections:
-        for name, value in (section or {}).get("backend_options", {}).items():
+        for name, value in (section or {}).items():
+            if name.partition(".")[0] not in model.model_fields:
+                continue
             nested = value if isinstance(value, dict) else {None: value}
             found.update({name if key is None else f"{name}.{key}": part for key, part in nested.items()})
     return found
@@ -62,10 +64,11 @@ def uses(backend):
             chosen = {**(base or {}), **(own or {})}
             if chosen.get("backend", "structrepdiff") != backend.kind:
                 continue
-            training = parse_options(backend.training_options, merged(base, own))
+            training = parse_options(backend.training_options, merged(backend.training_options, base, own))
             generate = {**content.get("generate", {}), **system.get("generate", {})}
             sampling = parse_options(
-                backend.sampling_options, merged(content.get("generate"), system.get("generate"))
+                backend.sampling_options,
+                merged(backend.sampling_options, content.get("generate"), system.get("generate")),
             )
             yield pytest.param(training, sampling, generate.get("steps"), id=f"{stem} {name}".strip())
 

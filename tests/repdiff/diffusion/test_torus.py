@@ -16,6 +16,7 @@ from repdiff.diffusion.torus import (
     path_loss,
     path_target,
     reverse_step,
+    torus_noise,
     uniform_prior,
     wrap,
     wrapped_normal_log_density,
@@ -100,7 +101,7 @@ def test_wrap_never_returns_one():
 
 @pytest.mark.parametrize(
     "process",
-    [TorusSettings().noise(), AddedNoise.geometric(40, first=0.005, last=0.4)],
+    [torus_noise(TorusSettings()), AddedNoise.geometric(40, first=0.005, last=0.4)],
     ids=["linear", "geometric"],
 )
 def test_iterated_steps_have_the_closed_form(process):
@@ -117,7 +118,7 @@ def test_iterated_steps_have_the_closed_form(process):
 
 
 def test_published_noise_has_variance_one_minus_signal():
-    process = TorusSettings().noise()
+    process = torus_noise(TorusSettings())
     betas = torch.linspace(1e-6, 2e-3, 100, dtype=DOUBLE)
     torch.testing.assert_close(process.stds.square(), 1 - (1 - betas).cumprod(0))
     times = torch.arange(100)
@@ -315,7 +316,7 @@ def test_posterior_steps_with_the_true_path_keep_the_forward_marginals():
 
 @pytest.mark.parametrize("rule", ["paper", "code", "renoise"])
 def test_noise_of_a_step_back_is_that_of_its_rule(rule):
-    process = TorusSettings().noise()
+    process = torus_noise(TorusSettings())
     assert process.betas is not None
     betas, stds, time = process.betas, process.stds, 60
     expected = {
@@ -332,7 +333,7 @@ def test_noise_of_a_step_back_is_that_of_its_rule(rule):
 def test_last_step_goes_to_the_predicted_position_without_noise(rule):
     ones = torch.ones(4, 3, dtype=DOUBLE)
     times = torch.zeros(4, dtype=torch.long)
-    moved = reverse_step(0.9 * ones, 0.2 * ones, times, 50 * ones, TorusSettings().noise(), rule=rule)
+    moved = reverse_step(0.9 * ones, 0.2 * ones, times, 50 * ones, torus_noise(TorusSettings()), rule=rule)
     torch.testing.assert_close(moved, 0.1 * ones)
 
 
@@ -361,7 +362,7 @@ def test_a_gpu_gives_what_the_cpu_gives(rule):
     clean, noise, times = uniform(40, 3, seed=21), normal(40, 3, seed=22), torch.arange(40) * 2
     results = []
     for device in ("cpu", "cuda"):
-        process = TorusSettings().noise().to(device)
+        process = torus_noise(TorusSettings()).to(device)
         inputs = [part.to(device) for part in (clean, times, noise)]
         noisy = add_noise(*inputs, process)
         idx = system_idx.to(device)

@@ -70,7 +70,8 @@ def test_the_memory_of_a_run_is_its_own(workspace):
 
 
 def test_the_written_config_gives_the_same_settings_again(workspace):
-    settings = TrainSettings(max_epochs=3, block_weights={"lattice": 2.0}, max_minutes=1.5)
+    given = {"max_epochs": 3, "block_weights": {"lattice": 2.0}, "max_minutes": 1.5}
+    settings = load_settings(TrainSettings, None, given)
     path = make(workspace, settings)
     assert load_settings(TrainSettings, path / "config.yaml") == settings
     assert yaml.safe_load((path / "config.yaml").read_text()).keys() == {"train"}
@@ -97,7 +98,7 @@ def test_other_settings_are_refused_and_nothing_is_lost(workspace):
     path = make(workspace, ENCODE)
     other = ENCODE.model_copy(update={"niggli": False})
     with (
-        pytest.raises(UserError, match=r"niggli was True, now False.*--name.*--overwrite"),
+        pytest.raises(UserError, match=r"niggli was True, now False.*`name`.*`overwrite`"),
         workspace.run(other, "a"),
     ):
         pass
@@ -168,6 +169,27 @@ def test_more_of_the_same_goes_on_and_less_is_refused(workspace):
         assert run.state == "resumed"
     with pytest.raises(UserError, match="n was 20, now 10"), workspace.run(few, "a"):
         pass
+
+
+@pytest.mark.parametrize(("width", "state"), [(24, "finished"), (32, None)])
+def test_a_finished_run_of_the_old_form_is_used_again_if_its_options_are_the_same(width, state, workspace):
+    given = {"backend": "dpcdvae", "encoder.width": 24, "encoder.n_blocks": 3}
+    given |= {"encoder.n_neighbors": 32, "encoder.max_neighbors": 64}
+    path = make(workspace, load_settings(TrainSettings, None, given))
+    manifest = json.loads((path / "manifest.json").read_text())
+    old = {name: value for name, value in manifest["config"].items() if name in TrainSettings.model_fields}
+    old |= {"denoiser": "mlp", "timesteps": 1000, "schedule": "cosine", "block_weights": {}}
+    old["backend_options"] = {"encoder.width": width}
+    (path / "manifest.json").write_text(json.dumps({**manifest, "config": old}))
+    if state is None:
+        with (
+            pytest.raises(UserError, match="width was 32, now 24"),
+            workspace.run(load_settings(TrainSettings, None, given), "a"),
+        ):
+            pass
+    else:
+        with workspace.run(load_settings(TrainSettings, None, given), "a") as run:
+            assert run.state == state
 
 
 def test_another_budget_goes_on(workspace):

@@ -1,6 +1,7 @@
+import inspect
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -14,8 +15,12 @@ from repdiff.settings import (
     ReconstructSettings,
     TrainSettings,
 )
-from repdiff.settings.base import Settings, setting
-from repdiff.settings.load import leaves, load_settings
+from repdiff.settings.backends import OWN
+from repdiff.settings.base import Group, Settings, setting
+from repdiff.settings.compose import completed
+from repdiff.settings.leaves import leaves
+from repdiff.settings.load import load_common, load_settings
+from repdiff.settings.training import TrainingSettings
 
 
 class Inner(BaseModel):
@@ -93,22 +98,22 @@ def test_an_absent_file_and_a_binary_file_are_named(tmp_path):
 
 
 def test_an_empty_file_and_an_empty_section_leave_the_defaults(write):
-    assert load_settings(TrainSettings, write("")) == TrainSettings()
-    assert load_settings(TrainSettings, write("train:")) == TrainSettings()
+    assert load_settings(TrainSettings, write("")) == load_settings(TrainSettings)
+    assert load_settings(TrainSettings, write("train:")) == load_settings(TrainSettings)
 
 
 def test_a_mistake_in_a_flag_names_the_flag(write):
-    with pytest.raises(UserError, match=r"^--n is 0, expected at least 1$"):
+    with pytest.raises(UserError, match=r"^`n` is 0, expected at least 1$"):
         load_settings(GenerateSettings, write("generate: {n: 5}"), {"n": "0"})
 
 
 def test_several_mistakes_stand_in_one_line():
-    with pytest.raises(UserError, match=r"^--n is .*; --sampler is x, expected one of ddpm, ddim, dpm$"):
+    with pytest.raises(UserError, match=r"^`n` is .*; `sampler` is x, expected one of ddpm, ddim, dpm$"):
         load_settings(GenerateSettings, overrides={"n": "-1", "sampler": "x"})
 
 
 def test_a_missing_data_set_is_asked_for_by_name():
-    with pytest.raises(UserError, match=r"^DATASET is missing"):
+    with pytest.raises(UserError, match=r"^`dataset` is missing"):
         load_settings(EncodeSettings)
 
 
@@ -130,14 +135,14 @@ def test_text_of_flags_becomes_lists_tables_and_nothing():
 
 
 def test_a_table_without_values_is_refused():
-    with pytest.raises(UserError, match="--block-weights is 'lattice', expected NAME=VALUE"):
+    with pytest.raises(UserError, match="`block_weights` is 'lattice', expected NAME=VALUE"):
         load_settings(TrainSettings, overrides={"block_weights": "lattice"})
 
 
-def test_nested_settings_get_short_flags_and_keep_them_apart():
+def test_nested_settings_carry_the_names_of_their_parents():
     assert {leaf.key: leaf.flag for leaf in leaves(Nested)} == {
-        "denoiser.name": "denoiser",
-        "denoiser.width": "width",
+        "denoiser.name": "denoiser-name",
+        "denoiser.width": "denoiser-width",
         "denoiser.depth": "denoiser-depth",
         "other.depth": "other-depth",
         "epochs": "epochs",
@@ -151,20 +156,31 @@ def test_nested_overrides_and_sections_are_merged(write, monkeypatch):
     assert (found.denoiser.width, found.denoiser.depth, found.other.depth) == (16, 5, 2)
     with pytest.raises(UserError, match=r"unknown setting 'widht' in section train\.denoiser"):
         load_settings(Nested, write("train: {denoiser: {widht: 16}}"))
-    with pytest.raises(UserError, match="--width is 1, expected at least 2"):
+    with pytest.raises(UserError, match=r"`denoiser\.width` is 1, expected at least 2"):
         load_settings(Nested, None, {"denoiser.width": "1"})
 
 
+@pytest.mark.parametrize("backend", OWN)
 @pytest.mark.parametrize("verb", sorted(SECTIONS))
-def test_every_setting_has_a_help_a_role_and_a_flag_of_its_own(verb):
-    found = leaves(SECTIONS[verb])
+def test_every_setting_has_a_help_a_role_a_group_and_a_flag_of_its_own(verb, backend):
+    found = leaves(completed(SECTIONS[verb], backend))
     flags = [leaf.flag for leaf in found]
     assert len(set(flags)) == len(flags)
-    assert not {"config", "workspace", "name", "overwrite", "help"} & set(flags)
+    assert not {"config", "workspace", "name", "overwrite", "help", "backend-options"} & set(flags)
     for leaf in found:
         assert leaf.field.description
         assert leaf.extra["role"] in ("result", "input", "speed", "extent", "budget")
+        assert leaf.extra["group"] in get_args(Group)
         assert re.match(r"\w.*\.", leaf.help)
+
+
+@pytest.mark.parametrize("backend", OWN)
+@pytest.mark.parametrize("verb", sorted(SECTIONS))
+def test_the_first_group_holds_ten_options_at_most(verb, backend):
+    model = SECTIONS[verb]
+    target = completed(model, model.only_backend or backend)
+    first = [leaf for leaf in leaves(target) if leaf.group == "common" and not leaf.extra["only_in_file"]]
+    assert len([leaf for leaf in first if not leaf.extra["positional"]]) + 1 <= 10  # and --config
 
 
 @pytest.mark.parametrize("verb", sorted(SECTIONS))
@@ -173,23 +189,69 @@ def test_settings_are_frozen(verb):
     assert SECTIONS[verb].model_config["extra"] == "forbid"
 
 
-def test_the_settings_of_training_agree_with_those_of_its_layers():
-    from repdiff.diffusion.ddpm import DiffusionSettings
-    from repdiff.training import TrainingSettings
+@pytest.mark.parametrize("verb", ["train", "finetune"])
+def test_a_verb_that_trains_declares_again_only_what_it_changes(verb):
+    again = set(inspect.get_annotations(SECTIONS[verb])) & set(TrainingSettings.model_fields)
+    for name in again:
+        mine, theirs = SECTIONS[verb].model_fields[name], TrainingSettings.model_fields[name]
+        assert mine.default != theirs.default
+        assert (mine.description, mine.metadata) == (theirs.description, theirs.metadata)
 
-    for layer in (DiffusionSettings, TrainingSettings):
-        for name, field in layer.model_fields.items():
-            if name == "given":  # follows from `compositions`
-                continue
-            mine = TrainSettings.model_fields[name]
-            assert mine.annotation == field.annotation, name
-            assert mine.metadata == field.metadata, name
-            if name != "max_epochs":
-                assert mine.get_default(call_default_factory=True) == field.get_default(
-                    call_default_factory=True
-                )
-        shared = TrainSettings().part(layer).model_dump(exclude={"given"})
-        assert shared.items() <= TrainSettings().model_dump().items()
+
+def test_an_option_of_another_backend_is_unknown_and_its_owner_named(write):
+    with pytest.raises(UserError, match=r"^sampler is an option of structrepdiff, not of gemsdiff$"):
+        load_settings(GenerateSettings, None, {"sampler": "ddim"}, backend="gemsdiff")
+    file = write("train: {backend: mattergen, torus: {timesteps: 5}}")
+    with pytest.raises(UserError, match=r"x\.yaml: torus in section train is an option of gemsdiff, not of"):
+        load_settings(TrainSettings, file)
+
+
+def test_options_of_another_section_are_checked_against_the_backend_that_is_trained(write):
+    file = write("train: {backend: gemsdiff}\ngenerate: {sampler: ddim}")
+    with pytest.raises(UserError, match="sampler in section generate is an option of structrepdiff"):
+        load_settings(TrainSettings, file)
+    named = write("train: {backend: gemsdiff}\ngenerate: {model: other, sampler: ddim}")
+    assert load_settings(TrainSettings, named).backend == "gemsdiff"
+
+
+def test_a_nested_group_given_in_part_keeps_its_defaults_for_the_rest(write):
+    whole = load_settings(TrainSettings, None, {"backend": "dpcdvae"}).encoder
+    in_file = load_settings(TrainSettings, write("train: {backend: dpcdvae, encoder: {width: 32}}")).encoder
+    dotted = load_settings(TrainSettings, write("train: {backend: dpcdvae, encoder.width: 32}")).encoder
+    assert in_file == dotted == whole.model_copy(update={"width": 32})
+
+
+OLD = """train:
+  {backend: dpcdvae, denoiser: mlp, timesteps: 1000, backend_options: {encoder.width: 32, weights: {kl: 1}}}
+"""
+
+
+def test_the_old_form_of_options_gives_what_it_gave(write):
+    options = load_settings(TrainSettings, write(OLD))
+    assert (options.encoder.width, options.encoder.n_neighbors) == (
+        32,
+        32,
+    )  # not the 16 of the encoder's default
+    assert (options.weights.kl, options.denoiser, options.timesteps) == (1.0, "ddpm", 1000)
+    flags = {"backend": "dpcdvae", "backend_options": "encoder.width=32,weights.kl=1"}
+    assert load_settings(TrainSettings, None, flags) == options
+
+
+def test_an_unknown_name_in_the_old_form_is_still_an_error(write):
+    with pytest.raises(UserError, match="unknown setting 'widht'"):
+        load_settings(TrainSettings, write("train: {backend: gemsdiff, backend_options: {network.widht: 3}}"))
+
+
+def test_an_unknown_name_within_a_group_is_no_option_of_another_backend():
+    with pytest.raises(
+        UserError, match=r"unknown setting 'network\.widht'; .* Did you mean 'network\.width'"
+    ):
+        load_settings(TrainSettings, None, {"network.widht": 3}, backend="gemsdiff")
+
+
+def test_common_settings_are_read_whatever_the_backend_has_beside_them(write):
+    file = write("compare: {}\ngenerate: {n: 7, positions: paper}")
+    assert load_common(GenerateSettings, file).n == 7
 
 
 def test_training_without_end_is_refused():

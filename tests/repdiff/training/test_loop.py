@@ -17,7 +17,7 @@ from repdiff.errors import UserError
 from repdiff.runs.checkpoint import load_checkpoint
 from repdiff.training import TrainingSettings, train
 from repdiff.training.log import read_metrics
-from repdiff.training.settings import epoch_order
+from repdiff.training.seeds import epoch_order
 
 N_FEATURES = 7
 PLAIN = {"name": "mlp", "width": 16, "n_blocks": 1, "time_width": 8}

@@ -6,23 +6,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from torch import Tensor, nn
 
-from repdiff.backends import Backend, Composition, TrainingJob
+from repdiff.backends import Backend, Composition, Samples, TrainingJob
+from repdiff.backends.base import refuse_conditions
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.options import parse_options
 from repdiff.crystals.crystal import Crystal, from_batch, to_batch
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint
-from repdiff.settings import GenerateSettings, TrainSettings
+from repdiff.settings.base import Options
 from repdiff.training import Trainable
 
 
-class Options(BaseModel):
+class NoOptions(Options):
     """It has no options."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Scale(Trainable):
@@ -62,15 +61,22 @@ class Memory(Backend):
     makes = "crystals"
     conditions = frozenset()
     kind = "memory"
-    training_options = sampling_options = Options
+    training_options = sampling_options = NoOptions
 
     def __init__(self, crystals: list[Crystal]) -> None:
         self.crystals = crystals
 
     @classmethod
-    def prepare(cls, encoded: EncodedSet, settings: TrainSettings, folder: Path) -> TrainingJob:
+    def prepare(
+        cls,
+        encoded: EncodedSet,
+        *,
+        options: BaseModel | Mapping[str, Any] | None = None,
+        seed: int = 0,
+        folder: Path,
+    ) -> TrainingJob:
         """Keep the training crystals in the file of the model."""
-        parse_options(Options, settings.backend_options)
+        parse_options(NoOptions, options)
         batch = to_batch([encoded.crystals[row] for row in encoded.rows("train")])
         tensors = {
             name: getattr(batch, name) for name in ("frac_coords", "lattice", "atomic_numbers", "system_idx")
@@ -93,23 +99,36 @@ class Memory(Backend):
         batch = CrystalBatch(**{name: tensors[name] for name in names})
         return cls(from_batch(batch, [str(row) for row in range(batch.n_systems)]))
 
-    def check(self, settings: GenerateSettings, compositions: Sequence[Composition] | None) -> None:
-        """Refuse options."""
-        parse_options(Options, settings.backend_options)
+    def check(
+        self,
+        *,
+        steps: int | None = None,
+        compositions: Sequence[Composition] | None = None,
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> None:
+        """Refuse options and conditions."""
+        parse_options(NoOptions, options)
+        refuse_conditions("memory", conditions, guidance)
 
     def sample(
         self,
         n: int,
-        settings: GenerateSettings,
         *,
+        seed: int = 0,
         first: int = 0,
+        steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
-    ) -> list[Crystal]:
+        conditions: Mapping[str, Any] | None = None,
+        guidance: float | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Samples:
         """Draw training crystals and strain them."""
         made = []
         for number in range(first, first + n):
-            rng = np.random.default_rng((settings.seed, number))
+            rng = np.random.default_rng((seed, number))
             crystal = self.crystals[int(rng.integers(len(self.crystals)))]
             strained = crystal.lattice @ (np.eye(3) + 0.01 * rng.normal(size=(3, 3)))
             made.append(crystal.replace(id=f"gen-{number:06d}", lattice=strained))
-        return made
+        return Samples(made=tuple(made))

@@ -1,0 +1,44 @@
+"""What is written on the outside of a checkpoint: read without its tensors, and without torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from repdiff.errors import UserError
+
+FORMAT_VERSION = 1
+MODEL_FILE = "model.safetensors"
+
+
+def read_metadata(file: Path) -> dict[str, Any]:
+    """Read the metadata of a checkpoint without its tensors.
+
+    Raises:
+        UserError: If the file is missing, truncated, not ours, or of a later format.
+    """
+    if not file.is_file():
+        raise UserError(f"{file}: no such checkpoint; train a model first, or name another file")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np") as reader:
+            text = (reader.metadata() or {}).get("repdiff")
+    except (OSError, SafetensorError) as error:
+        raise unreadable(file, error) from error
+    if text is None:
+        raise UserError(f"{file}: a safetensors file, but not written by repdiff: name another file")
+    metadata = json.loads(text)
+    if metadata["format"] > FORMAT_VERSION:
+        raise UserError(
+            f"{file} has format {metadata['format']}, this version reads up to {FORMAT_VERSION}: "
+            "upgrade repdiff"
+        )
+    return metadata
+
+
+def unreadable(file: Path, error: Exception) -> UserError:
+    """Make the error for a file that cannot be read."""
+    return UserError(
+        f"{file} cannot be read ({error}): it is truncated or no safetensors file; "
+        "take an older checkpoint, or train again"
+    )

@@ -1,0 +1,136 @@
+"""Options of the MatterGen-style model: network, noise processes and loss, and predictor and corrector steps."""
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from repdiff.settings.backends import BackendOptions
+from repdiff.settings.backends.crystal_network import CrystalNetworkSettings
+from repdiff.settings.base import Options, setting
+
+TypeLoss = Literal["cross_entropy", "hybrid"]
+
+
+class ProcessSettings(Options):
+    """The noise processes, as published by default."""
+
+    timesteps: int = setting(1000, "Steps of all noise processes", group="noise process", ge=2)
+    width_first: float = setting(
+        0.005,
+        "Standard deviation of coordinates at the first time, over n_atoms^(1/3)",
+        group="noise process",
+        gt=0,
+    )
+    width_last: float = setting(
+        5.0,
+        "Standard deviation of coordinates at the last time, over n_atoms^(1/3)",
+        group="noise process",
+        gt=0,
+    )
+    beta_first: float = setting(
+        0.1, "β of the cell at time 0, time running to 1", group="noise process", gt=0
+    )
+    beta_last: float = setting(20.0, "β of the cell at time 1", group="noise process", gt=0)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "ProcessSettings":
+        if self.width_last <= self.width_first:
+            raise ValueError(
+                f"width_last is {self.width_last}, expected more than width_first ({self.width_first})"
+            )
+        if self.beta_last < self.beta_first:
+            raise ValueError(
+                f"beta_last is {self.beta_last}, expected beta_first ({self.beta_first}) or more"
+            )
+        return self
+
+
+class JointSettings(ProcessSettings):
+    """Processes, network and weights of the joint diffusion."""
+
+    network: CrystalNetworkSettings = CrystalNetworkSettings()
+    position_weight: float = setting(0.1, "Weight of the coordinates in the loss", group="optimiser", ge=0)
+    lattice_weight: float = setting(1.0, "Weight of the cells in the loss", group="optimiser", ge=0)
+    type_weight: float = setting(1.0, "Weight of the elements in the loss", group="optimiser", ge=0)
+    type_loss: TypeLoss = setting(
+        "cross_entropy",
+        "Loss of the elements: cross_entropy of hidden ones, or hybrid, a term of the variational bound plus 0.01 of "
+        "the cross-entropy of all (paper)",
+        group="optimiser",
+    )
+    given_share: float = setting(
+        0.2,
+        "Share of the examples whose elements are all shown, as for a given formula",
+        group="optimiser",
+        ge=0,
+        le=1,
+    )
+
+    @model_validator(mode="after")
+    def _leave_the_conditions(self) -> "JointSettings":
+        if self.network.condition_width or self.network.atom_width:
+            raise ValueError(
+                "network.condition_width and network.atom_width are set here, expected 0 of both"
+            )
+        return self
+
+
+class ReverseSettings(Options):
+    """How samples are drawn from a trained model."""
+
+    corrector_steps: int = setting(
+        1,
+        "Langevin steps at each time, each an evaluation of the network; 0 halves the cost",
+        group="noise process",
+        ge=0,
+    )
+    position_corrector: float = setting(
+        0.4, "Signal-to-noise ratio of the corrector of coordinates", group="noise process", gt=0, le=0.7
+    )
+    lattice_corrector: float = setting(
+        0.2, "Signal-to-noise ratio of the corrector of cells", group="noise process", gt=0, le=0.7
+    )
+    corrector_temperature: float = setting(
+        1.0,
+        "Temperature of the corrector of coordinates: below 1 places are sharper than the model has learnt, and "
+        "crystals less varied",
+        group="noise process",
+        gt=0,
+        le=1,
+    )
+    type_temperature: float = setting(
+        1.0,
+        "Temperature of elements when they are drawn: below 1 likelier ones, less diverse",
+        group="noise process",
+        gt=0,
+        le=2,
+    )
+
+
+class MatterGenSampling(ReverseSettings):
+    """Options of sampling."""
+
+    crystals_at_once: int = setting(256, "Crystals that are sampled together", group="output", ge=1)
+    strict_system: bool = setting(
+        False,
+        "Rule out all elements that are not in the chemical system asked for; always so without an adapter",
+        group="model",
+    )
+
+
+class PropertyConditions(Options):
+    """Properties that samples are asked for."""
+
+    condition: dict[str, Any] = setting(
+        {},
+        "Properties that samples should have, of a model from finetune: band_gap=1.5 or chemical_system=Li-O; "
+        "may be given several times",
+    )
+    guidance: float | None = setting(
+        None, "With conditions: 0 ignores them, 1 is as trained, which is the default, more exaggerates"
+    )
+
+
+OPTIONS = BackendOptions(
+    kind="mattergen", training=JointSettings, sampling=MatterGenSampling, conditions=PropertyConditions
+)
