@@ -27,11 +27,13 @@ class EvaluateSettings(Settings):
         None,
         "Crystals that S.U.N. calls known: a data set, NAME:SPLIT, or a path; without it the whole data set of the "
         "reference, all its splits",
+        group="more",
     )
     matcher: Literal["mattergen-ordered", "mattergen-disordered"] = setting(
         "mattergen-ordered",
         "What counts as the same crystal for uniqueness and novelty; mattergen-disordered, the default of MatterGen's "
         "program, takes orderings of one alloy for the same",
+        group="more",
     )
     relaxed: Path | None = setting(
         None, "Output of `repdiff relax` for these crystals, for energies and stability", role="input"
@@ -57,7 +59,9 @@ class EvaluateSettings(Settings):
         ge=1,
         group="more",
     )
-    floor_halves: bool = setting(False, "With --floor: two halves of the reference against each other, too")
+    floor_halves: bool = setting(
+        False, "With --floor: two halves of the reference against each other, too", group="more"
+    )
     benchmark: Literal["perov_5", "carbon_24", "mp_20"] | None = setting(
         None,
         "Whose published thresholds of coverage hold; without it the reference's, or mp_20",

@@ -122,9 +122,9 @@ def test_a_trained_adapter_changes_samples_and_the_value_that_is_asked_for_matte
 def test_guidance_of_one_is_the_conditional_model_and_of_zero_the_unconditional_one(tuned):
     backend = MatterGen.load(tuned, device=CPU)
     asked = {"size": 0.3}
-    assert same(made(backend, conditions=asked, guidance=1), made(backend, conditions=asked))
-    assert same(made(backend, conditions=asked, guidance=0), made(backend))
-    assert not same(made(backend, conditions=asked, guidance=3), made(backend, conditions=asked))
+    assert same(made(backend, conditions=asked, guidance=1.0), made(backend, conditions=asked))
+    assert same(made(backend, conditions=asked, guidance=0.0), made(backend))
+    assert not same(made(backend, conditions=asked, guidance=3.0), made(backend, conditions=asked))
 
 
 def test_several_properties_can_be_asked_for_at_once(tuned, encoded):
@@ -132,8 +132,8 @@ def test_several_properties_can_be_asked_for_at_once(tuned, encoded):
 
     backend = MatterGen.load(tuned, device=CPU)
     symbol = chemical_symbols[encoded.layout.elements[0]]
-    both = made(backend, conditions={"size": 0.3, "chemical_system": symbol}, guidance=2)
-    assert not same(both, made(backend, conditions={"size": 0.3}, guidance=2))
+    both = made(backend, conditions={"size": 0.3, "chemical_system": symbol}, guidance=2.0)
+    assert not same(both, made(backend, conditions={"size": 0.3}, guidance=2.0))
 
 
 @pytest.mark.parametrize("strict", [True, False])
@@ -213,7 +213,7 @@ def test_text_and_infinite_labels_of_a_number_are_refused():
         ({"conditions": {"size": math.nan}}, "expected a finite number"),
         ({"conditions": {"chemical_system": "Xx-O"}}, "expected symbols of elements"),
         ({"conditions": {"chemical_system": "Og"}}, "Og is not in the training set|atomic number 118"),
-        ({"guidance": 2}, "`guidance` is 2 and no property of `conditions`"),
+        ({"guidance": 2.0}, "`guidance` is 2 and no property of `conditions`"),
     ],
 )
 def test_what_a_model_cannot_be_asked_for_is_refused(asked, message, tuned):
