@@ -1,5 +1,7 @@
-"""What all tests share: one thread, reproducible examples, and the real data where they exist."""
+"""What all tests share: one thread, reproducible examples, the real data where they exist, `pytest --quick`."""
 
+import functools
+import json
 import os
 from pathlib import Path
 
@@ -13,6 +15,41 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+TIMES = REPOSITORY / "benchmarks" / "test_times.json"  # by scripts/time_tests.py
+LONG = 2.5  # seconds of one core from which a file is left out of a quick run
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option --quick."""
+    parser.addoption(
+        "--quick", action="store_true", help="leave out the files that take long and the tests marked slow"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the long files of a quick run, without importing them."""
+    return True if config.getoption("--quick") and _seconds(collection_path) > LONG else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest files first, so that no worker begins one when the others are done."""
+    items.sort(key=lambda item: -_seconds(item.path))
+    if config.getoption("--quick"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+
+
+@functools.cache
+def _measured() -> dict[str, float]:
+    return json.loads(TIMES.read_text(encoding="utf-8"))["seconds_of_file"] if TIMES.is_file() else {}
+
+
+def _seconds(path: Path) -> float:
+    """Look up what the tests of a file took; 0 if that was not measured."""
+    if not path.is_relative_to(REPOSITORY):
+        return 0.0
+    return _measured().get(path.relative_to(REPOSITORY).as_posix(), 0.0)
 
 
 @pytest.fixture(scope="session")

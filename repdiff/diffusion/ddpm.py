@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import GaussianDiffusion1D
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -69,6 +68,10 @@ class VectorDiffusion(nn.Module):
         blocks: Mapping[str, slice],
         head: OutputHead | None = None,
     ) -> None:
+        from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import (  # imports torchvision
+            GaussianDiffusion1D,
+        )
+
         super().__init__()
         self.settings = settings
         self.blocks = dict(blocks)

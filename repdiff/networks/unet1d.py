@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import Unet1D
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
@@ -48,6 +47,8 @@ class Unet1dDenoiser(Denoiser):
                 f"the U-Net gives one output a feature ({n_features}), the output head needs {n_outputs}: "
                 "choose the denoiser mlp, or a head without extra outputs"
             )
+        from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import Unet1D  # imports torchvision
+
         self.length_multiple = 2 ** (len(settings.dim_mults) - 1)
         self.network = Unet1D(
             channels=1,

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import known_crystals
 import pytest
+from report_fixtures import browser, evaluation, page, report_workspace
 from small_runs import SAMPLING, TRAINING
 
 from repdiff.cli.main import main
 from repdiff.networks.composition import CompositionModelSettings
+
+__all__ = ["browser", "evaluation", "page", "report_workspace"]
 
 
 @pytest.fixture(scope="session")

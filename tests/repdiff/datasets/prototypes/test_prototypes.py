@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ TEXTBOOK = {
 }
 DIGEST_IN_ANOTHER_PROCESS = """
 import sys
-from tests.repdiff.datasets.test_prototypes import digest
+from test_prototypes import digest
 from repdiff.datasets.prototypes.build import build_prototypes
 sys.stdout.write(digest(build_prototypes(progress=False)))
 """
@@ -139,10 +140,11 @@ def test_nearly_all_compositions_pass_the_smact_screening(crystals):
 
 @pytest.mark.slow
 def test_another_process_with_another_hash_seed_builds_the_same(crystals, pytestconfig):
+    paths = [str(Path(__file__).parent), str(pytestconfig.rootpath)]
     result = subprocess.run(
         [sys.executable, "-c", DIGEST_IN_ANOTHER_PROCESS],
         cwd=pytestconfig.rootpath,
-        env={**os.environ, "PYTHONHASHSEED": "12345"},
+        env={**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
         check=True,

@@ -1,4 +1,4 @@
-"""A small evaluation whose structures are partly broken, and a page made of it."""
+"""Fixtures of the report: a small evaluation whose structures are partly broken, a page made of it, a browser."""
 
 import os
 import shutil
