@@ -61,7 +61,8 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
         progress=True,
     )
     evaluation = replace(
-        evaluate_crystals(generated, context, metrics=settings.only), notes=tuple(sets.notes)
+        evaluate_crystals(generated, context, metrics=settings.only),
+        notes=(*sets.notes, *generated.remarks),
     )
     if settings.floor:
         n = settings.floor_size or len(generated)
@@ -93,7 +94,7 @@ def _locate(
 
 
 def _known(sets: CrystalSets, name: str | None) -> EvaluationSet | None:
-    return None if name is None else EvaluationSet(crystals=sets.known(name))
+    return None if name is None else EvaluationSet(crystals=sets.known(name), refused=sets.refused(name))
 
 
 def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:

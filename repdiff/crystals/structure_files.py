@@ -2,7 +2,8 @@
 
 One folder, one order in all files:
 
-* `structures.extxyz`: all crystals as frames; `index`, `id` and the scalars of the table in the comment line.
+* `structures.extxyz`: all crystals as frames; `index`, `id` and the scalars of the table in the comment line, those
+  whose name the format reserves with `_label` behind it (`stress_label`).
   Read by ASE, OVITO and MatterGen's evaluator (give it this file; in a folder it reads one frame per file).
 * `cif.zip`: one CIF a crystal at the top level, `00042_SrTiO3.cif`, symmetry P1, nothing symmetrised.
 * `structures.json.gz`: a list of pymatgen `Structure.as_dict()`, read by `monty.serialization.loadfn`.
@@ -16,6 +17,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,10 @@ from repdiff.runs.atomic_files import replacing
 
 EXTXYZ, CIF_ZIP, JSON_GZ = "structures.extxyz", "cif.zip", "structures.json.gz"
 CSV, TABLE, FAILED = "structures.csv", "table.parquet", "failed.jsonl"
+RESERVED_KEYS = (  # beside those of ASE's calculators
+    *("lattice", "properties", "pbc", "id", "species", "symbols", "pos", "z", "tags", "masses", "momenta"),
+    *("virial", "virials", "occupancy", "spacegroup", "arrays", "info", "initial_charges", "initial_magmoms"),
+)
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # no clock in the files: equal crystals give equal bytes
 
 
@@ -179,7 +185,9 @@ def _write_extxyz(path: Path, crystals: Sequence[Crystal], tick: Callable[[], ob
 
     with path.open("w", encoding="utf-8") as file:
         for crystal in crystals:
-            known = {name: value for name, value in crystal.labels.items() if value not in (None, "")}
+            known = {
+                extxyz_name(name): value for name, value in crystal.labels.items() if value not in (None, "")
+            }
             frame = Atoms(
                 numbers=crystal.atomic_numbers,
                 scaled_positions=crystal.frac_coords,
@@ -189,6 +197,23 @@ def _write_extxyz(path: Path, crystals: Sequence[Crystal], tick: Callable[[], ob
             )
             write_extxyz(file, [frame])
             tick()
+
+
+def extxyz_name(label: str) -> str:
+    """Return the key of a label in the comment line; names that extended XYZ or ASE reserve get "_label" behind.
+
+    `stress` would be read as a tensor, `Lattice` as the cell; `energy`, `free_energy` and `magmom` are numbers there.
+    """
+    return f"{label}_label" if label.lower() in _reserved_keys() else label
+
+
+@cache
+def _reserved_keys() -> frozenset[str]:
+    from ase.calculators.calculator import all_changes, all_properties
+
+    scalars = {"energy", "free_energy", "magmom"}
+    keys = {*all_properties, *all_changes, *RESERVED_KEYS} - scalars
+    return frozenset(key.lower() for key in keys)
 
 
 def _cif(crystal: Crystal, tick: Callable[[], object]) -> str:
