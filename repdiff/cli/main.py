@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -37,7 +38,17 @@ HELP = {
 }
 PACKAGES = ("descriptors", "reconstruction", "repdiff")
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-EXISTING_FILE = click.Path(path_type=Path)
+
+
+class HomePath(click.Path):
+    """A path that may begin with `~`, which no shell replaces behind `=`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Convert to a path, the home folder written out."""
+        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111 (Path's raises)
+
+
+HOME_PATH = HomePath(path_type=Path)
 
 
 class Verbs(click.Group):
@@ -201,7 +212,7 @@ def _verb_command(verb: str) -> click.Command:
 
     common = [
         click.Option(
-            ["--config"], type=EXISTING_FILE, metavar="FILE", help="YAML file of settings; flags override it."
+            ["--config"], type=HOME_PATH, metavar="FILE", help="YAML file of settings; flags override it."
         ),
         _workspace_option(),
         click.Option(
@@ -227,7 +238,7 @@ def _workspace_option() -> click.Option:
 
     return click.Option(
         ["--workspace"],
-        type=click.Path(path_type=Path),
+        type=HOME_PATH,
         default=DEFAULT_ROOT,
         show_default=True,
         metavar="DIR",
@@ -241,7 +252,7 @@ def _info_command() -> click.Command:
 
         click.echo(describe(path))
 
-    where = click.Argument(["path"], type=click.Path(path_type=Path))
+    where = click.Argument(["path"], type=HOME_PATH)
     return click.Command("info", callback=show, params=[where], help=HELP["info"], context_settings=CONTEXT)
 
 
@@ -268,7 +279,7 @@ def _download_command() -> click.Command:
         click.Argument(["name"]),
         click.Option(
             ["--data-dir"],
-            type=click.Path(path_type=Path),
+            type=HOME_PATH,
             help="Where to put it.",
             show_default="WORKSPACE/data",
         ),

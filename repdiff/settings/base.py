@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 DEFAULT_ROOT = Path("repdiff-workspace")  # of the workspace, in the working directory
 Role = Literal["result", "input", "speed", "extent", "budget"]
@@ -46,11 +46,25 @@ def setting(
     return Field(default, description=text, json_schema_extra=extra, **cast("Any", bounds))
 
 
+def home_expanded(path: Path) -> Path:
+    """Return a path without `~`; as it is where there is no such home folder."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 class Settings(BaseModel):
     """Base of the settings of a verb: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     verb: ClassVar[str]
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def expand_home(cls, value: object) -> object:
+        """Replace `~` at the beginning of a path by the home folder; a shell does not do it behind `=`."""
+        return home_expanded(value) if isinstance(value, Path) else value
 
     def part(self, model: type[M]) -> M:
         """Hand the settings that `model` has too on to it, such as a layer's own settings."""
