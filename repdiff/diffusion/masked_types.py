@@ -118,7 +118,8 @@ def type_errors(
         kind: Which loss.
 
     Source: Austin et al., arXiv 2107.03006 (D3PM), eq. 5 and appendix A.3; λ = 0.01 and the term of visible atoms as
-    in MatterGen's program (`mattergen/diffusion/d3pm/d3pm.py`, `compute_kl_reverse_process`, read in public forks of microsoft/mattergen).
+    in MatterGen's program (`mattergen/diffusion/d3pm/d3pm.py`, `compute_kl_reverse_process`, read in public forks of
+    microsoft/mattergen).
     """
     surprise = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
     if kind == "cross_entropy":
