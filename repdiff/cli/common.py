@@ -1,10 +1,23 @@
 """What all commands share."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class HomePath(click.Path):
+    """A path that may begin with `~`, which no shell replaces behind `=`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Convert to a path, the home folder written out."""
+        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111 (Path's raises)
+
+
+HOME_PATH = HomePath(path_type=Path)
 
 
 def workspace_option() -> click.Option:
@@ -13,7 +26,7 @@ def workspace_option() -> click.Option:
 
     return click.Option(
         ["--workspace"],
-        type=click.Path(path_type=Path),
+        type=HOME_PATH,
         default=DEFAULT_ROOT,
         show_default=True,
         metavar="DIR",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from repdiff.cli.common import CONTEXT, workspace_option
+from repdiff.cli.common import CONTEXT, HOME_PATH, workspace_option
 from repdiff.cli.interrupts import INTERRUPTED, INTERRUPTS, leave
 from repdiff.cli.messages import complain, messages
 from repdiff.errors import UserError, unknown
@@ -144,7 +144,7 @@ def _info_command() -> click.Command:
 
         click.echo(describe(path))
 
-    where = click.Argument(["path"], type=click.Path(path_type=Path))
+    where = click.Argument(["path"], type=HOME_PATH)
     return click.Command("info", callback=show, params=[where], help=HELP["info"], context_settings=CONTEXT)
 
 
@@ -171,7 +171,7 @@ def _download_command() -> click.Command:
         click.Argument(["name"]),
         click.Option(
             ["--data-dir"],
-            type=click.Path(path_type=Path),
+            type=HOME_PATH,
             help="Where to put it.",
             show_default="WORKSPACE/data",
         ),

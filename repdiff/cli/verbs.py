@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from repdiff.cli.backend_choice import choose_backend
-from repdiff.cli.common import CONTEXT, workspace_option
+from repdiff.cli.common import CONTEXT, HOME_PATH, workspace_option
 from repdiff.cli.grouped import GroupedCommand
 from repdiff.cli.interrupts import INTERRUPTS
 from repdiff.settings import SECTIONS
@@ -110,7 +110,7 @@ def _common_options(model: type[Settings]) -> list[click.Option]:
     options = [
         click.Option(
             ["--config"],
-            type=click.Path(path_type=Path),
+            type=HOME_PATH,
             metavar="FILE",
             help="YAML file of settings, or the name of a shipped one; flags override it.",
         ),

@@ -101,7 +101,7 @@ def _locate(
 
 
 def _known(sets: CrystalSets, name: str | None) -> CrystalSet | None:
-    return None if name is None else CrystalSet(crystals=sets.known(name))
+    return None if name is None else CrystalSet(crystals=sets.known(name), refused=sets.refused(name))
 
 
 def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:

@@ -1,7 +1,7 @@
 """Whatever a Python user holds → crystals: pymatgen structures, ASE atoms, batches, and our own sets."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -66,21 +66,33 @@ def place_name(place: int) -> str:
 
 
 def unique_names(crystals: Iterable[Crystal]) -> list[Crystal]:
-    """Put "#2", "#3", ... behind names that occur again."""
+    """Put "#2", "#3", ... behind names of crystals that occur again."""
     found = list(crystals)
-    taken = {crystal.id for crystal in found}
-    seen: Counter[str] = Counter()
-    result = []
-    for crystal in found:
-        seen[crystal.id] += 1
-        if seen[crystal.id] > 1:
-            number = seen[crystal.id]
-            while (unique := f"{crystal.id}#{number}") in taken:
+    names = distinct_names([crystal.id for crystal in found])
+    return [
+        crystal if crystal.id == name else crystal.replace(id=name)
+        for crystal, name in zip(found, names, strict=True)
+    ]
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Put "#2", "#3", ... behind names that occur again.
+
+    Example:
+        >>> distinct_names(["a", "b", "a"])
+        ['a', 'b', 'a#2']
+    """
+    taken, seen = set(names), Counter[str]()
+    distinct = []
+    for name in names:
+        seen[name] += 1
+        number, own = seen[name], name
+        if number > 1:
+            while (own := f"{name}#{number}") in taken:
                 number += 1
-            taken.add(unique)
-            crystal = crystal.replace(id=unique)
-        result.append(crystal)
-    return result
+            taken.add(own)
+        distinct.append(own)
+    return distinct
 
 
 def _listed(crystals: object, what: str) -> list[object]:

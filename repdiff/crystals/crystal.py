@@ -17,7 +17,7 @@ from repdiff.runs.atomic_files import replacing
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-Label = float | int | str | None
+Label = float | int | str | bool | None
 SPLITS = ("train", "val", "test")
 RESERVED_COLUMNS = ("id", "split", "formula", "atomic_numbers", "lattice", "frac_coords")
 
@@ -213,6 +213,9 @@ def _label_column(values: list[Label]) -> object:
     import pyarrow as pa
 
     kinds = {type(value) for value in values if value is not None}
+    if bool in kinds and len(kinds) > 1 and kinds <= {bool, int, float}:
+        kinds = (kinds - {bool}) | {int}
+        values = [int(value) if isinstance(value, bool) else value for value in values]
     if kinds <= {int, float} and len(kinds) > 1:
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
     if len(kinds) > 1:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from repdiff.crystals.convert import CrystalsLike
 
+N_NAMED = 3  # reasons
+
 
 class CrystalViews:
     """What every set of crystals can be turned into, and how it shows itself in a notebook."""
@@ -64,6 +66,8 @@ class CrystalSet(CrystalViews):
     Attributes:
         crystals: As they came; a metric must cope with NaN, flat cells and unknown elements.
         failed: Reason by name. They count in every fraction, as the worst there is, and come last in columns.
+        remarks: What was changed or left out on reading, in words for the reader of a result.
+        refused: Rows of a source of known crystals that could not be read, counted by reason; no part of the set.
 
     Example:
         >>> import repdiff as rd
@@ -79,6 +83,8 @@ class CrystalSet(CrystalViews):
 
     crystals: Sequence[Crystal]
     failed: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    refused: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, crystals: "CrystalsLike") -> "CrystalSet":
@@ -95,6 +101,15 @@ class CrystalSet(CrystalViews):
     def ids(self) -> list[str]:
         """Names of all, the failed last."""
         return [crystal.id for crystal in self.crystals] + list(self.failed)
+
+    @property
+    def refusal(self) -> str:
+        """Say how many rows of the source were refused and why; "" if none was."""
+        if not self.refused:
+            return ""
+        listed = "; ".join(f"{count} × {reason}" for reason, count in list(self.refused.items())[:N_NAMED])
+        more = f"; {len(self.refused) - N_NAMED} other reasons" if len(self.refused) > N_NAMED else ""
+        return f"{sum(self.refused.values())} rows of its source were refused ({listed}{more})"
 
     def __len__(self) -> int:
         """Count all, the failed too."""

@@ -2,7 +2,8 @@
 
 One folder, one order in all files:
 
-* `structures.extxyz`: all crystals as frames; `index`, `id` and the scalars of the table in the comment line.
+* `structures.extxyz`: all crystals as frames; `index`, `id` and the scalars of the table in the comment line, those
+  whose name the format reserves with `_label` behind it (`stress_label`).
   Read by ASE, OVITO and MatterGen's evaluator (give it this file; in a folder it reads one frame per file).
 * `cif.zip`: one CIF a crystal at the top level, `00042_SrTiO3.cif`, symmetry P1, nothing symmetrised.
 * `structures.json.gz`: a list of pymatgen `Structure.as_dict()`, read by `monty.serialization.loadfn`.

@@ -5,12 +5,17 @@ import gzip
 import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from repdiff.crystals.crystal import Crystal, Label, to_structure
 from repdiff.crystals.formula import count_elements
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # no clock in the files: equal crystals give equal bytes
+RESERVED_KEYS = (  # beside those of ASE's calculators
+    *("lattice", "properties", "pbc", "id", "species", "symbols", "pos", "z", "tags", "masses", "momenta"),
+    *("virial", "virials", "occupancy", "spacegroup", "arrays", "info", "initial_charges", "initial_magmoms"),
+)
 Tick = Callable[[], object]  # called once for each crystal, for a progress bar
 
 
@@ -37,7 +42,9 @@ def write_extxyz_file(path: Path, crystals: Sequence[Crystal], tick: Tick) -> No
 
     with path.open("w", encoding="utf-8") as file:
         for crystal in crystals:
-            known = {name: value for name, value in crystal.labels.items() if value not in (None, "")}
+            known = {
+                extxyz_name(name): value for name, value in crystal.labels.items() if value not in (None, "")
+            }
             frame = Atoms(
                 numbers=crystal.atomic_numbers,
                 scaled_positions=crystal.frac_coords,
@@ -47,6 +54,23 @@ def write_extxyz_file(path: Path, crystals: Sequence[Crystal], tick: Tick) -> No
             )
             write_extxyz(file, [frame])
             tick()
+
+
+def extxyz_name(label: str) -> str:
+    """Return the key of a label in the comment line; names that extended XYZ or ASE reserve get "_label" behind.
+
+    `stress` would be read as a tensor, `Lattice` as the cell; `energy`, `free_energy` and `magmom` are numbers there.
+    """
+    return f"{label}_label" if label.lower() in _reserved_keys() else label
+
+
+@cache
+def _reserved_keys() -> frozenset[str]:
+    from ase.calculators.calculator import all_changes, all_properties
+
+    scalars = {"energy", "free_energy", "magmom"}
+    keys = {*all_properties, *all_changes, *RESERVED_KEYS} - scalars
+    return frozenset(key.lower() for key in keys)
 
 
 def cif_text(crystal: Crystal, tick: Tick) -> str:

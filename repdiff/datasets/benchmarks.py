@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repdiff.crystals.crystal import SPLITS
-from repdiff.datasets.readers.any_path import split_tables
+from repdiff.datasets.readers.folders import split_tables
 from repdiff.errors import UserError
 
 

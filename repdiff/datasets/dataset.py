@@ -21,6 +21,7 @@ class Dataset(CrystalViews):
         rejected: What the source holds beyond them, with the reasons, in the order of the source.
         input_hashes: sha256 by path; empty for the prototypes, which are code.
         note: What results on this set must say, or what was decided on reading it; None if there is nothing.
+        remarks: What was changed, left out or not read, each with its count.
     """
 
     _lost = "rejected"
@@ -30,6 +31,7 @@ class Dataset(CrystalViews):
     rejected: list[Rejection] = field(default_factory=list)
     input_hashes: dict[str, str] = field(default_factory=dict)
     note: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, crystals: CrystalSet, *, name: str = "crystals", seed: int = 0) -> "Dataset":
@@ -54,7 +56,7 @@ class Dataset(CrystalViews):
             first = next(iter(reasons_by_name(rejected).values()), "there are none")
             raise UserError(f"none of {len(reasons)} crystals is fit for use; the first: {first}")
         split, note = with_splits(sound, seed, progress=False)
-        return cls(name=name, crystals=split, rejected=rejected, note=note)
+        return cls(name=name, crystals=split, rejected=rejected, note=note, remarks=crystals.remarks)
 
     def part(self, split: str | None) -> "Dataset":
         """Return the crystals of a split, "train", "val" or "test"; None for all.

@@ -1,11 +1,13 @@
 """One word to a data set: the prototypes, a named benchmark, or any path."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from repdiff.crystals.checks import check_crystals, check_sizes
-from repdiff.crystals.convert import unique_names
+from repdiff.crystals.convert import distinct_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.benchmarks import BENCHMARKS, find_benchmark
 from repdiff.datasets.dataset import Dataset, with_splits
@@ -18,6 +20,8 @@ from repdiff.errors import UserError, did_you_mean
 PROTOTYPES = "prototypes"
 RECONSTRUCTED_NOTE = "MP-20 (reconstructed train split)"  # results on it must bear this name
 LEAK_LABEL = "matches_val_test"
+N_NAMED = 5  # of a kind; the rest is counted
+log = logging.getLogger(__name__)
 
 
 def load_dataset(
@@ -35,7 +39,7 @@ def load_dataset(
     """Read, check and split a data set. Bad rows never stop it: they are listed with their reasons.
 
     Splits of the source are kept when all its crystals name one, otherwise drawn by `assign_splits`. A name
-    that occurs again gets "#2", "#3", ... behind it.
+    that occurs again gets "#2", "#3", ... behind it, be it of a crystal or of a row that was refused.
 
     Args:
         source: "prototypes", a benchmark ("perov_5", "carbon_24", "mp_20"), or a path (see `read_path`).
@@ -56,6 +60,8 @@ def load_dataset(
         raise UserError(f"limit is {limit}, expected at least 1 row")
     rows, hashes, name = _read(source, [place for place in (data_dir, downloads) if place is not None])
     note = RECONSTRUCTED_NOTE if name == "mp_20" and any(LEAK_LABEL in row.labels for row in rows) else None
+    left_out = [row for row in rows if row.unread]
+    rows = [row for row in rows if not row.unread]
     rows = [rows[number] for number in draw_rows(len(rows), limit, seed)]
     pairs = parse_rows(rows, progress=progress, processes=processes)
     found = [crystal for _, crystal in pairs if isinstance(crystal, Crystal)]
@@ -73,7 +79,10 @@ def load_dataset(
             rejected.append(Rejection(source=row.source, row=row.row, id=row.id, reason=str(reason)))
     if not crystals and (sound_only or not rejected):
         raise UserError(_all_bad(source, rejected))
-    crystals, split_note = unique_names(crystals), None
+    (crystals, rejected), split_note = _with_unique_ids(crystals, rejected), None
+    remarks = _remarks([row for row, result in pairs if isinstance(result, Crystal)], left_out)
+    for remark in remarks:
+        log.warning("%s: %s", name, remark)
     if sound_only:
         crystals, split_note = with_splits(crystals, seed)
     notes = [text for text in (note, split_note) if text]
@@ -83,6 +92,7 @@ def load_dataset(
         rejected=rejected,
         input_hashes=hashes,
         note="; ".join(notes) or None,
+        remarks=remarks,
     )
 
 
@@ -124,3 +134,32 @@ def _all_bad(source: str, rejected: Sequence[Rejection]) -> str:
     reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
     listed = "; ".join(f"{count} × {reason}" for reason, count in reasons)
     return f"none of the {len(rejected)} rows of {source} can be used: {listed}"
+
+
+def _remarks(rows: Sequence[Row], left_out: Sequence[Row]) -> tuple[str, ...]:
+    """Count what was changed or left out, and name the files that were not read and the splits nobody knows."""
+    counts = Counter(note for row in rows for note in dict.fromkeys(row.notes))
+    remarks = [f"{count} × {note}" for note, count in counts.items()]
+    splits = Counter(str(row.labels["split_name"]) for row in rows if "split_name" in row.labels)
+    if splits:
+        named = ", ".join(f"{split!r} ({count})" for split, count in splits.most_common(N_NAMED))
+        more = f" and {len(splits) - N_NAMED} more" if len(splits) > N_NAMED else ""
+        remarks.append(f"unknown splits, expected train, val or test: {named}{more}")
+    if left_out:
+        named = ", ".join(f"{row.id} ({row.reason})" for row in left_out[:N_NAMED])
+        more = f" and {len(left_out) - N_NAMED} more" if len(left_out) > N_NAMED else ""
+        remarks.append(f"{len(left_out)} files not read: {named}{more}")
+    return tuple(remarks)
+
+
+def _with_unique_ids(
+    crystals: Sequence[Crystal], rejected: Sequence[Rejection]
+) -> tuple[list[Crystal], list[Rejection]]:
+    """Give every crystal and every refused row a name of its own, so that no result falls on another's."""
+    unique = distinct_names([entry.id for entry in (*crystals, *rejected)])
+    renamed = [
+        crystal if crystal.id == own else crystal.replace(id=own)
+        for crystal, own in zip(crystals, unique, strict=False)
+    ]
+    refused = [replace(entry, id=own) for entry, own in zip(rejected, unique[len(crystals) :], strict=True)]
+    return renamed, refused

@@ -74,9 +74,8 @@ class CrystalSets:
         """
         source, split = split_name(name)
         if split or source in (*BENCHMARKS, PROTOTYPES):
-            return CrystalSet(crystals=self.known(name))
-        crystals, failed = read_for_evaluation(Path(name))
-        return CrystalSet(crystals=crystals, failed=failed)
+            return CrystalSet(crystals=self.known(name), refused=self.refused(name))
+        return read_set(Path(name).expanduser())
 
     def locate(self, name: str | None) -> tuple[str, dict[str, Path | Input]]:
         """Say which crystals are meant, and what is read for them: a data set, a run, a path; None the newest.
@@ -86,7 +85,7 @@ class CrystalSets:
         """
         if name is not None and (split_name(name)[1] or name in (*BENCHMARKS, PROTOTYPES)):
             return name, dict(self.input_of(name))
-        path = find_crystals(self.workspace, None if name is None else Path(name))
+        path = find_crystals(self.workspace, None if name is None else Path(name).expanduser())
         return str(path), {"structures": path}
 
     def input_of(self, name: str) -> dict[str, Input]:
@@ -101,6 +100,14 @@ class CrystalSets:
             return None
         has_one = any(crystal.split == "train" for crystal in self._dataset(source).crystals)
         return f"{source}:train" if has_one else None
+
+    def refused(self, name: str) -> dict[str, int]:
+        """Count the rows behind known crystals that the readers refused, by reason, the most frequent first.
+
+        Rows are refused before they have a split, so these are of the whole source.
+        """
+        reasons = Counter(entry.reason for entry in self._dataset(split_name(name)[0]).rejected)
+        return dict(reasons.most_common())
 
     @property
     def notes(self) -> list[str]:
@@ -142,6 +149,8 @@ def choose(given: CrystalSet, n: int | None, seed: int) -> CrystalSet:
     return CrystalSet(
         crystals=[crystal for row, crystal in enumerate(given.crystals) if row in rows],
         failed={name: why for row, (name, why) in enumerate(given.failed.items(), n_made) if row in rows},
+        remarks=given.remarks,
+        refused=given.refused,
     )
 
 
@@ -185,14 +194,28 @@ def refuse_repeated_names(crystals: Sequence[Crystal]) -> None:
 
 
 def read_for_evaluation(path: Path) -> tuple[list[Crystal], dict[str, str]]:
-    """Read crystals from a run or any readable path, and the reason of each that is missing.
+    """Read crystals from a run or any readable path, and the reason of each that is missing, by its name.
 
     Crystals that could be read stay, however bad they are: to say so is the metrics' task.
     """
+    found = read_set(path)
+    return list(found.crystals), dict(found.failed)
+
+
+def read_set(path: Path) -> CrystalSet:
+    """Read crystals of any quality from a run or any readable path; every one has a name of its own.
+
+    Raises:
+        UserError: If there is nothing to read.
+    """
     if path.is_dir() and (path / TABLE).is_file():
-        return read_structures(path), read_failed(path)
+        return CrystalSet(crystals=read_structures(path), failed=read_failed(path))
     dataset = load_dataset(str(path), data_dir=None, sound_only=False)
-    return dataset.crystals, {entry.id or f"row {entry.row}": entry.reason for entry in dataset.rejected}
+    return CrystalSet(
+        crystals=dataset.crystals,
+        failed={entry.id: entry.reason for entry in dataset.rejected},
+        remarks=dataset.remarks,
+    )
 
 
 def read_reference(name: str, data_dir: Path | None, workspace: Workspace) -> list[Crystal]:

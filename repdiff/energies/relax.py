@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
-from repdiff.crystals.crystal import Crystal, to_batch
+from repdiff.crystals.crystal import Crystal, Label, to_batch
 from repdiff.crystals.resumable_parts import Part
 from repdiff.energies.base import MIN_VOLUME_PER_ATOM, Energies, ForceField, single_points
 from repdiff.energies.fire import FireState, join_states, largest_force, pull_back, start_state, step
@@ -18,6 +18,7 @@ from repdiff.energies.relaxed import Relaxation
 ATOMS_ON_CPU, ATOMS_ON_GPU = 64, 8192  # in a batch
 LOWEST_ENERGY = -50.0  # eV per atom; no real crystal binds by a third of it
 MAX_GROWTH = 10.0  # of the volume
+STALE = {"energy", "free_energy", "magmom"}  # of the geometry that a file held, by ASE's names
 NOT_A_NUMBER = "the energy or a force is not a number"
 ABSURD_ENERGY = f"the energy fell below {LOWEST_ENERGY} eV per atom"
 BLOWN_UP = f"the volume grew more than {MAX_GROWTH:.0f} times"
@@ -104,16 +105,32 @@ def relax_part(
 ) -> list[Crystal]:
     """Relax crystals; what became of each is among its labels, in the order given.
 
-    Labels: initial_energy_per_atom, energy_per_atom, energy_change (eV per atom), rmsd (Å), n_steps, converged,
-    and reason, "" where there is a result. Without one the crystal is as it came.
+    Labels: energy (eV of the cell), initial_energy_per_atom, energy_per_atom, energy_change (eV per atom), rmsd (Å),
+    n_steps, converged, and reason, "" where there is a result. Without one the crystal is as it came. What the
+    input said under these names, and of energies and magnetic moments, stays as `input_<name>`.
     """
     ends = dict(relax_crystals(crystals, force_field, limits, atoms_at_once=atoms_at_once))
     return [
         (ends[row].crystal or crystal).replace(
-            labels={**crystal.labels, **ends[row].labels(), "reason": ends[row].reason}
+            labels={
+                **_labels_of_input(crystal),
+                **_total(ends[row], crystal.n_atoms),
+                **ends[row].labels(),
+                "reason": ends[row].reason,
+            }
         )
         for row, crystal in enumerate(crystals)
     ]
+
+
+def _labels_of_input(crystal: Crystal) -> dict[str, Label]:
+    """Rename the labels that were true of the geometry before, or would be overwritten."""
+    renamed = STALE | {*Relaxation.without_result("").labels(), "reason"}
+    return {f"input_{name}" if name in renamed else name: value for name, value in crystal.labels.items()}
+
+
+def _total(relaxation: Relaxation, n_atoms: int) -> dict[str, Label]:
+    return {} if relaxation.energy is None else {"energy": relaxation.energy * n_atoms}
 
 
 def atoms_at_once(device: torch.device) -> int:

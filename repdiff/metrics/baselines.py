@@ -40,14 +40,16 @@ def evaluate_set(
         baseline: Whether to score real crystals under the same metrics; see `compute_floors`.
         baseline_size: Number of real crystals; None takes as many as there are `crystals`.
         halves: Whether the baseline compares two halves of the reference too.
-        notes: What the table must say about the data.
+        notes: What the table must say about the data, before the remarks of `crystals`.
 
     Raises:
         UserError: If a metric is unknown or lacks what it needs, or the baseline has no known crystals.
     """
     if baseline:
         need_reference(context)
-    evaluation = replace(evaluate_crystals(crystals, context, metrics=metrics), notes=tuple(notes))
+    evaluation = replace(
+        evaluate_crystals(crystals, context, metrics=metrics), notes=(*notes, *crystals.remarks)
+    )
     if not baseline:
         return evaluation
     n = baseline_size or len(crystals)

@@ -41,6 +41,7 @@ class Evaluation:
         floors: What real crystals score, by the name of the comparison; see `repdiff.metrics.baselines`.
         seed: Of random subsets and intervals.
         notes: What the table must say about the data.
+        refused: Rows of the sources of known crystals that could not be read, counted by reason, by role.
     """
 
     generated: CrystalSet
@@ -51,6 +52,7 @@ class Evaluation:
     floors: Mapping[str, "Evaluation"] = field(default_factory=dict)
     seed: int = 0
     notes: tuple[str, ...] = ()
+    refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def table(self) -> str:
         """Write the values for people: one line each, then the protocols, the skipped and the failed."""
@@ -87,6 +89,10 @@ class Evaluation:
             if value.reason
         ]
         lines += [f"note: {note}" for note in self.notes]
+        lines += [
+            f"note: {role}: {CrystalSet(crystals=(), refused=reasons).refusal}"
+            for role, reasons in self.refused.items()
+        ]
         lines += [f"{name}: not computed: {reason}" for name, reason in self.skipped.items()]
         return "\n".join([*lines, *self._name_failed()])
 
@@ -98,6 +104,7 @@ class Evaluation:
             "n_training": self.n_training,
             "seed": self.seed,
             "failed": dict(self.generated.failed),
+            "refused": {role: dict(reasons) for role, reasons in self.refused.items()},
             "metrics": {
                 family: {
                     "description": METRICS[family].description,
@@ -227,10 +234,16 @@ def evaluate_crystals(
         generated=generated,
         n_reference=None if context.reference is None else len(context.reference),
         n_training=None if context.training is None else len(context.training),
+        refused={role: one.refused for role, one in _sets(generated, context).items() if one.refused},
         results=results,
         skipped=skipped,
         seed=context.seed,
     )
+
+
+def _sets(generated: CrystalSet, context: Context) -> dict[str, CrystalSet]:
+    sets = {"crystals": generated, "reference": context.reference, "training": context.training}
+    return {role: known for role, known in sets.items() if known is not None}
 
 
 def choose_metrics(metrics: Sequence[str | Metric] | None) -> dict[str, Metric]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 from repdiff.crystals.crystal import Crystal
@@ -113,6 +114,11 @@ class Uniqueness(Metric):
             novel = _are_novel(reduced, rows) + [False] * n_failed
             both = [u and n for u, n in zip(unique, novel, strict=True)]
             values |= {"novel": share(novel, matcher), "unique_and_novel": share(both, matcher)}
+            if refusal := context.training.refusal:
+                reason = f"not claimed over all training crystals: {refusal}"
+                values |= {
+                    name: replace(values[name], reason=reason) for name in ("novel", "unique_and_novel")
+                }
             columns["novel"] = novel
             columns["known_as"] = [None if row < 0 else known[row].id for row in rows] + [None] * n_failed
             details |= {

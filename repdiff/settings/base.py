@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DEFAULT_ROOT = Path("repdiff-workspace")  # of the workspace, in the working directory
 Role = Literal["result", "input", "speed", "extent", "budget"]
@@ -65,6 +65,14 @@ def again(model: type[BaseModel], name: str, default: object) -> Any:  # noqa: A
     return setting(default, str(field.description), **extra, **bounds)
 
 
+def home_expanded(path: Path) -> Path:
+    """Return a path without `~`; as it is where there is no such home folder."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 class Options(BaseModel):
     """Base of all groups of settings: frozen, unknown keys are errors, and the schema is built when needed.
 
@@ -84,6 +92,12 @@ class Options(BaseModel):
             if field is not None and isinstance(field.default, BaseModel) and isinstance(value, Mapping):
                 filled[name] = {**field.default.model_dump(), **value}
         return filled
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def expand_home(cls, value: object) -> object:
+        """Replace `~` at the beginning of a path by the home folder; a shell does not do it behind `=`."""
+        return home_expanded(value) if isinstance(value, Path) else value
 
     def part(self, model: type[M]) -> M:
         """Hand the settings that `model` has too on to it, such as the options of a backend."""

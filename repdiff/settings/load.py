@@ -3,6 +3,7 @@
 import logging
 import types
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
@@ -92,7 +93,7 @@ def read_document(file: Path) -> dict[Any, Any]:
     import yaml
 
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = yaml.load(file.read_text(encoding="utf-8"), Loader=_strict_loader())
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}, expected a readable YAML file") from error
     except UnicodeDecodeError as error:
@@ -105,6 +106,34 @@ def read_document(file: Path) -> dict[Any, Any]:
     if not isinstance(document, dict):
         raise UserError(f"{file}: holds a {type(document).__name__}, expected sections such as `train:`")
     return document
+
+
+@cache
+def _strict_loader() -> type:
+    """Make a safe loader that takes no key twice, where YAML's own keeps the last one silently."""
+    import yaml
+    import yaml.constructor
+
+    class StrictLoader(yaml.SafeLoader):
+        """Safe loader that refuses a key that stands twice in one mapping."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            """Construct a mapping.
+
+            Raises:
+                yaml.constructor.ConstructorError: If a key stands in it twice.
+            """
+            seen: set[str] = set()
+            for key, _ in node.value:
+                name = str(key.value)
+                if name in seen and key.tag != "tag:yaml.org,2002:merge":
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {name!r} stands twice, expected each once", key.start_mark
+                    )
+                seen.add(name)
+            return super().construct_mapping(node, deep)
+
+    return StrictLoader
 
 
 def _section(document: Mapping[str, Any], verb: str, file: Path | None) -> dict[str, Any]:

@@ -1,22 +1,45 @@
 """What the readers of all formats hand over: rows that are crystals, texts to parse, or refusals."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from repdiff.crystals.arrays import Arrays
 from repdiff.crystals.crystal import RESERVED_COLUMNS, SPLITS, Crystal, Label
 from repdiff.crystals.parse import parse_texts
 
 STRUCTURE_COLUMNS = ("cif", "cif_string", "structure")
-ID_COLUMNS = ("material_id", "id")
-SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+ID_COLUMNS = (
+    "material_id",
+    "id",
+    "entry_id",
+    "mat_id",
+    "immutable_id",
+    "jid",
+)  # the first that is there names
+SPLIT_NAMES = {
+    "training": "train",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "testing": "test",
+}
 STRUCTURE_FACTS = ("natoms", "nsites", "numbers", "frac", "pretty_formula")  # what the structure itself says
-NO_LABELS = frozenset((*RESERVED_COLUMNS, *ID_COLUMNS, *STRUCTURE_COLUMNS, *STRUCTURE_FACTS))
-MAX_LABEL_LENGTH = 200  # longer texts are documents, not labels
+NO_LABELS = frozenset((*RESERVED_COLUMNS, *STRUCTURE_COLUMNS, *STRUCTURE_FACTS)) - {"id"}
+INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)$")
+NUMBER = re.compile(
+    r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$|[+-]?(inf|infinity|nan)$", re.I
+)
+BOOLEANS = {"true": True, "false": False}
+LARGEST_INTEGER = 2**63 - 1  # that a column of a table can hold
+EXACT_INTEGER = 2**53  # beyond it a float has lost digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +65,8 @@ class Row:
         split: "train", "val", "test" or None.
         labels: Scalars that came with it.
         reason: Why the row is refused already.
+        notes: What was changed or left out on reading, in words that can be counted.
+        unread: True for what is no crystal and was not read, such as a text file in a folder.
     """
 
     source: str
@@ -52,6 +77,8 @@ class Row:
     split: str | None = None
     labels: Mapping[str, Label] = field(default_factory=dict)
     reason: str | None = None
+    notes: tuple[str, ...] = ()
+    unread: bool = False
 
 
 def parse_rows(
@@ -59,36 +86,52 @@ def parse_rows(
 ) -> list[tuple[Row, Crystal | str]]:
     """Turn every row into a crystal or the reason why there is none, in the order of the rows.
 
-    A text that holds several crystals gives several pairs, named id#1, id#2, ...
+    A text that holds several crystals gives several pairs, whose rows are named id#1, id#2, ... Rows that were
+    not read give none.
     """
-    texts = [(row.content, row.form) for row in rows if isinstance(row.content, str)]
+    texts = [(row.content, row.form) for row in rows if isinstance(row.content, str) and not row.unread]
     parsed = iter(parse_texts(texts, progress=progress, processes=processes))
     pairs: list[tuple[Row, Crystal | str]] = []
     for row in rows:
+        if row.unread:
+            continue
         if row.reason is not None or row.content is None:
             pairs.append((row, row.reason or "no structure"))
         elif isinstance(row.content, Crystal):
             pairs.append((row, row.content))
         else:
-            results = next(parsed)
-            for number, result in enumerate(results, start=1):
-                name = row.id if len(results) == 1 else f"{row.id}#{number}"
-                pairs.append(
-                    (
-                        row,
-                        result
-                        if isinstance(result, str)
-                        else Crystal(
-                            id=name,
-                            atomic_numbers=result.atomic_numbers,
-                            lattice=result.lattice,
-                            frac_coords=result.frac_coords,
-                            split=row.split,
-                            labels=row.labels,
-                        ),
-                    )
-                )
+            pairs += _pairs_of(row, next(parsed))
     return pairs
+
+
+def _pairs_of(row: Row, results: Sequence[Arrays | str]) -> list[tuple[Row, Crystal | str]]:
+    pairs: list[tuple[Row, Crystal | str]] = []
+    for number, result in enumerate(results, start=1):
+        named = row if len(results) == 1 else replace(row, id=f"{row.id}#{number}")
+        if isinstance(result, str):
+            pairs.append((named, result))
+            continue
+        pairs.append(
+            (
+                replace(named, notes=(*row.notes, *result.notes)),
+                crystal_of(result, id=named.id, split=row.split, labels=row.labels),
+            )
+        )
+    return pairs
+
+
+def crystal_of(
+    arrays: Arrays, *, id: str = "", split: str | None = None, labels: Mapping[str, Label] | None = None
+) -> Crystal:
+    """Give arrays a name, a split and labels."""
+    return Crystal(
+        id=id,
+        atomic_numbers=arrays.atomic_numbers,
+        lattice=arrays.lattice,
+        frac_coords=arrays.frac_coords,
+        split=split,
+        labels=labels or {},
+    )
 
 
 def row_of(
@@ -100,19 +143,26 @@ def row_of(
     id: str | None = None,
     form: str | None = None,
     reason: str | None = None,
+    notes: Sequence[str] = (),
 ) -> Row:
     """Make a row, taking its name, split and labels out of what the source says of it.
 
-    The name is `material_id` or `id` of the facts, else `id`, else the row number. Scalars under other names
-    become labels, except those that the structure itself says ("natoms"). A split that is none of train, val
-    and test becomes the label "split_name".
+    The first of `ID_COLUMNS` among the facts names it, else `id`, else the row number. Scalars under other
+    names become labels, except those that the structure itself says ("natoms"); a label named "id" becomes
+    "id_label". A split that is none of train, val and test becomes the label "split_name". What is no scalar
+    is noted.
     """
-    given = [str(facts[key]) for key in ID_COLUMNS if not _is_missing(facts.get(key))]
-    name = given[0] if given else id if id is not None else str(row)
+    naming = next((key for key in ID_COLUMNS if not _is_missing(facts.get(key))), None)
+    name = str(facts[naming]) if naming else id if id is not None else str(row)
     split = split_name(facts.get("split"))
-    labels = {
-        key: clean_label(value) for key, value in facts.items() if key not in NO_LABELS and is_scalar(value)
-    }
+    labels, left = {}, []
+    for key, value in facts.items():
+        if key in NO_LABELS or key == naming:
+            continue
+        if is_scalar(value):
+            labels["id_label" if key == "id" else key] = clean_label(value)
+        else:
+            left.append(f"{key!r} is no label: {_what(value)}")
     if split is None and not _is_missing(facts.get("split")):
         labels["split_name"] = str(facts["split"])
     if isinstance(content, Crystal):
@@ -126,6 +176,7 @@ def row_of(
         split=split,
         labels=labels,
         reason=reason,
+        notes=(*notes, *left),
     )
 
 
@@ -138,6 +189,11 @@ def reasons_by_name(rejected: Iterable[Rejection]) -> dict[str, str]:
     return reasons
 
 
+def unread(source: Path | str, name: str, reason: str) -> Row:
+    """Make the row of something that was not read, so that it is counted and named."""
+    return Row(source=str(source), row=0, id=name, content=None, reason=reason, unread=True)
+
+
 def split_name(value: object) -> str | None:
     """Read the name of a split, long forms ("validation") included; None for anything else."""
     name = str(value).strip().lower()
@@ -146,46 +202,73 @@ def split_name(value: object) -> str | None:
 
 
 def is_scalar(value: object) -> bool:
-    """Tell whether a value can be a label: a number, a short text of one line, or nothing."""
+    """Tell whether a value can be a label: a number, a truth value, a date, a text of one line, or nothing."""
     if isinstance(value, str):
-        return len(value) <= MAX_LABEL_LENGTH and "\n" not in value
-    return value is None or isinstance(value, bool | int | float | np.integer | np.floating | np.bool_)
+        return "\n" not in value
+    numbers = bool | int | float | Decimal | np.integer | np.floating | np.bool_
+    return value is None or isinstance(value, numbers | date | time | np.datetime64)
 
 
 def clean_label(value: object) -> Label:
-    """Turn numpy scalars and truth values into plain numbers, and NaN into None."""
+    """Turn a scalar into a label of the same value.
+
+    Numpy scalars become plain ones, dates ISO texts, decimals numbers where these have as many digits, and
+    integers above 64 bits texts. NaN, NaT and "" become None.
+    """
     if _is_missing(value):
         return None
     if isinstance(value, str):
         return value
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value) if -LARGEST_INTEGER <= int(value) <= LARGEST_INTEGER else str(value)
     if isinstance(value, float | np.floating):
         return float(value)
-    if isinstance(value, bool | int | np.integer | np.bool_):
-        return int(value)
+    if isinstance(value, Decimal):
+        if value == value.to_integral_value() and value.as_tuple().exponent == 0:
+            return clean_label(int(value))
+        return float(value) if Decimal(repr(float(value))) == value else str(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, np.datetime64):
+        return str(value)
     raise TypeError(f"a label is a {type(value).__name__}, expected a number or a text")
 
 
 def typed_columns(columns: Mapping[str, Sequence[str | None]]) -> dict[str, list[Label]]:
-    """Give every column of texts the narrowest type that fits all of it: int, float, or text."""
+    """Give every column of texts the narrowest type that fits all of it: bool, int, float, or text.
+
+    Numbers that are names stay texts: 0012, 1_2, and integers above 64 bits.
+    """
     return {name: _typed(values) for name, values in columns.items()}
 
 
 def _typed(values: Sequence[str | None]) -> list[Label]:
-    given = [value for value in values if value not in (None, "")]
-    for kind in (int, float):
-        if given and _all(kind, given):
-            return [clean_label(kind(value)) if value not in (None, "") else None for value in values]
-    return [value or None for value in values]
+    texts = [None if value in (None, "") else value for value in values]
+    given = [value for value in texts if value is not None]
+    if given and all(value.lower() in BOOLEANS for value in given):
+        return [None if value is None else BOOLEANS[value.lower()] for value in texts]
+    integers = [int(value) for value in given if INTEGER.match(value)]
+    largest = max(map(abs, integers), default=0)
+    if given and len(integers) == len(given) and largest <= LARGEST_INTEGER:
+        return [None if value is None else int(value) for value in texts]
+    if given and largest <= EXACT_INTEGER and all(NUMBER.match(value) for value in given):
+        return [None if value is None else clean_label(float(value)) for value in texts]
+    return list(texts)
 
 
-def _all(kind: type[int] | type[float], values: Iterable[str | None]) -> bool:
-    try:
-        for value in values:
-            kind(value)  # ty: ignore
-    except ValueError:
-        return False
-    return True
+def _what(value: object) -> str:
+    if isinstance(value, str):
+        return "a text of several lines"
+    return f"a {type(value).__name__}"
 
 
 def _is_missing(value: object) -> bool:
-    return value is None or value == "" or (isinstance(value, float | np.floating) and math.isnan(value))
+    if value is None or (isinstance(value, str) and not value):
+        return True
+    if isinstance(value, float | np.floating):
+        return math.isnan(value)
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return str(value) == "NaT" and not isinstance(value, str)

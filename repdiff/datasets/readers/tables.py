@@ -9,14 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from repdiff.crystals.arrays import Arrays
 from repdiff.crystals.crystal import Crystal
-from repdiff.datasets.readers.rows import ID_COLUMNS, STRUCTURE_COLUMNS, Row, is_scalar, row_of, typed_columns
+from repdiff.datasets.readers.entries import OPTIMADE, structure_of
+from repdiff.datasets.readers.json_files import NoStructures
+from repdiff.datasets.readers.names import form_of_name
+from repdiff.datasets.readers.rows import (
+    ID_COLUMNS,
+    STRUCTURE_COLUMNS,
+    Row,
+    crystal_of,
+    row_of,
+    typed_columns,
+)
 from repdiff.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGEST_FIELD = 2**31 - 1
+LONGEST_PATH = 1000  # longer texts hold structures
 ARRAY_COLUMNS = {  # what the arrays may be called
     "atomic_numbers": ("atomic_numbers", "numbers"),
     "lattice": ("lattice", "cell"),
@@ -49,12 +61,12 @@ def read_csv(path: Path, *, split: str | None = None) -> list[Row]:
         raise UserError(f"{path} has a header but no rows, expected one crystal a row")
     names = [name for name in found if name and not name.startswith("Unnamed:") and name != column]
     texts = {name: [record.get(name) for record in records] for name in names}
-    keep = {name: values for name, values in texts.items() if all(is_scalar(value) for value in values)}
-    facts = typed_columns({name: values for name, values in keep.items() if name not in ID_COLUMNS})
-    facts |= {name: list(values) for name, values in keep.items() if name in ID_COLUMNS}
+    facts: dict[str, Sequence[Any]] = {}
+    facts |= typed_columns({name: values for name, values in texts.items() if name not in ID_COLUMNS})
+    facts |= {name: values for name, values in texts.items() if name in ID_COLUMNS}
     forced = {"split": split} if split else {}
     return [
-        row_of(path, row, record.get(column) or "", {name: facts[name][row] for name in facts} | forced)
+        _text_row(path, row, record.get(column) or "", {name: facts[name][row] for name in facts} | forced)
         for row, record in enumerate(records)
     ]
 
@@ -93,10 +105,15 @@ def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
             _array_row(path, row, parts, described[row])
             for row, parts in enumerate(zip(*columns, strict=True))
         ]
+    if set(table.column_names).issuperset(OPTIMADE):
+        entries = table.select(OPTIMADE).to_pylist()
+        return [_entry_row(path, row, entry, described[row]) for row, entry in enumerate(entries)]
     column = _structure_column(path, table.column_names)
     return [
-        row_of(path, row, text if isinstance(text, str) else "", described[row])
-        for row, text in enumerate(table[column].to_pylist())
+        _text_row(path, row, value, described[row])
+        if isinstance(value, str)
+        else _entry_row(path, row, value, described[row])
+        for row, value in enumerate(table[column].to_pylist())
     ]
 
 
@@ -109,26 +126,45 @@ def _structure_column(path: Path, found: Sequence[str]) -> str:
     for name in STRUCTURE_COLUMNS:
         if name in found:
             return name
-    raise UserError(
+    raise NoStructures(
         f"{path} has the columns {', '.join(found) or '(none)'}, expected one called "
         f"{', '.join(STRUCTURE_COLUMNS[:-1])} or {STRUCTURE_COLUMNS[-1]}"
     )
 
 
 def _facts(table: "pa.Table") -> dict[str, list[Any]]:
-    """Take the columns of scalars out of a table."""
+    """Take the columns of scalars out of a table, categories by their values."""
     import pyarrow.types as kinds
 
-    checks = (
-        kinds.is_integer,
-        kinds.is_floating,
-        kinds.is_boolean,
-        kinds.is_string,
-        kinds.is_large_string,
-        kinds.is_null,
-    )
-    scalar = [field.name for field in table.schema if any(check(field.type) for check in checks)]
-    return {name: table[name].to_pylist() for name in scalar}
+    nested = (kinds.is_nested, kinds.is_binary, kinds.is_large_binary, kinds.is_fixed_size_binary)
+    scalar = [field.name for field in table.schema if not any(check(field.type) for check in nested)]
+    names = [
+        name for name in scalar if not name.startswith("__index_level_") and name not in STRUCTURE_COLUMNS
+    ]
+    return {name: table[name].to_pylist() for name in names}
+
+
+def _text_row(path: Path, row: int, text: str, facts: Mapping[str, Any]) -> Row:
+    """Make the row of a text: a structure, or the path of one, relative to the table."""
+    form = form_of_name(text) if len(text) < LONGEST_PATH and "\n" not in text.strip() else None
+    if form is None:
+        return row_of(path, row, text, facts)
+    file = path.parent / text.strip()
+    try:
+        return row_of(path, row, file.read_text(encoding="utf-8", errors="replace"), facts, form=form)
+    except OSError as error:
+        reason = f"the column holds the path {text.strip()}, which cannot be opened: {error.strerror}"
+        return row_of(path, row, None, facts, reason=reason)
+
+
+def _entry_row(path: Path, row: int, entry: object, facts: Mapping[str, Any]) -> Row:
+    try:
+        found = "" if entry is None else structure_of(entry)
+        if isinstance(found, Arrays):
+            return row_of(path, row, crystal_of(found), facts, notes=found.notes)
+        return row_of(path, row, found, facts)
+    except ValueError as error:
+        return row_of(path, row, None, facts, reason=" ".join(str(error).split())[:200])
 
 
 def _lists(column: "pa.ChunkedArray") -> list[np.ndarray | None]:

@@ -183,6 +183,7 @@ def test_systems_are_trained_judged_and_put_in_one_table_and_a_failing_one_is_re
 
     trained = tmp_path / "w" / "train" / "three-torus-seed3" / "model.safetensors"
     before = trained.stat().st_mtime_ns
+
     def keep_torus(document):  # each system is a process that imports all the libraries
         systems = document["compare"]["systems"]
         document["compare"].update(systems={"torus": systems["torus"]}, floor=False)

@@ -164,3 +164,51 @@ def test_a_random_part_holds_its_share_of_what_failed():
     assert 10 < len(part.failed) < 30
     assert choose(given, 40, seed=1).ids == part.ids
     assert choose(given, None, seed=1) is given
+
+
+def block(name, element, *, occupancy=1.0, edge=4.1):
+    text = DISORDERED.replace("data_x", f"data_{name}").replace("_cell_length_a 4", f"_cell_length_a {edge}")
+    head = text.split("Fe1")[0]
+    return f"{head}Cs1 Cs 0 0 0 {occupancy}\n{element}1 {element} 0.5 0.5 0.5 1\n"
+
+
+def test_refused_blocks_of_one_file_count_one_by_one(tmp_path, judge):
+    blocks = [block("good", "Cl"), *(block(f"bad{n}", "Cl", occupancy=0.3) for n in range(3))]
+    (tmp_path / "g.cif").write_text("".join(blocks))
+    code, document = judge(str(tmp_path / "g.cif"), "--only", "validity")
+    assert code == 0
+    assert document["n_generated"] == 4
+    assert sorted(document["failed"]) == ["g#2", "g#3", "g#4"]
+    assert document["metrics"]["validity"]["values"]["valid"]["value"] == 0.25
+
+
+def test_novelty_is_not_claimed_over_training_rows_that_were_refused(tmp_path, judge, capsys):
+    (tmp_path / "g.cif").write_text(block("g", "Br", edge=4.3))
+    training = block("t", "Cl") + "".join(block(f"t{n}", "Br", occupancy=0.9, edge=4.3) for n in range(2))
+    (tmp_path / "t.cif").write_text(training)
+    code, document = judge(
+        str(tmp_path / "g.cif"), "--training", str(tmp_path / "t.cif"), "--only", "uniqueness"
+    )
+    assert code == 0
+    assert document["refused"] == {"training": {"partial occupancy: a site holds Cs 0.9": 2}}
+    novel = document["metrics"]["uniqueness"]["values"]["novel"]
+    assert novel["value"] == 1
+    assert "not claimed over all training crystals: 2 rows of its source were refused" in novel["reason"]
+    assert "note: training: 2 rows of its source were refused" in capsys.readouterr().out
+
+
+def test_what_was_left_out_on_reading_stands_in_the_table(tmp_path, judge, capsys):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a.cif").write_text(block("g", "D"))
+    (tmp_path / "d" / "notes.txt").write_text("words")
+    code, document = judge(str(tmp_path / "d"), "--only", "validity")
+    assert code == 0
+    assert any("deuterium" in note for note in document["notes"])
+    assert any("1 files not read: notes.txt" in note for note in document["notes"])
+    assert "notes.txt" in capsys.readouterr().out
+
+
+def test_a_path_that_begins_with_the_home_folder_is_found(tmp_path, judge, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "g.cif").write_text(block("g", "Cl"))
+    assert judge("~/g.cif", "--only", "validity", "--training=~/g.cif")[0] == 0

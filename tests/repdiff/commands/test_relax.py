@@ -1,14 +1,15 @@
 import json
 
+import ase.io
 import numpy as np
 import pytest
 import toy_force_field
 
 from repdiff.cli.main import main
 from repdiff.commands.relax import read_relaxed
-from repdiff.crystals.crystal import Crystal, read_crystals
+from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.crystals.resumable_parts import PARTS
-from repdiff.crystals.structure_files import write_structures
+from repdiff.crystals.structure_files import read_structures, write_structures
 from repdiff.errors import UserError
 from repdiff.runs.manifest import read_manifest
 
@@ -143,3 +144,38 @@ def test_a_damaged_relaxation_is_refused_in_one_line(relax):
     (folder / "force_field.json").write_text(json.dumps({"protocol": {}}))
     with pytest.raises(UserError, match="damaged"):
         read_relaxed(folder)
+
+
+def test_a_relaxed_crystal_carries_the_energy_of_the_force_field_and_no_other(toy, tmp_path):
+    labels = {
+        "energy": -999.0,
+        "free_energy": -999.0,
+        "magmom": 3.0,
+        "stress": 1.25,
+        "virial": 2.0,
+        "Lattice": "fcc",
+    }
+    silicon = Crystal(
+        id="a",
+        atomic_numbers=np.array([14, 14, 6, 6]),
+        lattice=np.eye(3) * 3.6,
+        frac_coords=np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]),
+        labels=labels,
+    )
+    write_crystals(tmp_path / "in.parquet", [silicon])
+    words = ["relax", str(tmp_path / "in.parquet"), "--force-field", "toy", "--n-workers", "1"]
+    assert main([*words, "--workspace", str(tmp_path / "w")]) == 0
+    folder = tmp_path / "w" / "relax" / "in.parquet-toy"
+    (crystal,) = read_structures(folder)
+    assert crystal.labels["energy"] == pytest.approx(4 * crystal.labels["energy_per_atom"])
+    assert crystal.labels["input_energy"] == -999
+    assert (crystal.labels["stress"], crystal.labels["virial"], crystal.labels["Lattice"]) == (
+        1.25,
+        2.0,
+        "fcc",
+    )
+    assert not {"free_energy", "magmom"} & set(crystal.labels)
+    frame = ase.io.read(folder / "structures.extxyz")
+    assert frame.get_potential_energy() == pytest.approx(crystal.labels["energy"])
+    assert frame.info["stress_label"] == 1.25
+    np.testing.assert_allclose(frame.cell.array, crystal.lattice, atol=1e-7)

@@ -181,3 +181,33 @@ def test_a_truncated_table_is_a_users_mistake(folder):
     (folder / "table.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UserError, match="cannot be read"):
         read_structures(folder)
+
+
+RESERVED = [
+    "stress",
+    "virial",
+    "Lattice",
+    "Properties",
+    "pbc",
+    "forces",
+    "occupancy",
+    "dipole",
+    "species",
+    "positions",
+]
+
+
+@pytest.mark.parametrize("label", RESERVED)
+def test_a_label_whose_name_extxyz_reserves_breaks_no_file(tmp_path, label):
+    crystal = Crystal(
+        id="a",
+        atomic_numbers=np.array([11, 17]),
+        lattice=np.eye(3) * 4,
+        frac_coords=np.array([[0, 0, 0], [0.5, 0.5, 0.5]]),
+        labels={label: 1.25},
+    )
+    write_structures(tmp_path / "s", [crystal])
+    frame = ase.io.read(tmp_path / "s" / "structures.extxyz")
+    np.testing.assert_allclose(frame.cell.array, crystal.lattice)
+    assert frame.info[f"{label}_label"] == 1.25
+    assert read_structures(tmp_path / "s")[0].labels[label] == 1.25

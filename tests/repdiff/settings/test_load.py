@@ -257,3 +257,19 @@ def test_common_settings_are_read_whatever_the_backend_has_beside_them(write):
 def test_training_without_end_is_refused():
     with pytest.raises(UserError, match="no budget, expected at least one of"):
         load_settings(TrainSettings, overrides={"max_epochs": "none"})
+
+
+@pytest.mark.parametrize(
+    "text", ["encode:\n  dataset: prototypes\n  seed: 3\n  seed: 4\n", "seed: 1\nseed: 2\n"]
+)
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path, text):
+    (tmp_path / "dup.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"not valid YAML in line \d: the key 'seed' stands twice"):
+        load_settings(EncodeSettings, tmp_path / "dup.yaml")
+
+
+def test_paths_of_settings_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.yaml").write_text("encode:\n  dataset: prototypes\n  data_dir: ~/data\n")
+    assert load_settings(EncodeSettings, tmp_path / "c.yaml").data_dir == tmp_path / "data"
+    assert load_settings(EncodeSettings, None, {"dataset": "x", "data_dir": "~/d"}).data_dir == tmp_path / "d"

@@ -1,0 +1,113 @@
+"""Files of ASE: extended XYZ and databases."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from repdiff.crystals.arrays import ISOTOPE_NOTE
+from repdiff.crystals.crystal import Crystal
+from repdiff.datasets.readers.rows import Row, is_scalar, row_of
+from repdiff.errors import UserError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+ISOTOPE = re.compile(r"(?m)^(\s*)[DT](?=\s)")  # at the start of an atom's line
+
+
+def read_extxyz(path: Path) -> list[Row]:
+    """Read extended XYZ frame by frame, so that one bad frame does not hide the others.
+
+    Scalars of a frame's comment line become labels; `material_id` or `id` names it.
+    """
+    from ase.io import read
+
+    rows: list[Row] = []
+    for number, frame in enumerate(_frames(path)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                head, _, body = frame.partition("\n")
+                comment, _, lines = body.partition("\n")
+                lines, n_isotopes = ISOTOPE.subn(r"\1H", lines)
+                atoms = read(io.StringIO(f"{head}\n{comment}\n{lines}"), format="extxyz")
+            if isinstance(atoms, list):
+                raise ValueError(f"{len(atoms)} structures in one frame")
+            notes = (ISOTOPE_NOTE,) if n_isotopes else ()
+            rows.append(_atoms_row(path, number, atoms, _energies(atoms) | atoms.info, notes=notes))
+        except Exception as error:  # whatever the reader raises becomes the reason of this frame alone
+            reason = f"cannot be read as extxyz: {type(error).__name__} {error}"
+            rows.append(row_of(path, number, None, {}, reason=" ".join(reason.split())[:200]))
+    return rows
+
+
+def read_ase_db(path: Path) -> list[Row]:
+    """Read a database of ASE; its key-value pairs, data and calculated energies become labels.
+
+    Raises:
+        UserError: If it is none.
+    """
+    from ase.db import connect
+
+    rows: list[Row] = []
+    try:
+        for number, entry in enumerate(connect(path, type="db", use_lock_file=False).select()):
+            atoms = entry.toatoms()
+            data = {str(name): value for name, value in dict(entry.data).items() if is_scalar(value)}
+            facts = _energies(atoms) | data | entry.key_value_pairs
+            rows.append(_atoms_row(path, number, atoms, facts, id=str(entry.id)))
+    except Exception as error:  # sqlite3, JSON and ASE raise many kinds here
+        raise UserError(f"{path} cannot be read as a database of ASE: {error}; is it complete?") from error
+    return rows
+
+
+def _frames(path: Path) -> Iterator[str]:
+    """Cut an XYZ file into frames by their counts of atoms; all after an unreadable count is one frame."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if not line.strip():
+                continue
+            try:
+                n_lines = int(line) + 1
+            except ValueError:
+                yield line + file.read()
+                return
+            yield line + "".join(text for _, text in zip(range(n_lines), file, strict=False))
+
+
+def _atoms_row(
+    path: Path,
+    row: int,
+    atoms: "Atoms",
+    facts: Mapping[str, Any],
+    *,
+    id: str | None = None,
+    notes: Sequence[str] = (),
+) -> Row:
+    if not atoms.pbc.all():
+        return row_of(
+            path, row, None, facts, id=id, reason=f"pbc is {atoms.pbc.tolist()}, expected all three true"
+        )
+    if abs(atoms.cell.volume) < 1e-12:
+        return row_of(path, row, None, facts, id=id, reason="the cell has no volume")
+    occupancies = atoms.info.get("occupancy") or {}
+    if any(len(site) != 1 or set(site.values()) != {1} for site in occupancies.values()):
+        return row_of(path, row, None, facts, id=id, reason="partial occupancy")
+    crystal = Crystal(
+        id="",
+        atomic_numbers=atoms.numbers.astype(np.int64),
+        lattice=np.array(atoms.cell.array, dtype=np.float64),
+        frac_coords=np.linalg.solve(atoms.cell.array.T, atoms.positions.T).T,
+    )
+    return row_of(path, row, crystal, facts, id=id, notes=notes)
+
+
+def _energies(atoms: "Atoms") -> dict[str, float]:
+    """Take the scalars that ASE's reader moves from the comment line into a calculator."""
+    results = getattr(atoms.calc, "results", None) or {}
+    return {name: float(value) for name, value in results.items() if np.ndim(value) == 0}

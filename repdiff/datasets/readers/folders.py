@@ -1,0 +1,182 @@
+"""Folders and zips: tables named after splits, results of known programs, or files of any formats together."""
+
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from repdiff.crystals.structure_files import EXTXYZ, TABLE
+from repdiff.datasets.readers.formats import TABLE_SUFFIXES, is_readable, read_file, text_row
+from repdiff.datasets.readers.json_files import NoStructures
+from repdiff.datasets.readers.names import form_of_name, readable, stem_of_name
+from repdiff.datasets.readers.rows import Row, row_of, split_name, unread
+from repdiff.datasets.readers.tables import read_csv, read_parquet
+from repdiff.errors import UserError
+
+ALIKE = {  # the file that holds all crystals of a folder that a program wrote, and what shows whose it is
+    "generated_crystals.extxyz": None,  # MatterGen
+    TABLE: EXTXYZ,  # repdiff
+}
+EXPECTED = (
+    "expected .cif, .vasp, POSCAR*, extxyz, JSON, CSV or parquet files, or train.csv, val.csv and test.csv"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What is read of a folder or zip, by name, and what is not, by the reason.
+
+    Attributes:
+        read: Names of the files that are read, in order.
+        splits: Split by name, of tables named after splits.
+        left: Reason by name, of files that are not read.
+    """
+
+    read: tuple[str, ...]
+    splits: dict[str, str]
+    left: dict[str, str]
+
+
+def contents_of(names: Iterable[str]) -> Contents:
+    """Decide what is read of the files of a folder or zip, given their paths in it."""
+    seen = sorted(name for name in names if not _hidden(name))
+    splits = _split_tables(seen)
+    for whole, mark in ALIKE.items():
+        if whole in seen and (mark is None or mark in seen):
+            left = {name: f"{whole} holds the crystals" for name in seen if name != whole}
+            return Contents(read=(whole,), splits={}, left=left)
+    chosen = tuple(splits) if splits else tuple(name for name in seen if is_readable(name) or _is_zip(name))
+    why = "beside tables named after splits" if splits else "of no known format"
+    return Contents(read=chosen, splits=splits, left={name: why for name in seen if name not in set(chosen)})
+
+
+def files_of_folder(path: Path) -> list[str]:
+    """List the files below a folder by their paths in it, sorted."""
+    return sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+
+
+def read_folder(path: Path) -> list[Row]:
+    """Read the files below a folder, sorted by path, which is what names the crystals that have no name.
+
+    Tables named after splits (train, val or valid, test) give their splits, and then nothing else is read. Of the
+    results of MatterGen or repdiff the one file with all crystals is read. What is not read is named in a row.
+
+    Raises:
+        UserError: If there is nothing to read.
+    """
+    contents = contents_of(files_of_folder(path))
+    if not contents.read:
+        raise UserError(f"{path} holds no structure, {EXPECTED}")
+    if contents.splits:
+        rows = [row for name, split in contents.splits.items() for row in _read_table(path / name, split)]
+        return [*rows, *_left(path, contents)]
+    rows = []
+    for name in contents.read:
+        rows += _member(path, name, len(rows), lambda name=name: (path / name).read_bytes(), path / name)
+    rows += _left(path, contents)
+    if all(row.unread for row in rows):
+        raise UserError(f"{path} holds no structure, {EXPECTED}")
+    return rows
+
+
+def read_zip(path: Path) -> list[Row]:
+    """Read the files of a zip as those of a folder; a damaged one is named and does not hide the others.
+
+    Raises:
+        UserError: If it is no zip, or there is nothing to read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+            contents = contents_of(names)
+            nested = [name for name in contents.read if _is_zip(name)]
+            rows: list[Row] = []
+            for name in contents.read:
+                if name not in nested:
+                    members = _member(path, name, len(rows), lambda name=name: archive.read(name), None)
+                    split = contents.splits.get(name)
+                    rows += members if split is None else [_with_split(row, split) for row in members]
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{path} cannot be read as zip: {error}; is it complete?") from error
+    if len(contents.read) == len(nested):
+        raise UserError(f"{path} holds no structure, {EXPECTED}")
+    return [*rows, *_left(path, contents), *(unread(path, name, "a zip inside of a zip") for name in nested)]
+
+
+def split_tables(folder: Path) -> dict[str, Path]:
+    """Find the tables of a folder that are named after splits, by split."""
+    names = sorted(file.name for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+    return {split: folder / name for name, split in _split_tables(names).items()}
+
+
+def _member(path: Path, name: str, start: int, read: Callable[[], bytes], file: Path | None) -> list[Row]:
+    """Read one file of a collection; whatever is wrong with it stays with it."""
+    source, stem = f"{path}/{readable(name)}", stem_of_name(name)
+    try:
+        if form_of_name(name):
+            return [text_row(path, start, name, read())]
+        if file is not None:
+            rows = read_zip(file) if _is_zip(name) else read_file(file)
+        else:
+            with tempfile.TemporaryDirectory() as place:
+                copy = Path(place) / PurePosixPath(name).name
+                copy.write_bytes(read())
+                rows = read_file(copy)
+    except NoStructures as error:
+        return [unread(path, readable(name), str(error).removeprefix(f"{path}/"))]
+    except UserError as error:
+        return [row_of(source, start, None, {}, id=stem, reason=str(error))]
+    except OSError as error:
+        return [row_of(path, start, None, {}, id=stem, reason=f"cannot be opened: {error.strerror or error}")]
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        return [row_of(path, start, None, {}, id=stem, reason=f"cannot be unpacked: {error}")]
+    return [_named(replace(row, source=source), stem, single=len(rows) == 1) for row in rows]
+
+
+def _named(row: Row, stem: str, *, single: bool) -> Row:
+    """Name a crystal without a name after its file."""
+    if row.unread or row.id != str(row.row):
+        return row
+    name = stem if single else f"{stem}#{row.row + 1}"
+    if row.content is None or isinstance(row.content, str):
+        return replace(row, id=name)
+    return replace(row, id=name, content=row.content.replace(id=name))
+
+
+def _with_split(row: Row, split: str) -> Row:
+    content = row.content
+    if content is not None and not isinstance(content, str):
+        content = content.replace(split=split)
+    return replace(row, split=split, content=content)
+
+
+def _read_table(path: Path, split: str) -> list[Row]:
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is an empty file, expected a table with one crystal a row")
+    return read_parquet(path, split=split) if path.suffix == ".parquet" else read_csv(path, split=split)
+
+
+def _split_tables(names: list[str]) -> dict[str, str]:
+    """Find tables at the top that are named after splits, one a split: train, val, test."""
+    found: dict[str, str] = {}
+    for suffix in TABLE_SUFFIXES:
+        for name in names:
+            if "/" not in name and name.lower().endswith(suffix):
+                split = split_name(name[: -len(suffix)])
+                if split and split not in found:
+                    found[split] = name
+    return {found[split]: split for split in ("train", "val", "test") if split in found}
+
+
+def _left(path: Path, contents: Contents) -> list[Row]:
+    return [unread(path, readable(name), reason) for name, reason in contents.left.items()]
+
+
+def _hidden(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return "__MACOSX" in parts or any(part.startswith(".") for part in parts)
+
+
+def _is_zip(name: str) -> bool:
+    return name.lower().endswith(".zip")

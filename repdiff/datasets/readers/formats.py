@@ -1,0 +1,81 @@
+"""One file to rows, by the suffix of its name."""
+
+import bz2
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+from repdiff.datasets.readers.ase_files import read_ase_db, read_extxyz
+from repdiff.datasets.readers.json_files import read_json, read_json_lines
+from repdiff.datasets.readers.names import form_of_name, stem_of_name
+from repdiff.datasets.readers.rows import Row, row_of
+from repdiff.datasets.readers.tables import read_csv, read_parquet
+from repdiff.errors import UserError
+
+READERS: dict[str, Callable[[Path], list[Row]]] = {
+    ".csv": read_csv,
+    ".csv.gz": read_csv,
+    ".parquet": read_parquet,
+    ".xyz": read_extxyz,
+    ".extxyz": read_extxyz,
+    ".db": read_ase_db,
+    ".json": read_json,
+    ".json.gz": read_json,
+    ".json.bz2": read_json,
+    ".jsonl": read_json_lines,
+    ".jsonl.gz": read_json_lines,
+    ".jsonl.bz2": read_json_lines,
+    ".ndjson": read_json_lines,
+}
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+FORMATS_HELP = (
+    "CSV with a column cif, folder or zip of structure files, CIF or POSCAR, extxyz, ase.db, JSON(.gz, .bz2) or "
+    "JSON lines of pymatgen, JARVIS or OPTIMADE, parquet"
+)
+
+
+def reader_of_name(name: str) -> Callable[[Path], list[Row]] | None:
+    """Return the reader of a file of many crystals by its name; None if there is none."""
+    plain = Path(name).name.lower()
+    if plain.startswith(".") or "__MACOSX" in Path(name).parts:
+        return None
+    suffixes = sorted(READERS, key=len, reverse=True)
+    return next((READERS[suffix] for suffix in suffixes if plain.endswith(suffix)), None)
+
+
+def is_readable(name: str) -> bool:
+    """Tell whether a file of this name is of a format that is read."""
+    return form_of_name(name) is not None or reader_of_name(name) is not None
+
+
+def text_row(source: Path | str, row: int, name: str, data: bytes) -> Row:
+    """Make the row of a file that holds one text, packed or not."""
+    id = stem_of_name(name)
+    try:
+        data = unpacked(name, data)
+    except (OSError, EOFError, ValueError) as error:
+        return row_of(source, row, None, {}, id=id, reason=f"cannot be unpacked: {error}")
+    return row_of(source, row, data.decode("utf-8", errors="replace"), {}, id=id, form=form_of_name(name))
+
+
+def unpacked(name: str, data: bytes) -> bytes:
+    """Unpack the bytes of a file by the suffix of its name.
+
+    Raises:
+        OSError: If they are not of that format.
+    """
+    unpack = {".gz": gzip.decompress, ".bz2": bz2.decompress}.get(Path(name).suffix.lower())
+    return unpack(data) if unpack else data
+
+
+def read_file(path: Path) -> list[Row]:
+    """Read one file.
+
+    Raises:
+        UserError: If it is of no known format, or its reader refuses it.
+    """
+    if reader := reader_of_name(path.name):
+        return reader(path)
+    if form_of_name(path.name):
+        return [text_row(path, 0, path.name, path.read_bytes())]
+    raise UserError(f"{path} is of no known format, expected one of: {FORMATS_HELP}")
