@@ -136,11 +136,11 @@ def test_noble_gases_are_written_without_warnings(tmp_path):
 def test_a_full_disk_is_one_line_and_leaves_the_old_files_whole(folder, crystals, monkeypatch):
     before = {name: (folder / name).read_bytes() for name in NAMES}
 
-    def full(path, crystals):
+    def full(path, crystals, cifs):
         path.write_bytes(b"half a fi")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(structure_files, "write_crystals", full)
+    monkeypatch.setattr(structure_files, "write_csv", full)
     with pytest.raises(UserError, match=r"cannot write the structures \(No space left on device\)"):
         write_structures(folder, crystals, {"loss": [0.5, 0.25, None, 0.125], "note": ["a b", "", "c", "d"]})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
