@@ -124,7 +124,8 @@ def run(commands: Sequence[Sequence[str]] | None = None) -> None:
     """Run a command and exit; a polite kill counts as Ctrl-C.
 
     Args:
-        commands: To be run one after the other up to the first that fails; None for that of this process.
+        commands: Command lines to run one after the other, up to the first that fails; None takes the arguments of this
+            process.
     """
     INTERRUPTS.install()
     try:

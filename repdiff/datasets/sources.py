@@ -128,7 +128,7 @@ def crystals_of_split(dataset: Dataset, split: str, *, n: int | None = None, see
     Args:
         dataset: From `load_dataset`.
         split: "train", "val", "test" or "all".
-        n: How many; None, or more than there are, for all.
+        n: Number of crystals; None, or more than there are, for all.
         seed: Decides the choice, together with the number of crystals in the split.
 
     Raises:

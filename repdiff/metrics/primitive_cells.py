@@ -30,7 +30,7 @@ class Reduced:
     """A crystal in its primitive cell.
 
     Attributes:
-        crystal: In the primitive cell, reduced after Niggli; None if there is none.
+        crystal: The crystal in its Niggli-reduced primitive cell; None if there is none.
         reason: Why there is none; "" if there is one.
     """
 
@@ -50,7 +50,7 @@ class Candidates:
     """For each crystal, those that it is to be compared with.
 
     Attributes:
-        rows: Of the others; nearest first where there were too many.
+        rows: Indices of the crystals to compare each with; nearest first where there were too many.
         n_dropped: How many others of its formula and size it is not compared with, because as many as there may be
             are nearer.
     """

@@ -55,8 +55,8 @@ class Known:
     """Which crystals are the same as a known one.
 
     Attributes:
-        row: Of the known crystal; -1 if there is none.
-        n_not_compared: As in `Grouping`.
+        row: Index of the known crystal that each is the same as; -1 if there is none.
+        n_not_compared: Number of pairs not compared, as in `Grouping`.
     """
 
     row: Int[np.ndarray, " n_crystals"]
@@ -80,7 +80,8 @@ def group_same(
     Args:
         reduced: From `reduce_crystals`.
         matcher: What counts as the same.
-        max_candidates: With how many first members a crystal is compared; those of the nearest fingerprints.
+        max_candidates: Largest number of first members that a crystal is compared with; those of the nearest
+            fingerprints are taken.
         n_workers: Processes, where it helps.
         progress: Show a bar on stderr.
     """
@@ -116,7 +117,8 @@ def find_known(
         reduced: From `reduce_crystals`.
         known: The same of known crystals.
         matcher: What counts as the same.
-        max_candidates: With how many known ones a crystal is compared; those of the nearest fingerprints.
+        max_candidates: Largest number of known crystals that a crystal is compared with; those of the nearest
+            fingerprints are taken.
         n_workers: Processes, where it helps.
         progress: Show a bar on stderr.
     """

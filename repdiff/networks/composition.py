@@ -192,7 +192,7 @@ class CompositionModel(nn.Module):
         depends on the batch and the device, would otherwise tip a draw now and then.
 
         Args:
-            n_samples: How many; may be 0.
+            n_samples: Number of samples; may be 0.
             generator: Seed of the streams; a fresh one with the same seed for every shard of a run.
             temperature: Divides the scores of elements and counts; below 1 the likely ones become likelier.
             first: Number of the first sample within the run.

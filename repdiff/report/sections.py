@@ -198,7 +198,7 @@ def symmetry(
         known: Known crystals, whose space groups are looked for here.
         tolerance: How far an atom may be from where an operation puts it, Å.
         notes: What the reader must know of the space groups of the runs.
-        seed: Of the choice of known crystals.
+        seed: Seed of the choice of known crystals.
     """
     series, where = [], []
     for one in known:

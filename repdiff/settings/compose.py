@@ -66,9 +66,9 @@ def modernised(values: Mapping[str, Any], model: type[Settings], backend: str) -
     A nested group that the old form gave in part took the defaults of its own class for the rest, and still does.
 
     Args:
-        values: As in a file.
-        model: Settings of the verb.
-        backend: Whose options were given.
+        values: Settings as a file gives them.
+        model: Settings class of the command.
+        backend: Name of the backend whose options were given.
     """
     if OLD_KEY not in values:
         return dict(values)

@@ -81,8 +81,8 @@ class Cdvae(nn.Module):
     """Encoder, heads and denoiser, with the noise process and the loss.
 
     Args:
-        settings: Of all of them.
-        vocabulary: Of the training set.
+        settings: Settings of the networks, the noise process and the loss.
+        vocabulary: Elements, cell sizes and cell scale of the training set.
     """
 
     elements: Tensor
