@@ -122,7 +122,7 @@ def find_candidates(
     Args:
         queries: The crystals.
         others: What they are compared with.
-        max_candidates: How many each is compared with at most.
+        max_candidates: Largest number of candidates per crystal.
         any_size: Whether primitive cells of different sizes are compared too.
     """
     offered = group_by_key(others, any_size=any_size)

@@ -2,9 +2,9 @@
 
 The tolerances are those of pymatgen, which MatterGen's evaluation uses: 0.3 for sites, 0.2 for lengths, 5° for angles;
 volumes are made equal. The matcher "mattergen-disordered" also takes two orderings of one alloy for the same (see
-`substitution_matcher`). Being the same in this sense does not carry over: a like b and b like c
-do not make a like c. Groups are therefore formed as pymatgen forms them, around a first member to which all others are
-alike, in an order that only depends on the names.
+`substitution_matcher`). Matching is not transitive: that a matches b and b matches c does not imply that a matches c.
+Groups are therefore formed as pymatgen forms them, around a first member that all others match, in an order that only
+depends on the names.
 """
 
 from collections.abc import Sequence

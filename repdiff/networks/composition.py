@@ -47,7 +47,7 @@ class CompositionModel(nn.Module):
     Args:
         settings: Size of the network.
         elements: Atomic numbers of the columns, ascending.
-        size_counts: How many training crystals have 0, 1, 2, ... atoms; the last is not 0.
+        size_counts: Number of training crystals with 0, 1, 2, ... atoms; the last is not 0.
         table: What is known about the elements; looked up when absent.
 
     Raises:

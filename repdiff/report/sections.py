@@ -41,7 +41,7 @@ class Plot:
 
     @property
     def height(self) -> int:
-        """Of the figure, px."""
+        """Height of the figure, px."""
         return int(self.figure.layout.height)
 
 

@@ -1,4 +1,4 @@
-"""The settings of a verb, completed by the options of one backend; and whose a setting is that is not among them."""
+"""Complete the settings of a command by the options of a backend, and find the backend that a setting belongs to."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -1,4 +1,4 @@
-"""Settings of the verbs that read crystals into representations."""
+"""Settings of the commands that encode crystals and analyse representations."""
 
 from pathlib import Path
 from typing import ClassVar, Literal

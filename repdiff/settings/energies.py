@@ -1,4 +1,4 @@
-"""Settings of the verbs that compute energies."""
+"""Settings of the commands that compute energies."""
 
 from pathlib import Path
 from typing import ClassVar, Literal

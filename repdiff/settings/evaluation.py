@@ -1,4 +1,4 @@
-"""Settings of the verbs that judge crystals, and show what they found."""
+"""Settings of the commands that evaluate crystals and present the results."""
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal

@@ -1,4 +1,4 @@
-"""Settings of the verbs that make crystals."""
+"""Settings of the commands that generate crystals."""
 
 import math
 from pathlib import Path

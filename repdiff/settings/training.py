@@ -1,4 +1,4 @@
-"""Settings of the verbs that train."""
+"""Settings of the commands that train."""
 
 import math
 from pathlib import Path

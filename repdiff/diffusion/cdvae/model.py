@@ -140,7 +140,7 @@ class Cdvae(nn.Module):
 
     @property
     def moments(self) -> LatentMoments:
-        """Of the latent vectors of the training set."""
+        """Mean and covariance of the latent vectors of the training set."""
         moments = self.network["moments"]
         assert isinstance(moments, LatentMoments)
         return moments
