@@ -114,7 +114,7 @@ def array_densities(
         block: Which densities.
         neighborhood: Neighbours within at least the cutoff.
         vectors: From each atom to its neighbours, Å.
-        weights: Of each atom as a neighbour.
+        weights: Weights of each atom as a neighbour, one column per weighting.
     """
     distances = padded_distances(neighborhood, vectors, absent=2 * block.cutoff)
     directions = vectors / distances.clamp(min=TOUCHING)[..., None]
@@ -132,8 +132,9 @@ class Columns(NamedTuple):
 
     Attributes:
         centers: R_s, Å.
-        parents: For each order above 0, which monomial of the order before each monomial is a multiple of.
-        axes: For the same, of which of x, y and z it is that multiple.
+        parents: Index of the monomial of the order before that each monomial is a multiple of; one tensor per order
+            above 0.
+        axes: Axis (0, 1, 2 for x, y, z) that this monomial is multiplied by; one tensor per order above 0.
         factors: l!/(lx! ly! lz!) of each monomial in the column of its order, 0 elsewhere.
     """
 

@@ -33,8 +33,8 @@ class Tables:
 
     Attributes:
         envelope: The cutoff function and its slope at even distances from 0 to the cutoff, (n_points, 2).
-        radial: For each η, point of δ and m: the Gaussian and its slope, (n_etas, n_points, 2, 2 side + 1).
-        sides: For each η, how many centres on each side the Gaussian reaches.
+        radial: The Gaussian and its slope for each η, point of δ and m, (n_etas, n_points, 2, 2 side + 1).
+        sides: Number of centres on each side that the Gaussian of each η reaches.
     """
 
     envelope: NDArray[np.floating]
@@ -106,7 +106,7 @@ def densities(
         block: Which densities; `serves` must hold.
         neighborhood: Neighbours within at least the cutoff.
         vectors: From each atom to its neighbours, Å.
-        weights: Of each atom as a neighbour; equal for atoms of one element and crystal.
+        weights: Weights of each atom as a neighbour; equal for atoms of one element and crystal.
     """
     return _Densities.apply(vectors, neighborhood, weights, block)
 

@@ -154,7 +154,7 @@ def element_weights(
         atomic_numbers: Z of each atom.
         system_idx: Crystal of each atom.
         n_atoms_per_system: Size of each crystal.
-        dtype: Of the result.
+        dtype: Floating-point type of the result.
 
     Raises:
         ValueError: If the kind is not one of `WEIGHTS`.

@@ -22,9 +22,9 @@ class Normalizer:
 
     Attributes:
         low: Lower end of the linear range of each feature.
-        high: Upper end.
+        high: Upper end of this range.
         tail_low: Length of the compressed tail below, in units of the linear range; 0 if there is none.
-        tail_high: The same above.
+        tail_high: Length of the compressed tail above, in the same units; 0 if there is none.
     """
 
     low: Float[Tensor, " n_features"]

@@ -342,7 +342,7 @@ def check_descriptor(descriptor: Descriptor, batch: CrystalBatch | None = None) 
     """Run all checks.
 
     Args:
-        descriptor: To be tested, built from its settings.
+        descriptor: Descriptor to test, built from its settings.
         batch: Crystals in general position, float64, several with more than one atom; by default three.
 
     Raises:

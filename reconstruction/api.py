@@ -38,7 +38,7 @@ def reconstruct(
         representation: What the columns mean; see `prepare`.
         search: "default", "fast", "thorough", "paper", or settings.
         exact: Whether the vectors belong to true crystals, rather than being generated.
-        seed: Of the random starts.
+        seed: Seed of the random starts.
         device: Where to search.
         n_workers: Processes, on a CPU; see `reconstruct_groups`.
         progress: Show a bar on stderr.

@@ -41,9 +41,9 @@ class Evidence:
 
     Attributes:
         losses: Relative, at the crystal found; NaN gives a confidence of NaN.
-        n_atoms: In the cell.
-        n_elements: Different ones in the cell.
-        n_agreeing: Trials that found the lowest loss.
+        n_atoms: Number of atoms in the cell.
+        n_elements: Number of different elements in the cell.
+        n_agreeing: Number of trials that found the lowest loss.
     """
 
     losses: Float[Tensor, " n"]
@@ -83,18 +83,18 @@ class Confidence:
     """Fitted numbers that turn what a search knows into a probability, and what they are valid for.
 
     Attributes:
-        drops: By how much the log-odds fall from each of `knots` to the next; none is negative.
+        drops: Fall of the log-odds from each of `knots` to the next; none is negative.
         intercept: Log-odds where the loss is below the first knot and every feature is zero.
         coefficients: Log-odds for one unit of each of `FEATURES`.
         knots: log10 of the loss, ascending.
         bounds: Least and highest confidence that the sample supports, whatever the rest says.
         descriptor: Its name, for readers.
         digest: From `digest_of` the descriptor.
-        presets: Of the search, the one that the numbers were fitted to first. The others differ in their budgets, and
-            what the loss tells held for them as well when it was tested.
-        n_crystals: By data set and split, how many the numbers were fitted to.
-        n_matched: How many of them all came back.
-        versions: Of what computed them.
+        presets: Search presets that the numbers are valid for, first the one that they were fitted to. The others
+            differ in their budgets; tests showed that the relation of loss and probability holds for them as well.
+        n_crystals: Number of crystals that the numbers were fitted to, by data set and split.
+        n_matched: Number of these crystals that were recovered.
+        versions: Versions of the programs that computed the numbers.
     """
 
     drops: tuple[float, ...]
@@ -175,8 +175,8 @@ def fit_confidence(
     n₊ matches and n₋ failures, (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2). They also bound the confidence.
 
     Args:
-        evidence: Of reconstructions of known crystals, all with finite losses.
-        matched: Which of them came back.
+        evidence: Results of reconstructions of known crystals, all with finite losses.
+        matched: Whether each crystal was recovered.
         features: Names from `FEATURES`.
 
     Raises:
@@ -259,7 +259,7 @@ class ReliabilityBin:
     Attributes:
         low: Least confidence of the bin.
         high: Its end; only the last bin includes it.
-        n: How many crystals.
+        n: Number of crystals.
         confidence: Their mean confidence.
         matched: Share of them that came back.
     """

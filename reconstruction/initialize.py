@@ -65,8 +65,8 @@ def exchanges(
     """Exchange each pair of atoms of different elements, one pair at a time.
 
     Args:
-        frac_coords: Of the crystals.
-        atomic_numbers: Of their atoms.
+        frac_coords: Fractional coordinates of the crystals.
+        atomic_numbers: Atomic number of each atom.
         at_most: Pairs of a crystal; where it has more, some are drawn.
         generator: Source of the draws, and of the order of the pairs.
 

@@ -46,7 +46,7 @@ class Inversion:
         descriptor: The one the vectors were made with, on the device.
         search: How long and how to search.
         exact: Whether the vectors belong to true crystals.
-        seed: Of the random starts.
+        seed: Seed of the random starts.
         device: Where to compute.
         confidence: What turns losses into probabilities, if known.
     """
@@ -145,7 +145,7 @@ def prepare(
         exact: Whether the vectors belong to true crystals. Otherwise no loss near zero can be expected: the search
             for a crystal ends as soon as three trials have found the same minimum, or two rounds have found none that
             is lower, unless the settings say how many.
-        seed: Of the random starts.
+        seed: Seed of the random starts.
         device: Where to search.
         max_atoms: Vectors that ask for more atoms are refused.
 

@@ -26,7 +26,7 @@ class Descent:
         learning_rate: First step length, Å; it falls along a cosine to zero.
         n_done: Steps of the cosine that lie behind, if the descent goes on with an earlier one.
         n_total: Steps of the whole cosine; None if it ends with this descent.
-        n_stages: How many stages of the descriptor to match; None for all.
+        n_stages: Number of stages of the descriptor to match; None for all.
         solved_below: Crystals whose loss is below this at a check leave the batch, and their rivals with them.
         check_every: Iterations between two checks.
     """

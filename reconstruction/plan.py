@@ -35,8 +35,8 @@ def plan(
 
     Args:
         decoded: The vectors.
-        descriptor: To be matched; what it keeps for a gradient is measured on a small crystal.
-        settings: Of the search.
+        descriptor: Descriptor to match; the memory that its gradient needs is measured on a small crystal.
+        settings: Settings of the search.
         device: Where it will run; on a CPU the numbers of `CPU_ATOMS` and `CPU_BYTES` hold.
     """
     rows = [row for row, reason in enumerate(decoded.reasons) if reason is None]

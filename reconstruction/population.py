@@ -17,8 +17,8 @@ class Population:
 
     Attributes:
         start: Cells and elements.
-        frac_coords: Of the minima.
-        losses: Of the minima; infinite where there is none yet.
+        frac_coords: Fractional coordinates of the minima.
+        losses: Losses of the minima; infinite where there is none yet.
         n_agreeing: Independent trials that ended in the lowest minimum.
         found_at: The loss at which the lowest minimum was found; it may have been improved since.
     """
@@ -55,9 +55,9 @@ class Population:
         not remembered already.
 
         Args:
-            rows: The crystals.
-            frac_coords: Of the minima offered.
-            losses: Of the minima offered.
+            rows: Indices of the crystals.
+            frac_coords: Fractional coordinates of the minima offered.
+            losses: Losses of the minima offered.
             parents: Place of the minimum hopped from; -1 for a new start.
         """
         known = self.losses[rows]

@@ -14,8 +14,7 @@ class Rung:
         n_trials: Trials of each crystal that take part: all proposals of the round in the first rung, then the lowest
             of the rung before.
         n_steps: Adam iterations.
-        n_stages: How many stages of the descriptor to match, for crystals of two or more elements; None for all.
-            Crystals of one element match all: what steers the coarse stage is chemistry.
+        n_stages: Number of stages of the descriptor to match, for crystals of two or more elements; None for all.
         last_stage: Match the last stage alone, for crystals of one element that are dense enough to have 20 neighbours
             in its range. Where it reaches less far than the others an evaluation is cheaper.
     """

@@ -79,11 +79,11 @@ class _LeastSquares:
 
     Attributes:
         batch: Cells and elements.
-        descriptor: To be matched.
-        targets: The vectors sought.
-        best: Cartesian coordinates of the lowest loss, Å.
-        lowest: That loss.
-        spent: Evaluations.
+        descriptor: Descriptor to match.
+        targets: Descriptor vectors to reach.
+        best: Cartesian coordinates with the lowest loss so far, Å.
+        lowest: Lowest loss so far.
+        spent: Number of evaluations spent on each crystal.
     """
 
     batch: CrystalBatch

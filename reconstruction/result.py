@@ -49,7 +49,7 @@ class ReconstructionResult:
         n_agreeing: Trials that found the lowest loss.
         confidence: Probability that each is the crystal its vector was made of; NaN if the vectors are not exact, or
             if nothing is fitted to this descriptor and search. See `reconstruction.confidence`.
-        shortest_distances: Of any two atoms through all images, Å.
+        shortest_distances: Shortest distance between any two atoms of each crystal, periodic images included, Å.
         composition_residuals: Σ|n f - count| of the formula, atoms: how far the vector was from it.
         cell_repairs: What was changed in the vector's cell, or None.
         refused: Vectors that make no crystal: the reason by row.

@@ -152,8 +152,8 @@ def space_groups(rotations: bytes, subgroup: int) -> SpaceGroups:
     """Solve for the translations of the generators that close modulo the lattice; the inversion sits at the origin.
 
     Args:
-        rotations: As for `point_subgroups`.
-        subgroup: Which of its subgroups.
+        rotations: Bytes of the int64 rotation matrices that `point_group` returned.
+        subgroup: Index of the subgroup in the result of `point_subgroups`.
     """
     lattice_group = point_subgroups(rotations)
     members = np.nonzero(lattice_group.subgroups[subgroup])[0]

@@ -168,7 +168,7 @@ class SymmetricStarts:
             atomic_numbers: Z of every atom, equal ones side by side.
             shortest: Distance that atoms of a start should keep, Å; brought to 0.5 to 0.9 times the cube root of the
                 volume per atom, so that there is room for them.
-            n_groups: How many space groups to choose for each crystal at most.
+            n_groups: Largest number of space groups to choose for each crystal.
             generator: Source of randomness.
         """
         random = _numpy_generator(generator)

@@ -27,7 +27,7 @@ class Supply:
     Attributes:
         free: Multiplicities of the positions that can be taken any number of times, ascending, each once.
         fixed: Multiplicities of the positions that can be taken once, ascending, each once.
-        left: How many of each of these there are.
+        left: Number of positions of each multiplicity in `fixed`.
     """
 
     free: tuple[int, ...]

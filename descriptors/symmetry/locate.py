@@ -18,7 +18,7 @@ class Placement:
     """Where a point lies on a Wyckoff position.
 
     Attributes:
-        letter: Of the position.
+        letter: Wyckoff letter of the position.
         free: Free coordinates of its orbit, in [0, 1).
         residual: Distance of the point from the position, in the unit of the metric it was asked in.
     """
@@ -70,7 +70,7 @@ def locate(
     """Find the most special position that a point lies on, and its free coordinates there.
 
     Args:
-        group: In its standard setting.
+        group: Space group in its standard setting.
         point: Fractional coordinates in the conventional cell.
         tolerance: Largest distance from the position, Å, or in cell vectors where there is no lattice.
         lattice: Rows are the conventional cell vectors, Å.

@@ -41,7 +41,7 @@ class Images:
 
     Attributes:
         rotations: Linear parts, acting on rows of fractional coordinates of that cell.
-        translations: In vectors of that cell.
+        translations: Translation parts, in units of the vectors of that cell.
     """
 
     rotations: Int[np.ndarray, "multiplicity 3 3"]
@@ -262,7 +262,7 @@ def build_group(
         number: 1 to 230.
         symbol: Short Hermann-Mauguin symbol; its first letter is the centring.
         operations: One for each rotation, the unit first.
-        representatives: In the order of the letters, a first.
+        representatives: One representative per Wyckoff position, in the order of the letters, a first.
     """
     maps = [parse_affine(text) for text in operations]
     points = _lattice_points(np.array(TO_CONVENTIONAL[symbol[0]]))

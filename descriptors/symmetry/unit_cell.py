@@ -56,7 +56,7 @@ def to_cell(
     """Spell out a, b, c in Å and α, β, γ in degrees from free parameters.
 
     Args:
-        free: In the first columns; the others are not looked at.
+        free: Free parameters in the first columns; the other columns are ignored.
         numbers: Space group of each crystal.
     """
     _, expansion, constants = _columns(free.device)

@@ -102,7 +102,7 @@ class Model:
 
         Args:
             n: Number of vectors.
-            composition: As for `sample`.
+            composition: One or several formulas, see `sample`.
             seed: Seed of the samples.
             progress: Whether to show bars.
             options: Sampling settings of the backend.

@@ -164,8 +164,8 @@ def evaluate(
         relaxed: What `relax` made of the same crystals, for stability.
         metrics: Names of metrics, or metrics with settings of their own; None for all that can be computed.
         baseline: Whether to score real crystals under the same metrics, beside the others.
-        benchmark: Whose published thresholds hold: "perov_5", "carbon_24" or "mp_20"; that of a named reference
-            without it.
+        benchmark: Benchmark that has the published thresholds to use: "perov_5", "carbon_24" or "mp_20"; None takes
+            that of a named reference.
         seed: Seed of random subsets and intervals.
         n_workers: Processes to use where it helps.
         progress: Whether to show bars.

@@ -25,7 +25,7 @@ class TrainingJob:
     """What the training loop needs to fit a backend.
 
     Attributes:
-        model: With its initial weights.
+        model: Model with its initial weights.
         training: The examples.
         validation: May be empty.
         metadata: Plain JSON that goes into every file with weights.
@@ -109,7 +109,8 @@ class Backend(ABC):
 
         Args:
             encoded: The data set; its splits decide what is training and what validation.
-            options: Of `training_options`, or values by name (`{"network.width": 32}`); None for the defaults.
+            options: An instance of `training_options`, or values by name (`{"network.width": 32}`); None for the
+                defaults.
             seed: Seed of the initial weights.
             folder: Where to keep what is fitted before the training proper.
 
@@ -161,14 +162,14 @@ class Backend(ABC):
         refuses must not be asked for.
 
         Args:
-            n: How many.
+            n: Number of samples.
             seed: Seed of the stream.
             first: Number of the first sample within the stream.
             steps: Denoising steps; None for what suits the sampler, or for as many as in training.
             compositions: One for each sample; None lets the backend choose.
             conditions: Properties that all samples should have, by name, where the backend takes any.
             guidance: γ of classifier-free guidance: 0 ignores the conditions, 1 (None) is as trained.
-            options: Of `sampling_options`, or values by name; None for the defaults.
+            options: An instance of `sampling_options`, or values by name; None for the defaults.
         """
 
 

@@ -14,7 +14,7 @@ def sample_in_parts(n: int, size: int, sample: Callable[[slice], list[Crystal]])
     """Make `n` crystals, at most `size` together, with a bar on stderr.
 
     Args:
-        n: How many.
+        n: Number of samples.
         size: Crystals at once.
         sample: Makes the crystals of a part, which the slice names.
     """

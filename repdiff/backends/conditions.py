@@ -54,7 +54,7 @@ class Conditions:
         Args:
             asked: The properties, as a user wrote them.
             guidance: γ; None for 1.
-            embeddings: Of the properties with an adapter.
+            embeddings: Embeddings of the properties that have an adapter, by name.
             elements: Atomic numbers that the model knows.
             strict: Whether elements out of a chemical system are ruled out if there is an adapter for it.
 

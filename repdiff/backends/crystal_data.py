@@ -31,8 +31,8 @@ class CrystalData(TrainingData):
     """Crystals with right-handed cells, and what finds the shortest images in them.
 
     Attributes:
-        batch: In float32.
-        finder: Of the same cells, in double precision.
+        batch: The crystals in float32.
+        finder: Finder of the shortest periodic images in the same cells, in double precision.
     """
 
     batch: CrystalBatch

@@ -51,7 +51,7 @@ class DpCdvae(Backend):
     """Variational autoencoder with diffusion of the coordinates.
 
     Args:
-        model: Trained.
+        model: Trained model.
         niggli: Whether the training crystals were in their Niggli cells.
     """
 
@@ -220,7 +220,7 @@ class DpCdvae(Backend):
             seed: Seed of the decoding.
             first: Number of the first crystal: names it, and its random numbers.
             steps: Denoising steps; None for as many as in training.
-            options: Of `sampling_options`, or values by name; None for the defaults.
+            options: An instance of `sampling_options`, or values by name; None for the defaults.
             given: Crystals whose cells and atoms are taken, so that places alone are predicted.
 
         Raises:

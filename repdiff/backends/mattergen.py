@@ -52,7 +52,7 @@ class MatterGen(Backend):
     Args:
         diffusion: The trained model, with adapters for the properties.
         sizes: Numbers of atoms of the training crystals.
-        embeddings: Of the properties it has adapters for, by name.
+        embeddings: Embeddings of the properties that have an adapter, by name.
     """
 
     description = "joint diffusion of elements, coordinates and cells, with adapters for properties"

@@ -28,8 +28,8 @@ class SymmetricData(TrainingData):
     """Crystals turned such that their cells are symmetric matrices.
 
     Attributes:
-        batch: In float32.
-        labels: What is known of their properties.
+        batch: The crystals in float32.
+        labels: Known property labels of the crystals, by name.
     """
 
     batch: CrystalBatch
@@ -68,7 +68,7 @@ class MatterGenTraining(Trainable):
     """The joint loss: three errors, of coordinates, cells and elements.
 
     Args:
-        diffusion: With its initial weights.
+        diffusion: Diffusion model with its initial weights.
         dropout: Share of the examples that are shown without their labels. Of several properties each is withheld
             from that share of the rest too, so that any of them can be asked for alone.
     """
@@ -126,8 +126,8 @@ def draw_noise(
 
     Args:
         counts: Atoms of each crystal of the batch.
-        mine: The part.
-        n_times: Of the processes.
+        mine: Rows of the batch whose numbers are returned.
+        n_times: Number of time steps of the noise processes.
         generator: On the device of the numbers.
     """
     n, n_atoms, device = len(counts), int(counts.sum()), generator.device

@@ -92,8 +92,8 @@ def fit_property(name: str, labels: Sequence[object], elements: Collection[int])
     """Build what turns the labels of a property into vectors, with the global generator for its weights.
 
     Args:
-        name: Of the property.
-        labels: Of the training set; None for those not known.
+        name: Name of the property.
+        labels: Labels of the training crystals; None where unknown.
         elements: Atomic numbers of the model.
 
     Raises:

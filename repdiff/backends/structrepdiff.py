@@ -1,6 +1,6 @@
 """StructRepDiff: diffusion of representation vectors, which are inverted into crystals afterwards.
 
-Source: arXiv 2408.07213; formulas are drawn first by a model of their own unless told otherwise.
+Source: arXiv 2408.07213; by default a separate model samples the formula first, and the diffusion is conditioned on it.
 """
 
 import logging

@@ -31,7 +31,7 @@ class GenerativeModel:
         diffusion: Learned the normalised vectors.
         compositions: Draws the formula first, which the diffusion is then given; None if the diffusion draws it
             together with everything else, as in the paper.
-        normalizer: Between physical units and [0, 1].
+        normalizer: Maps physical units to [0, 1] and back.
         layout: What the columns mean.
     """
 
@@ -53,11 +53,12 @@ class GenerativeModel:
         """Draw vectors number `first` to `first + n` of a seed, on the CPU.
 
         Args:
-            n: How many.
-            seed: Of the stream of vectors.
+            n: Number of vectors.
+            seed: Seed of the stream of vectors.
             sampler: How the diffusion samples.
             first: Number of the first within the stream.
-            temperature: Of the composition model: below 1 for likelier formulas, fewer kinds of them.
+            temperature: Sampling temperature of the composition model; below 1 it favours likelier formulas, with less
+                variety.
             counts: Formulas in the order of the layout's elements; None lets the composition model draw them.
         """
         decided = None

@@ -1,4 +1,4 @@
-"""Whose options a command takes: found from a first look at its words, before they are parsed in earnest."""
+"""Find the backend whose options a command takes, by a first look at its words before they are parsed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

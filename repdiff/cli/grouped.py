@@ -21,7 +21,7 @@ class GroupedCommand(click.Command):
     Args:
         groups: Group of each option, by the name of its parameter.
         strange: Explains an unknown option, such as one of another backend; None where there is nothing to say.
-        arguments: As those of `click.Command`.
+        arguments: Further arguments of `click.Command`.
     """
 
     def __init__(

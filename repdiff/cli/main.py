@@ -21,13 +21,13 @@ HELP = {
     "train": "Train a model on an encoded data set.",
     "finetune": "Fine-tune a model so that samples can be conditioned on properties.",
     "generate": "Draw new samples from a trained model.",
-    "latents": "Turn crystals into latent vectors, and these into crystals: as they are, mixed or improved.",
+    "latents": "Encode crystals as latent vectors and decode these: unchanged, interpolated or optimised.",
     "reconstruct": "Turn representations into crystals.",
     "relax": "Relax crystals with a force field.",
-    "hull": "Compute the energies that stability is judged by.",
-    "evaluate": "Judge crystals: validity, coverage, novelty, stability and more.",
-    "compare": "Train and judge several systems alike, or put evaluations side by side.",
-    "report": "Make one page of evaluations: tables, plots, structures.",
+    "hull": "Compute the reference energies of the convex hull, for stability.",
+    "evaluate": "Evaluate crystals: validity, coverage, novelty, stability and more.",
+    "compare": "Train and evaluate several systems alike, or put evaluations side by side.",
+    "report": "Write an HTML page of evaluations: tables, plots, structures.",
     "degeneracy": "Find crystals that a descriptor does not tell apart.",
     "backends": "List the systems that can be trained.",
     "info": "Describe a workspace, a run's folder, or a file of one.",
@@ -124,7 +124,8 @@ def run(commands: Sequence[Sequence[str]] | None = None) -> None:
     """Run a command and exit; a polite kill counts as Ctrl-C.
 
     Args:
-        commands: To be run one after the other up to the first that fails; None for that of this process.
+        commands: Command lines to run one after the other, up to the first that fails; None takes the arguments of this
+            process.
     """
     INTERRUPTS.install()
     try:

@@ -15,8 +15,8 @@ def with_flags(message: str, verb: str | None) -> str:
     """Put flags where a message names arguments in backticks, such as `n`, `network.width` or `niggli=False`.
 
     Args:
-        message: As the library wrote it.
-        verb: Whose flags there are.
+        message: Message of the library, with argument names in backticks.
+        verb: Command whose flags are substituted.
     """
     if "`" not in message:
         return message

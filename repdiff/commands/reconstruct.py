@@ -35,11 +35,11 @@ class Source:
     """The vectors to invert, and what is known of them.
 
     Attributes:
-        name: Of the run, in part.
+        name: Part of the name of the run.
         batch: The vectors, with a name for each.
         exact: Whether the vectors belong to true crystals.
-        inputs: For the manifest.
-        refused: Reason by name, of crystals that have no vector.
+        inputs: Inputs that the manifest lists, by name.
+        refused: Reasons for the crystals that have no vector, by name.
     """
 
     name: str

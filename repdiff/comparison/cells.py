@@ -31,9 +31,9 @@ class TrialRunner:
     A step that is finished already costs nothing, because every verb recognises its own finished runs.
 
     Attributes:
-        folder: For settings and logs of the cells.
-        workspace: Of the runs.
-        at_once: Cells at a time; each computes on its share of the cores.
+        folder: Folder for settings and logs of the trials.
+        workspace: Workspace that holds the runs.
+        at_once: Number of trials that run at the same time, each on its share of the cores.
     """
 
     folder: Path

@@ -85,7 +85,7 @@ class Planner:
 
     Attributes:
         file: Its sections are what the systems have in common.
-        name: Of the comparison; the folders of its runs begin with it.
+        name: Name of the comparison; the folders of its runs begin with it.
         settings: Systems, seeds and how many cells run at once.
         workspace: Where the runs will be.
     """

@@ -38,11 +38,11 @@ class Result:
     """One evaluation.
 
     Attributes:
-        name: Of its folder.
-        seeds: Of every step that led to it, by verb.
+        name: Name of the folder of the evaluation.
+        seeds: Seed of every step that led to the evaluation, by command.
         metrics: What `metrics.json` holds.
-        costs: By the names of `COSTS`, where they are known.
-        settings: Of every step that led to it, by verb, without what says only where files are.
+        costs: Known costs, by the names in `COSTS`.
+        settings: Settings of every step that led to the evaluation, by command, without paths of files.
         hardware: Machine of the training, or of the first step there is.
     """
 
@@ -61,7 +61,7 @@ class Spread:
     Attributes:
         values: One for each seed that has it.
         unit: "fraction", "" or a unit.
-        protocol: By which it was measured; "" for costs.
+        protocol: Protocol that the metric was computed with; "" for costs.
     """
 
     values: tuple[float, ...]
@@ -89,7 +89,7 @@ class System:
     """All results of one system.
 
     Attributes:
-        name: For people.
+        name: Name shown in the table.
         results: One for each seed.
         failed: Reason by name, of cells that came to no result.
     """

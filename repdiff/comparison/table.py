@@ -30,7 +30,7 @@ class Comparison:
     """Systems side by side.
 
     Attributes:
-        title: For people.
+        title: Title of the table.
         systems: Each with its results.
         floor: Real crystals judged in the same way; None if there are none.
         notes: What must be said of the data.

@@ -64,8 +64,9 @@ class CrystalSet(CrystalViews):
     """Crystals, and those that should exist but could not be made or read.
 
     Attributes:
-        crystals: As they came; a metric must cope with NaN, flat cells and unknown elements.
-        failed: Reason by name. They count in every fraction, as the worst there is, and come last in columns.
+        crystals: The crystals, unchecked; a metric must cope with NaN, flat cells and unknown elements.
+        failed: Reason of each failure, by name. Failures count in every fraction as the worst value, and come last in
+            columns.
         remarks: What was changed or left out on reading, in words for the reader of a result.
         refused: Rows of a source of known crystals that could not be read, counted by reason; no part of the set.
 
@@ -128,7 +129,7 @@ class KnownSet:
     """Crystals that count as known: what is among them is not novel.
 
     Attributes:
-        name: Of the set, such as "mp_20" or "mp_20:train"; part of every result.
+        name: Name of the set, such as "mp_20" or "mp_20:train"; part of every result.
         crystals: Those that could be read.
         unread: Number of rows by the reason why they are not among the crystals.
     """

@@ -15,7 +15,7 @@ def niggli_reduced(crystal: Crystal) -> Crystal:
     """Return the same crystal in its Niggli cell, right-handed, atoms wrapped into it; nothing is rotated.
 
     Args:
-        crystal: In any cell, of either handedness.
+        crystal: Crystal in any cell, right- or left-handed.
 
     Raises:
         ValueError: If the reduction does not converge or its result is not a cell of the same lattice.

@@ -47,7 +47,7 @@ def write_structures(
 
     Args:
         folder: Made if it does not exist.
-        crystals: In the order that all files will have; none gives files that hold none.
+        crystals: Crystals in the order of all files; an empty sequence gives files without crystals.
         table: Further scalars by name ("loss"), one entry per crystal; they win over labels of the same name.
         progress: Show a bar on stderr.
 
@@ -102,9 +102,9 @@ def write_made(
     """Write the crystals that can be written, and name the rest with their reasons.
 
     Args:
-        folder: Of a run.
-        crystals: Of any quality.
-        failed: Reasons of those that there should be and are not, by name.
+        folder: Folder of the run.
+        crystals: Crystals, valid or not.
+        failed: Reasons for the crystals that could not be made, by name.
         progress: Whether to show a bar.
 
     Returns:

@@ -14,8 +14,8 @@ class Benchmark:
     """A set that papers compare on.
 
     Attributes:
-        name: As it is called in papers' code: "mp_20".
-        title: As it is called in papers: "MP-20".
+        name: Name in the code of papers: "mp_20".
+        title: Name in the text of papers: "MP-20".
         sizes: Published number of crystals of each split.
         files: Names of a single parquet file that may hold it.
     """

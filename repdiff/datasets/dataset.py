@@ -17,8 +17,8 @@ class Dataset(CrystalViews):
 
     Attributes:
         name: "prototypes", the benchmark's name, or the path's last part without its suffix.
-        crystals: In the order of the source.
-        rejected: What the source holds beyond them, with the reasons, in the order of the source.
+        crystals: Accepted crystals, in the order of the source.
+        rejected: Rejected entries of the source with their reasons, in the order of the source.
         input_hashes: sha256 by path; empty for the prototypes, which are code.
         note: What results on this set must say, or what was decided on reading it; None if there is nothing.
         remarks: What was changed, left out or not read, each with its count.

@@ -48,7 +48,7 @@ def load_dataset(
         max_atoms: Refuse larger cells.
         progress: Show bars on stderr.
         limit: Take only so many rows, chosen at random by `seed`, in the order of the source.
-        seed: For the choice of rows and for drawn splits.
+        seed: Seed of the choice of rows and of drawn splits.
         processes: Worker processes that parse texts; None takes one per core.
         sound_only: False keeps what could be read but is not fit for use, such as overlapping atoms; only cells
             of more than 3000 atoms are still refused. No splits are drawn then, and all may be bad.

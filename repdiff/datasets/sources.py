@@ -128,7 +128,7 @@ def crystals_of_split(dataset: Dataset, split: str, *, n: int | None = None, see
     Args:
         dataset: From `load_dataset`.
         split: "train", "val", "test" or "all".
-        n: How many; None, or more than there are, for all.
+        n: Number of crystals; None, or more than there are, for all.
         seed: Decides the choice, together with the number of crystals in the split.
 
     Raises:
@@ -178,7 +178,7 @@ def find_crystals(workspace: Workspace, given: Path | None) -> Path:
     newest = max(made, key=lambda path: made[path], default=None)
     inverted = [m for m in workspace.runs("reconstruct").values() if m.status == "finished"]
     if newest is not None and all((m.finished or "") < made[newest] for m in inverted):
-        log.info("takes %s, the newest crystals", newest)
+        log.info("using %s, the newest crystals", newest)
         return newest
     return workspace.newest("reconstruct")
 

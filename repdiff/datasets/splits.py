@@ -26,7 +26,7 @@ def assign_splits(
     Args:
         crystals: Any number.
         fractions: Shares of train, validation and test, summing to 1.
-        seed: Of the order of the groups.
+        seed: Seed of the order of the groups.
         progress: Show bars on stderr for large sets.
 
     Raises:

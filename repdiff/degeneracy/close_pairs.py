@@ -80,8 +80,8 @@ def find_close_pairs(
         vectors: Descriptors.
         parameters: a, b, c in Å and α, β, γ in degrees.
         groups: Rows that may form pairs with one another.
-        tolerance: Of `ClosePairs.descriptor_distances`.
-        cell_tolerance: Of `ClosePairs.cell_distances`.
+        tolerance: Upper bound of `ClosePairs.descriptor_distances`.
+        cell_tolerance: Upper bound of `ClosePairs.cell_distances`.
         progress: Show a bar on stderr.
     """
     shapes = np.concatenate([np.log(parameters[:, :3]), np.radians(parameters[:, 3:])], axis=1)
@@ -114,7 +114,7 @@ def judge_pairs(
     down to 7000.
 
     Args:
-        crystals: Of the rows of `pairs`.
+        crystals: Crystals that the indices in `pairs` refer to.
         pairs: From `find_close_pairs`.
         same_rms: Root mean square displacement, over the cube root of the volume per atom, up to which a match is
             a duplicate.

@@ -29,14 +29,16 @@ class Sensitivity:
     reconstruction: Σ|change| / Σ|vector|. Displacements are root mean squares over the atoms, Å.
 
     Attributes:
-        n_directions: Of them all.
-        n_flat: Along which the vector does not change to first order: a singular value below 1e-6 of the largest.
-        n_soft: Along which the displacement asked for, in one sense or the other, changes the vector by less than
-            the tolerance. It is evaluated there, not extrapolated; along a curve the atoms might go farther.
+        n_directions: Number of all directions.
+        n_flat: Number of directions along which the vector does not change to first order: singular value below 1e-6 of
+            the largest.
+        n_soft: Number of directions along which the displacement asked for, in one sense or the other, changes the
+            vector by less than the tolerance. It is evaluated there, not extrapolated; along a curve the atoms might go
+            farther.
         condition: Largest singular value over the smallest, infinite if that is zero.
         stiffest: Change of the vector per Å along the direction of the largest singular value, to first order.
-        softest: The same of the smallest.
-        smallest_change: Of the vector, by the displacement asked for along any of the directions.
+        softest: Change of the vector per Å along the direction of the smallest singular value, to first order.
+        smallest_change: Smallest change of the vector by the displacement asked for, over all directions.
     """
 
     n_directions: int

@@ -193,13 +193,13 @@ class VectorDiffusion(nn.Module):
         `first + i`. Whatever the batches and shards, it is the same up to the rounding of matrix products.
 
         Args:
-            n_samples: How many; may be 0.
+            n_samples: Number of samples; may be 0.
             generator: Seed of the streams; a fresh one with the same seed for every shard of a run.
             sampler: Which sampler, and its settings.
             first: Number of the first sample within the run.
             given: Vectors in [0, 1] whose entries in the given blocks the samples shall have; the other entries
                 do not count. Needed if and only if the model has given blocks.
-            batch_size: How many go through the network at once.
+            batch_size: Number of samples that go through the network together.
             progress: Whether to show a bar on stderr.
 
         Raises:

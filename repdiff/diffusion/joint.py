@@ -54,9 +54,9 @@ class JointNoise(NamedTuple):
     """The random numbers of one loss.
 
     Attributes:
-        times: Of each crystal.
-        state: That noise the crystals.
-        given: Uniform in [0, 1): of showing all elements of each crystal.
+        times: Time of each crystal.
+        state: Random numbers that noise the crystals.
+        given: Uniform numbers in [0, 1), which decide whether all elements of a crystal are shown.
     """
 
     times: Int[Tensor, " n_systems"]
@@ -68,9 +68,9 @@ class JointDiffusion(nn.Module):
     """The network with its processes.
 
     Args:
-        settings: All of them.
-        limit: Of the cells, fitted to the training set.
-        lattice_std: Of the elements of the training set's z, about 0.
+        settings: Settings of the network, the processes and the loss.
+        limit: Distribution that noised cells approach, fitted to the training set.
+        lattice_std: Standard deviation of the entries of z about 0, over the training set.
         elements: Atomic numbers of the training set, ascending.
     """
 

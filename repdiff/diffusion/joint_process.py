@@ -61,10 +61,10 @@ class JointProcess:
     """The processes of one model.
 
     Args:
-        widths: Of the coordinates, to be scaled by n_atoms^(-1/3).
-        schedule: Of the cells.
-        masking: Of the elements.
-        limit: Of the cells.
+        widths: Noise process of the coordinates, whose widths are scaled by n_atoms^(-1/3).
+        schedule: Noise schedule of the cells.
+        masking: Masking process of the elements.
+        limit: Distribution that noised cells approach.
 
     Raises:
         ValueError: If they have different numbers of times.

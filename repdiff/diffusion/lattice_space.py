@@ -122,7 +122,7 @@ class LatticeCoordinates:
     Make one by `plain` (v itself, as published) or `fit`.
 
     Args:
-        gauge: Of the logarithm.
+        gauge: Gauge of the logarithm of the cell matrix.
         mean: Subtracted from v.
         std: What v is then divided by, positive.
         per_atom: Whether the volume coordinate is that of the volume per atom, log(V / n) / √3. Then the number
@@ -163,7 +163,7 @@ class LatticeCoordinates:
         Args:
             lattice: Cells as rows, Å.
             n_atoms: Atoms in each.
-            gauge: Of the logarithm.
+            gauge: Gauge of the logarithm of the cell matrix.
             per_atom: See the class.
             min_std: Least scale of a coordinate, in units of v (0.05: strains of about 5 %). Coordinates that do
                 not vary, as rotation in the polar gauge or the shape of cubic cells, get it.

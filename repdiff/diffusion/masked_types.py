@@ -88,7 +88,7 @@ class Masking:
             hidden: Numbers at `time`.
             guesses: Number of each atom drawn from what the network believes.
             chances: Uniform in [0, 1).
-            time: Of `hidden`.
+            time: Time step of `hidden`.
             time_next: The earlier time, -1 for the end.
         """
         stays = (time_next + 1) / (time + 1)
@@ -135,7 +135,7 @@ def only_these(
     """Rule out all elements but some: a given chemical system.
 
     Args:
-        logits: Of each element.
+        logits: Logits of the elements of each atom.
         elements: Atomic number of each column.
         allowed: Atomic numbers that may be drawn.
 
@@ -156,7 +156,7 @@ def draw_types(
     Args:
         logits: Finite, but for columns ruled out.
         chances: Uniform in [0, 1).
-        temperature: That the logits are divided by.
+        temperature: Divisor of the logits; below 1 likelier elements are favoured.
     """
     cumulative = (logits.double() / temperature).softmax(1).cumsum(1)
     picked = torch.searchsorted(cumulative, chances.double()[:, None] * cumulative[:, -1:], right=True)[:, 0]

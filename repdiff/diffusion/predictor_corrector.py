@@ -38,7 +38,7 @@ class Prediction(NamedTuple):
         score: Gradient of the log density by fractional coordinates, times their standard deviation: minus the noise
             where it is small.
         clean: Clean cells, as z.
-        logits: Of the elements of each atom.
+        logits: Logits of the elements of each atom.
     """
 
     score: Float[Tensor, "n_atoms 3"]
@@ -134,11 +134,11 @@ def step_back(
 
     Args:
         state: At the first of the two times.
-        belief: Of it.
+        belief: Output of the network for this state.
         times: Where to go from and to, -1 for the clean end.
-        place: Of the first among those that are visited, from 0 for the least noisy.
-        widths: Of the times that are visited.
-        process: The processes.
+        place: Index of the first of the two times among the visited ones, from 0 for the least noisy.
+        widths: Noise widths of the visited times.
+        process: Noise processes of the model.
         elements: Atomic number of each column of logits.
         draws: Random numbers.
         settings: How to step.

@@ -57,8 +57,8 @@ class ScalarEmbedding(PropertyEmbedding):
     """A number: its distance from the mean in standard deviations, and sines and cosines of that.
 
     Args:
-        mean: Of the labels it is trained with.
-        std: Of them, positive.
+        mean: Mean of the training labels.
+        std: Standard deviation of the training labels, positive.
     """
 
     n_raw = 1

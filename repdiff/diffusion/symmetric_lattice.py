@@ -151,7 +151,7 @@ class Scales:
 
         Args:
             signals: ᾱ_t.
-            std: Of an element of the training set's z.
+            std: Standard deviation of the entries of z over the training set.
         """
         noise, total = 1 - signals, signals * std**2 + 1 - signals
         return cls(skip=signals.sqrt() * std**2 / total, out=std * (noise / total).sqrt(), into=total.rsqrt())

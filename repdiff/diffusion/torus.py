@@ -154,7 +154,7 @@ def reverse_step(
         noise: Standard normal numbers.
         process: The noise process.
         rule: See above.
-        scale: As in `add_noise`; not for the first two rules.
+        scale: Factor of the noise of each atom, as in `add_noise`; not for the first two rules.
 
     Returns:
         x_{t-1} in [0, 1).

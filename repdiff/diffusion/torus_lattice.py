@@ -64,9 +64,9 @@ class TorusLatticeDiffusion(nn.Module):
     """The network with its processes.
 
     Args:
-        settings: All of them.
-        coordinates: Of cells, fitted to the training set.
-        scale: Of cell parameters, fitted to the training set.
+        settings: Settings of the network, the processes and the loss.
+        coordinates: Coordinates in which cells are diffused, fitted to the training set.
+        scale: Mean and standard deviation of the cell parameters, fitted to the training set.
     """
 
     def __init__(

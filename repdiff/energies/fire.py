@@ -27,15 +27,15 @@ class FireState:
     """Crystals on their way down, float64.
 
     Attributes:
-        atomic_numbers: Of the atoms, crystal after crystal.
-        positions: In the undeformed cells, Å.
-        velocity: Of the positions.
-        row: Of each crystal in the caller's list.
-        n_atoms: Of each crystal.
+        atomic_numbers: Atomic number of each atom, crystal after crystal.
+        positions: Cartesian positions in the undeformed cells, Å.
+        velocity: Velocities of the positions.
+        row: Index of each crystal in the caller's list.
+        n_atoms: Number of atoms of each crystal.
         start_lattice: Undeformed, rows are the cell vectors, Å.
         strain: Logarithm of the deformation, times the number of atoms.
-        strain_velocity: Of the strain.
-        time_step: Of each crystal.
+        strain_velocity: Velocity of the strain.
+        time_step: Time step of each crystal.
         mixing: Share of the force's direction in the velocity.
         n_downhill: Steps since the last one uphill.
         n_steps: Steps taken.

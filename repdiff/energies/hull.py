@@ -32,7 +32,7 @@ class Hull:
         """Return the energy above the hull, and why there is none.
 
         Args:
-            formula: In any multiple, such as "O3TiSr".
+            formula: Chemical formula, reduced or any multiple of it, such as "O3TiSr".
             energy: eV per atom, by the force field of the table.
 
         Returns:

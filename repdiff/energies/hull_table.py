@@ -29,7 +29,7 @@ class HullTable:
     """Energies of known crystals.
 
     Attributes:
-        name: Of the data set, such as "mp_20".
+        name: Name of the data set, such as "mp_20".
         force_field: What computed the energies.
         convention: What the energies mean, see `repdiff.energies.conventions`; those of an uncorrected force field
             are stored with their corrections, as "mp2020".
@@ -83,7 +83,7 @@ def join_hull_tables(tables: Sequence[HullTable], *, name: str) -> HullTable:
 
     Args:
         tables: At least one.
-        name: Of the whole.
+        name: Name of the joined table.
 
     Raises:
         ValueError: If they are not of one force field, convention and geometry.

@@ -47,10 +47,10 @@ def relax_crystals(
     others as they are. A crystal that reaches the limit of steps keeps its last geometry, not converged.
 
     Args:
-        crystals: Of any quality.
-        force_field: Ready.
+        crystals: Crystals, valid or not.
+        force_field: Loaded force field.
         limits: When to stop.
-        atoms_at_once: In a batch, more or less; a larger crystal has a batch of its own.
+        atoms_at_once: Approximate number of atoms in a batch; a larger crystal has a batch of its own.
     """
     waiting: list[int] = []
     for row, crystal in enumerate(crystals):
@@ -153,7 +153,7 @@ def displacement(
     Args:
         frac_before: Fractional coordinates.
         lattice_before: Rows are the cell vectors, Å.
-        frac_after: Of the same atoms, followed from image to image, not wrapped.
+        frac_after: Fractional coordinates of the same atoms, followed continuously and not wrapped into the cell.
         lattice_after: Rows are the cell vectors, Å.
     """
     moved = frac_after - frac_before

@@ -15,8 +15,8 @@ class ForceFieldIdentity:
     """Which force field an energy is of; energies of different ones do not compare.
 
     Attributes:
-        name: As registered, such as "chgnet".
-        version: Of the model, such as "0.3.0".
+        name: Registered name, such as "chgnet".
+        version: Version of the model, such as "0.3.0".
         weights_sha256: Hash of the file of weights.
         package: What computed with them, such as "chgnet 0.4.2"; it is no part of the comparison.
         convention: What its energies mean, see `repdiff.energies.conventions`; follows from the rest, and is no part of
@@ -132,7 +132,7 @@ class RelaxedSet(CrystalViews):
 
     Attributes:
         force_field: What computed them.
-        relaxations: By name.
+        relaxations: Relaxation of each crystal, by its name.
         protocol: How, such as the limit of the force and of the steps; part of a metric's protocol.
     """
 

@@ -27,7 +27,7 @@ def work_through(
     """Yield jobs with their answers as they are finished; closing the generator drops those that are not.
 
     Args:
-        jobs: Of any type that can be sent to a process.
+        jobs: Jobs, of any type that can be sent to a process.
         work: What answers a job; a function of a module, the same whatever came before.
         force_field: Name of a registered one.
         device: Where to compute; more than one process only on a CPU.

@@ -210,11 +210,11 @@ def nearest_to_goal(
     """Choose for each of `n` starts the best of its candidates, whose numbers are row, row + n, row + 2n ...
 
     Args:
-        values: By the number of a candidate; one that is missing is chosen only if all of its start are.
-        n: Starts.
-        n_each: Candidates of each.
-        maximize: Without a target: the most is the best, not the least.
-        target: CompositionRequest value.
+        values: Property by candidate number; a candidate that is missing is chosen only if all of its start are.
+        n: Number of starts.
+        n_each: Number of candidates per start.
+        maximize: Without a target, whether the highest property is best rather than the lowest.
+        target: Requested value of the property; None to maximise or minimise it.
     """
 
     def cost(number: int) -> float:

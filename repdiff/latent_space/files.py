@@ -18,7 +18,7 @@ def write_latents(
     """Write latent vectors, whole or not at all.
 
     Args:
-        folder: Of a run.
+        folder: Folder of the run.
         tensors: "latents", and others of the same crystals.
         ids: Names of the crystals, in their order.
     """

@@ -65,11 +65,11 @@ def learn_property(
     """Fit a head to the latent vectors of labelled crystals.
 
     Args:
-        backend: Trained.
-        name: Of the label.
-        crystals: That the backend can encode; those without the label are left out, and counted.
-        settings: Of the head.
-        seed: Of its weights, its batches, and the choice of the tenth.
+        backend: Trained model.
+        name: Name of the label.
+        crystals: Crystals that the backend can encode; those without the label are left out, and counted.
+        settings: Settings of the head and its training.
+        seed: Seed of the initial weights, of the batches, and of the choice of the tenth.
 
     Raises:
         UserError: If the labels do not serve.

@@ -22,10 +22,10 @@ def encodable(given: CrystalSet, backend: DpCdvae, name: str, *, at_least: int =
     """Bring crystals into cells as the model has learnt them; what it cannot encode counts as failed.
 
     Args:
-        given: Of any quality.
-        backend: Trained.
-        name: Of the set, for messages.
-        at_least: How many must be left.
+        given: Crystals, valid or not.
+        backend: Trained model.
+        name: Name of the set in messages.
+        at_least: Least number of crystals that must remain.
 
     Raises:
         UserError: If fewer are.

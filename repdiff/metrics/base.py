@@ -64,10 +64,10 @@ class MetricResult:
     """The answer of one family of metrics.
 
     Attributes:
-        values: By name.
-        protocols: Constants by protocol; every value names one.
-        columns: By name, one entry per structure of the set in its order, the failed last.
-        details: Histograms and lists behind the values, made of what JSON knows.
+        values: Metric values by name.
+        protocols: Constants of each protocol, by name; every value names its protocol.
+        columns: Values per structure, by name, in the order of the set, the failed last.
+        details: Histograms and lists behind the values, as JSON types.
     """
 
     values: Mapping[str, MetricValue]
@@ -87,9 +87,9 @@ class Context:
         matcher: What counts as the same crystal, for uniqueness and novelty.
         relaxed: What a force field made of the crystals that are scored.
         hull: Table of reference energies, of the force field that relaxed; None for the one that is shipped.
-        benchmark: Whose published thresholds hold: "perov_5", "carbon_24" or "mp_20".
+        benchmark: Benchmark that has the published thresholds to use: "perov_5", "carbon_24" or "mp_20".
         cache: Folder for what takes long and belongs to a crystal, such as fingerprints; None keeps nothing.
-        seed: Of random subsets and of the bootstrap.
+        seed: Seed of random subsets and of the bootstrap.
         n_workers: Processes to use where it helps.
         progress: Show bars on stderr.
     """

@@ -36,7 +36,7 @@ def evaluate_set(
     Args:
         crystals: The crystals, of any quality.
         context: What to compare with, and how.
-        metrics: As for `evaluate_crystals`.
+        metrics: Metrics to compute, see `evaluate_crystals`.
         baseline: Whether to score real crystals under the same metrics; see `compute_floors`.
         baseline_size: Number of real crystals; None takes as many as there are `crystals`.
         halves: Whether the baseline compares two halves of the reference too.
@@ -77,9 +77,9 @@ def compute_floors(
     """Evaluate real crystals as if they had been generated.
 
     Args:
-        context: Of the evaluation that the floors belong to.
+        context: Context of the evaluation that the baselines belong to.
         n: Number of crystals to draw, as many as were generated.
-        metrics: As for `evaluate_crystals`; those that ask for relaxed or training crystals are left out.
+        metrics: Metrics to compute, see `evaluate_crystals`; those that need relaxed or training crystals are left out.
         halves: Whether to compare two halves of the reference too.
 
     Returns:

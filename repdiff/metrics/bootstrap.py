@@ -56,7 +56,7 @@ def bootstrap(
         statistic: Takes one array of indices for each set, drawn with replacement, and gives a finite number.
         sizes: Number of structures in each set.
         value: The statistic of the sets as they are.
-        seed: Of the draws.
+        seed: Seed of the resampling.
         n_resamples: Number of draws; fewer where the statistic is slow.
         bounds: What the statistic cannot leave, such as (0, inf) of a distance.
 

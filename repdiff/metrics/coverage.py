@@ -34,8 +34,8 @@ class Cutoffs:
     """Largest distances at which a crystal covers another.
 
     Attributes:
-        structure: Of the mean CrystalNN fingerprints.
-        composition: Of the z-scored Magpie features.
+        structure: Cutoff of the distance of mean CrystalNN fingerprints.
+        composition: Cutoff of the distance of z-scored Magpie features.
     """
 
     structure: float

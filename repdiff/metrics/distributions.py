@@ -61,8 +61,8 @@ def earth_movers_distance(
 
     Args:
         values: Ascending.
-        one: Share of each value.
-        other: The same of the other distribution.
+        one: Share of each value in one distribution.
+        other: Share of each value in the other.
     """
     return float(np.abs(np.cumsum(one - other)[:-1]) @ np.diff(values))
 
@@ -76,8 +76,8 @@ def divergence(
 
     Args:
         values: Names of the classes, which do not matter.
-        one: Share of each class.
-        other: The same of the other distribution.
+        one: Share of each class in one distribution.
+        other: Share of each class in the other.
 
     Source: Lin, IEEE Trans. Inf. Theory 1991, 37, 145, eq. 4.1 with equal weights.
     """

@@ -36,10 +36,10 @@ class Evaluation:
         generated: The set.
         n_reference: Number of known crystals; None if there was no reference.
         n_training: Number of crystals that the model has seen; None if they were not named.
-        results: By metric.
+        results: Result of each family of metrics, by its name.
         skipped: Reason by metric, for those that could not be computed.
         floors: What real crystals score, by the name of the comparison; see `repdiff.metrics.baselines`.
-        seed: Of random subsets and intervals.
+        seed: Seed of random subsets and intervals.
         notes: What the table must say about the data.
         refused: Rows of the sources of known crystals that could not be read, counted by reason, by role.
     """

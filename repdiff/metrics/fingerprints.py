@@ -69,7 +69,7 @@ def compute_fingerprints(
     """Compute the fingerprints of crystals, or take them from the cache.
 
     Args:
-        crystals: Of any quality.
+        crystals: Crystals, valid or not.
         cache: Folder in which fingerprints are kept, by content and by the versions of matminer and pymatgen.
             Whatever was computed is there after Ctrl-C, too. None keeps nothing.
         n_workers: Processes; few crystals are done in this one.

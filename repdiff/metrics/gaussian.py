@@ -55,8 +55,8 @@ def frechet_distance(one: Moments, other: Moments) -> float:
     count as zero, and no complex number arises, also for singular covariances.
 
     Args:
-        one: Of at least two vectors.
-        other: Of at least two vectors.
+        one: Moments of one sample of at least two vectors.
+        other: Moments of the other sample, of at least two vectors.
 
     Source: Heusel et al., Advances in Neural Information Processing Systems 30 (2017).
     """
@@ -75,7 +75,7 @@ def frechet_infinite(one: Sequence[Moments], other: Sequence[Moments]) -> tuple[
 
     Args:
         one: Moments of random blocks of equal size, at least two, whose sum is the sample.
-        other: As many blocks of the other sample.
+        other: Moments of as many blocks of the other sample.
 
     Returns:
         The distance, and its standard error.

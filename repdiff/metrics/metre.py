@@ -40,9 +40,9 @@ def match_reference(
 
     Args:
         reference: From `reduce_crystals`.
-        generated: The same.
-        max_candidates: With how many generated crystals of its formula and primitive size one is compared; those of the
-            nearest fingerprints.
+        generated: Generated crystals, from `reduce_crystals`.
+        max_candidates: Largest number of generated crystals of the same formula and primitive size that a reference
+            crystal is compared with; those of the nearest fingerprints are taken.
         n_workers: Processes, where it helps.
         progress: Show a bar on stderr.
 
@@ -86,8 +86,8 @@ class Metre(Metric):
     matched improves when hard crystals are not matched at all; this one does not.
 
     Args:
-        max_candidates: With how many generated crystals of its formula and primitive size a reference crystal is
-            compared.
+        max_candidates: Largest number of generated crystals of the same formula and primitive size that a reference
+            crystal is compared with.
 
     Source: Martirossyan et al., "All that structure matches does not glitter", arXiv 2509.12178. The tolerances are
         those of `matching`. Unlike there, a limit holds where there are many candidates; what it drops is in the

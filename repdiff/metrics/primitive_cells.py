@@ -30,7 +30,7 @@ class Reduced:
     """A crystal in its primitive cell.
 
     Attributes:
-        crystal: In the primitive cell, reduced after Niggli; None if there is none.
+        crystal: The crystal in its Niggli-reduced primitive cell; None if there is none.
         reason: Why there is none; "" if there is one.
     """
 
@@ -50,7 +50,7 @@ class Candidates:
     """For each crystal, those that it is to be compared with.
 
     Attributes:
-        rows: Of the others; nearest first where there were too many.
+        rows: Indices of the crystals to compare each with; nearest first where there were too many.
         n_dropped: How many others of its formula and size it is not compared with, because as many as there may be
             are nearer.
     """
@@ -122,7 +122,7 @@ def find_candidates(
     Args:
         queries: The crystals.
         others: What they are compared with.
-        max_candidates: How many each is compared with at most.
+        max_candidates: Largest number of candidates per crystal.
         any_size: Whether primitive cells of different sizes are compared too.
     """
     offered = group_by_key(others, any_size=any_size)

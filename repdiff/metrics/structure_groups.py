@@ -2,9 +2,9 @@
 
 The tolerances are those of pymatgen, which MatterGen's evaluation uses: 0.3 for sites, 0.2 for lengths, 5° for angles;
 volumes are made equal. The matcher "mattergen-disordered" also takes two orderings of one alloy for the same (see
-`substitution_matcher`). Being the same in this sense does not carry over: a like b and b like c
-do not make a like c. Groups are therefore formed as pymatgen forms them, around a first member to which all others are
-alike, in an order that only depends on the names.
+`substitution_matcher`). Matching is not transitive: that a matches b and b matches c does not imply that a matches c.
+Groups are therefore formed as pymatgen forms them, around a first member that all others match, in an order that only
+depends on the names.
 """
 
 from collections.abc import Sequence
@@ -55,8 +55,8 @@ class Known:
     """Which crystals are the same as a known one.
 
     Attributes:
-        row: Of the known crystal; -1 if there is none.
-        n_not_compared: As in `Grouping`.
+        row: Index of the known crystal that each is the same as; -1 if there is none.
+        n_not_compared: Number of pairs not compared, as in `Grouping`.
     """
 
     row: Int[np.ndarray, " n_crystals"]
@@ -80,7 +80,8 @@ def group_same(
     Args:
         reduced: From `reduce_crystals`.
         matcher: What counts as the same.
-        max_candidates: With how many first members a crystal is compared; those of the nearest fingerprints.
+        max_candidates: Largest number of first members that a crystal is compared with; those of the nearest
+            fingerprints are taken.
         n_workers: Processes, where it helps.
         progress: Show a bar on stderr.
     """
@@ -116,7 +117,8 @@ def find_known(
         reduced: From `reduce_crystals`.
         known: The same of known crystals.
         matcher: What counts as the same.
-        max_candidates: With how many known ones a crystal is compared; those of the nearest fingerprints.
+        max_candidates: Largest number of known crystals that a crystal is compared with; those of the nearest
+            fingerprints are taken.
         n_workers: Processes, where it helps.
         progress: Show a bar on stderr.
     """

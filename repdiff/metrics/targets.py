@@ -29,7 +29,7 @@ def best_attempts(targets: Sequence[str | None], rms: Sequence[float]) -> dict[s
 
     Args:
         targets: One for each attempt; attempts at nothing are left out.
-        rms: Of each attempt, NaN without a match.
+        rms: Root mean square displacement of each attempt, NaN without a match.
     """
     attempts: dict[str, list[float]] = defaultdict(list)
     for target, value in zip(targets, rms, strict=True):

@@ -47,7 +47,7 @@ class CompositionModel(nn.Module):
     Args:
         settings: Size of the network.
         elements: Atomic numbers of the columns, ascending.
-        size_counts: How many training crystals have 0, 1, 2, ... atoms; the last is not 0.
+        size_counts: Number of training crystals with 0, 1, 2, ... atoms; the last is not 0.
         table: What is known about the elements; looked up when absent.
 
     Raises:
@@ -192,7 +192,7 @@ class CompositionModel(nn.Module):
         depends on the batch and the device, would otherwise tip a draw now and then.
 
         Args:
-            n_samples: How many; may be 0.
+            n_samples: Number of samples; may be 0.
             generator: Seed of the streams; a fresh one with the same seed for every shard of a run.
             temperature: Divides the scores of elements and counts; below 1 the likely ones become likelier.
             first: Number of the first sample within the run.

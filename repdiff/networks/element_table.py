@@ -21,8 +21,8 @@ class ElementTable:
     Attributes:
         order: Columns of the composition block in the order of generation: ascending electronegativity
             (Pauling), ties by atomic number.
-        properties: Of each element, in that order: one-hot group and row, f-block, electronegativity minus 2,
-            and which of the states -4 to 7 are common oxidation states.
+        properties: Properties of each element, in that order: one-hot group and row, f-block, electronegativity minus
+            2, and which of the states -4 to 7 are common oxidation states.
     """
 
     order: Int[Tensor, " n_elements"]

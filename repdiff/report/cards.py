@@ -89,7 +89,7 @@ def cards_of(run: EvaluatedRun, n: int, *, seed: int, alone: bool = False) -> li
     Args:
         run: The evaluation.
         n: Number of cards at most.
-        seed: Of the choice.
+        seed: Seed of the choice of structures.
         alone: Whether the page shows no other run, so that cards need not name theirs.
     """
     places = sorted(run.crystals)

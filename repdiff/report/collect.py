@@ -36,13 +36,13 @@ class EvaluatedRun:
     """One output of `repdiff evaluate`, with the crystals behind it as far as they are still there.
 
     Attributes:
-        name: In legends and tables, distinct from the others.
+        name: Name in legends and tables, distinct from the others.
         path: Its folder.
-        title: In headings.
+        title: Name in headings.
         metrics: What `metrics.json` holds.
         records: What is known of each structure: labels of its reconstruction, columns of the metrics.
-        crystals: By position in `records`; those that failed or are gone have none.
-        manifest: Of the evaluation.
+        crystals: Crystals by their index in `records`; structures that failed or are gone have none.
+        manifest: Manifest of the evaluation.
         made_by: Manifest of the run that made the crystals; None if they are from elsewhere.
         failed: Reason by name, of structures that do not exist or could not be read.
         reference: Name of the known crystals that it was compared with.

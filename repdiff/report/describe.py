@@ -15,7 +15,7 @@ def quantity_of(crystals: Sequence[Crystal], name: str) -> Float[np.ndarray, " n
     """Return a quantity of each crystal, in the unit of its axis; NaN where it has none.
 
     Args:
-        crystals: Of any quality.
+        crystals: Crystals, valid or not.
         name: Key into `repdiff.metrics.distributions.QUANTITIES`.
     """
     function, _ = QUANTITIES[name]
@@ -35,7 +35,7 @@ def space_group_numbers(crystals: Sequence[Crystal], *, symprec: float) -> Float
     """Return space-group numbers; NaN where none is found.
 
     Args:
-        crystals: Of any quality.
+        crystals: Crystals, valid or not.
         symprec: How far an atom may be from where an operation puts it, Å.
     """
     found = space_groups(crystals, symprec=symprec)

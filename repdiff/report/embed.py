@@ -25,7 +25,7 @@ class Projection:
     """Points in the plane for several sets of crystals.
 
     Attributes:
-        points: Of each set; NaN for crystals that could not be encoded.
+        points: Coordinates of each set in the plane; NaN for crystals that could not be encoded.
         explained: Share of the variance of the set that was fitted along each axis; empty if not known.
         n_left_out: Number of crystals of each set that could not be encoded.
     """
@@ -46,7 +46,7 @@ def project(
         sets: The crystals; the first must hold at least 3 that can be encoded.
         descriptor: NAME or NAME:PRESET.
         method: "pca", or "umap", which needs the package umap-learn.
-        seed: Of UMAP.
+        seed: Random seed of UMAP.
         progress: Show a bar on stderr.
 
     Raises:

@@ -30,7 +30,7 @@ class Scene:
         positions: Cartesian, Å, around the centre of the cell.
         bonds: Pairs of atoms whose distance suggests a bond, by covalent radii; none between two metals if the
             crystal holds other elements too.
-        corners: Of the cell, Å, in the order of `CORNERS`.
+        corners: Cartesian corners of the cell, Å, in the order of `CORNERS`.
     """
 
     numbers: Int[np.ndarray, " n_drawn"]

@@ -51,14 +51,14 @@ def render(
     """Put the page together; all text from files is escaped.
 
     Args:
-        title: Of the page.
-        lead: One line below it.
+        title: Title of the page.
+        lead: One line below the title.
         runs: The evaluations.
         summary: The table of metrics.
         sections: The tabs, with their plots.
         cards: The gallery.
         provenance: Runs behind each evaluation.
-        settings: Of this report, name and value.
+        settings: Settings of this report, as pairs of name and value.
     """
     return fill(
         "report.html.j2",

@@ -32,7 +32,7 @@ class Axis:
     """How a quantity is drawn.
 
     Attributes:
-        name: As it stands on the axis.
+        name: Label of the axis.
         unit: "" if it has none.
         text: One line for the caption.
         whole: Whether it takes whole numbers only, so that each has a bar of its own.

@@ -36,7 +36,7 @@ def element_difference(generated: Mapping[int, float], known: Mapping[int, float
 
     Args:
         generated: Share between 0 and 1 of the generated structures, by atomic number.
-        known: The same of the structures to compare with.
+        known: Share between 0 and 1 of the known structures, by atomic number.
     """
     excess = {
         z: 100 * (generated.get(z, 0.0) - known.get(z, 0.0))

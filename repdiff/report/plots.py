@@ -52,7 +52,7 @@ def embedding(series: Sequence[Series], method: str = "PCA", explained: Sequence
 
     Args:
         series: Sets of coordinate pairs, drawn in their order, the later above the earlier.
-        method: For the axes: "PCA", "UMAP".
+        method: Name of the projection, part of the axis labels: "PCA" or "UMAP".
         explained: Share of the variance along each axis, if it is known.
 
     Source: StructRepDiff, arXiv 2408.07213, figure 5.
@@ -127,7 +127,7 @@ def category_bars(series: Sequence[Series], title: str) -> "go.Figure":
 
     Args:
         series: Sets of names.
-        title: Of the axis.
+        title: Title of the axis.
     """
     counted = [
         (one, style, Counter(str(value) for value in one.values))

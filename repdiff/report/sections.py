@@ -41,7 +41,7 @@ class Plot:
 
     @property
     def height(self) -> int:
-        """Of the figure, px."""
+        """Height of the figure, px."""
         return int(self.figure.layout.height)
 
 
@@ -198,7 +198,7 @@ def symmetry(
         known: Known crystals, whose space groups are looked for here.
         tolerance: How far an atom may be from where an operation puts it, Å.
         notes: What the reader must know of the space groups of the runs.
-        seed: Of the choice of known crystals.
+        seed: Seed of the choice of known crystals.
     """
     series, where = [], []
     for one in known:

@@ -59,7 +59,7 @@ class Summary:
     """The table, and what its footnotes need.
 
     Attributes:
-        families: In the order of the first run that has each.
+        families: Families of metrics, in the order of the first run that has each.
         protocols: Constants by protocol; where runs differ in them, the later is named with its run.
         skipped: Run, family and reason of what was not computed.
         floors: Short name and explanation of the floors that occur.

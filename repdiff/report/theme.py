@@ -52,7 +52,7 @@ class Series:
     """One quantity of one set of crystals.
 
     Attributes:
-        name: Of the set, for the legend.
+        name: Name of the set in the legend.
         role: Decides its colour.
         values: One entry a crystal: numbers, pairs of coordinates, or names.
         labels: What the mouse shows of each crystal; empty for nothing.

@@ -30,10 +30,10 @@ class Inverted:
     """Crystals found for vectors, and what it took.
 
     Attributes:
-        crystals: In the order of the vectors, with loss, confidence and the like as labels; `failed` has the reason of
-            each vector that makes none.
-        seconds: Wall-clock; where an interrupted search was resumed, an estimate from the crystals' own times.
-        n_workers: Processes.
+        crystals: Crystals in the order of the vectors, with loss, confidence and the like as labels; `failed` has the
+            reason of each vector that gives none.
+        seconds: Wall-clock time; where an interrupted search was resumed, an estimate from the crystals' own times.
+        n_workers: Number of processes.
         search: The settings of the search.
     """
 

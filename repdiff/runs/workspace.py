@@ -91,7 +91,7 @@ class Workspace:
         }
         finished = [path for path, manifest in runs.items() if manifest.status == "finished"]
         if finished:
-            log.info("takes %s, the newest output of `repdiff %s`", finished[-1], verb)
+            log.info("using %s, the newest output of `repdiff %s`", finished[-1], verb)
             return finished[-1]
         if runs:
             raise UserError(
@@ -112,7 +112,7 @@ class Workspace:
         for path in (given, self.root / verb / given):
             if path.exists():
                 if (path / "manifest.json").exists() and (status := read_manifest(path).status) != "finished":
-                    log.warning("takes %s although it is %s", path, status)
+                    log.warning("using %s although it is %s", path, status)
                 return path
         names = [path.name for path in self.runs(verb)]
         known = f"; runs of `repdiff {verb}` in {self.root}: {', '.join(names)}" if names else ""
@@ -161,7 +161,7 @@ class Workspace:
                 yield run
                 return
             if state == "resumed":
-                log.info("goes on with %s", path)
+                log.info("resuming %s", path)
             fresh = Manifest(verb=settings.verb, name=name)
             manifest = (
                 fresh

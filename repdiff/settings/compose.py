@@ -1,4 +1,4 @@
-"""The settings of a verb, completed by the options of one backend; and whose a setting is that is not among them."""
+"""Complete the settings of a command by the options of a backend, and find the backend that a setting belongs to."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -66,9 +66,9 @@ def modernised(values: Mapping[str, Any], model: type[Settings], backend: str) -
     A nested group that the old form gave in part took the defaults of its own class for the rest, and still does.
 
     Args:
-        values: As in a file.
-        model: Settings of the verb.
-        backend: Whose options were given.
+        values: Settings as a file gives them.
+        model: Settings class of the command.
+        backend: Name of the backend whose options were given.
     """
     if OLD_KEY not in values:
         return dict(values)

@@ -1,4 +1,4 @@
-"""Settings of the verbs that compute energies."""
+"""Settings of the commands that compute energies."""
 
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -11,30 +11,34 @@ class RelaxSettings(Settings):
 
     verb: ClassVar[str] = "relax"
     structures: str | None = setting(
-        None, "Crystals to relax, as for evaluate; without them the newest of the workspace", positional=True
+        None,
+        "Crystals to relax, named as for evaluate; default: the newest in the workspace",
+        positional=True,
     )
     data_dir: Path | None = setting(
-        None, "Folder of the benchmark files; without it `data` in the workspace", role="input", group="more"
+        None, "Folder with the benchmark files; default: `data` in the workspace", role="input", group="more"
     )
     force_field: str = setting("chgnet", "Force field: chgnet or sevennet")
-    fmax: float = setting(0.05, "Largest force of a relaxed crystal, those on the cell included, eV/Å", gt=0)
-    max_steps: int = setting(500, "Steps for a crystal at most", ge=0)
+    fmax: float = setting(0.05, "Convergence criterion: largest force on an atom or on the cell, eV/Å", gt=0)
+    max_steps: int = setting(500, "Largest number of relaxation steps per crystal", ge=0)
     n: int | None = setting(
-        None, "Relax this many only, chosen at random; without it all", ge=1, role="extent"
+        None, "Relax only this many crystals, chosen at random; default: all", ge=1, role="extent"
     )
-    seed: int = setting(0, "Seed of the choice of --n", ge=0)
+    seed: int = setting(0, "Seed of the random choice of --n crystals", ge=0)
     atoms_at_once: int | None = setting(
-        None, "Atoms in a batch; without it as it suits the device", ge=1, role="speed", group="more"
+        None, "Number of atoms in a batch; default: chosen for the device", ge=1, role="speed", group="more"
     )
     part_size: int | None = setting(
         None,
-        "Crystals that are written together; without it as it suits the device",
+        "Number of crystals written together; default: chosen for the device",
         ge=1,
         role="speed",
         group="output",
     )
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
-    n_workers: int | None = setting(None, "Processes on a CPU; without it one per core", ge=1, role="speed")
+    device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N", role="speed")
+    n_workers: int | None = setting(
+        None, "Number of processes on a CPU; default: one per core", ge=1, role="speed"
+    )
 
 
 class HullSettings(Settings):
@@ -43,21 +47,23 @@ class HullSettings(Settings):
     verb: ClassVar[str] = "hull"
     action: Literal["build"] = setting(
         "build",
-        "What to do; build: compute the energies of a data set that a hull is made of",
+        "Action; build: compute the energies of a data set, from which a convex hull is made",
         positional=True,
     )
-    dataset: str = setting(..., "Data set of known crystals, as for encode", positional=True)
+    dataset: str = setting(..., "Data set of known crystals, named as for encode", positional=True)
     data_dir: Path | None = setting(
-        None, "Folder of the benchmark files; without it `data` in the workspace", role="input", group="more"
+        None, "Folder with the benchmark files; default: `data` in the workspace", role="input", group="more"
     )
-    split: Literal["train", "val", "test", "all"] = setting("all", "Which part of the data set")
+    split: Literal["train", "val", "test", "all"] = setting("all", "Split of the data set")
     force_field: str = setting("chgnet", "Force field: chgnet or sevennet")
-    relax: bool = setting(False, "Relax the crystals first, instead of taking them as they are")
-    fmax: float = setting(0.05, "With --relax: largest force of a relaxed crystal, eV/Å", gt=0)
-    max_steps: int = setting(500, "With --relax: steps for a crystal at most", ge=0)
-    n: int | None = setting(None, "Take this many crystals only, chosen at random", ge=1, role="extent")
-    seed: int = setting(0, "Seed of the choice of --n", ge=0)
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed", group="more")
+    relax: bool = setting(False, "Relax the crystals before computing their energies")
+    fmax: float = setting(
+        0.05, "With --relax: convergence criterion, largest force on an atom or on the cell, eV/Å", gt=0
+    )
+    max_steps: int = setting(500, "With --relax: largest number of relaxation steps per crystal", ge=0)
+    n: int | None = setting(None, "Use only this many crystals, chosen at random", ge=1, role="extent")
+    seed: int = setting(0, "Seed of the random choice of --n crystals", ge=0)
+    device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N", role="speed", group="more")
     n_workers: int | None = setting(
-        None, "Processes on a CPU; without it one per core", ge=1, role="speed", group="more"
+        None, "Number of processes on a CPU; default: one per core", ge=1, role="speed", group="more"
     )

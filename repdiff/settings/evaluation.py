@@ -1,4 +1,4 @@
-"""Settings of the verbs that judge crystals, and show what they found."""
+"""Settings of the commands that evaluate crystals and present the results."""
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,25 +14,25 @@ class EvaluateSettings(Settings):
     verb: ClassVar[str] = "evaluate"
     structures: str | None = setting(
         None,
-        "Crystals to judge: a reconstruction, a data set or NAME:SPLIT, or a path to CIF, zip, extxyz, CSV, "
-        "JSON or parquet; without them the newest of the workspace",
+        "Crystals to evaluate: a reconstruction, a data set or NAME:SPLIT, or a path to CIF, zip, extxyz, CSV, JSON"
+        " or parquet; default: the newest in the workspace",
         positional=True,
     )
     reference: str | None = setting(None, "Known crystals to compare with: a data set, NAME:SPLIT, or a path")
     training: str | None = setting(
         None,
-        "Crystals the model has seen, for novelty; without it the train split of the reference's data set",
+        "Training crystals of the model, for novelty; default: the train split of the reference's data set",
     )
     novelty: str | None = setting(
         None,
-        "Crystals that S.U.N. calls known: a data set, NAME:SPLIT, or a path; without it the whole data set of the "
-        "reference, all its splits",
+        "Known crystals for the novelty in S.U.N.: a data set, NAME:SPLIT, or a path; default: all splits of the "
+        "reference's data set",
         group="more",
     )
     matcher: Literal["mattergen-ordered", "mattergen-disordered"] = setting(
         "mattergen-ordered",
-        "What counts as the same crystal for uniqueness and novelty; mattergen-disordered, the default of MatterGen's "
-        "program, takes orderings of one alloy for the same",
+        "Matcher that decides which crystals are the same, for uniqueness and novelty; mattergen-disordered, the "
+        "default of MatterGen's program, counts different orderings of one alloy as the same",
         group="more",
     )
     relaxed: Path | None = setting(
@@ -40,41 +40,43 @@ class EvaluateSettings(Settings):
     )
     hull: Path | None = setting(
         None,
-        "Output of `repdiff hull build`, or a shipped table: mp_le20, mp_20; without it mp_le20",
+        "Output of `repdiff hull build`, or a shipped table: mp_le20 or mp_20; default: mp_le20",
         role="input",
     )
     data_dir: Path | None = setting(
-        None, "Folder of the benchmark files; without it `data` in the workspace", role="input", group="more"
+        None, "Folder with the benchmark files; default: `data` in the workspace", role="input", group="more"
     )
-    only: tuple[str, ...] | None = setting(None, "Families of metrics, separated by commas; without it all")
-    n: int | None = setting(None, "Judge this many crystals only, chosen at random", ge=1)
+    only: tuple[str, ...] | None = setting(
+        None, "Families of metrics to compute, separated by commas; default: all"
+    )
+    n: int | None = setting(None, "Evaluate only this many crystals, chosen at random", ge=1)
     floor: bool = setting(
         True,
-        "What as many real crystals score, beside each value: random training crystals against the reference, or, "
-        "without training crystals, some of the reference against the rest",
+        "Show beside each value what as many real crystals score: random training crystals against the reference, "
+        "or, without training crystals, part of the reference against the rest",
     )
     floor_size: int | None = setting(
         None,
-        "Real crystals for the floor, chosen at random; without it as many as are judged",
+        "Number of real crystals for the floor, chosen at random; default: as many as are evaluated",
         ge=1,
         group="more",
     )
     floor_halves: bool = setting(
-        False, "With --floor: two halves of the reference against each other, too", group="more"
+        False, "With --floor: also compare two halves of the reference with each other", group="more"
     )
     benchmark: Literal["perov_5", "carbon_24", "mp_20"] | None = setting(
         None,
-        "Whose published thresholds of coverage hold; without it the reference's, or mp_20",
+        "Benchmark that has the published coverage thresholds to use; default: that of the reference, or mp_20",
         group="more",
     )
     cache: Path | None = setting(
         None,
-        "Folder for fingerprints, kept for next time; without it `cache` in the workspace",
+        "Folder in which fingerprints are cached; default: `cache` in the workspace",
         role="speed",
         group="more",
     )
-    seed: int = setting(0, "Seed of random subsets and of the intervals", ge=0, group="more")
-    n_workers: int | None = setting(None, "Processes; without it one per core", ge=1, role="speed")
+    seed: int = setting(0, "Seed of random subsets and of the confidence intervals", ge=0, group="more")
+    n_workers: int | None = setting(None, "Number of processes; default: one per core", ge=1, role="speed")
 
 
 class CompareSettings(Settings):
@@ -89,21 +91,23 @@ class CompareSettings(Settings):
     )
     systems: dict[str, dict[str, Any] | None] = setting(
         {},
-        "By name, what each system has of its own in the sections of the verbs: `train: {backend: gemsdiff}`",
+        "Settings of each system, by its name, that differ from the common sections: `train: {backend: gemsdiff}`",
         role="budget",
         only_in_file=True,
     )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = setting(
-        (0, 1, 2), "Seeds, each of which is a run of every system", role="budget"
+        (0, 1, 2), "Seeds; every system is run once with each", role="budget"
     )
     floor: bool = setting(
-        True, "Judge as many real crystals of the training set too, once for each seed", role="budget"
+        True, "Also evaluate as many real crystals of the training set, once for each seed", role="budget"
     )
     at_once: int = setting(
-        1, "Cells (a system with a seed) that run at the same time, each on its share of the cores", ge=1
+        1,
+        "Number of trials (a system with a seed) that run at the same time, each on its share of the cores",
+        ge=1,
     )
     data_dir: Path | None = setting(
-        None, "Folder of the benchmark files; without it `data` in the workspace", role="input"
+        None, "Folder with the benchmark files; default: `data` in the workspace", role="input"
     )
 
     @model_validator(mode="after")
@@ -119,30 +123,34 @@ class ReportSettings(Settings):
     verb: ClassVar[str] = "report"
     runs: tuple[Path, ...] = setting(
         (),
-        "Outputs of `repdiff evaluate`, by path or name, shown side by side; without them the newest of the "
-        "workspace",
+        "Outputs of `repdiff evaluate`, by path or name, shown side by side; default: the newest in the workspace",
         positional=True,
         role="input",
     )
     output: Path | None = setting(
         None,
-        "The page to write; without it `report/RUN.html` in the workspace",
+        "HTML file to write; default: `report/RUN.html` in the workspace",
         role="input",
         short="o",
     )
     png: Path | None = setting(
-        None, "Folder for all plots as PNG too, with their numbers; needs Chrome or Chromium", role="input"
+        None,
+        "Folder to which all plots are also written as PNG, with their data; needs Chrome or Chromium",
+        role="input",
     )
-    gallery: int = setting(60, "Structures of each run in the gallery, chosen at random", ge=0)
+    gallery: int = setting(60, "Number of structures of each run in the gallery, chosen at random", ge=0)
     training: str | None = setting(
-        None, "Training crystals to compare with: a data set, NAME:SPLIT, or a path; without it the runs' own"
+        None,
+        "Training crystals to compare with: a data set, NAME:SPLIT, or a path; default: those of the runs",
     )
     data_dir: Path | None = setting(
-        None, "Folder of the benchmark files; without it that of the runs", role="input", group="more"
+        None, "Folder with the benchmark files; default: that of the runs", role="input", group="more"
     )
     embedding: Literal["pca", "umap"] = setting(
-        "pca", "How representations are projected; umap needs the package umap-learn"
+        "pca", "Projection of the representations to the plane; umap needs the package umap-learn"
     )
     descriptor: str = setting("ead", "Descriptor of the projection, NAME or NAME:PRESET", group="more")
-    samples: int = setting(2000, "Crystals of each set in the projection at most", ge=3, group="more")
-    seed: int = setting(0, "Seed of the choice of crystals, and of umap", ge=0, group="more")
+    samples: int = setting(
+        2000, "Largest number of crystals of each set in the projection", ge=3, group="more"
+    )
+    seed: int = setting(0, "Seed of the random choice of crystals, and of umap", ge=0, group="more")

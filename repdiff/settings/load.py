@@ -38,7 +38,7 @@ def load_settings(
         file: YAML with sections named after the verbs; may be absent.
         overrides: Values by name or dotted path ("max_epochs", "network.width"), as flags give them: text is
             converted.
-        backend: Whose options there are; without it the one that overrides or file name.
+        backend: Backend whose options are accepted; None takes the one that overrides or file name.
 
     Raises:
         UserError: If the file cannot be read, or a section, a key or a value is wrong.

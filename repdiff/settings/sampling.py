@@ -1,4 +1,4 @@
-"""Settings of the verbs that make crystals."""
+"""Settings of the commands that generate crystals."""
 
 import math
 from pathlib import Path
@@ -16,37 +16,37 @@ class GenerateSettings(Settings):
 
     verb: ClassVar[str] = "generate"
     completed_by: ClassVar[Literal["training", "sampling"] | None] = "sampling"
-    model: Path | None = setting(None, "Trained model; without it the newest of the workspace", role="input")
+    model: Path | None = setting(None, "Trained model; default: the newest in the workspace", role="input")
     backend: str | None = setting(
-        None, "System whose model is taken; without it the newest model, whatever its system", role="input"
+        None, "Backend whose newest model is used; default: the newest model of any backend", role="input"
     )
     n: int | None = setting(
         None,
-        "Samples to generate; without it 1000, or one for each of several compositions",
+        "Number of samples; default: 1000, or one for each of several compositions",
         ge=1,
         role="extent",
     )
     composition: str | None = setting(
-        None, "Make all samples of this formula, which counts the atoms of the cell, such as Li2Fe2O4"
+        None, "Formula of all samples, counting the atoms in the cell, such as Li2Fe2O4"
     )
     compositions: Path | None = setting(
-        None, "File with one such formula a line, to be taken in turn", role="input", group="more"
+        None, "File with one such formula per line; samples take them in turn", role="input", group="more"
     )
     compositions_from: str | None = setting(
-        None, "Take the formulas of a data set in turn, such as mp_20:test"
+        None, "Data set whose formulas the samples take in turn, such as mp_20:test"
     )
     data_dir: Path | None = setting(
         None,
-        "With --compositions-from: folder of the benchmark files; without it `data` in the workspace",
+        "With --compositions-from: folder with the benchmark files; default: `data` in the workspace",
         role="input",
         group="more",
     )
     seed: int = setting(0, "Seed of the samples", ge=0)
-    steps: int | None = setting(None, "Denoising steps; without it what suits the sampler", ge=1)
+    steps: int | None = setting(None, "Number of denoising steps; default: chosen for the sampler", ge=1)
     shard_size: int = setting(
-        1000, "Representations made at once and written to one file", ge=1, group="output"
+        1000, "Number of samples made together and written to one file", ge=1, group="output"
     )
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed", group="more")
+    device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N", role="speed", group="more")
 
 
 OF_ACTIONS = {
@@ -73,59 +73,63 @@ class LatentsSettings(Settings):
     only_backend: ClassVar[str | None] = "dpcdvae"
     action: Literal["encode", "decode", "reconstruct", "interpolate", "optimize"] = setting(
         ...,
-        "What to do; encode: crystals into latent vectors; decode: these into crystals; reconstruct: both; "
-        "interpolate: crystals between two; optimize: crystals moved to where a property is as wanted",
+        "Action; encode: crystals to latent vectors; decode: latent vectors to crystals; reconstruct: both; "
+        "interpolate: crystals between two given ones; optimize: crystals whose latent vectors are moved towards a "
+        "goal of a property",
         positional=True,
     )
     crystals: str = setting(
         ...,
-        "Crystals to begin with, as for evaluate: a data set, NAME:SPLIT, a run or a path; decode: a run of encode",
+        "Input crystals: a data set, NAME:SPLIT, a run or a path; for decode: an output of encode",
         positional=True,
     )
     model: Path | None = setting(
-        None, "Trained model of dpcdvae; without it the newest of the workspace", role="input"
+        None, "Trained model of dpcdvae; default: the newest in the workspace", role="input"
     )
     data_dir: Path | None = setting(
-        None, "Folder of the benchmark files; without it `data` in the workspace", role="input", group="more"
+        None, "Folder with the benchmark files; default: `data` in the workspace", role="input", group="more"
     )
     n: int | None = setting(
         None,
-        "Take this many crystals only, chosen at random; interpolate: points with both ends, 11 without it",
+        "Use only this many crystals, chosen at random; interpolate: number of points including both ends, by "
+        "default 11",
         ge=1,
     )
     given: bool = setting(
         False,
-        "reconstruct: take cells and atoms of the crystals as known, so that places alone are decoded",
+        "reconstruct: keep cells and elements of the crystals, and decode the coordinates only",
         group="more",
     )
     start: str | int | None = setting(None, "interpolate: first crystal, by its name, or its row from 0")
     end: str | int | None = setting(None, "interpolate: last crystal, by its name, or its row from 0")
-    property: str | None = setting(None, "optimize: numeric label of crystals")
+    property: str | None = setting(None, "optimize: numeric label of the crystals to use as property")
     goal: str | float | None = setting(
-        None, "optimize: what the property shall be: max, min, or a number in its unit"
+        None, "optimize: goal of the property: max, min, or a target value in its unit"
     )
     labelled: str | None = setting(
         None,
-        "optimize: crystals with labels, from which the property is learnt; without them the train split of the "
-        "data set of CRYSTALS, or else CRYSTALS",
+        "optimize: labelled crystals that the property head is trained on; default: the train split of the data set"
+        " of CRYSTALS, or else CRYSTALS",
         group="more",
     )
     head_options: dict[str, Any] = setting(
         {},
-        "optimize: how the property is learnt where that differs from the defaults, such as n_steps=2000",
+        "optimize: settings of the property head that differ from the defaults, such as n_steps=2000",
         group="more",
     )
     move_options: dict[str, Any] = setting(
         {},
-        "optimize: how latent vectors are moved where that differs from the defaults, such as tether=0.1",
+        "optimize: settings of the latent optimisation that differ from the defaults, such as tether=0.1",
         group="more",
     )
-    seed: int = setting(0, "Seed of the choice of --n, of the decoding, and of the property's network", ge=0)
-    steps: int | None = setting(None, "Denoising steps; without it as many as in training", ge=1)
-    shard_size: int = setting(
-        256, "Crystals that are decoded together and written to one file", ge=1, group="output"
+    seed: int = setting(
+        0, "Seed of the random choice of --n crystals, of the decoding, and of the property head", ge=0
     )
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed", group="more")
+    steps: int | None = setting(None, "Number of denoising steps; default: as many as in training", ge=1)
+    shard_size: int = setting(
+        256, "Number of crystals decoded together and written to one file", ge=1, group="output"
+    )
+    device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N", role="speed", group="more")
 
     @model_validator(mode="after")
     def _suits_its_action(self) -> "LatentsSettings":
@@ -160,26 +164,24 @@ class ReconstructSettings(Settings):
 
     verb: ClassVar[str] = "reconstruct"
     generated: Path | None = setting(
-        None, "Generated representations; without them the newest of the workspace", role="input"
+        None, "Generated representations; default: the newest in the workspace", role="input"
     )
-    dataset: str | None = setting(
-        None, "Invert true representations of this data set instead, as a benchmark"
-    )
-    split: Literal["train", "val", "test", "all"] = setting("test", "With --dataset: which part of it")
-    n: int | None = setting(None, "Crystals to reconstruct; without it all", ge=1, role="extent")
+    dataset: str | None = setting(None, "Benchmark: instead invert the true representations of this data set")
+    split: Literal["train", "val", "test", "all"] = setting("test", "With --dataset: split to invert")
+    n: int | None = setting(None, "Number of crystals to reconstruct; default: all", ge=1, role="extent")
     preset: Literal["default", "fast", "thorough", "paper"] = setting(
-        "default", "How hard to search; paper: 6 x 7 x 300 steps"
+        "default", "Search effort; paper: 6 x 7 x 300 steps"
     )
     max_seconds: float | None = setting(
-        None, "Seconds for a crystal at most, 0 for no limit; without it as the preset has it", ge=0
+        None, "Time limit per crystal, seconds, 0 for none; default: that of the preset", ge=0
     )
     max_evaluations: int | None = setting(
-        None, "Evaluations for a crystal at most, 0 for no limit; without it as the preset has it", ge=0
+        None, "Largest number of evaluations per crystal, 0 for no limit; default: that of the preset", ge=0
     )
     repulsion: float | None = setting(
         None,
-        "Physics against fidelity: weight, per Å², of atoms closer than the vector's shortest distance; "
-        "without it as the preset has it",
+        "Weight, per Å², of the penalty on atoms closer than the vector's shortest distance; default: that of the "
+        "preset",
         ge=0,
         group="more",
     )
@@ -187,15 +189,15 @@ class ReconstructSettings(Settings):
     niggli: bool = setting(True, "With --dataset: reduce every cell to its Niggli cell first", group="more")
     data_dir: Path | None = setting(
         None,
-        "With --dataset: folder of the benchmark files; without it `data` in the workspace",
+        "With --dataset: folder with the benchmark files; default: `data` in the workspace",
         role="input",
         group="more",
     )
     seed: int = setting(0, "Seed of the random starts", ge=0)
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed", group="more")
+    device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N", role="speed", group="more")
     n_workers: int | None = setting(
         None,
-        "Processes; without it one per core, on a GPU no more than its memory has room for",
+        "Number of processes; default: one per core, on a GPU no more than fit into its memory",
         ge=1,
         role="speed",
     )

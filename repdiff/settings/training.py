@@ -1,4 +1,4 @@
-"""Settings of the verbs that train."""
+"""Settings of the commands that train."""
 
 import math
 from pathlib import Path
@@ -23,46 +23,67 @@ HOUSEKEEPING_FIELDS = (
 class TrainingSettings(Options):
     """How long and how a model is trained; whichever budget is used up first ends the run."""
 
-    max_epochs: int | None = setting(None, "Passes over the training set at most", ge=1, role="budget")
-    max_steps: int | None = setting(None, "Optimiser steps at most", ge=1, role="budget", group="optimiser")
+    max_epochs: int | None = setting(
+        None, "Largest number of epochs (passes over the training set)", ge=1, role="budget"
+    )
+    max_steps: int | None = setting(
+        None, "Largest number of optimiser steps", ge=1, role="budget", group="optimiser"
+    )
     max_minutes: float | None = setting(
-        None, "Minutes of training at most, resumed ones included", gt=0, role="budget"
+        None,
+        "Largest training time, minutes, including earlier sessions of a resumed run",
+        gt=0,
+        role="budget",
     )
-    batch_size: int = setting(256, "Examples in a step, all processes together", ge=1)
-    learning_rate: float = setting(1e-3, "Highest learning rate", gt=0)
-    seed: int = setting(0, "Seed of weights, data order, noise and dropout", ge=0)
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda or cuda:N", role="speed")
+    batch_size: int = setting(256, "Number of crystals per optimiser step, over all processes", ge=1)
+    learning_rate: float = setting(1e-3, "Peak learning rate", gt=0)
+    seed: int = setting(0, "Seed of the initial weights, data order, noise and dropout", ge=0)
+    device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N", role="speed")
     optimizer: Literal["adam", "adamw"] = setting(
-        "adamw", "Adam, or with decoupled decay (AdamW)", group="optimiser"
+        "adamw", "Optimiser: Adam, or AdamW with decoupled weight decay", group="optimiser"
     )
-    adam_betas: tuple[float, float] = setting((0.9, 0.99), "Decay of Adam's two moments", group="optimiser")
-    weight_decay: float = setting(0.0, "Weight decay, adamw only", ge=0, group="optimiser")
+    adam_betas: tuple[float, float] = setting(
+        (0.9, 0.99), "Decay rates β₁ and β₂ of Adam's moments", group="optimiser"
+    )
+    weight_decay: float = setting(0.0, "Weight decay, for adamw only", ge=0, group="optimiser")
     lr_schedule: Literal["constant", "cosine"] = setting(
         "cosine",
-        "Learning rate after the warm-up; cosine falls with the share of the budget used",
+        "Learning-rate schedule after the warm-up; cosine decays with the share of the budget used",
         group="optimiser",
     )
-    warmup_steps: int = setting(200, "Steps of linear warm-up", ge=0, group="optimiser")
+    warmup_steps: int = setting(200, "Number of steps of the linear warm-up", ge=0, group="optimiser")
     final_lr_fraction: float = setting(
-        0.01, "Cosine only: last learning rate over the highest", ge=0, le=1, group="optimiser"
+        0.01, "For cosine: final learning rate divided by the peak", ge=0, le=1, group="optimiser"
     )
-    clip_norm: float = setting(1.0, "Largest norm of the gradient", gt=0, group="optimiser")
-    ema_decay: float = setting(0.999, "Decay a step of the averaged weights", ge=0, lt=1, group="optimiser")
-    ema_every: int = setting(10, "Steps between updates of the averaged weights", ge=1, group="optimiser")
+    clip_norm: float = setting(
+        1.0, "Largest gradient norm; larger gradients are scaled down to it", gt=0, group="optimiser"
+    )
+    ema_decay: float = setting(
+        0.999,
+        "Decay per step of the exponential moving average of the weights",
+        ge=0,
+        lt=1,
+        group="optimiser",
+    )
+    ema_every: int = setting(
+        10, "Number of steps between updates of the averaged weights", ge=1, group="optimiser"
+    )
     precision: Literal["auto", "fp32", "bf16"] = setting(
         "auto",
-        "Number format inside the network; auto takes bf16 where the processor computes in it",
+        "Floating-point format inside the network; auto uses bf16 where the processor supports it",
         group="optimiser",
     )
-    log_every: int = setting(50, "Steps between records of the metrics", ge=1, role="speed", group="output")
-    validate_every: int = setting(500, "Steps between validations", ge=1, role="speed", group="output")
+    log_every: int = setting(50, "Number of steps between log records", ge=1, role="speed", group="output")
+    validate_every: int = setting(
+        500, "Number of steps between validations", ge=1, role="speed", group="output"
+    )
     checkpoint_every: int | None = setting(
-        None, "Steps between checkpoints", ge=1, role="speed", group="output"
+        None, "Number of steps between checkpoints", ge=1, role="speed", group="output"
     )
     checkpoint_minutes: float = setting(
         5.0, "Minutes between checkpoints", gt=0, role="speed", group="output"
     )
-    tensorboard: bool = setting(False, "Write TensorBoard files as well", role="speed", group="output")
+    tensorboard: bool = setting(False, "Also write TensorBoard files", role="speed", group="output")
 
     @model_validator(mode="after")
     def _has_a_budget(self) -> "TrainingSettings":
@@ -105,9 +126,9 @@ class TrainSettings(Settings, TrainingSettings):
     verb: ClassVar[str] = "train"
     completed_by: ClassVar[Literal["training", "sampling"] | None] = "training"
     encoded: Path | None = setting(
-        None, "Encoded data set; without it the newest of the workspace", role="input"
+        None, "Encoded data set; default: the newest in the workspace", role="input"
     )
-    backend: str = setting(DEFAULT_BACKEND, "System to train; `repdiff backends` lists them")
+    backend: str = setting(DEFAULT_BACKEND, "Backend to train; `repdiff backends` lists them")
     max_epochs: int | None = again(TrainingSettings, "max_epochs", 1000)
     resume: bool = setting(
         True, "Continue from the last checkpoint of an interrupted run", role="speed", group="output"
@@ -120,23 +141,23 @@ class FinetuneSettings(Settings, TrainingSettings):
     verb: ClassVar[str] = "finetune"
     property: tuple[str, ...] = setting(
         (),
-        "Properties to learn, separated by commas: names of numeric labels, chemical_system, space_group",
+        "Properties to condition on, separated by commas: names of numeric labels, chemical_system, space_group",
     )
     from_run: Path | None = setting(
         None,
-        "Trained model to begin with; without it the newest output of train",
+        "Trained model to start from; default: the newest output of train",
         role="input",
         flag="from",
     )
     encoded: Path | None = setting(
-        None, "Encoded data set with labels; without it the newest of the workspace", role="input"
+        None, "Encoded data set with labels; default: the newest in the workspace", role="input"
     )
     weights: Literal["all", "adapters"] = setting(
-        "all", "What is trained: the whole network with its adapters, or the adapters alone", group="model"
+        "all", "Weights to train: all of the network with its adapters, or the adapters alone", group="model"
     )
     condition_dropout: float = setting(
         0.2,
-        "Share of the examples that are shown without their labels, for guidance",
+        "Share of the training crystals whose labels are withheld, for classifier-free guidance",
         ge=0,
         lt=1,
         group="model",

@@ -39,7 +39,7 @@ def fit_compositions(
             no probability and are left out; if none remain, a share of the training crystals is held out.
         elements: Atomic numbers of the columns, ascending.
         settings: Size of the network, and how to fit it.
-        seed: Of initial weights, held-out crystals, batches and dropout.
+        seed: Seed of initial weights, held-out crystals, batches and dropout.
         progress: Whether to show a bar on stderr.
 
     Returns:

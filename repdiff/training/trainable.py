@@ -25,7 +25,7 @@ class Trainable(nn.Module, ABC):
     """A model with its loss.
 
     Attributes:
-        kind: Of the files that hold its weights.
+        kind: File type tag, used to find the backend of a checkpoint.
     """
 
     kind: ClassVar[str]

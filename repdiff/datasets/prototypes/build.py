@@ -30,7 +30,7 @@ def build_prototypes(*, n_crystals: int = 2400, seed: int = 0, progress: bool = 
     occurs once among all prototypes with the same space group and number of atoms.
 
     Args:
-        n_crystals: How many, exactly.
+        n_crystals: Exact number of crystals.
         seed: Chooses among the plausible decorations; the same seed gives the same crystals in every process.
         progress: Show a bar on stderr.
 

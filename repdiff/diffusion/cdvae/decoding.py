@@ -28,10 +28,10 @@ def towards_composition(
     """Move latent vectors to near ones that say given compositions, so that the cell they say suits these.
 
     Args:
-        model: Trained.
-        latents: Drawn from the prior.
+        model: Trained model.
+        latents: Latent vectors drawn from the prior.
         species: Atomic numbers of every crystal, all of the training set.
-        n_steps: Of gradient descent.
+        n_steps: Number of gradient-descent steps.
     """
     elements, sizes = model.elements, model.sizes
     counts = torch.stack([(atoms.to(elements)[:, None] == elements).sum(0) for atoms in species])
@@ -102,9 +102,9 @@ def place_atoms(
     """Find the places of atoms, and with types "argmax" their kinds.
 
     Args:
-        model: Trained.
+        model: Trained model.
         atoms: Cells and kinds; coordinates do not count.
-        latents: Of the crystals.
+        latents: Latent vector of each crystal.
         noise: Standard normal numbers, a set for the start and one for each evaluation of the denoiser.
         sampling: How to step.
         n_steps: Times of the noise process to visit, spread evenly.

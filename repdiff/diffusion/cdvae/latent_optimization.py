@@ -52,8 +52,8 @@ class PropertyHead(nn.Module):
     Args:
         n_latent: Length of a latent vector.
         width: Inner channels.
-        mean: Of the property.
-        std: Of the property, positive.
+        mean: Mean of the property over the training crystals.
+        std: Standard deviation of the property over the training crystals, positive.
     """
 
     mean: Tensor
@@ -89,9 +89,9 @@ def fit_property(
 
     Args:
         latents: From `DpCdvae.encode_distributions`.
-        values: The property.
-        settings: Of the head.
-        seed: Of weights and batches.
+        values: Property values of the crystals.
+        settings: Settings of the head and its training.
+        seed: Seed of the initial weights and of the batches.
         progress: Show a bar on stderr.
 
     Raises:
@@ -136,8 +136,8 @@ def descend_latents(
     """Move each latent vector to where its own loss is low, not far from where it was.
 
     Args:
-        latents: Where to begin.
-        loss: Of each row; rows must not depend on one another.
+        latents: Starting points.
+        loss: Returns the loss of each row; rows must not depend on one another.
         settings: How to move.
         tether: Weight of half the squared distance.
         progress: Show a bar on stderr.

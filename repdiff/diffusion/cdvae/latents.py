@@ -30,7 +30,7 @@ class Vocabulary:
     Attributes:
         elements: Atomic numbers, ascending.
         sizes: Numbers of atoms of a cell, ascending.
-        scale: Of cells divided by the cube root of their number of atoms.
+        scale: Mean and standard deviation of the parameters of cells divided by the cube root of their number of atoms.
     """
 
     elements: Int[Tensor, " n_elements"]

@@ -81,8 +81,8 @@ class Cdvae(nn.Module):
     """Encoder, heads and denoiser, with the noise process and the loss.
 
     Args:
-        settings: Of all of them.
-        vocabulary: Of the training set.
+        settings: Settings of the networks, the noise process and the loss.
+        vocabulary: Elements, cell sizes and cell scale of the training set.
     """
 
     elements: Tensor
@@ -140,7 +140,7 @@ class Cdvae(nn.Module):
 
     @property
     def moments(self) -> LatentMoments:
-        """Of the latent vectors of the training set."""
+        """Mean and covariance of the latent vectors of the training set."""
         moments = self.network["moments"]
         assert isinstance(moments, LatentMoments)
         return moments

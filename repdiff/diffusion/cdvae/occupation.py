@@ -18,7 +18,7 @@ class OccupationWriter(nn.Module):
     """The mean over atoms of (vector of the element) ∘ (vector of the site), the same for a supercell.
 
     Args:
-        settings: Of the network whose features describe the sites.
+        settings: Settings of the network whose features describe the sites.
         n_latent: Length of the vectors.
     """
 

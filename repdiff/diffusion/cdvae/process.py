@@ -62,7 +62,7 @@ class CoordinateProcess(ABC):
 
         Args:
             noisy: Its coordinates are x_t.
-            path: To the predicted goal.
+            path: Fractional path from x_t to the predicted goal.
             time: t.
             noise: Standard normal numbers without mean over a crystal.
             sampling: How to step.

@@ -31,7 +31,7 @@ def nearest_paths(
         goal: Places of all atoms, fractional, in any image.
         noisy: Where they are.
         clean: Cells, and the true element of each atom.
-        finder: The same cells.
+        finder: Finder of the shortest periodic images in the same cells.
     """
     order = torch.argsort(clean.system_idx * 128 + clean.atomic_numbers, stable=True)
     groups = torch.unique_consecutive(

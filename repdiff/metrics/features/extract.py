@@ -39,8 +39,8 @@ def extract_features(
     to the last bit in whatever order it comes.
 
     Args:
-        crystals: Of any quality; one that has no features has a reason.
-        extractor: As registered.
+        crystals: Crystals, valid or not; one without features gets a reason.
+        extractor: Registered name of the network, such as "chgnet".
         cache: Folder in which features are kept, by content, network and weights; None keeps nothing.
         n_workers: Processes; few crystals are done in this one.
         progress: Show a bar on stderr.

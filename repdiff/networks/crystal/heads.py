@@ -77,7 +77,7 @@ class LatticeHead(nn.Module):
     invariants, and of outer products of two of the network's vectors.
 
     Args:
-        settings: Of the network.
+        settings: Settings of the network.
         symmetric: Whether the field is symmetric, like a stress.
         zero_init: Whether the field starts at zero.
     """
@@ -120,7 +120,7 @@ class TypeHead(nn.Module):
     """Logits of every atom's kind.
 
     Args:
-        settings: Of the network.
+        settings: Settings of the network.
         n_types: Number of kinds.
         zero_init: Whether logits start at zero.
     """
@@ -138,7 +138,7 @@ class CrystalHead(nn.Module):
     """One vector a crystal, from mean and maximum over its atoms; the same for a supercell unless `with_size`.
 
     Args:
-        settings: Of the network.
+        settings: Settings of the network.
         n_outputs: Length of the vector.
         with_size: Whether the logarithm of the number of atoms is used too.
         zero_init: Whether the vector starts at zero.

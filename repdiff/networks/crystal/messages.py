@@ -31,10 +31,11 @@ def pass_messages(
     """Sum what neighbours send, weighted by the filters of the pair: a scalar row, then a vector.
 
     Args:
-        sent: By atom, two or five rows: to scalars; along directions; and the vectors passed on.
-        filters: By pair, of scalars; and of vectors passed on.
-        directed: By pair, of what goes along directions, times the direction.
-        graph: Names the pairs.
+        sent: Rows that each atom sends: one to scalars, one along directions, and with five rows its 3 vector
+            components.
+        filters: Filters of each pair: one for scalars, and with five rows in `sent` one for the vectors passed on.
+        directed: Direction of each pair times the filter of what is sent along it.
+        graph: Graph that lists the pairs.
     """
     one_type = sent.dtype == filters.dtype == directed.dtype
     if (

@@ -96,7 +96,8 @@ class CrystalNetwork(nn.Module):
         Args:
             graph: From `self.graph`, or of other settings, or of other cells with the same atoms.
             species: Kind of each atom, or a weight of each kind (one-hot or noised).
-            times: In steps, up to about 10 000; multiply a time in [0, 1] by 1000. Zeros for an encoder.
+            times: Diffusion times in steps, up to about 10 000; multiply a time in [0, 1] by 1000. Zeros for an
+                encoder.
             atoms: Further inputs of atoms, if the settings have an `atom_width`.
             condition: Conditioning vectors, if the settings have a `condition_width`.
             adapters: What is known of properties with an adapter; absent ones are as not given.

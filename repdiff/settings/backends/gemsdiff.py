@@ -20,14 +20,18 @@ class TorusSettings(Options):
     """Noise process and loss of the coordinates; the process is GemsDiff's by default (`src/utils/hparams.py`)."""
 
     timesteps: int = setting(
-        100, "Steps of the noise process of the coordinates", group="noise process", ge=2
+        100, "Number of steps of the noise process of the coordinates", group="noise process", ge=2
     )
-    beta_first: float = setting(1e-6, "β of the first step, coordinates", group="noise process", gt=0, lt=1)
-    beta_last: float = setting(2e-3, "β of the last step, coordinates", group="noise process", gt=0, lt=1)
+    beta_first: float = setting(
+        1e-6, "β of the coordinates at the first step", group="noise process", gt=0, lt=1
+    )
+    beta_last: float = setting(
+        2e-3, "β of the coordinates at the last step", group="noise process", gt=0, lt=1
+    )
     loss: PathLoss = setting(
         "l1",
-        "Error of a predicted path, Å: sum of absolute components, their mean (l1_mean, the published program), or "
-        "squared length (l2, paper)",
+        "Loss of a predicted path, in Å: sum of absolute components (l1), their mean (l1_mean, the published "
+        "program), or squared length (l2, paper)",
         group="optimiser",
     )
 
@@ -35,9 +39,11 @@ class TorusSettings(Options):
 class LatticeSettings(Options):
     """Coordinates, noise process, target and loss of the cell."""
 
-    timesteps: int = setting(100, "Steps of the noise process of the cell", group="noise process", ge=2)
-    beta_first: float = setting(1e-5, "β of the first step, cell", group="noise process", gt=0, lt=1)
-    beta_last: float = setting(1e-1, "β of the last step, cell", group="noise process", gt=0, lt=1)
+    timesteps: int = setting(
+        100, "Number of steps of the noise process of the cell", group="noise process", ge=2
+    )
+    beta_first: float = setting(1e-5, "β of the cell at the first step", group="noise process", gt=0, lt=1)
+    beta_last: float = setting(1e-1, "β of the cell at the last step", group="noise process", gt=0, lt=1)
     rotation_noise: float = setting(
         0.0,
         "Factor of the noise of the 3 rotation coordinates (paper 1, code 0)",
@@ -52,28 +58,31 @@ class LatticeSettings(Options):
     )
     gauge: Gauge = setting(
         "polar",
-        "Logarithm of the cell freed of its orientation, or of the matrix as it is (paper)",
+        "Gauge of the matrix logarithm of the cell: without the orientation (polar), or of the matrix itself "
+        "(general, paper)",
         group="noise process",
     )
     standardize: bool = setting(
         True,
-        "Shift and scale the coordinates to mean 0 and spread 1 on the training set",
+        "Standardise the cell coordinates to mean 0 and standard deviation 1 on the training set",
         group="noise process",
     )
     min_std: float = setting(
-        0.05, "Least scale of a coordinate when standardizing", group="noise process", gt=0
+        0.05, "Lower bound of the standard deviation used for standardising", group="noise process", gt=0
     )
     per_atom_volume: bool = setting(
         True, "Diffuse the volume per atom instead of the volume", group="noise process"
     )
     target: LatticeTarget = setting(
         "clean",
-        "What the network answers with: the clean cell (code) or μ̃ (paper, eq. 15)",
+        "Quantity that the network predicts: the clean cell (published code) or μ̃, the posterior mean (paper, eq. "
+        "15)",
         group="noise process",
     )
     loss: ParameterLoss = setting(
         "l1",
-        "Mean absolute (code) or root-mean-square difference of z-scored a, b, c, α, β, γ",
+        "Loss of the cell: mean absolute (l1, published code) or root-mean-square (l2) difference of z-scored a, b,"
+        " c, α, β, γ",
         group="optimiser",
     )
 
@@ -87,10 +96,13 @@ class TorusLatticeSettings(Options):
     position_weight: float = setting(1.0, "Weight of the positions in the loss", group="optimiser", ge=0)
     lattice_weight: float = setting(1.0, "Weight of the cells in the loss", group="optimiser", ge=0)
     min_length_std: float = setting(
-        0.1, "Least spread of a cell length in the loss, Å", group="optimiser", gt=0
+        0.1, "Lower bound of the standard deviation of a cell length in the loss, Å", group="optimiser", gt=0
     )
     min_angle_std: float = setting(
-        0.05, "Least spread of a cell angle in the loss, radians", group="optimiser", gt=0
+        0.05,
+        "Lower bound of the standard deviation of a cell angle in the loss, radians",
+        group="optimiser",
+        gt=0,
     )
 
     @model_validator(mode="after")
@@ -105,14 +117,15 @@ class ReverseSettings(Options):
 
     positions: ReverseRule = setting(
         "posterior",
-        "A step back of the positions: to the predicted ones with noise β̃ (paper), with noise β of one time less "
-        "(code), with the noise of one time less (renoise), or part of the way (posterior)",
+        "Reverse step of the coordinates: to the predicted ones, with noise of variance β̃ (paper), with β of the "
+        "previous time (code) or with the noise level of the previous time (renoise), or part of the way "
+        "(posterior)",
         group="noise process",
     )
     lattice: StepNoise = setting(
         "posterior",
-        "Variance of a step back of the cell: β̃ of its time, β of its time (beta), or β of one time less "
-        "(beta_before, the published code)",
+        "Variance of a reverse step of the cell: β̃ of its time (posterior), β of its time (beta), or β of the "
+        "previous time (beta_before, the published code)",
         group="noise process",
     )
 
@@ -120,7 +133,7 @@ class ReverseSettings(Options):
 class GemsDiffSampling(ReverseSettings):
     """Options of sampling."""
 
-    crystals_at_once: int = setting(256, "Crystals that are sampled together", group="output", ge=1)
+    crystals_at_once: int = setting(256, "Number of crystals sampled together", group="output", ge=1)
 
 
 OPTIONS = BackendOptions(kind="gemsdiff", training=TorusLatticeSettings, sampling=GemsDiffSampling)

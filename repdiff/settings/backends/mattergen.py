@@ -14,21 +14,21 @@ TypeLoss = Literal["cross_entropy", "hybrid"]
 class ProcessSettings(Options):
     """The noise processes, as published by default."""
 
-    timesteps: int = setting(1000, "Steps of all noise processes", group="noise process", ge=2)
+    timesteps: int = setting(1000, "Number of steps of all noise processes", group="noise process", ge=2)
     width_first: float = setting(
         0.005,
-        "Standard deviation of coordinates at the first time, over n_atoms^(1/3)",
+        "Standard deviation of the fractional coordinates at the first time, to be divided by n_atoms^(1/3)",
         group="noise process",
         gt=0,
     )
     width_last: float = setting(
         5.0,
-        "Standard deviation of coordinates at the last time, over n_atoms^(1/3)",
+        "Standard deviation of the fractional coordinates at the last time, to be divided by n_atoms^(1/3)",
         group="noise process",
         gt=0,
     )
     beta_first: float = setting(
-        0.1, "β of the cell at time 0, time running to 1", group="noise process", gt=0
+        0.1, "β of the cell at time 0, with time from 0 to 1", group="noise process", gt=0
     )
     beta_last: float = setting(20.0, "β of the cell at time 1", group="noise process", gt=0)
 
@@ -54,13 +54,13 @@ class JointSettings(ProcessSettings):
     type_weight: float = setting(1.0, "Weight of the elements in the loss", group="optimiser", ge=0)
     type_loss: TypeLoss = setting(
         "cross_entropy",
-        "Loss of the elements: cross_entropy of hidden ones, or hybrid, a term of the variational bound plus 0.01 of "
-        "the cross-entropy of all (paper)",
+        "Loss of the elements: cross_entropy of the masked ones, or hybrid, a term of the variational bound plus "
+        "0.01 times the cross-entropy of all (paper)",
         group="optimiser",
     )
     given_share: float = setting(
         0.2,
-        "Share of the examples whose elements are all shown, as for a given formula",
+        "Share of the training crystals whose elements are all unmasked, as with a given formula",
         group="optimiser",
         ge=0,
         le=1,
@@ -80,27 +80,27 @@ class ReverseSettings(Options):
 
     corrector_steps: int = setting(
         1,
-        "Langevin steps at each time, each an evaluation of the network; 0 halves the cost",
+        "Number of Langevin corrector steps at each time, one network evaluation each; 0 halves the cost",
         group="noise process",
         ge=0,
     )
     position_corrector: float = setting(
-        0.4, "Signal-to-noise ratio of the corrector of coordinates", group="noise process", gt=0, le=0.7
+        0.4, "Signal-to-noise ratio of the corrector of the coordinates", group="noise process", gt=0, le=0.7
     )
     lattice_corrector: float = setting(
-        0.2, "Signal-to-noise ratio of the corrector of cells", group="noise process", gt=0, le=0.7
+        0.2, "Signal-to-noise ratio of the corrector of the cells", group="noise process", gt=0, le=0.7
     )
     corrector_temperature: float = setting(
         1.0,
-        "Temperature of the corrector of coordinates: below 1 places are sharper than the model has learnt, and "
-        "crystals less varied",
+        "Temperature of the corrector of the coordinates; below 1 positions are sharper than learnt and crystals "
+        "less varied",
         group="noise process",
         gt=0,
         le=1,
     )
     type_temperature: float = setting(
         1.0,
-        "Temperature of elements when they are drawn: below 1 likelier ones, less diverse",
+        "Sampling temperature of the elements; below 1 likelier elements are favoured, with less diversity",
         group="noise process",
         gt=0,
         le=2,
@@ -110,10 +110,10 @@ class ReverseSettings(Options):
 class MatterGenSampling(ReverseSettings):
     """Options of sampling."""
 
-    crystals_at_once: int = setting(256, "Crystals that are sampled together", group="output", ge=1)
+    crystals_at_once: int = setting(256, "Number of crystals sampled together", group="output", ge=1)
     strict_system: bool = setting(
         False,
-        "Rule out all elements that are not in the chemical system asked for; always so without an adapter",
+        "Exclude all elements outside the requested chemical system; always done without an adapter",
         group="model",
     )
 
@@ -123,11 +123,12 @@ class PropertyConditions(Options):
 
     condition: dict[str, Any] = setting(
         {},
-        "Properties that samples should have, of a model from finetune: band_gap=1.5 or chemical_system=Li-O; "
-        "may be given several times",
+        "Properties that samples should have, for a model from finetune: band_gap=1.5 or chemical_system=Li-O; may "
+        "be repeated",
     )
     guidance: float | None = setting(
-        None, "With conditions: 0 ignores them, 1 is as trained, which is the default, more exaggerates"
+        None,
+        "Guidance scale with conditions: 0 ignores them, 1 (default) is as trained, above 1 exaggerates them",
     )
 
 
