@@ -4,6 +4,7 @@ Nothing heavier than click is imported before a verb is chosen, and torch not be
 """
 
 import atexit
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,12 @@ HELP = {
 }
 
 
+RENAMED = {
+    "evaluate": {"floor": "baseline", "floor-size": "baseline-size", "floor-halves": "baseline-halves"},
+    "compare": {"floor": "baseline"},
+}
+"""Flags that had another name once, by verb."""
+log = logging.getLogger(__name__)
 WORDS = "repdiff.words"  # key of the words after the verb
 
 
@@ -67,6 +74,8 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Keep the words after the verb, which decide what options it has."""
+        if args and args[0] in RENAMED:
+            args = [args[0], *(_new_flag(args[0], word) for word in args[1:])]
         ctx.meta[WORDS] = args[1:]
         return super().resolve_command(ctx, args)
 
@@ -74,6 +83,17 @@ class Verbs(click.Group):
         """List the verbs without putting them together."""
         with formatter.section("Commands"):
             formatter.write_dl(list(HELP.items()))
+
+
+def _new_flag(verb: str, word: str) -> str:
+    """Return a word of the command line as it is written now, with a note if it is an old flag."""
+    flag, equals, value = word.partition("=")
+    for old in (flag.removeprefix("--"), flag.removeprefix("--no-")):
+        if flag.startswith("--") and (new := RENAMED[verb].get(old)):
+            renamed = flag[: -len(old)] + new
+            log.warning("%s is called %s now; the old name is still taken", flag, renamed)
+            return renamed + equals + value
+    return word
 
 
 @click.group(cls=Verbs, invoke_without_command=True, context_settings=CONTEXT)

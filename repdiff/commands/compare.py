@@ -8,7 +8,7 @@ from pathlib import Path
 
 from repdiff.comparison.cells import TrialRunner
 from repdiff.comparison.page import render_comparison
-from repdiff.comparison.plan import FLOOR, Plan, Planner
+from repdiff.comparison.plan import BASELINE, Plan, Planner
 from repdiff.comparison.results import System, group_by_settings, read_result
 from repdiff.comparison.table import Comparison, gather_notes
 from repdiff.errors import UserError
@@ -84,9 +84,9 @@ def _collect(name: str, plan: Plan, failed: dict[str, str], workspace: Workspace
         results = [read_result(cell.steps[-1].folder(workspace)) for cell in cells if cell.name not in failed]
         reasons = {cell.name: failed[cell.name] for cell in cells if cell.name in failed}
         systems.append(System(name=system, results=tuple(results), failed=reasons))
-    compared = tuple(system for system in systems if system.name != FLOOR)
-    floor = next((system for system in systems if system.name == FLOOR), None)
-    return Comparison(title=name, systems=compared, floor=floor, notes=gather_notes(compared))
+    compared = tuple(system for system in systems if system.name != BASELINE)
+    baseline = next((system for system in systems if system.name == BASELINE), None)
+    return Comparison(title=name, systems=compared, baseline=baseline, notes=gather_notes(compared))
 
 
 def _compare_runs(settings: CompareSettings, workspace: Workspace) -> Path:

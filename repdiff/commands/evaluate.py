@@ -68,9 +68,9 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
         generated,
         context,
         metrics=settings.only,
-        baseline=settings.floor and context.reference is not None and len(context.reference.crystals) > 1,
-        baseline_size=settings.floor_size,
-        halves=settings.floor_halves,
+        baseline=settings.baseline and context.reference is not None and len(context.reference.crystals) > 1,
+        baseline_size=settings.baseline_size,
+        halves=settings.baseline_halves,
         notes=sets.notes,
     )
     evaluation.write(run.path)

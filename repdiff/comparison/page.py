@@ -1,4 +1,4 @@
-"""The comparison as one page: the table, plots of every seed with the floor, and where the numbers come from."""
+"""The comparison as one page: the table, plots of every seed with the baseline, and where the numbers come from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,9 +55,10 @@ def render_comparison(comparison: Comparison) -> str:
         Section(
             id="table",
             title="Table",
-            text="Mean ± sample standard deviation over the seeds; the mouse shows each seed. The floor is what real "
+            text="Mean ± sample standard deviation over the seeds; the mouse shows each seed. The baseline is what "
+            "real "
             "crystals of the training set score when they are judged like generated ones."
-            if comparison.floor
+            if comparison.baseline
             else "Mean ± sample standard deviation over the runs of a system; the mouse shows each.",
             messages=[
                 *comparison.notes,
@@ -67,7 +68,7 @@ def render_comparison(comparison: Comparison) -> str:
         Section(
             id="plots",
             title="Plots",
-            text="A point for each seed, a bar for their mean; the dashed line is the floor.",
+            text="A point for each seed, a bar for their mean; the dashed line is the baseline.",
             plots=[
                 Plot(
                     id=f"{row.family}-{row.name}-{number}",
@@ -83,7 +84,7 @@ def render_comparison(comparison: Comparison) -> str:
     families: dict[str, list[ShownRow]] = {}
     for row in [*costs, *metrics]:
         families.setdefault(family_label(row.family), []).append(
-            _shown(row, has_floor=comparison.floor is not None)
+            _shown(row, has_baseline=comparison.baseline is not None)
         )
     return fill(
         "comparison.html.j2",
@@ -92,7 +93,7 @@ def render_comparison(comparison: Comparison) -> str:
         title=comparison.title,
         lead=f"{len(comparison.systems)} systems, judged alike.",
         systems=comparison.systems,
-        has_floor=comparison.floor is not None,
+        has_baseline=comparison.baseline is not None,
         families=list(families.items()),
         protocols=comparison.protocols,
         provenance=[
@@ -102,7 +103,7 @@ def render_comparison(comparison: Comparison) -> str:
 
 
 def seed_plot(comparison: Comparison, row: Row) -> "go.Figure":
-    """Draw one quantity: a point for each seed of each system, their mean, and the floor.
+    """Draw one quantity: a point for each seed of each system, their mean, and the baseline.
 
     Args:
         comparison: Names the systems.
@@ -135,14 +136,14 @@ def seed_plot(comparison: Comparison, row: Row) -> "go.Figure":
                 hovertemplate=f"%{{y:.4g}} {unit}<extra>{name}</extra>",
             )
         )
-    if row.floor is not None:
-        shown.add_hline(y=float(f"{factor * row.floor.mean:.5g}"), line={"color": MUTED, "dash": "dash"})
+    if row.baseline is not None:
+        shown.add_hline(y=float(f"{factor * row.baseline.mean:.5g}"), line={"color": MUTED, "dash": "dash"})
     shown.update_xaxes(type="category", categoryorder="array", categoryarray=names)
     return shown.update_yaxes(title_text=unit)
 
 
-def _shown(row: Row, *, has_floor: bool) -> ShownRow:
-    cells = [*row.cells, *([row.floor] if has_floor else [])]
+def _shown(row: Row, *, has_baseline: bool) -> ShownRow:
+    cells = [*row.cells, *([row.baseline] if has_baseline else [])]
     return ShownRow(
         label=_label(row),
         cells=[(show(cell), _seeds(cell)) for cell in cells],

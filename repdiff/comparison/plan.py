@@ -21,7 +21,7 @@ from repdiff.settings.base import Settings
 from repdiff.settings.load import load_common, load_settings, read_document
 from repdiff.settings.sampling import DEFAULT_N
 
-FLOOR = "real crystals"
+BASELINE = "real crystals"
 VERBS = ("encode", "train", "generate", "reconstruct", "relax", "evaluate")
 SOURCE = {
     "train": "encoded",
@@ -96,7 +96,7 @@ class Planner:
     workspace: Workspace
 
     def plan(self) -> Plan:
-        """Lay out all cells, those of the floor last; every setting is checked here, before hours are spent.
+        """Lay out all cells, those of the baseline last; every setting is checked here, before hours are spent.
 
         Raises:
             UserError: If there is no system, or one of their settings is wrong.
@@ -112,8 +112,8 @@ class Planner:
             for seed in self.settings.seeds
             for system in self.settings.systems
         ]
-        if self.settings.floor:
-            cells += [self._floor_cell(seed) for seed in self.settings.seeds]
+        if self.settings.baseline:
+            cells += [self._baseline_cell(seed) for seed in self.settings.seeds]
         return Plan(shared=tuple(shared.values()), cells=tuple(cells))
 
     def _cell(self, system: str, seed: int, shared: dict[str, Trial]) -> Trial:
@@ -131,20 +131,21 @@ class Planner:
                 source = steps[-1].folder(self.workspace)
         return Trial(system=system, seed=seed, name=label, steps=tuple(steps))
 
-    def _floor_cell(self, seed: int) -> Trial:
+    def _baseline_cell(self, seed: int) -> Trial:
         """Judge as many training crystals as the systems make, drawn with the seed."""
         common = load_settings(EvaluateSettings, self.file)
         reference, split = split_name(common.reference or "")
         if split not in ("val", "test"):
             raise UserError(
-                f"{self.file}: the floor needs a reference such as perov_5:test, found {common.reference}: set one in "
-                "section evaluate, or `floor: false` in section compare"
+                f"{self.file}: the baseline needs a reference such as perov_5:test, found {common.reference}: set one "
+                "in "
+                "section evaluate, or `baseline: false` in section compare"
             )
         n = common.n or load_common(GenerateSettings, self.file).n or DEFAULT_N
-        label = plain_name(f"{self.name}-{FLOOR}-seed{seed}")
+        label = plain_name(f"{self.name}-{BASELINE}-seed{seed}")
         given = {"structures": f"{reference}:train", "n": n, "seed": seed}
-        step = self._step(FLOOR, "evaluate", label, given)
-        return Trial(system=FLOOR, seed=seed, name=label, steps=(step,))
+        step = self._step(BASELINE, "evaluate", label, given)
+        return Trial(system=BASELINE, seed=seed, name=label, steps=(step,))
 
     def _verbs(self, system: str) -> tuple[str, ...]:
         """Say what has to be run for a system, from training or what takes its place to the evaluation."""
@@ -186,8 +187,8 @@ class Planner:
     def _own(self, system: str) -> Mapping[str, Mapping[str, Any]]:
         """Return the sections that a system has of its own."""
         where, own = f"{self.file}: system {system}", self.settings.systems[system] or {}
-        if system == FLOOR:
-            raise UserError(f"{where} has the name of the floor, expected another name")
+        if system == BASELINE:
+            raise UserError(f"{where} has the name of the baseline, expected another name")
         for verb, section in own.items():
             if verb not in VERBS:
                 raise UserError(f"{where}: {unknown('section', str(verb), list(VERBS))}")
@@ -197,10 +198,10 @@ class Planner:
 
     def _step(self, system: str, verb: str, label: str, given: Mapping[str, Any]) -> Step:
         """Resolve the settings of one step: the file's section, what the system has of its own, what is given."""
-        own = {} if system == FLOOR else self._own(system).get(verb, {})
+        own = {} if system == BASELINE else self._own(system).get(verb, {})
         model = SECTIONS[verb]
-        if verb == "evaluate" and "floor" not in {**(read_document(self.file).get(verb) or {}), **own}:
-            given = {"floor": False, **given}  # the comparison has a floor of its own
+        if verb == "evaluate" and "baseline" not in {**(read_document(self.file).get(verb) or {}), **own}:
+            given = {"baseline": False, **given}  # the comparison has a baseline of its own
         try:
             backend = self._backend(system) if model.completed_by else None
             settings = load_settings(model, self.file, {**own, **given}, backend=backend)

@@ -1,4 +1,4 @@
-"""The comparison as a table: rows of metrics and costs, a column for each system, the floor last."""
+"""The comparison as a table: rows of metrics and costs, a column for each system, the baseline last."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ from repdiff.runs.provenance import versions
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One quantity: `cells` by system, None where there is none; `floor` of real crystals."""
+    """One quantity: `cells` by system, None where there is none; `baseline` of real crystals."""
 
     family: str
     name: str
     cells: tuple[Spread | None, ...]
-    floor: Spread | None = None
+    baseline: Spread | None = None
 
     @property
     def known(self) -> list[Spread]:
         """All that there is."""
-        return [cell for cell in (*self.cells, self.floor) if cell is not None]
+        return [cell for cell in (*self.cells, self.baseline) if cell is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,13 @@ class Comparison:
     Attributes:
         title: Title of the table.
         systems: Each with its results.
-        floor: Real crystals judged in the same way; None if there are none.
+        baseline: Real crystals judged in the same way; None if there are none.
         notes: What must be said of the data.
     """
 
     title: str
     systems: tuple[System, ...]
-    floor: System | None = None
+    baseline: System | None = None
     notes: tuple[str, ...] = field(default=())
 
     def metrics(self) -> list[Row]:
@@ -48,7 +48,7 @@ class Comparison:
                 family=family,
                 name=name,
                 cells=tuple(system.metric(family, name, protocol) for system in self.systems),
-                floor=None if self.floor is None else self.floor.metric(family, name, protocol),
+                baseline=None if self.baseline is None else self.baseline.metric(family, name, protocol),
             )
             for family, name, protocol in metric_names(self.systems)
         ]
@@ -63,8 +63,8 @@ class Comparison:
 
     @property
     def parts(self) -> tuple[System, ...]:
-        """The systems, and the floor if there is one."""
-        return self.systems if self.floor is None else (*self.systems, self.floor)
+        """The systems, and the baseline if there is one."""
+        return self.systems if self.baseline is None else (*self.systems, self.baseline)
 
     @property
     def protocols(self) -> dict[str, Mapping[str, Any]]:
@@ -79,17 +79,18 @@ class Comparison:
     def table(self) -> str:
         """Write everything for people."""
         names = [f"{system.name} (n = {len(system.results)})" for system in self.systems]
-        head = ("metric", *names, *(["floor"] if self.floor else []), "protocol")
+        head = ("metric", *names, *(["baseline"] if self.baseline else []), "protocol")
         rows: list[tuple[str, ...]] = [head]
         for row in [*self.costs(), *self.metrics()]:
-            cells = [*row.cells, *([row.floor] if self.floor else [])]
+            cells = [*row.cells, *([row.baseline] if self.baseline else [])]
             protocol = row.known[0].protocol
             rows.append((f"{row.family}.{row.name}", *(show(cell) for cell in cells), protocol))
         lines = aligned(rows)
         lines += ["", "mean ± sample standard deviation over the seeds"]
-        if self.floor:
+        if self.baseline:
             lines.append(
-                f"floor: real crystals of the training set judged like generated ones, {len(self.floor.results)} draws"
+                f"baseline: real crystals of the training set judged like generated ones, "
+                f"{len(self.baseline.results)} draws"
             )
         for protocol, constants in self.protocols.items():
             lines.append(f"{protocol}: " + ", ".join(f"{key} = {value}" for key, value in constants.items()))
@@ -107,7 +108,7 @@ class Comparison:
         return {
             "title": self.title,
             "systems": [_system_to_json(system) for system in self.systems],
-            "floor": None if self.floor is None else _system_to_json(self.floor),
+            "baseline": None if self.baseline is None else _system_to_json(self.baseline),
             "metrics": [
                 {"protocol": row.known[0].protocol, **self._row_to_json(f"{row.family}.{row.name}", row)}
                 for row in self.metrics()
@@ -121,7 +122,7 @@ class Comparison:
         }
 
     def _row_to_json(self, name: str, row: Row) -> dict[str, Any]:
-        cells = row.cells if self.floor is None else (*row.cells, row.floor)
+        cells = row.cells if self.baseline is None else (*row.cells, row.baseline)
         found = zip(self.parts, cells, strict=True)
         return {
             "name": name,

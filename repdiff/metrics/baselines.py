@@ -37,7 +37,7 @@ def evaluate_set(
         crystals: The crystals, of any quality.
         context: What to compare with, and how.
         metrics: Metrics to compute, see `evaluate_crystals`.
-        baseline: Whether to score real crystals under the same metrics; see `compute_floors`.
+        baseline: Whether to score real crystals under the same metrics; see `compute_baselines`.
         baseline_size: Number of real crystals; None takes as many as there are `crystals`.
         halves: Whether the baseline compares two halves of the reference too.
         notes: What the table must say about the data, before the remarks of `crystals`.
@@ -53,7 +53,7 @@ def evaluate_set(
     if not baseline:
         return evaluation
     n = baseline_size or len(crystals)
-    return replace(evaluation, floors=compute_floors(context, n=n, metrics=metrics, halves=halves))
+    return replace(evaluation, baselines=compute_baselines(context, n=n, metrics=metrics, halves=halves))
 
 
 def need_reference(context: Context) -> CrystalSet:
@@ -63,11 +63,11 @@ def need_reference(context: Context) -> CrystalSet:
         UserError: If there are fewer than two.
     """
     if context.reference is None or len(context.reference.crystals) < 2:
-        raise UserError("a floor needs at least 2 known crystals to compare: name them by `reference`")
+        raise UserError("a baseline needs at least 2 known crystals to compare: name them by `reference`")
     return context.reference
 
 
-def compute_floors(
+def compute_baselines(
     context: Context,
     *,
     n: int,
@@ -94,16 +94,16 @@ def compute_floors(
     if metrics is not None:
         usable = [name for name in metrics if isinstance(name, Metric) or _applies(name, plain)]
     rng = np.random.default_rng(context.seed)
-    floors = {}
+    baselines = {}
     if context.training is not None:
         training = context.training.crystals
         drawn = CrystalSet(crystals=[training[row] for row in draw_rows(len(training), n, rng)])
-        floors["training"] = evaluate_crystals(drawn, plain, metrics=usable)
+        baselines["training"] = evaluate_crystals(drawn, plain, metrics=usable)
     else:
-        floors["reference"] = _against_the_rest(known, min(n, len(known) // 2), plain, usable, rng)
+        baselines["reference"] = _against_the_rest(known, min(n, len(known) // 2), plain, usable, rng)
     if halves:
-        floors["halves"] = _against_the_rest(known, (len(known) + 1) // 2, plain, usable, rng)
-    return floors
+        baselines["halves"] = _against_the_rest(known, (len(known) + 1) // 2, plain, usable, rng)
+    return baselines
 
 
 def _against_the_rest(

@@ -38,7 +38,7 @@ class Evaluation:
         n_training: Number of crystals that the model has seen; None if they were not named.
         results: Result of each family of metrics, by its name.
         skipped: Reason by metric, for those that could not be computed.
-        floors: What real crystals score, by the name of the comparison; see `repdiff.metrics.baselines`.
+        baselines: What real crystals score, by the name of the comparison; see `repdiff.metrics.baselines`.
         seed: Seed of random subsets and intervals.
         notes: What the table must say about the data.
         refused: Rows of the sources of known crystals that could not be read, counted by reason, by role.
@@ -49,21 +49,33 @@ class Evaluation:
     n_training: int | None
     results: Mapping[str, MetricResult]
     skipped: Mapping[str, str]
-    floors: Mapping[str, "Evaluation"] = field(default_factory=dict)
+    baselines: Mapping[str, "Evaluation"] = field(default_factory=dict)
     seed: int = 0
     notes: tuple[str, ...] = ()
     refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def table(self) -> str:
         """Write the values for people: one line each, then the protocols, the skipped and the failed."""
-        floors = list(self.floors)
-        rows = [("metric", "value", "95 % interval", *(f"floor: {name}" for name in floors), "n", "protocol")]
+        baselines = list(self.baselines)
+        rows = [
+            (
+                "metric",
+                "value",
+                "95 % interval",
+                *(f"baseline: {name}" for name in baselines),
+                "n",
+                "protocol",
+            )
+        ]
         rows += [
             (
                 f"{family}.{name}",
                 show(value),
                 show_interval(value),
-                *(show(found) if (found := self._floor(floor, family, name)) else "-" for floor in floors),
+                *(
+                    show(found) if (found := self._baseline(baseline, family, name)) else "-"
+                    for baseline in baselines
+                ),
                 show_number(value),
                 value.protocol,
             )
@@ -79,8 +91,8 @@ class Evaluation:
         for name, constants in protocols.items():
             lines.append(f"{name}: " + ", ".join(f"{key} = {value}" for key, value in constants.items()))
         lines += [
-            f"floor: {name}: {len(floor.generated)} real crystals against {floor.n_reference}"
-            for name, floor in self.floors.items()
+            f"baseline: {name}: {len(baseline.generated)} real crystals against {baseline.n_reference}"
+            for name, baseline in self.baselines.items()
         ]
         lines += [
             f"{family}.{name}: {'no value: ' if value.value is None else ''}{value.reason}"
@@ -109,7 +121,7 @@ class Evaluation:
                 family: {
                     "description": METRICS[family].description,
                     "values": {
-                        name: _value_to_json(value) | self._floors_to_json(family, name)
+                        name: _value_to_json(value) | self._baselines_to_json(family, name)
                         for name, value in result.values.items()
                     },
                     "protocols": {name: dict(constants) for name, constants in result.protocols.items()},
@@ -118,20 +130,20 @@ class Evaluation:
                 for family, result in self.results.items()
             },
             "skipped": dict(self.skipped),
-            "floors": {
+            "baselines": {
                 name: {
-                    "n_generated": len(floor.generated),
-                    "n_reference": floor.n_reference,
-                    "skipped": dict(floor.skipped),
+                    "n_generated": len(baseline.generated),
+                    "n_reference": baseline.n_reference,
+                    "skipped": dict(baseline.skipped),
                 }
-                for name, floor in self.floors.items()
+                for name, baseline in self.baselines.items()
             },
             "notes": list(self.notes),
             "versions": versions(),
         }
 
     def to_frame(self) -> "pd.DataFrame":
-        """Put the values into a data frame by metric: value, 95 % interval, n, unit, protocol, floors, reason."""
+        """Put the values into a data frame by metric: value, 95 % interval, n, unit, protocol, baselines, reason."""
         return values_frame(self)
 
     def __repr__(self) -> str:
@@ -180,14 +192,14 @@ class Evaluation:
             ) from error
         return [summary, rows]
 
-    def _floor(self, floor: str, family: str, name: str) -> MetricValue | None:
-        result = self.floors[floor].results.get(family)
+    def _baseline(self, baseline: str, family: str, name: str) -> MetricValue | None:
+        result = self.baselines[baseline].results.get(family)
         return result.values.get(name) if result else None
 
-    def _floors_to_json(self, family: str, name: str) -> dict[str, object]:
-        found = {floor: self._floor(floor, family, name) for floor in self.floors}
-        values = {floor: _value_to_json(value) for floor, value in found.items() if value is not None}
-        return {"floor": values} if values else {}
+    def _baselines_to_json(self, family: str, name: str) -> dict[str, object]:
+        found = {baseline: self._baseline(baseline, family, name) for baseline in self.baselines}
+        values = {baseline: _value_to_json(value) for baseline, value in found.items() if value is not None}
+        return {"baseline": values} if values else {}
 
     def _name_failed(self) -> Iterable[str]:
         failed = self.generated.failed

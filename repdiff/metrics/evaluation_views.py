@@ -17,7 +17,7 @@ def values_frame(evaluation: "Evaluation") -> "pd.DataFrame":
     """Put the values of an evaluation into a data frame by "family.name".
 
     Returns:
-        Columns value, low, high (95 % interval), n, unit, protocol, "floor: NAME" for each baseline, and reason.
+        Columns value, low, high (95 % interval), n, unit, protocol, "baseline: NAME" for each baseline, and reason.
     """
     import pandas as pd
 
@@ -25,9 +25,9 @@ def values_frame(evaluation: "Evaluation") -> "pd.DataFrame":
     for family, result in evaluation.results.items():
         for name, value in result.values.items():
             low, high = value.interval or (None, None)
-            floors = {
-                f"floor: {floor}": other.results[family].values[name].value
-                for floor, other in evaluation.floors.items()
+            baselines = {
+                f"baseline: {baseline}": other.results[family].values[name].value
+                for baseline, other in evaluation.baselines.items()
                 if family in other.results and name in other.results[family].values
             }
             numbers = {"value": value.value, "low": low, "high": high, "n": value.n, "unit": value.unit}
@@ -35,7 +35,7 @@ def values_frame(evaluation: "Evaluation") -> "pd.DataFrame":
                 {
                     "metric": f"{family}.{name}",
                     **numbers,
-                    **floors,
+                    **baselines,
                     "protocol": value.protocol,
                     "reason": value.reason,
                 }
@@ -49,17 +49,19 @@ def evaluation_html(evaluation: "Evaluation") -> str:
     """Write what a notebook shows of an evaluation: values in their units, what was skipped and what failed."""
     import pandas as pd
 
-    floors = list(evaluation.floors)
+    baselines = list(evaluation.baselines)
     rows = {}
     for family, result in evaluation.results.items():
         for name, value in result.values.items():
-            found = {floor: evaluation.floors[floor].results.get(family) for floor in floors}
+            found = {baseline: evaluation.baselines[baseline].results.get(family) for baseline in baselines}
             rows[f"{family}.{name}"] = {
                 "value": show(value),
                 "95 % interval": show_interval(value),
                 **{
-                    f"floor: {floor}": show(other.values[name]) if other and name in other.values else "-"
-                    for floor, other in found.items()
+                    f"baseline: {baseline}": show(other.values[name])
+                    if other and name in other.values
+                    else "-"
+                    for baseline, other in found.items()
                 },
                 "n": value.n,
                 "protocol": value.protocol,

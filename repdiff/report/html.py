@@ -173,8 +173,8 @@ def coded(text: str) -> "Markup":
 
 
 def _note(cell: TableCell) -> str:
-    if cell.floors:
-        return f"floor {cell.floors[0][1]} {cell.unit}"
+    if cell.baselines:
+        return f"baseline {cell.baselines[0][1]} {cell.unit}"
     return f"{cell.interval}" if cell.interval else ""
 
 

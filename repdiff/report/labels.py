@@ -280,12 +280,12 @@ FAMILIES: Mapping[str, str] = {
 }
 """Headings of the families of metrics."""
 
-FLOORS: Mapping[str, tuple[str, str]] = {
+BASELINES: Mapping[str, tuple[str, str]] = {
     "training": ("training", "what real crystals of the training set score against the reference"),
     "reference": ("reference", "what a part of the reference scores against the rest of it"),
     "halves": ("halves", "what one half of the reference scores against the other"),
 }
-"""Short name and explanation of each floor."""
+"""Short name and explanation of each baseline."""
 
 
 def shown_number(value: float | int) -> str:

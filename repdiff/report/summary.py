@@ -1,11 +1,11 @@
-"""The summary table: every metric of every run with its interval, its floors and a small bar."""
+"""The summary table: every metric of every run with its interval, its baselines and a small bar."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from repdiff.report.labels import FLOORS, MetricLabel, family_label, metric_label
+from repdiff.report.labels import BASELINES, MetricLabel, family_label, metric_label
 
 BAR_WIDTH, BAR_HEIGHT = 120.0, 14.0
 
@@ -23,7 +23,7 @@ class Bar:
 class TableCell:
     """One value of one run as it is shown; without a value only the reason, with one what qualifies it.
 
-    `floors` holds short name, value and interval of each floor.
+    `baselines` holds short name, value and interval of each baseline.
     """
 
     value: str = ""
@@ -31,7 +31,7 @@ class TableCell:
     interval: str = ""
     n: int = 0
     protocol: str = ""
-    floors: tuple[tuple[str, str, str], ...] = ()
+    baselines: tuple[tuple[str, str, str], ...] = ()
     reason: str = ""
     bar: Bar | None = None
 
@@ -62,13 +62,13 @@ class Summary:
         families: Families of metrics, in the order of the first run that has each.
         protocols: Constants by protocol; where runs differ in them, the later is named with its run.
         skipped: Run, family and reason of what was not computed.
-        floors: Short name and explanation of the floors that occur.
+        baselines: Short name and explanation of the baselines that occur.
     """
 
     families: list[Family]
     protocols: dict[str, dict[str, Any]]
     skipped: list[tuple[str, str, str]]
-    floors: list[tuple[str, str]] = field(default_factory=list)
+    baselines: list[tuple[str, str]] = field(default_factory=list)
 
 
 def summarize(metrics: Mapping[str, Mapping[str, Any]]) -> Summary:
@@ -98,7 +98,7 @@ def summarize(metrics: Mapping[str, Mapping[str, Any]]) -> Summary:
         for family in families.values()
         for row in family.rows
         for c in row.cells
-        for short, *_ in c.floors
+        for short, *_ in c.baselines
     }
     return Summary(
         families=list(families.values()),
@@ -108,7 +108,7 @@ def summarize(metrics: Mapping[str, Mapping[str, Any]]) -> Summary:
             for run, document in metrics.items()
             for family, reason in (document.get("skipped") or {}).items()
         ],
-        floors=[known for known in FLOORS.values() if known[0] in used],
+        baselines=[known for known in BASELINES.values() if known[0] in used],
     )
 
 
@@ -134,7 +134,9 @@ def _cell(value: Mapping[str, Any] | None, decimals: int, limits: tuple[float, f
         return TableCell(reason=str(value.get("reason") or "no value"), n=n, protocol=protocol)
     fraction = value.get("unit") == "fraction"
     interval = value.get("interval")
-    floors = {FLOORS.get(key, (key, ""))[0]: found for key, found in (value.get("floor") or {}).items()}
+    baselines = {
+        BASELINES.get(key, (key, ""))[0]: found for key, found in (value.get("baseline") or {}).items()
+    }
     return TableCell(
         value=_show(value["value"], decimals, fraction=fraction),
         unit="%" if fraction else str(value.get("unit") or ""),
@@ -142,23 +144,23 @@ def _cell(value: Mapping[str, Any] | None, decimals: int, limits: tuple[float, f
         n=n,
         protocol=protocol,
         reason=str(value.get("reason") or ""),
-        floors=tuple(
+        baselines=tuple(
             (
                 short,
                 _show(found["value"], decimals, fraction=fraction),
                 _show_interval(found.get("interval"), decimals, fraction=fraction),
             )
-            for short, found in floors.items()
+            for short, found in baselines.items()
             if found.get("value") is not None
         ),
-        bar=_bar(value["value"], interval, floors, limits),
+        bar=_bar(value["value"], interval, baselines, limits),
     )
 
 
 def _bar(
     value: float | int,
     interval: Sequence[float | int] | None,
-    floors: Mapping[str, Any],
+    baselines: Mapping[str, Any],
     limits: tuple[float, float],
 ) -> Bar | None:
     low, high = limits
@@ -173,7 +175,7 @@ def _bar(
         span=(place(interval[0]), place(interval[1])) if interval else None,
         ticks=tuple(
             (short, place(found["value"]))
-            for short, found in floors.items()
+            for short, found in baselines.items()
             if found.get("value") is not None
         ),
     )
@@ -181,7 +183,7 @@ def _bar(
 
 def _numbers(value: Mapping[str, Any]) -> list[float]:
     """Collect what must fit on the scale of a bar."""
-    parts = [value, *(value.get("floor") or {}).values()]
+    parts = [value, *(value.get("baseline") or {}).values()]
     found = [part.get("value") for part in parts] + [
         end for part in parts for end in part.get("interval") or ()
     ]

@@ -50,19 +50,19 @@ class EvaluateSettings(Settings):
         None, "Families of metrics to compute, separated by commas; default: all"
     )
     n: int | None = setting(None, "Evaluate only this many crystals, chosen at random", ge=1)
-    floor: bool = setting(
+    baseline: bool = setting(
         True,
         "Show beside each value what as many real crystals score: random training crystals against the reference, "
         "or, without training crystals, part of the reference against the rest",
     )
-    floor_size: int | None = setting(
+    baseline_size: int | None = setting(
         None,
-        "Number of real crystals for the floor, chosen at random; default: as many as are evaluated",
+        "Number of real crystals for the baseline, chosen at random; default: as many as are evaluated",
         ge=1,
         group="more",
     )
-    floor_halves: bool = setting(
-        False, "With --floor: also compare two halves of the reference with each other", group="more"
+    baseline_halves: bool = setting(
+        False, "With --baseline: also compare two halves of the reference with each other", group="more"
     )
     benchmark: Literal["perov_5", "carbon_24", "mp_20"] | None = setting(
         None,
@@ -98,7 +98,7 @@ class CompareSettings(Settings):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = setting(
         (0, 1, 2), "Seeds; every system is run once with each", role="budget"
     )
-    floor: bool = setting(
+    baseline: bool = setting(
         True, "Also evaluate as many real crystals of the training set, once for each seed", role="budget"
     )
     at_once: int = setting(

@@ -18,6 +18,11 @@ from repdiff.settings.leaves import Leaf, leaves, nested_model
 
 S = TypeVar("S", bound=Settings)
 MAX_ERRORS = 3
+RENAMED = {
+    "evaluate": {"floor": "baseline", "floor_size": "baseline_size", "floor_halves": "baseline_halves"},
+    "compare": {"floor": "baseline"},
+}
+"""Settings that had another name once, by verb; files and flags may still use it."""
 log = logging.getLogger(__name__)
 
 
@@ -140,7 +145,10 @@ def _section(document: Mapping[str, Any], verb: str, file: Path | None) -> dict[
     section = document.get(verb)
     if not isinstance(section, dict | None):
         raise UserError(f"{file}: section {verb} is {section!r}, expected settings as `name: value`")
-    return dict(section or {})
+    renamed = RENAMED.get(verb, {})
+    for old in renamed.keys() & set(section or {}):
+        log.warning("%s is called %s now; the old name is still read", old, renamed[old])
+    return {renamed.get(name, name): value for name, value in (section or {}).items()}
 
 
 def _backend_meant(

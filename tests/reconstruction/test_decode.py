@@ -36,7 +36,7 @@ def test_a_vector_that_makes_no_crystal_is_refused_with_the_reason(
     assert len(decoded.refused) == len(decoded.reasons)
 
 
-def test_atoms_repel_below_the_distance_in_the_vector_and_never_less_than_a_floor(changed, representation):
+def test_atoms_repel_below_the_distance_in_the_vector_and_never_less_than_a_baseline(changed, representation):
     shortest = [
         float(decode(changed(min_distance=d), representation, max_atoms=20).shortest[0])
         for d in (2.0, 0.1, -1.0)

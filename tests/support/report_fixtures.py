@@ -33,7 +33,7 @@ def report_workspace(tmp_path_factory) -> Path:
     (folder / FAILED).write_text(
         '{"id": "gone-<b>", "reason": "no valid lattice"}\n{"id": "gone-2", "reason": "took too long"}\n'
     )
-    evaluate(root, folder, f"{reference}:test", "--floor", "--training", f"{reference}:train")
+    evaluate(root, folder, f"{reference}:test", "--baseline", "--training", f"{reference}:train")
     return root
 
 

@@ -287,3 +287,18 @@ def test_a_polite_kill_leaves_a_run_that_can_go_on(tmp_path):
     assert "keeps what was done" in told
     manifest = json.loads((tmp_path / "repdiff-workspace/train/fake/manifest.json").read_text())
     assert manifest["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("word", "now"),
+    [
+        ("--floor", "--baseline"),
+        ("--no-floor", "--no-baseline"),
+        ("--floor-size=3", "--baseline-size=3"),
+        ("floor", "floor"),
+    ],
+)
+def test_an_old_flag_is_taken_for_the_new_one(word, now):
+    from repdiff.cli.main import _new_flag
+
+    assert _new_flag("evaluate", word) == now

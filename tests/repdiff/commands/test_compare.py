@@ -14,7 +14,7 @@ import yaml
 from small_runs import SAMPLING
 
 from repdiff.cli.main import main
-from repdiff.comparison.plan import FLOOR, Planner
+from repdiff.comparison.plan import BASELINE, Planner
 from repdiff.comparison.results import Result, System, group_by_settings, read_costs, read_result
 from repdiff.comparison.table import Comparison
 from repdiff.runs.manifest import Manifest
@@ -88,9 +88,9 @@ def evaluated(name, rate, protocol):
 def test_values_by_different_protocols_stand_in_different_rows():
     one = System(name="one", results=(evaluated("a", 0.1, "pairs"), evaluated("b", 0.3, "pairs")))
     two = System(name="two", results=(evaluated("c", 0.2, "any"),))
-    floor = System(name=FLOOR, results=(evaluated("d", 0.4, "any"),))
-    rows = Comparison(title="x", systems=(one, two), floor=floor).metrics()
-    shown = [[cell and (cell.mean, cell.protocol) for cell in (*row.cells, row.floor)] for row in rows]
+    baseline = System(name=BASELINE, results=(evaluated("d", 0.4, "any"),))
+    rows = Comparison(title="x", systems=(one, two), baseline=baseline).metrics()
+    shown = [[cell and (cell.mean, cell.protocol) for cell in (*row.cells, row.baseline)] for row in rows]
     assert shown == [[(0.2, "pairs"), None, None], [None, (0.2, "any"), (0.4, "any")]]
     assert rows[0].cells[0].std == pytest.approx(0.02**0.5)
 
@@ -168,7 +168,7 @@ def test_systems_are_trained_judged_and_put_in_one_table_and_a_failing_one_is_re
     assert len([line for line in said.err.splitlines() if "Traceback" in line]) == 0
     folder = tmp_path / "w" / "compare" / "three"
     found = json.loads((folder / "comparison.json").read_text())
-    assert systems(found["metrics"], "validity.structure_valid").keys() == {"vectors", "torus", FLOOR}
+    assert systems(found["metrics"], "validity.structure_valid").keys() == {"vectors", "torus", BASELINE}
     assert systems(found["costs"], "n_parameters")["vectors"]["mean"] > 1000
     assert systems(found["costs"], "training_steps")["torus"]["values"] == [2.0]
     assert systems(found["costs"], "samples_seen")["torus"]["values"] == [16.0]
@@ -186,7 +186,7 @@ def test_systems_are_trained_judged_and_put_in_one_table_and_a_failing_one_is_re
 
     def keep_torus(document):  # each system is a process that imports all the libraries
         systems = document["compare"]["systems"]
-        document["compare"].update(systems={"torus": systems["torus"]}, floor=False)
+        document["compare"].update(systems={"torus": systems["torus"]}, baseline=False)
 
     path = write(keep_torus)
     code, said = compare(path, tmp_path, capsys)
@@ -196,16 +196,16 @@ def test_systems_are_trained_judged_and_put_in_one_table_and_a_failing_one_is_re
     assert (code, again.out) == (0, said.out)
 
 
-def test_every_seed_is_a_cell_of_every_system_and_of_the_floor(write, tmp_path):
+def test_every_seed_is_a_cell_of_every_system_and_of_the_baseline(write, tmp_path):
     path = write(lambda document: document["compare"].update(seeds=[0, 5]))
     cells = plan(path, tmp_path).cells
     assert [(cell.system, cell.seed) for cell in cells] == [
-        ("vectors", 0), ("torus", 0), ("vectors", 5), ("torus", 5), (FLOOR, 0), (FLOOR, 5),
+        ("vectors", 0), ("torus", 0), ("vectors", 5), ("torus", 5), (BASELINE, 0), (BASELINE, 5),
     ]  # fmt: skip
     verbs = {cell.system: [step.verb for step in cell.steps] for cell in cells}
     assert verbs["vectors"] == ["train", "generate", "reconstruct", "evaluate"]
     assert verbs["torus"] == ["train", "generate", "evaluate"]
-    assert verbs[FLOOR] == ["evaluate"]
+    assert verbs[BASELINE] == ["evaluate"]
     train, generate, reconstruct, evaluate = cells[2].steps
     assert (train.settings.seed, generate.settings.seed, reconstruct.settings.seed) == (5, 5, 5)
     assert evaluate.settings.seed == 0
@@ -232,7 +232,7 @@ def test_a_system_starts_from_what_it_is_given(own, verbs, write, tmp_path, tiny
     model = next((tiny_workspace / "train").glob("[!.]*"))
     text = json.dumps(own).replace("MODEL", str(model))
     path = write(
-        lambda document: document["compare"].update(systems={"given": json.loads(text)}, floor=False)
+        lambda document: document["compare"].update(systems={"given": json.loads(text)}, baseline=False)
     )
     (cell,) = plan(path, tmp_path).cells
     assert [step.verb for step in cell.steps] == verbs
@@ -258,9 +258,9 @@ def test_a_system_starts_from_what_it_is_given(own, verbs, write, tmp_path, tiny
             ),
             "Did you mean 'network.width'",
         ),
-        (lambda d: d["compare"]["systems"].update({FLOOR: {}}), "the name of the floor"),
+        (lambda d: d["compare"]["systems"].update({BASELINE: {}}), "the name of the baseline"),
         (lambda d: d["evaluate"].update(only=["validty"]), "validity"),
-        (lambda d: d["evaluate"].update(reference=None), "floor needs a reference"),
+        (lambda d: d["evaluate"].update(reference=None), "baseline needs a reference"),
         (lambda d: d.pop("encode"), "`dataset` is missing"),
     ],
 )
@@ -316,7 +316,7 @@ def _heeds_interrupts():
 @pytest.mark.usefixtures("_heeds_interrupts")
 def test_an_interrupted_comparison_stops_its_cells_and_goes_on_later(write, tmp_path):
     def endless(document):
-        document["compare"].update(systems={"torus": document["compare"]["systems"]["torus"]}, floor=False)
+        document["compare"].update(systems={"torus": document["compare"]["systems"]["torus"]}, baseline=False)
         document["train"]["max_steps"] = 10**7
 
     words = [

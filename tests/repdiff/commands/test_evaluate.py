@@ -8,7 +8,7 @@ import pytest
 from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, CrystalSet
-from repdiff.metrics.baselines import compute_floors
+from repdiff.metrics.baselines import compute_baselines
 from repdiff.metrics.evaluation import evaluate_crystals
 from repdiff.metrics.matching import Matching
 
@@ -131,33 +131,33 @@ def test_nothing_to_score_gives_reasons_and_no_numbers():
     assert evaluation.per_structure.num_rows == 0
 
 
-def test_floors_stand_beside_their_values_in_the_table_and_the_json(evaluation):
+def test_baselines_stand_beside_their_values_in_the_table_and_the_json(evaluation):
     family = CrystalSet(crystals=[salt(f"s{i}", a=4 + 0.1 * i) for i in range(6)])
     context = Context(reference=family, training=family)
-    with_floors = replace(
-        evaluation, floors=compute_floors(context, n=4, metrics=["validity", "uniqueness"], halves=True)
+    with_baselines = replace(
+        evaluation, baselines=compute_baselines(context, n=4, metrics=["validity", "uniqueness"], halves=True)
     )
-    assert {name: len(floor.generated) for name, floor in with_floors.floors.items()} == {
+    assert {name: len(baseline.generated) for name, baseline in with_baselines.baselines.items()} == {
         "training": 4,
         "halves": 3,
     }
-    values = with_floors.to_json()["metrics"]["validity"]["values"]["structure_valid"]
-    assert values["floor"]["training"]["value"] == 1
-    assert "floor: halves: 3 real crystals against 3" in with_floors.table()
-    (line,) = [ln for ln in with_floors.table().splitlines() if ln.startswith("validity.structure_valid")]
+    values = with_baselines.to_json()["metrics"]["validity"]["values"]["structure_valid"]
+    assert values["baseline"]["training"]["value"] == 1
+    assert "baseline: halves: 3 real crystals against 3" in with_baselines.table()
+    (line,) = [ln for ln in with_baselines.table().splitlines() if ln.startswith("validity.structure_valid")]
     assert line.count("100.00 %") == 2
 
 
-def test_a_floor_without_known_crystals_says_what_it_needs():
-    with pytest.raises(UserError, match="--reference"):
-        compute_floors(Context(), n=2)
+def test_a_baseline_without_known_crystals_says_what_it_needs():
+    with pytest.raises(UserError, match="`reference`"):
+        compute_baselines(Context(), n=2)
 
 
 @pytest.mark.parametrize(("n", "size"), [(2, 2), (3, 3), (100, 3)])
 def test_without_training_crystals_some_of_the_reference_are_compared_with_the_rest(n, size):
     known = CrystalSet(crystals=[salt(f"s{i}") for i in range(7)])
-    (floor,) = compute_floors(Context(reference=known), n=n, metrics=["validity"]).values()
-    assert (len(floor.generated), floor.n_reference) == (size, 7 - size)
+    (baseline,) = compute_baselines(Context(reference=known), n=n, metrics=["validity"]).values()
+    assert (len(baseline.generated), baseline.n_reference) == (size, 7 - size)
 
 
 def test_the_table_shows_both_sizes_where_a_value_depends_on_them(evaluation):
@@ -170,6 +170,6 @@ def test_the_table_shows_both_sizes_where_a_value_depends_on_them(evaluation):
 
 def test_the_halves_share_no_crystal_and_lose_none():
     known = CrystalSet(crystals=[salt(f"s{i}") for i in range(7)])
-    floors = compute_floors(Context(reference=known), n=1, metrics=["validity"], halves=True)
-    assert list(floors) == ["reference", "halves"]
-    assert len(floors["halves"].generated) + floors["halves"].n_reference == 7
+    baselines = compute_baselines(Context(reference=known), n=1, metrics=["validity"], halves=True)
+    assert list(baselines) == ["reference", "halves"]
+    assert len(baselines["halves"].generated) + baselines["halves"].n_reference == 7

@@ -110,30 +110,35 @@ def test_an_empty_file_is_a_mistake_in_one_line(name, text, judge, tmp_path, cap
     assert name in capsys.readouterr().err
 
 
-def test_a_part_of_a_data_set_is_scored_against_another_with_floors(tiny_file, judge, capsys):
+def test_a_part_of_a_data_set_is_scored_against_another_with_baselines(tiny_file, judge, capsys):
     code, document = judge(
         f"{tiny_file}:val",
-        *("--reference", f"{tiny_file}:test", "--floor-halves", "--only", "validity,uniqueness"),
+        *("--reference", f"{tiny_file}:test", "--baseline-halves", "--only", "validity,uniqueness"),
     )
     assert code == 0
     assert document["n_training"] > document["n_reference"]
     valid = document["metrics"]["validity"]["values"]["structure_valid"]
-    assert {name: floor["value"] for name, floor in valid["floor"].items()} == {"training": 1, "halves": 1}
+    assert {name: baseline["value"] for name, baseline in valid["baseline"].items()} == {
+        "training": 1,
+        "halves": 1,
+    }
     assert document["metrics"]["uniqueness"]["values"]["novel"]["value"] is not None
-    assert "floor: training" in capsys.readouterr().out
+    assert "baseline: training" in capsys.readouterr().out
 
 
 def test_as_many_real_crystals_stand_beside_the_values_unless_they_are_switched_off(tiny_file, judge):
     asked = (f"{tiny_file}:val", "--reference", f"{tiny_file}:test", "--only", "validity,metre")
     _, document = judge(*asked, "--n", "3")
-    assert {name: floor["n_generated"] for name, floor in document["floors"].items()} == {"training": 3}
+    assert {name: baseline["n_generated"] for name, baseline in document["baselines"].items()} == {
+        "training": 3
+    }
     metre = document["metrics"]["metre"]["values"]["metre"]
-    assert (metre["n_generated"], metre["floor"]["training"]["n_generated"]) == (3, 3)
-    assert metre["n_reference"] == metre["floor"]["training"]["n_reference"] == document["n_reference"]
-    _, document = judge(*asked, "--no-floor", "--overwrite")
-    assert document["floors"] == {}
+    assert (metre["n_generated"], metre["baseline"]["training"]["n_generated"]) == (3, 3)
+    assert metre["n_reference"] == metre["baseline"]["training"]["n_reference"] == document["n_reference"]
+    _, document = judge(*asked, "--no-baseline", "--overwrite")
+    assert document["baselines"] == {}
     _, document = judge(str(tiny_file), "--only", "validity")
-    assert document["floors"] == {}
+    assert document["baselines"] == {}
 
 
 def test_a_metric_whose_package_is_absent_is_named_and_the_others_are_computed(

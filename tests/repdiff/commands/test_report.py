@@ -97,12 +97,12 @@ def test_the_page_holds_all_plots_and_structures(page):
 
 def test_the_page_tells_seed_versions_hardware_and_hashes(page):
     text = page.read_text(encoding="utf-8")
-    for word in ("sha256", "pymatgen", "processor", "seed", "floor"):
+    for word in ("sha256", "pymatgen", "processor", "seed", "baseline"):
         assert word in text
 
 
-def test_floors_stand_beside_the_values(page):
-    assert re.search(r"floor: <span[^>]*>training [\d.]+</span>", page.read_text(encoding="utf-8"))
+def test_baselines_stand_beside_the_values(page):
+    assert re.search(r"baseline: <span[^>]*>training [\d.]+</span>", page.read_text(encoding="utf-8"))
 
 
 def test_the_same_runs_give_the_same_page(report, evaluation, page):

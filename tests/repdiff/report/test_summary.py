@@ -4,10 +4,10 @@ from repdiff.report.labels import shown_number, shown_symbol
 from repdiff.report.summary import summarize
 
 
-def document(value, interval=None, floor=None, unit="fraction", **more):
+def document(value, interval=None, baseline=None, unit="fraction", **more):
     shown = {"value": value, "n": 10, "protocol": "p", "unit": unit, "interval": interval, **more}
-    if floor is not None:
-        shown["floor"] = floor
+    if baseline is not None:
+        shown["baseline"] = baseline
     return {
         "metrics": {
             "validity": {"description": "d", "values": {"valid": shown}, "protocols": {"p": {"a": 1}}}
@@ -20,11 +20,14 @@ def cells(*documents):
     return summary.families[0].rows[0].cells
 
 
-def test_a_fraction_is_shown_in_percent_with_its_interval_and_floors():
-    floor = {"training": {"value": 0.99, "n": 9, "interval": [0.98, 1.0]}, "halves": {"value": None, "n": 0}}
-    (cell,) = cells(document(0.9853, [0.9771, 0.9918], floor))
+def test_a_fraction_is_shown_in_percent_with_its_interval_and_baselines():
+    baseline = {
+        "training": {"value": 0.99, "n": 9, "interval": [0.98, 1.0]},
+        "halves": {"value": None, "n": 0},
+    }
+    (cell,) = cells(document(0.9853, [0.9771, 0.9918], baseline))
     assert (cell.value, cell.unit, cell.interval) == ("98.5", "%", "97.7 – 99.2")
-    assert cell.floors == (("training", "99.0", "98.0 – 100.0"),)
+    assert cell.baselines == (("training", "99.0", "98.0 – 100.0"),)
     assert cell.bar.dot > cell.bar.span[0]
 
 

@@ -273,3 +273,12 @@ def test_paths_of_settings_may_begin_with_the_home_folder(tmp_path, monkeypatch)
     (tmp_path / "c.yaml").write_text("encode:\n  dataset: prototypes\n  data_dir: ~/data\n")
     assert load_settings(EncodeSettings, tmp_path / "c.yaml").data_dir == tmp_path / "data"
     assert load_settings(EncodeSettings, None, {"dataset": "x", "data_dir": "~/d"}).data_dir == tmp_path / "d"
+
+
+def test_a_setting_of_an_old_name_is_read_with_a_note(tmp_path, caplog):
+    file = tmp_path / "old.yaml"
+    file.write_text("evaluate:\n  floor: false\n  floor_halves: true\n")
+    with caplog.at_level("WARNING"):
+        found = load_settings(SECTIONS["evaluate"], file)
+    assert (found.baseline, found.baseline_halves) == (False, True)
+    assert "floor is called baseline now" in caplog.text

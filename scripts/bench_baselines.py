@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """Record what real crystals score: validation against test, training against test, and two halves of the test set.
 
-    scripts/bench_floors.py --dataset mp_20 --data-dir DIR [--cache DIR] [--floor-size 10000]
+    scripts/bench_baselines.py --dataset mp_20 --data-dir DIR [--cache DIR] [--baseline-size 10000]
 
 Every value of every family that needs no relaxation, with its 95 % interval, goes to
-benchmarks/floors_<dataset>.json with the seed, versions, hardware and the seconds it took.
+benchmarks/baselines_<dataset>.json with the seed, versions, hardware and the seconds it took.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument(
         "--cache", type=Path, help="folder of fingerprints; without it they are computed anew"
     )
-    parser.add_argument("--floor-size", type=int, help="training crystals; without it as many as val has")
+    parser.add_argument("--baseline-size", type=int, help="training crystals; without it as many as val has")
     parser.add_argument("--n", type=int, help="validation crystals; without it all")
     parser.add_argument("--only", help="families, separated by commas")
     parser.add_argument("--n-workers", type=int, default=n_cores())
@@ -42,9 +42,9 @@ def main() -> None:
             reference=f"{arguments.dataset}:test",
             data_dir=arguments.data_dir,
             cache=arguments.cache,
-            floor=True,
-            floor_halves=True,
-            floor_size=arguments.floor_size,
+            baseline=True,
+            baseline_halves=True,
+            baseline_size=arguments.baseline_size,
             n=arguments.n,
             only=tuple(arguments.only.split(",")) if arguments.only else None,
             n_workers=arguments.n_workers,
