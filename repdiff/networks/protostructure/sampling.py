@@ -1,0 +1,324 @@
+"""Draw protostructures, free or under exact conditions.
+
+Under conditions several candidates are drawn for each sample, each step among what the conditions allow; one of them
+is then chosen by importance, the share of the model's probability that the conditions left at each step. With more
+candidates the draws come nearer to the model's own distribution given the conditions; every one satisfies them exactly.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from descriptors.symmetry.protostructure import Protostructure
+from descriptors.symmetry.space_group import LETTERS
+from repdiff.errors import UserError
+from repdiff.networks.protostructure.allowed import allowed_by_formula, allowed_positions, is_fixed
+from repdiff.networks.protostructure.model import Prefix, ProtostructureModel
+from repdiff.networks.protostructure.request import Choices, ProtostructureRequest, choices
+from repdiff.networks.protostructure.sequences import letter_flags
+from repdiff.networks.random_streams import choose, uniform_streams
+
+DRAWS_AT_ONCE = 2048
+N_CANDIDATES = 16  # of a sample under conditions
+N_ATTEMPTS = 8  # at a sample whose candidates all came to a dead end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What became of one sample.
+
+    Attributes:
+        protostructure: None if there is none.
+        reason: Why there is none; "" if there is one.
+        n_dead_ends: Candidates that could not be completed.
+    """
+
+    protostructure: Protostructure | None
+    reason: str = ""
+    n_dead_ends: int = 0
+
+
+def sample_protostructures(
+    model: ProtostructureModel,
+    n_samples: int,
+    *,
+    generator: torch.Generator,
+    requests: Sequence[ProtostructureRequest] | None = None,
+    temperature: float = 1.0,
+    first: int = 0,
+    n_candidates: int = N_CANDIDATES,
+) -> list[Draw]:
+    """Draw protostructures.
+
+    Sample i is decided by random numbers of a stream of its own, and by a copy of the model in double precision: it
+    depends neither on the batch nor on how many others are drawn.
+
+    Args:
+        model: Trained.
+        n_samples: How many; may be 0.
+        generator: Seed of the streams; a fresh one with the same seed for every shard of a run.
+        requests: One for each sample; None to ask for nothing.
+        temperature: Divides all scores; below 1 the likely protostructures become likelier.
+        first: Number of the first sample within the run.
+        n_candidates: Candidates of each sample of which something is asked.
+
+    Raises:
+        UserError: If the temperature or the number of candidates is not positive.
+    """
+    if not temperature > 0:
+        raise UserError(f"temperature is {temperature}, expected a positive number: 1 samples as trained")
+    if n_candidates < 1:
+        raise UserError(f"n_candidates is {n_candidates}, expected at least 1")
+    keys = torch.randint(2**62, (N_ATTEMPTS,), generator=generator, device=generator.device).tolist()
+    exact = copy.deepcopy(model).double().eval()
+    wanted = list(requests) if requests is not None else [ProtostructureRequest()] * n_samples
+    known: dict[ProtostructureRequest, Choices] = {}
+    for request in wanted:
+        if request not in known:
+            known[request] = choices(request, model.sizes, model.elements)
+    draws = [Draw(protostructure=None, reason=known[request].reason) for request in wanted]
+    for key in keys:
+        left = [place for place, draw in enumerate(draws) if draw.protostructure is None and not draw.reason]
+        group_size = max(1, DRAWS_AT_ONCE // n_candidates) if requests is not None else DRAWS_AT_ONCE
+        for start in range(0, len(left), group_size):
+            places = left[start : start + group_size]
+            batch = _Batch(exact, [wanted[place] for place in places], known, temperature, n_candidates)
+            found = batch.run(key, [first + place for place in places])
+            for place, draw in zip(places, found, strict=True):
+                draws[place] = replace(draw, n_dead_ends=draw.n_dead_ends + draws[place].n_dead_ends)
+    return [
+        draw
+        if draw.protostructure is not None or draw.reason
+        else replace(draw, reason=f"no way was found to complete one in {draw.n_dead_ends} draws")
+        for draw in draws
+    ]
+
+
+class _Batch:
+    """Draws that are made together, `n_candidates` rows for each sample."""
+
+    def __init__(
+        self,
+        model: ProtostructureModel,
+        requests: Sequence[ProtostructureRequest],
+        known: dict[ProtostructureRequest, Choices],
+        temperature: float,
+        n_candidates: int,
+    ) -> None:
+        self.model, self.temperature, self.requests = model, temperature, requests
+        self.n_candidates = 1 if all(request.is_empty for request in requests) else n_candidates
+        self.known = known
+        self.elements, self.positions = model.element_vectors(), model.position_vectors()
+        self.rows_of = [request for request in requests for _ in range(self.n_candidates)]
+        self.n_rows = len(self.rows_of)
+
+    @torch.no_grad()
+    def run(self, key: int, numbers: Sequence[int]) -> list[Draw]:
+        """Draw the candidates of all samples, and choose one of each."""
+        model, n_orbits = self.model, self.model.sizes.n_max
+        width = 1 + 2 * n_orbits
+        streams = torch.cat(
+            [uniform_streams(key, range(i, i + 1), 1 + self.n_candidates * width) for i in numbers]
+        ).to(model.device)
+        uniform = streams[:, 1:].reshape(self.n_rows, width)
+        self._begin(uniform[:, 0])
+        active, step = torch.arange(self.n_rows, device=model.device), 0
+        while len(active):
+            self._place(active, uniform[active, 1 + 2 * step], uniform[active, 2 + 2 * step])
+            active, step = active[self.alive[active] & (self.n_left[active] > 0)], step + 1
+        return self._choose(streams[:, 0])
+
+    def _begin(self, uniform: Float[Tensor, " n_rows"]) -> None:
+        """Draw space group, number of atoms and number of elements of each row."""
+        model, n = self.model, self.n_rows
+        heads = torch.zeros(n, 4, dtype=torch.long)
+        rows_by_request: dict[ProtostructureRequest, list[int]] = {}
+        for row, request in enumerate(self.rows_of):
+            rows_by_request.setdefault(request, []).append(row)
+        for request, rows in rows_by_request.items():
+            found = self.known[request]
+            scores = (found.log_prob / self.temperature).expand(len(rows), -1)
+            heads[rows] = found.entries[choose(scores, uniform[rows].cpu())]
+        heads = heads.to(model.device)
+        n_elements = len(model.elements)
+        self.group, self.n_atoms, self.n_kinds = heads[:, 0], heads[:, 1], heads[:, 2]
+        self.orbits = torch.zeros(n, model.settings.width, dtype=torch.float64, device=model.device)
+        self.atoms = torch.zeros(n, n_elements, dtype=torch.long, device=model.device)
+        self.n_left, self.n_to_come = self.n_atoms.clone(), self.n_kinds.clone()
+        self.last_element = torch.full((n,), n_elements, device=model.device)
+        self.last_position = torch.full((n,), len(self.positions) - 1, device=model.device)
+        self.used, self.last_letter = [""] * n, [""] * n
+        self.alive = torch.ones(n, dtype=torch.bool, device=model.device)
+        self.log_weight = torch.zeros(n, dtype=torch.float64, device=model.device)
+        self.drawn: list[list[tuple[int, int]]] = [[] for _ in range(n)]
+        self.allowed, self.required, self.target = self._masks(heads[:, 3].tolist())
+
+    def _masks(
+        self, formula: list[int]
+    ) -> tuple[Bool[Tensor, "n k"], Bool[Tensor, "n k"], Int[Tensor, "n k"]]:
+        """Lay out which elements each row may have, must have, and how many atoms of each (-1: any number)."""
+        order = self.model.coder.order
+        place = {number: column for column, number in enumerate(order)}
+        allowed = torch.ones(self.n_rows, len(order), dtype=torch.bool)
+        required = torch.zeros(self.n_rows, len(order), dtype=torch.bool)
+        target = torch.full((self.n_rows, len(order)), -1)
+        for row, request in enumerate(self.rows_of):
+            if request.allowed is not None:
+                allowed[row] = False
+                allowed[row, [place[number] for number in request.allowed if number in place]] = True
+            required[row, [place[number] for number in request.required]] = True
+            if request.formulas is not None:
+                target[row] = 0
+                for number, count in request.formulas[formula[row]]:
+                    target[row, place[number]] = count
+        device = self.model.device
+        return allowed.to(device), required.to(device), target.to(device)
+
+    def _place(
+        self, rows: Int[Tensor, " n"], for_element: Float[Tensor, " n"], for_letter: Float[Tensor, " n"]
+    ) -> None:
+        """Draw the next orbit of some rows."""
+        model = self.model
+        prefix = Prefix(
+            group=self.group[rows],
+            n_atoms=self.n_atoms[rows],
+            n_elements=self.n_kinds[rows],
+            orbits=self.orbits[rows],
+            shares=self.atoms[rows].double() / self.n_atoms[rows, None],
+            n_left=self.n_left[rows],
+            n_elements_left=self.n_to_come[rows],
+            last_element=self.last_element[rows],
+            last_position=self.last_position[rows],
+        )
+        hidden = model.hidden(prefix, self.elements, self.positions)
+        same, new = self._flags(rows)
+        may_come = model.allowed_elements(
+            same.any(1), new.any(1), prefix.last_element, prefix.n_elements_left
+        )
+        scores = model.element_logits(hidden, self.elements) / self.temperature
+        element = self._draw(rows, scores, may_come, may_come & self._asked_elements(rows), for_element)
+        may_take = torch.where((element == prefix.last_element)[:, None], same, new)
+        scores = (
+            model.letter_logits(hidden, self.elements[element], prefix.group, self.positions)
+            / self.temperature
+        )
+        letter = self._draw(rows, scores, may_take, may_take & self._asked_letters(rows, element), for_letter)
+        self._add(rows, element, letter)
+
+    def _draw(
+        self,
+        rows: Int[Tensor, " n"],
+        scores: Float[Tensor, "n k"],
+        possible: Bool[Tensor, "n k"],
+        asked: Bool[Tensor, "n k"],
+        uniform: Float[Tensor, " n"],
+    ) -> Int[Tensor, " n"]:
+        """Choose among what is asked for, and keep account of the probability that was left out."""
+        self.alive[rows] &= asked.any(1)
+        asked = asked | ~self.alive[rows, None]  # a row that is lost draws anything
+        held = scores.masked_fill(~asked, -torch.inf)
+        share = held.logsumexp(1) - scores.masked_fill(~possible, -torch.inf).logsumexp(1)
+        self.log_weight[rows] += torch.where(self.alive[rows], share, -torch.inf)
+        return choose(held, uniform)
+
+    def _flags(
+        self, rows: Int[Tensor, " n"]
+    ) -> tuple[Bool[Tensor, "n n_letters"], Bool[Tensor, "n n_letters"]]:
+        """Tell which letters the last element may take, and which a new one, whatever is asked for."""
+        columns = zip(
+            rows.tolist(),
+            self.group[rows].tolist(),
+            self.n_left[rows].tolist(),
+            self.n_to_come[rows].tolist(),
+            strict=True,
+        )
+        bits = torch.tensor(
+            [
+                allowed_positions(group, n_left, self.used[row], self.last_letter[row], n_to_come)
+                for row, group, n_left, n_to_come in columns
+            ]
+        )
+        return letter_flags(bits[:, 0]).to(rows.device), letter_flags(bits[:, 1]).to(rows.device)
+
+    def _asked_elements(self, rows: Int[Tensor, " n"]) -> Bool[Tensor, "n n_elements"]:
+        """Tell which elements may come next by what is asked for."""
+        allowed, target, atoms = self.allowed[rows], self.target[rows], self.atoms[rows]
+        places = torch.arange(allowed.shape[1], device=rows.device)
+        to_come, is_last = self.n_to_come[rows, None], places == self.last_element[rows, None]
+        after = allowed.flip(1).cumsum(1).flip(1) - allowed.long()
+        missing = self.required[rows] & (atoms == 0)
+        first_missing = torch.where(missing.any(1), missing.long().argmax(1), len(places))[:, None]
+        enough = to_come - 1 >= missing.sum(1, keepdim=True) - missing.long()
+        new = allowed & (after >= to_come - 1) & (places <= first_missing) & enough
+        asked = torch.where(is_last, allowed, new)
+        left = target - atoms
+        has_formula = (target >= 0).any(1)
+        wanted = left > 0
+        following = places == wanted.long().argmax(1, keepdim=True)
+        return torch.where(has_formula[:, None], following & wanted, asked)
+
+    def _asked_letters(
+        self, rows: Int[Tensor, " n"], element: Int[Tensor, " n"]
+    ) -> Bool[Tensor, "n n_letters"]:
+        """Tell which letters lead to the formulas that are asked for."""
+        left = (self.target[rows] - self.atoms[rows]).tolist()
+        bits = []
+        for row, group, chosen, last, counts in zip(
+            rows.tolist(), self.group[rows].tolist(), element.tolist(), self.last_element[rows].tolist(), left,
+            strict=True,
+        ):  # fmt: skip
+            if self.rows_of[row].formulas is None or not self.alive[row]:
+                bits.append((1 << len(LETTERS)) - 1)
+                continue
+            others = sorted(count for place, count in enumerate(counts) if count and place != chosen)
+            bits.append(
+                allowed_by_formula(
+                    group,
+                    (counts[chosen], *others),
+                    self.used[row],
+                    self.last_letter[row],
+                    is_new=chosen != last,
+                )
+            )
+        return letter_flags(torch.tensor(bits)).to(rows.device)
+
+    def _add(self, rows: Int[Tensor, " n"], element: Int[Tensor, " n"], letter: Int[Tensor, " n"]) -> None:
+        """Put an orbit into each row that is not lost."""
+        kept = self.alive[rows]
+        rows, element, letter = rows[kept], element[kept], letter[kept]
+        number = self.model.position_start[self.group[rows]] + letter
+        size = self.model.position_size[number]
+        self.orbits[rows] += self.model.orbit_vectors(self.elements[element], self.positions[number])
+        self.atoms[rows, element] += size
+        self.n_left[rows] -= size
+        self.n_to_come[rows] -= (element != self.last_element[rows]).long()
+        self.last_element[rows], self.last_position[rows] = element, number
+        for row, group, chosen, index in zip(
+            rows.tolist(), self.group[rows].tolist(), element.tolist(), letter.tolist(), strict=True
+        ):
+            self.drawn[row].append((chosen, index))
+            self.last_letter[row] = LETTERS[index]
+            if is_fixed(group, LETTERS[index]):
+                self.used[row] = "".join(sorted(self.used[row] + LETTERS[index]))
+
+    def _choose(self, uniform: Float[Tensor, " n_samples"]) -> list[Draw]:
+        """Choose one candidate of each sample by importance."""
+        weights = self.log_weight.reshape(-1, self.n_candidates)
+        n_dead = (~self.alive).reshape(-1, self.n_candidates).sum(1).tolist()
+        safe = torch.where(weights.isneginf().all(1, keepdim=True), 0.0, weights)
+        chosen = (
+            choose(safe, uniform) + torch.arange(len(weights), device=safe.device) * self.n_candidates
+        ).tolist()
+        draws = []
+        for row, dead in zip(chosen, n_dead, strict=True):
+            if not self.alive[row]:
+                draws.append(Draw(protostructure=None, n_dead_ends=dead))
+                continue
+            elements, letters = zip(*self.drawn[row], strict=True)
+            found = self.model.coder.decode(int(self.group[row]), elements, letters)
+            draws.append(Draw(protostructure=found, n_dead_ends=dead))
+        return draws

@@ -1,0 +1,81 @@
+"""Frequencies of space group, number of atoms and number of elements, smoothed towards their independence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from descriptors.symmetry.feasibility import possible_sizes
+from descriptors.symmetry.protostructure import Protostructure
+
+SMOOTHING = 0.01  # share of the probability that is spread over combinations that the training set lacks
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeTable:
+    """How often groups, numbers of atoms and numbers of elements occur together.
+
+    A share of the probability is that of the product of the three frequencies, where the cell can hold so many atoms.
+
+    Attributes:
+        entries: Group, atoms of the primitive cell, elements: what occurs in the training set, each once.
+        counts: How often.
+    """
+
+    entries: Int[Tensor, "n_entries 3"]
+    counts: Int[Tensor, " n_entries"]
+
+    @classmethod
+    def of(cls, protostructures: Sequence[Protostructure]) -> "SizeTable":
+        """Count.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if not protostructures:
+            raise ValueError("0 protostructures, expected at least one")
+        rows = [[one.number, one.n_atoms(), len(one.elements)] for one in protostructures]
+        entries, counts = torch.tensor(rows).unique(dim=0, return_counts=True)
+        return cls(entries=entries, counts=counts)
+
+    @property
+    def n_max(self) -> int:
+        """Largest number of atoms."""
+        return int(self.entries[:, 1].max())
+
+    @property
+    def k_max(self) -> int:
+        """Largest number of elements."""
+        return int(self.entries[:, 2].max())
+
+    @cached_property
+    def groups(self) -> Bool[Tensor, " 231"]:
+        """Which space groups occur."""
+        return torch.bincount(self.entries[:, 0], minlength=231) > 0
+
+    @cached_property
+    def table(self) -> Float[Tensor, "231 n_sizes n_numbers"]:
+        """Probability by group, number of atoms and number of elements, in double precision."""
+        shape = (231, self.n_max + 1, self.k_max + 1)
+        found = torch.zeros(shape, dtype=torch.float64)
+        found[tuple(self.entries.T)] = self.counts.double()
+        found /= found.sum()
+        possible = torch.from_numpy(possible_sizes(self.n_max).copy())[:, :, None]
+        places = torch.arange(self.k_max + 1)
+        possible = possible & (places <= torch.arange(self.n_max + 1)[:, None])
+        spread = torch.einsum("g,n,k->gnk", found.sum((1, 2)), found.sum((0, 2)), found.sum((0, 1)))
+        spread = spread * possible
+        return (1 - SMOOTHING) * found + SMOOTHING * spread / spread.sum()
+
+    def log_prob(
+        self, group: Int[Tensor, " n"], n_atoms: Int[Tensor, " n"], n_elements: Int[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
+        """Return the log-probability of each; -inf for what is larger than anything in the training set."""
+        inside = (n_atoms <= self.n_max) & (n_elements <= self.k_max)
+        found = self.table.to(group.device)[
+            group, n_atoms.clamp(max=self.n_max), n_elements.clamp(max=self.k_max)
+        ]
+        return torch.where(inside, found, 0.0).log()
