@@ -123,7 +123,7 @@ def relax(
         >>> from ase.build import bulk
         >>> rd.relax(bulk("Cu"), force_field="chgnett", device="cpu")
         Traceback (most recent call last):
-        repdiff.errors.UserError: unknown force field 'chgnett'; known: chgnet, sevennet. Did you mean 'chgnet'?
+        repdiff.errors.UserError: unknown force field 'chgnett'; known: chgnet, sevennet... Did you mean 'chgnet'?
     """
     given = as_crystal_set(crystals)
     if not fmax > 0:

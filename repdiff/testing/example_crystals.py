@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from repdiff.crystals.crystal import Crystal
 
@@ -10,7 +11,12 @@ PEROVSKITE_SITES = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0
 
 
 def crystal(
-    id: str, numbers: Sequence[int], lattice: object, frac: object, *, split: str | None = None
+    id: str,
+    numbers: Sequence[int] | Int[np.ndarray, " n_atoms"],
+    lattice: object,
+    frac: object,
+    *,
+    split: str | None = None,
 ) -> Crystal:
     """Make a crystal from lists."""
     return Crystal(

@@ -115,7 +115,7 @@ def check_repeatable(metric: Metric) -> None:
 def check_needs(metric: Metric) -> None:
     """Check that a metric computes without what it does not need, and names the option for what it does."""
     if metric.needs:
-        with refused("a context without what the metric needs", "--"):
+        with refused("a context without what the metric needs", "`"):
             metric.compute(SETS["mixed"], Context())
     else:
         require(bool(metric.compute(SETS["mixed"], Context()).values), "no values without a context")

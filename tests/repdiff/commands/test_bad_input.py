@@ -382,7 +382,7 @@ def test_a_full_disk_while_crystals_are_written_loses_no_crystal(refused, worksp
 
     flags = ["--preset", "fast", "--n-workers", "1", "--name", "full"]
     with monkeypatch.context() as patch:
-        patch.setattr("repdiff.crystals.structure_files._write_zip", refuse)
+        patch.setattr("repdiff.crystals.structure_files.write_cif_zip", refuse)
         said = refused("reconstruct", *flags, workspace=workspace)
     assert "No space left" in said or "disk is full" in said
     assert main(["reconstruct", *flags, "--workspace", str(workspace)]) == 0

@@ -114,7 +114,7 @@ def test_a_limit_of_comparisons_tells_how_many_crystals_were_not_reached(caplog)
     verdicts, n_left = judged("first", "bulging", "alternating", "shifted", max_comparisons=1)
     assert len(verdicts) == 1
     assert n_left == 2
-    assert "raise --max-comparisons" in caplog.text
+    assert "raise `max_comparisons`" in caplog.text
 
 
 def test_what_the_matcher_cannot_compare_gets_no_other_verdict(monkeypatch):

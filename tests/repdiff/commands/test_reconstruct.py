@@ -9,6 +9,7 @@ import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from reconstruction.presets import Rung, Search
+from repdiff.crystals import resumable_parts
 from repdiff.crystals.crystal import to_structure
 from repdiff.crystals.structure_files import read_structures
 from repdiff.datasets.sources import read_for_evaluation
@@ -52,7 +53,7 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_uninterrupted_one_gives(
     run, workspace, small_groups, monkeypatch
 ):
     whole = crystals_of(run, "--name", "whole")
-    plain, written = inversion.write_crystals, []
+    plain, written = resumable_parts.write_crystals, []
 
     def stop_after_two(path, crystals):
         if len(written) == 2:
@@ -61,7 +62,7 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_uninterrupted_one_gives(
         written.append(path.name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(inversion, "write_crystals", stop_after_two)
+        patch.setattr(resumable_parts, "write_crystals", stop_after_two)
         code, _, said = run(*FAST, "--name", "cut")
         assert code == 130
         assert "give the same command again to go on" in said
@@ -69,7 +70,7 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_uninterrupted_one_gives(
     assert sorted(path.name for path in parts.iterdir()) == sorted(name.partition("-")[2] for name in written)
     again = []
     monkeypatch.setattr(
-        inversion, "write_crystals", lambda path, c: (again.append(path.name), plain(path, c))
+        resumable_parts, "write_crystals", lambda path, c: (again.append(path.name), plain(path, c))
     )
     resumed = crystals_of(run, "--name", "cut")
     assert_same(resumed, whole)

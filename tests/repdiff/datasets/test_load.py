@@ -118,7 +118,7 @@ def test_an_absent_benchmark_names_the_places_and_the_way_out(tmp_path):
     with pytest.raises(UserError) as caught:
         load_dataset("mp_20", data_dir=tmp_path / "d", downloads=tmp_path / "w")
     message = str(caught.value)
-    for part in ("d/mp_20.parquet", "d/mp20.parquet", "w/mp_20", "repdiff download mp_20", "--data-dir"):
+    for part in ("d/mp_20.parquet", "d/mp20.parquet", "w/mp_20", "repdiff download mp_20", "`data_dir`"):
         assert part in message
     assert "\n" not in message
 

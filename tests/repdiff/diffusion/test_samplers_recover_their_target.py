@@ -22,7 +22,7 @@ from repdiff.diffusion.cdvae.model import Cdvae, DenoiserOutput
 from repdiff.diffusion.joint_process import JointProcess
 from repdiff.diffusion.predictor_corrector import Draws, Prediction, sample
 from repdiff.diffusion.symmetric_lattice import Limit
-from repdiff.diffusion.torus import reverse_step
+from repdiff.diffusion.torus import reverse_step, torus_noise
 from repdiff.networks.crystal import CrystalNetworkSettings
 
 DOUBLE = torch.float64
@@ -170,7 +170,7 @@ def _torus_key(training, sampling, steps):
 
 @pytest.mark.parametrize(("training", "sampling", "steps"), unique(uses(GemsDiff), _torus_key))
 def test_the_torus_sampler_recovers_its_target_or_has_the_bias_that_is_documented(training, sampling, steps):
-    found = torus_samples(training.torus.noise(), sampling.positions)
+    found = torus_samples(torus_noise(training.torus), sampling.positions)
     if sampling.positions == "posterior":
         agree(found)
     else:
@@ -182,7 +182,7 @@ def test_the_torus_sampler_recovers_its_target_or_has_the_bias_that_is_documente
     ("rule", "share", "width"), [("renoise", 0.21, 0.67), ("code", 0.0, 0.39), ("paper", 0.0, 0.35)]
 )
 def test_rules_that_jump_to_the_predicted_place_lose_modes_and_width(rule, share, width):
-    found = torus_samples(GemsDiff.training_options().torus.noise(), rule)
+    found = torus_samples(torus_noise(GemsDiff.training_options().torus), rule)
     assert found.share == pytest.approx(share, abs=0.03)
     assert found.width == pytest.approx(width, abs=0.05)
 

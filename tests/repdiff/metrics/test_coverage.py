@@ -169,7 +169,7 @@ def test_of_equal_references_the_first_name_is_the_nearest():
 
 
 def test_a_benchmark_without_cutoffs_is_refused():
-    with pytest.raises(UserError, match=r"'mine'.*perov_5, carbon_24, mp_20.*--benchmark"):
+    with pytest.raises(UserError, match=r"'mine'.*perov_5, carbon_24, mp_20.*`benchmark`"):
         score(PEROVSKITES, PEROVSKITES, benchmark="mine")
 
 

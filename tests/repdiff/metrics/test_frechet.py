@@ -23,7 +23,8 @@ def prototypes():
     made = []
     for index in range(65):
         (a_site, b_site), x_site = rng.choice(metals, 2, replace=False), rng.choice(others)
-        made.append(cubic_perovskite(f"p{index}", a_site, b_site, x_site, a=2 * bond(b_site, x_site)))
+        sites = (int(a_site), int(b_site), int(x_site))
+        made.append(cubic_perovskite(f"p{index}", *sites, a=2 * bond(b_site, x_site)))
         half = bond(a_site, x_site)
         cell = half * (1 - np.eye(3))
         made.append(crystal(f"r{index}", [a_site, x_site], cell, [[0, 0, 0], [0.5, 0.5, 0.5]]))

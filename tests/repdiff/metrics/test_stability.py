@@ -147,7 +147,7 @@ def test_training_crystals_that_could_not_be_read_are_counted_where_they_are_the
 def test_without_training_set_there_is_no_sun_but_its_reason():
     found = value("sun", training=None)
     assert found.value is None
-    assert "--training" in found.reason
+    assert "`training`" in found.reason
     assert value("stable", training=None).value is not None
 
 

@@ -138,7 +138,7 @@ def test_without_training_crystals_novelty_says_how_to_name_them():
     assert result.values["unique"].value == 1
     for name in ("novel", "unique_and_novel"):
         assert result.values[name].value is None
-        assert "--training" in result.values[name].reason
+        assert "`training`" in result.values[name].reason
 
 
 @pytest.mark.slow  # processes import torch
