@@ -22,9 +22,8 @@ def prototypes():
     metals, others = [3, 11, 12, 19, 20, 22, 25, 26, 29, 30, 38, 40, 50, 56], [7, 8, 9, 16, 17, 35]
     made = []
     for index in range(65):
-        (a_site, b_site), x_site = rng.choice(metals, 2, replace=False), rng.choice(others)
-        sites = (int(a_site), int(b_site), int(x_site))
-        made.append(cubic_perovskite(f"p{index}", *sites, a=2 * bond(b_site, x_site)))
+        (a_site, b_site), x_site = rng.choice(metals, 2, replace=False).tolist(), int(rng.choice(others))
+        made.append(cubic_perovskite(f"p{index}", a_site, b_site, x_site, a=2 * bond(b_site, x_site)))
         half = bond(a_site, x_site)
         cell = half * (1 - np.eye(3))
         made.append(crystal(f"r{index}", [a_site, x_site], cell, [[0, 0, 0], [0.5, 0.5, 0.5]]))
