@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from tqdm import tqdm
 
 from descriptors.symmetry.protostructure import Orbit, Protostructure
 from descriptors.symmetry.settings import equivalent_settings
@@ -92,7 +91,7 @@ class SequenceCoder:
         """
         place = {number: column for column, number in enumerate(self.order)}
         rows: list[_Row] = []
-        bar = tqdm(protostructures, desc="orbits", unit="crystal", disable=not progress)
+        bar = progress_bar(protostructures, desc="orbits", unit="crystal", disable=not progress)
         for crystal, protostructure in enumerate(bar):
             if strange := set(protostructure.elements) - set(place):
                 raise ValueError(
