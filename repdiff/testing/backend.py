@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from repdiff.backends import BACKENDS, Backend, Samples, backend_of
+from repdiff.backends.fit import train_job
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import Composition, count_elements
 from repdiff.crystals.geometry import check_structures
+from repdiff.crystals.symmetry import SYMPREC
 from repdiff.datasets.dataset import Dataset
 from repdiff.execution.progress import bars
 from repdiff.representations.batch import RepresentationBatch
@@ -23,7 +25,7 @@ from repdiff.runs.checkpoint import load_checkpoint
 from repdiff.settings.training import TrainingSettings
 from repdiff.testing.example_crystals import family
 from repdiff.testing.require import one_line, refused, require
-from repdiff.training import TrainingResult, train
+from repdiff.training import TrainingResult
 from repdiff.training.log import read_metrics
 
 CPU = torch.device("cpu")
@@ -57,17 +59,7 @@ class Trial:
         """Train a small model in a folder."""
         chosen = TrainingSettings.model_validate({"batch_size": 8, "max_steps": steps, **QUICK, **changes})
         job = self.kind.prepare(self.encoded, options=self.options, seed=chosen.seed, folder=folder)
-        return train(
-            job.model,
-            job.training,
-            job.validation,
-            chosen,
-            folder,
-            metadata=job.metadata,
-            tensors=job.tensors,
-            resume=resume,
-            progress=False,
-        )
+        return train_job(job, chosen, folder, resume=resume, progress=False)
 
     def trained(self) -> Path:
         """Return the folder of a small model, trained when it is first asked for."""
@@ -102,14 +94,15 @@ def small_set() -> EncodedSet:
     """Encode the 24 crystals that a backend is tried on."""
     with bars(False):
         dataset = Dataset.of(CrystalSet(crystals=family()), name="family")
-        return encode_dataset(dataset, "ead", niggli=True, device=CPU, progress=False)
+        return encode_dataset(dataset, "ead", niggli=True, device=CPU, symprec=SYMPREC, progress=False)
 
 
 def check_declarations(trial: Trial) -> None:
     """Check that the backend describes itself, and declares conditions that exist."""
     one_line(trial.kind.description, least=20)
-    strange = trial.kind.conditions - {"composition", "properties"}
-    require(not strange, f"unknown conditions {sorted(strange)}, expected some of composition, properties")
+    known = {"composition", "properties", "symmetry"}
+    strange = trial.kind.conditions - known
+    require(not strange, f"unknown conditions {sorted(strange)}, expected some of {', '.join(sorted(known))}")
     require(trial.kind.makes in ("representations", "crystals"), f"makes {trial.kind.makes!r}")
 
 
