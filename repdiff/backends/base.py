@@ -32,8 +32,8 @@ class FirstStage:
         share: Share of the minutes that it may take; budgets of steps and epochs hold for each model by itself.
         max_epochs: Passes over the examples at most, whatever the budget.
         settings: Settings of its training that differ from those of the main model.
-        finish: Called with the weights of the lowest validation loss, or the last ones; returns tensors and metadata that
-            go into every file with weights.
+        finish: Called with the weights of the lowest validation loss, or the last ones; returns tensors and metadata
+            that go into every file with weights.
     """
 
     name: str

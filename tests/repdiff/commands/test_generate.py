@@ -46,11 +46,11 @@ def test_a_missing_shard_is_made_and_the_others_are_kept(run, monkeypatch):
     whole, _ = generate(run, 6, "--name", "whole", "--shard-size", "2")
     made = []
 
-    def stop_after_two(folder, number, vectors, layout):
+    def stop_after_two(folder, number, batch):
         if number == 2:
             raise KeyboardInterrupt
         made.append(number)
-        write(folder, number, vectors, layout)
+        write(folder, number, batch)
 
     from repdiff.representations.shards import write_shard as write
 

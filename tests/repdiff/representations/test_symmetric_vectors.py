@@ -32,6 +32,7 @@ def test_a_missing_protostructure_makes_a_vector_of_nan_and_is_refused_on_the_wa
     symmetric = to_symmetric_vectors(encoded.representations, encoded.symmetry, representation)
     protostructures = [None, *encoded.symmetry.protostructures[1:]]
     made = from_symmetric_vectors(symmetric, protostructures, encoded.layout)
-    assert bool(made.vectors[0].isnan().all()) and bool(made.vectors[1:].isfinite().all())
+    assert bool(made.vectors[0].isnan().all())
+    assert bool(made.vectors[1:].isfinite().all())
     with pytest.raises(ValueError, match="1 rows have no protostructure"):
         to_symmetric_vectors(made.vectors, made.symmetry, representation)

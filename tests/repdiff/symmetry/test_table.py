@@ -26,7 +26,8 @@ def same(one: SymmetryTable, other: SymmetryTable) -> bool:
 def test_tensors_hold_all_of_it():
     table = a_table()
     assert same(SymmetryTable.from_tensors(table.tensors()), table)
-    assert table.known == [0, 2] and len(table) == 3
+    assert table.known == [0, 2]
+    assert len(table) == 3
 
 
 def test_an_empty_table_and_one_without_protostructures_come_back():
@@ -41,7 +42,8 @@ def test_rows_and_joined_are_inverse_and_fill_up_narrow_tables():
     parts = [table.rows([0, 1]), SymmetryTable.without_coordinates([RUTILE], table.cells[2:])]
     joined = SymmetryTable.joined(parts)
     assert joined.protostructures == table.protostructures
-    assert joined.free.shape == (3, 1) and bool(joined.free[2].isnan().all())
+    assert joined.free.shape == (3, 1)
+    assert bool(joined.free[2].isnan().all())
     assert same(SymmetryTable.joined([table.rows([0]), table.rows([1, 2])]), table)
 
 
