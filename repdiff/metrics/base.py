@@ -17,6 +17,7 @@ from repdiff.metrics.structure_groups import MatcherName
 
 Constant = float | int | str | bool
 Need = Literal["reference", "training", "relaxed"]
+Take = Literal["reference", "training", "known_set", "hull", "benchmark"]
 NEEDS: dict[Need, str] = {
     "reference": "needs known crystals to compare with: name them by `reference`",
     "training": "needs the crystals that the model was trained on: name them by `training`",
@@ -156,10 +157,12 @@ class Metric(ABC):
     Attributes:
         description: One line for the help text and the results file.
         needs: What of the context it cannot do without.
+        takes: What of the context it uses where it is there; an evaluation to which that is added computes it again.
     """
 
     description: ClassVar[str]
     needs: ClassVar[frozenset[Need]] = frozenset()
+    takes: ClassVar[frozenset[Take]] = frozenset()
 
     @abstractmethod
     def compute(self, generated: CrystalSet, context: Context) -> MetricResult:

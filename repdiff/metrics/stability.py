@@ -77,6 +77,7 @@ class Stability(Metric):
 
     description = "energy above the hull, stable share, S.U.N., displacement and energy of relaxation"
     needs = frozenset({"relaxed"})
+    takes = frozenset({"reference", "training", "known_set", "hull"})
 
     def __init__(self, hull: Path | None = None) -> None:
         """Choose the hull.

@@ -87,6 +87,7 @@ class Uniqueness(Metric):
     """
 
     description = "share of crystals that are distinct from one another, and not in the training set"
+    takes = frozenset({"training"})
 
     def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Compare; what was not reconstructed or fails `check_structures` is neither unique nor novel."""
