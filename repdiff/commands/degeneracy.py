@@ -35,6 +35,7 @@ from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import DegeneracySettings
+from repdiff.settings.flags import with_flags
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,7 +100,7 @@ def run_degeneracy(settings: DegeneracySettings, workspace: Workspace) -> Path:
             ]
             with replacing(run.path / SUMMARY) as partial:
                 partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    sys.stdout.write((run.path / SUMMARY).read_text(encoding="utf-8"))
+    sys.stdout.write(with_flags((run.path / SUMMARY).read_text(encoding="utf-8"), settings.verb))
     return run.path
 
 

@@ -17,6 +17,7 @@ from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import EvaluateSettings
+from repdiff.settings.flags import with_flags
 
 DEFAULT_BENCHMARK = "mp_20"
 ENTRIES = {"novelty": "known_set"}  # settings that the context calls otherwise
@@ -50,7 +51,8 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
     with workspace.run(settings, label, inputs=inputs) as run:
         if run.state != "finished":
             _evaluate(settings, workspace, sets, run)
-    sys.stdout.write((run.path / "table.txt").read_text(encoding="utf-8") + "\n")
+    table = (run.path / "table.txt").read_text(encoding="utf-8")
+    sys.stdout.write(with_flags(table, settings.verb) + "\n")
     return run.path
 
 

@@ -70,7 +70,7 @@ def describe_pairs(
     counts = Counter(pair.verdict for pair in judged)
     lines = [
         f"{n_pairs} pairs of the same formula with {limits}; {len(judged)} compared, duplicates only once"
-        + (f"; {n_left} crystals NOT reached, raise max_comparisons" if n_left else ""),
+        + (f"; {n_left} crystals NOT reached, raise `max_comparisons`" if n_left else ""),
         f"  {counts[DUPLICATE]:>6} {DUPLICATE}: the same crystal, rms at most {settings.same_rms:g}",
         f"  {counts[DISTORTED]:>6} {DISTORTED}: the same to StructureMatcher, with a larger rms",
         f"  {counts[DIFFERENT]:>6} {DIFFERENT}: other crystals",

@@ -39,7 +39,7 @@ FILTERS = {
     "sun": "stable, of these novel, of these unique",
     "sun_mattergen": "the first of each group of duplicates among all, if novel and stable",
 }
-NO_KNOWN_SET = f"{NEEDS['training']}, or name what counts as known by --novelty"
+NO_KNOWN_SET = f"{NEEDS['training']}, or name what counts as known by `novelty`"
 N_RESAMPLES = 200
 NONE_RELAXED = "none of these structures was relaxed"
 NOT_RELAXED = "not among the relaxed"
@@ -225,7 +225,7 @@ def _sun(
     }
     if hull is None or known.name == hull.table.name:
         return flags, values
-    care = f"known is what {known.name} holds, and the hull is of {hull.table.name}: name its crystals by --novelty"
+    care = f"known is what {known.name} holds, and the hull is of {hull.table.name}: name its crystals by `novelty`"
     return flags, {name: replace(value, reason=value.reason or care) for name, value in values.items()}
 
 

@@ -187,3 +187,12 @@ def test_another_result_is_refused_in_one_line_that_says_what_differs(
     assert "--name" in last
     assert "--overwrite" in last
     assert bytes_of(place, "a") == before
+
+
+def test_the_terminal_names_flags_where_the_files_name_arguments(place, evaluate):
+    out = evaluate().out
+    assert "name them by --reference" in out
+    assert "`" not in out.replace("`repdiff relax`", "")
+    told = (place / "w" / "evaluate" / "made" / "table.txt").read_text()
+    assert "name them by `reference`" in told
+    assert "name them by `reference`" in document(place)["skipped"]["coverage"]
