@@ -61,7 +61,7 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
     context = Context(
         reference=_known(sets, settings.reference),
         training=_known(sets, settings.training),
-        known_set=None if settings.novelty is None else sets.known_set(settings.novelty),
+        known_set=_known(sets, settings.novelty),
         matcher=settings.matcher,
         relaxed=_relaxed(settings.relaxed, workspace),
         hull=_hull(settings.hull, workspace),
@@ -114,7 +114,7 @@ def _known_inputs(
 
 
 def _known(sets: CrystalSets, name: str | None) -> CrystalSet | None:
-    return None if name is None else CrystalSet(crystals=sets.known(name), refused=sets.refused(name))
+    return None if name is None else sets.known_set(name)
 
 
 def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:

@@ -30,7 +30,7 @@ from repdiff.metrics.base import (
     share,
 )
 from repdiff.metrics.bootstrap import bootstrap
-from repdiff.metrics.uniqueness import matcher_constants, novel_flags, unique_flags
+from repdiff.metrics.uniqueness import matcher_constants, novel_flags, novelty_constants, unique_flags
 from repdiff.metrics.validity import NOT_MADE
 
 STABLE = 0.1  # eV per atom above the hull
@@ -343,7 +343,7 @@ def _sun_constants(
     return {
         f"{protocol}-{order}": {
             **of_hull,
-            **known.describe(),
+            **novelty_constants(known, known.name),
             **matcher_constants(context.matcher),
             "filters": FILTERS[name],
             "sun_compares": "relaxed structures",

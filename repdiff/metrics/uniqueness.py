@@ -187,10 +187,15 @@ def _unknown(matcher: MatcherName) -> MetricValue:
 def _named_training(context: Context) -> dict[str, Constant]:
     if context.training is None:
         return {}
+    return novelty_constants(context.training, "training crystals")
+
+
+def novelty_constants(known: CrystalSet, name: str) -> dict[str, Constant]:
+    """Return what a protocol must say about novelty against a set of known crystals."""
     return {
-        "novel_against": "training crystals",
-        "n_novel_against": len(context.training.crystals),
-        "n_novel_against_not_read": len(context.training.failed),
+        "novel_against": name,
+        "n_novel_against": len(known.crystals),
+        "n_novel_against_not_read": known.n_unread,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from repdiff.crystals.crystal_set import CrystalSet, KnownSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.metrics import Context, Metric
 from repdiff.metrics.base import CellValue
@@ -137,7 +137,7 @@ def check_takes(metric: Metric) -> None:
     declared = metric.needs | metric.takes
     every = replace(
         _context(REFERENCES["known"]),
-        known_set=KnownSet(name="known", crystals=KNOWN[:2]),
+        known_set=CrystalSet(name="known", crystals=KNOWN[:2]),
         benchmark="perov_5",
     )
     fewer = {entry: value for entry, value in ABSENT.items() if entry not in declared}
