@@ -26,7 +26,14 @@ from repdiff.degeneracy.close_pairs import (
     judge_pairs,
 )
 from repdiff.degeneracy.sensitivity import probe_crystals
-from repdiff.degeneracy.tables import PAIRS, describe_pairs, describe_probes, pair_table, sensitivity_table
+from repdiff.degeneracy.tables import (
+    PAIRS,
+    describe_pairs,
+    describe_probes,
+    pair_table,
+    read_matches,
+    sensitivity_table,
+)
 from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.encoding import encode_dataset
@@ -76,6 +83,7 @@ def run_degeneracy(settings: DegeneracySettings, workspace: Workspace) -> Path:
                 pairs,
                 same_rms=settings.same_rms,
                 max_comparisons=settings.max_comparisons,
+                known=read_matches(run.path / PAIRS, encoded.crystals) if run.state == "extended" else None,
             )
             probed = probe_crystals(encoded.crystals, descriptor, settings)
             _write(run.path / PAIRS, pair_table(encoded.crystals, judged))
