@@ -5,14 +5,21 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from repdiff.settings.flags import with_flags
-
 PACKAGES = ("descriptors", "reconstruction", "repdiff")
+
+
+def flagged(message: str, verb: str | None) -> str:
+    """Put flags where a message names arguments; the settings are imported only if it names any."""
+    if "`" not in message:
+        return message
+    from repdiff.settings.flags import with_flags
+
+    return with_flags(message, verb)
 
 
 def complain(prefix: str, message: str, verb: str | None) -> int:
     """Write one line on stderr, and return the exit code of a user's mistake."""
-    print(f"{prefix}: {' '.join(with_flags(message, verb).split())}", file=sys.stderr)
+    print(f"{prefix}: {' '.join(flagged(message, verb).split())}", file=sys.stderr)
     return 2
 
 
@@ -38,4 +45,4 @@ class _Formatter(logging.Formatter):
         self.verb = verb
 
     def format(self, record: logging.LogRecord) -> str:
-        return with_flags(super().format(record), self.verb)
+        return flagged(super().format(record), self.verb)

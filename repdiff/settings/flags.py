@@ -5,6 +5,11 @@ Files that commands write keep the names in backticks, which are those of Python
 
 import re
 
+from repdiff.settings import SECTIONS
+from repdiff.settings.backends import backend_names
+from repdiff.settings.compose import own_options
+from repdiff.settings.leaves import leaves
+
 COMMON = {"config", "workspace", "name", "overwrite"}  # flags of all verbs
 ARGUMENT = re.compile(r"`([a-z_]+(?:\.[a-z_]+)*)(=False)?`")
 
@@ -16,8 +21,6 @@ def with_flags(message: str, verb: str | None) -> str:
         message: Message of the library, with argument names in backticks.
         verb: Command whose flags are substituted.
     """
-    if "`" not in message:
-        return message
     flags = _flags(verb)
 
     def flag(found: re.Match[str]) -> str:
@@ -31,11 +34,6 @@ def with_flags(message: str, verb: str | None) -> str:
 
 def _flags(verb: str | None) -> dict[str, str]:
     """Return the flag of every argument of a verb, whatever the backend."""
-    from repdiff.settings import SECTIONS  # later, since messages come before settings are needed
-    from repdiff.settings.backends import backend_names
-    from repdiff.settings.compose import own_options
-    from repdiff.settings.leaves import leaves
-
     flags = {name: f"--{name}" for name in COMMON}
     if verb in SECTIONS:
         model = SECTIONS[verb]
