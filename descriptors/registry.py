@@ -112,7 +112,12 @@ class Registry(Mapping[str, type[T]], Generic[T]):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Write that a name is unknown, which ones are known, in their order, and the nearest of them."""
+    """Write that a name is unknown, which ones are known, in their order, and the nearest of them.
+
+    Example:
+        >>> unknown("descriptor", "rfd", ["rdf", "soap"])
+        "unknown descriptor 'rfd'; known: rdf, soap. Did you mean 'rdf'?"
+    """
     names = list(known)
     return f"unknown {kind} {name!r}; known: {', '.join(names)}.{did_you_mean(name, names)}"
 

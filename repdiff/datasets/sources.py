@@ -151,7 +151,12 @@ def choose(given: CrystalSet, n: int | None, seed: int) -> CrystalSet:
 
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """Take NAME:SPLIT apart; what stands behind another colon belongs to the name."""
+    """Take NAME:SPLIT apart; what stands behind another colon belongs to the name.
+
+    Example:
+        >>> split_name("mp_20:test"), split_name("C:/data.csv")
+        (('mp_20', 'test'), ('C:/data.csv', None))
+    """
     source, _, split = name.rpartition(":")
     return (source, split) if source and split in SPLITS else (name, None)
 

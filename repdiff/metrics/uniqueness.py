@@ -51,6 +51,11 @@ def unique_flags(
         matcher: What counts as the same.
         n_workers: Processes, where it helps.
         progress: Show bars on stderr.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import cubic_perovskite, rock_salt
+        >>> unique_flags([rock_salt("a"), rock_salt("b"), cubic_perovskite()])
+        [True, False, True]
     """
     reduced = reduce_crystals(crystals, n_workers=n_workers, progress=progress)
     first, _ = _group(reduced, matcher, n_workers, progress)
@@ -73,6 +78,11 @@ def novel_flags(
         matcher: What counts as the same.
         n_workers: Processes, where it helps.
         progress: Show bars on stderr.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import cubic_perovskite, rock_salt
+        >>> novel_flags([rock_salt(), cubic_perovskite()], known=[rock_salt()])
+        [False, True]
     """
     reduced = reduce_crystals(crystals, n_workers=n_workers, progress=progress)
     candidates = of_formulas(known, crystals)

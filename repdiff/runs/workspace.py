@@ -212,6 +212,10 @@ def plain_name(name: str) -> str:
 
     Raises:
         UserError: If nothing is left.
+
+    Example:
+        >>> plain_name("perov_5-ead:paper")
+        'perov_5-ead-paper'
     """
     plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name).strip("-.")
     if not plain:

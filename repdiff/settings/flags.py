@@ -20,6 +20,10 @@ def with_flags(message: str, verb: str | None) -> str:
     Args:
         message: Message of the library, with argument names in backticks.
         verb: Command whose flags are substituted.
+
+    Example:
+        >>> with_flags("`n` is 0: raise `n_workers`", "evaluate")
+        '--n is 0: raise --n-workers'
     """
     flags = _flags(verb)
 
