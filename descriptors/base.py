@@ -87,6 +87,10 @@ def make_descriptor(spec: str) -> Descriptor:
 
     Raises:
         KeyError: If there is no such descriptor or preset; the message lists what there is.
+
+    Example:
+        >>> make_descriptor("ead:compact").n_features
+        648
     """
     name, _, preset = spec.partition(":")
     cls = DESCRIPTORS[name]

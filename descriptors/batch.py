@@ -196,6 +196,11 @@ def from_atoms(atoms: Sequence["Atoms"], dtype: torch.dtype = torch.float64) -> 
 
     Raises:
         ValueError: If one is not; it is named.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> from_atoms([bulk("Cu"), bulk("NaCl", "rocksalt", a=5.64)]).atomic_numbers
+        tensor([29, 11, 17])
     """
     for number, system in enumerate(atoms):
         if not system.pbc.all():

@@ -31,7 +31,12 @@ def cart_to_frac(
 
 
 def volume(lattice: Float[Tensor, "n_systems 3 3"]) -> Float[Tensor, " n_systems"]:
-    """Return the cell volumes, Å³, positive for either handedness."""
+    """Return the cell volumes, Å³, positive for either handedness.
+
+    Example:
+        >>> volume(2 * torch.eye(3)[None])
+        tensor([8.])
+    """
     return torch.linalg.det(lattice).abs()
 
 
@@ -39,12 +44,21 @@ def plane_heights(lattice: Float[Tensor, "n_systems 3 3"]) -> Float[Tensor, "n_s
     """Return the distances between opposite faces of each cell, Å.
 
     A sphere of radius r reaches ceil(r / height) cells beyond its own along that direction, for any skew.
+
+    Example:
+        >>> plane_heights(torch.tensor([[[2.0, 0, 0], [0, 3, 0], [0, 0, 4]]]))
+        tensor([[2., 3., 4.]])
     """
     return torch.linalg.inv(lattice).norm(dim=1).reciprocal()
 
 
 def to_parameters(lattice: Float[Tensor, "n_systems 3 3"]) -> Float[Tensor, "n_systems 6"]:
-    """Return a, b, c in Å and α, β, γ in degrees."""
+    """Return a, b, c in Å and α, β, γ in degrees.
+
+    Example:
+        >>> to_parameters(torch.tensor([[[2.0, 0, 0], [0, 3, 0], [0, 0, 4]]]))
+        tensor([[ 2.,  3.,  4., 90., 90., 90.]])
+    """
     lengths = lattice.norm(dim=2)
     unit = lattice / lengths[:, :, None]
     cosines = torch.stack(

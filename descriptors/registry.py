@@ -3,7 +3,6 @@
 import importlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import metadata
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -83,10 +82,12 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         """Load the plugins, once; one that fails is named in a warning and left out."""
         if not self._waiting:
             return
+        from importlib import metadata  # only plugins need it, and it takes a third of the start
+
         self._waiting = False  # before loading, since a plugin may look at the registry itself
         for entry in metadata.entry_points(group=self.group or ""):
             try:
-                self._take(entry)
+                self._take(entry.name, entry.value, entry.load())
             except Exception as error:
                 package = entry.dist.name if entry.dist else "unknown package"
                 log.warning(
@@ -98,21 +99,25 @@ class Registry(Mapping[str, type[T]], Generic[T]):
                     " ".join(str(error).split()),
                 )
 
-    def _take(self, entry: metadata.EntryPoint) -> None:
-        """Load one plugin and file it, unless its module has done so under that name.
+    def _take(self, name: str, where: str, cls: object) -> None:
+        """File one plugin, unless its module has done so under that name.
 
         Raises:
             TypeError: If it is no class.
             ValueError: If its name is taken.
         """
-        cls = entry.load()
         if not isinstance(cls, type):
-            raise TypeError(f"{entry.value} is a {type(cls).__name__}, expected a class, as in module:Class")
-        self._file(entry.name, cls)
+            raise TypeError(f"{where} is a {type(cls).__name__}, expected a class, as in module:Class")
+        self._file(name, cls)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Write that a name is unknown, which ones are known, in their order, and the nearest of them."""
+    """Write that a name is unknown, which ones are known, in their order, and the nearest of them.
+
+    Example:
+        >>> unknown("descriptor", "rfd", ["rdf", "soap"])
+        "unknown descriptor 'rfd'; known: rdf, soap. Did you mean 'rdf'?"
+    """
     names = list(known)
     return f"unknown {kind} {name!r}; known: {', '.join(names)}.{did_you_mean(name, names)}"
 

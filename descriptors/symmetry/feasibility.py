@@ -86,6 +86,11 @@ def possible_groups(counts: Iterable[int]) -> Bool[np.ndarray, " 231"]:
 
     Raises:
         ValueError: If a count is negative.
+
+    Example:
+        >>> allowed = possible_groups([1, 1, 3])
+        >>> bool(allowed[221]), bool(allowed[227])
+        (True, False)
     """
     wanted = tuple(counts)
     return np.array([False] + [can_make(number, wanted) for number in range(1, N_SPACE_GROUPS + 1)])

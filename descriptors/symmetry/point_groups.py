@@ -32,6 +32,10 @@ def point_group_symbol(rotations: Int[np.ndarray, "n 3 3"]) -> str:
 
     Raises:
         ValueError: If they are no crystallographic point group.
+
+    Example:
+        >>> point_group_symbol(np.array([np.eye(3, dtype=int), -np.eye(3, dtype=int)]))
+        '-1'
     """
     counts = [0] * len(ROTATION_TYPES)
     for rotation in rotations:

@@ -46,7 +46,12 @@ def parameter_names(number: int) -> tuple[str, ...]:
 
 
 def n_cell_parameters(numbers: Int[Tensor, " n_systems"]) -> Int[Tensor, " n_systems"]:
-    """Count the free cell parameters of each space group."""
+    """Count the free cell parameters of each space group.
+
+    Example:
+        >>> n_cell_parameters(torch.tensor([225, 194, 1]))
+        tensor([1, 2, 6])
+    """
     return used_columns(numbers).sum(1)
 
 

@@ -204,5 +204,5 @@ def _known(crystals: CrystalsLike | str | Path | None, sets: CrystalSets, what: 
     if crystals is None:
         return None
     if isinstance(crystals, str | Path):
-        return CrystalSet(crystals=sets.known(str(crystals)), refused=sets.refused(str(crystals)))
+        return sets.known_set(str(crystals))
     return CrystalSet(crystals=as_crystal_set(crystals, what=what).crystals)

@@ -26,7 +26,14 @@ from repdiff.degeneracy.close_pairs import (
     judge_pairs,
 )
 from repdiff.degeneracy.sensitivity import probe_crystals
-from repdiff.degeneracy.tables import PAIRS, describe_pairs, describe_probes, pair_table, sensitivity_table
+from repdiff.degeneracy.tables import (
+    PAIRS,
+    describe_pairs,
+    describe_probes,
+    pair_table,
+    read_matches,
+    sensitivity_table,
+)
 from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.encoding import encode_dataset
@@ -35,6 +42,7 @@ from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import DegeneracySettings
+from repdiff.settings.flags import with_flags
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,6 +83,7 @@ def run_degeneracy(settings: DegeneracySettings, workspace: Workspace) -> Path:
                 pairs,
                 same_rms=settings.same_rms,
                 max_comparisons=settings.max_comparisons,
+                known=read_matches(run.path / PAIRS, encoded.crystals) if run.state == "extended" else None,
             )
             probed = probe_crystals(encoded.crystals, descriptor, settings)
             _write(run.path / PAIRS, pair_table(encoded.crystals, judged))
@@ -99,7 +108,7 @@ def run_degeneracy(settings: DegeneracySettings, workspace: Workspace) -> Path:
             ]
             with replacing(run.path / SUMMARY) as partial:
                 partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    sys.stdout.write((run.path / SUMMARY).read_text(encoding="utf-8"))
+    sys.stdout.write(with_flags((run.path / SUMMARY).read_text(encoding="utf-8"), settings.verb))
     return run.path
 
 

@@ -12,16 +12,21 @@ from repdiff.hardware import n_cores
 from repdiff.metrics import Context, CrystalSet
 from repdiff.metrics.baselines import evaluate_set
 from repdiff.metrics.evaluation import choose_metrics
+from repdiff.metrics.kept import Kept, read_kept
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import EvaluateSettings
+from repdiff.settings.flags import with_flags
 
 DEFAULT_BENCHMARK = "mp_20"
+ENTRIES = {"novelty": "known_set"}  # settings that the context calls otherwise
 
 
 def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
     """Judge structures, print the table to stdout, and write `metrics.json` and `per_structure.parquet`.
+
+    What an earlier call found out about the same structures is kept, and what is new is computed.
 
     Returns:
         The run's folder.
@@ -31,21 +36,23 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
     """
     choose_metrics(settings.only)
     sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
-    structures, inputs = _locate(settings, workspace, sets)
+    structures, inputs = sets.locate(settings.structures)
+    name = Path(structures).name
+    label = plain_name(f"{name}-vs-{settings.reference}" if settings.reference else name)
+    settings = workspace.with_kept(settings.model_copy(update={"structures": structures}), label)
+    inputs |= _known_inputs(settings, workspace, sets)
     settings = settings.model_copy(
         update={
-            "structures": structures,
             "training": settings.training or sets.training_of(settings.reference),
             "novelty": settings.novelty or (_whole_set(settings.reference) if settings.relaxed else None),
             "benchmark": settings.benchmark or _benchmark_of(settings.reference),
         }
     )
-    name = Path(structures).name
-    label = f"{name}-vs-{settings.reference}" if settings.reference else name
-    with workspace.run(settings, plain_name(label), inputs=inputs) as run:
+    with workspace.run(settings, label, inputs=inputs) as run:
         if run.state != "finished":
             _evaluate(settings, workspace, sets, run)
-    sys.stdout.write((run.path / "table.txt").read_text(encoding="utf-8") + "\n")
+    table = (run.path / "table.txt").read_text(encoding="utf-8")
+    sys.stdout.write(with_flags(table, settings.verb) + "\n")
     return run.path
 
 
@@ -54,7 +61,7 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
     context = Context(
         reference=_known(sets, settings.reference),
         training=_known(sets, settings.training),
-        known_set=None if settings.novelty is None else sets.known_set(settings.novelty),
+        known_set=_known(sets, settings.novelty),
         matcher=settings.matcher,
         relaxed=_relaxed(settings.relaxed, workspace),
         hull=_hull(settings.hull, workspace),
@@ -64,6 +71,10 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
         n_workers=settings.n_workers or n_cores(),
         progress=True,
     )
+    kept = Kept()
+    if run.state == "extended":
+        changed = {ENTRIES.get(key, key) for key in run.changed}
+        kept = read_kept(run.path, generated.ids, summary=run.summary, changed=changed)
     evaluation = evaluate_set(
         generated,
         context,
@@ -72,10 +83,12 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
         baseline_size=settings.baseline_size,
         halves=settings.baseline_halves,
         notes=sets.notes,
+        kept=kept,
     )
-    evaluation.write(run.path)
     with replacing(run.path / "table.txt") as partial:
         partial.write_text(evaluation.table() + "\n", encoding="utf-8")
+    evaluation.write(run.path)
+    run.added.extend(family for family in evaluation.results if family not in kept.results)
     run.summary.update(
         {
             f"{family}.{name}": value.value
@@ -85,11 +98,11 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
     )
 
 
-def _locate(
+def _known_inputs(
     settings: EvaluateSettings, workspace: Workspace, sets: CrystalSets
-) -> tuple[str, dict[str, Path | Input]]:
-    """Say which structures are meant, and what files are read."""
-    name, inputs = sets.locate(settings.structures)
+) -> dict[str, Path | Input]:
+    """Say what files are read beside the structures."""
+    inputs: dict[str, Path | Input] = {}
     for known in (settings.reference, settings.training, settings.novelty):
         if known is not None:
             inputs.update(sets.input_of(known))
@@ -97,11 +110,11 @@ def _locate(
         inputs["relaxed"] = workspace.find("relax", settings.relaxed)
     if (hull := _hull(settings.hull, workspace)) is not None and hull.exists():
         inputs["hull"] = hull
-    return name, inputs
+    return inputs
 
 
 def _known(sets: CrystalSets, name: str | None) -> CrystalSet | None:
-    return None if name is None else CrystalSet(crystals=sets.known(name), refused=sets.refused(name))
+    return None if name is None else sets.known_set(name)
 
 
 def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:

@@ -1,9 +1,12 @@
 """`repdiff report`: read evaluations, draw, and write the page."""
 
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import repdiff
 from repdiff.errors import UserError
 from repdiff.report import sections
 from repdiff.report.cards import Card, cards_of
@@ -16,12 +19,12 @@ from repdiff.report.collect import (
     read_known,
     read_run,
 )
-from repdiff.report.html import render
+from repdiff.report.html import origin_of, render
 from repdiff.report.provenance import chain_of, flat
 from repdiff.report.sections import Section
 from repdiff.report.summary import summarize
 from repdiff.report.symmetries import add_space_groups
-from repdiff.runs.atomic_files import replacing
+from repdiff.runs.atomic_files import replacing, sha256
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import ReportSettings
 
@@ -31,6 +34,8 @@ log = logging.getLogger(__name__)
 def run_report(settings: ReportSettings, workspace: Workspace) -> Path:
     """Make one page of one or several evaluations.
 
+    A page of the same runs and settings that is there already is kept; plots that were not asked for then are added.
+
     Returns:
         Path of the page.
 
@@ -38,7 +43,12 @@ def run_report(settings: ReportSettings, workspace: Workspace) -> Path:
         UserError: If a run is no finished evaluation, the page exists already, or it cannot be written.
     """
     paths = find_runs(settings.runs, workspace)
-    output = _output(settings, workspace, paths)
+    origin = _origin(settings, workspace, paths)
+    output, is_there = _output(settings, workspace, paths, origin)
+    if is_there:
+        log.info("%s is there already, of the same runs and settings: it is kept", output)
+        if settings.png is None:
+            return output
     runs = [
         read_run(path, title if len(paths) > 1 else "", title, workspace, data_dir=settings.data_dir)
         for path, title in zip(paths, distinct_names(paths), strict=True)
@@ -51,18 +61,20 @@ def run_report(settings: ReportSettings, workspace: Workspace) -> Path:
         for card in cards_of(run, settings.gallery, seed=settings.seed, alone=len(runs) == 1)
     ]
     tabs = make_sections(settings, runs, known, cards, messages, tolerance=tolerance, symmetry_notes=notes)
-    page = render(
-        title=workspace.name or _title(runs),
-        lead=_lead(runs, known),
-        runs=runs,
-        summary=summarize({run.name: run.metrics for run in runs}),
-        sections=tabs,
-        cards=cards,
-        provenance=[chain_of(run) for run in runs],
-        settings=flat(settings.model_dump(mode="json")),
-    )
-    _write(output, page)
-    log.info("%.1f MB, complete in one file", output.stat().st_size / 1e6)
+    if not is_there:
+        page = render(
+            title=workspace.name or _title(runs),
+            lead=_lead(runs, known),
+            runs=runs,
+            summary=summarize({run.name: run.metrics for run in runs}),
+            sections=tabs,
+            cards=cards,
+            provenance=[chain_of(run) for run in runs],
+            settings=flat(settings.model_dump(mode="json")),
+            origin=origin,
+        )
+        _write(output, page)
+        log.info("%.1f MB, complete in one file", output.stat().st_size / 1e6)
     if settings.png is not None:
         from repdiff.report.png import write_pngs
 
@@ -113,15 +125,29 @@ def make_sections(
     ]
 
 
-def _output(settings: ReportSettings, workspace: Workspace, paths: Sequence[Path]) -> Path:
-    """Decide where the page goes, before any work is done."""
+def _origin(settings: ReportSettings, workspace: Workspace, paths: Sequence[Path]) -> str:
+    """Hash what decides over the content of the page: runs, settings, title and version."""
+    chosen = settings.model_dump(mode="json", exclude={"runs", "output", "png", "data_dir"})
+    parts = {"settings": chosen, "title": workspace.name, "version": repdiff.__version__}
+    parts["runs"] = [[str(path), sha256(path)] for path in paths]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _output(
+    settings: ReportSettings, workspace: Workspace, paths: Sequence[Path], origin: str
+) -> tuple[Path, bool]:
+    """Decide where the page goes, before any work is done, and whether it is there already."""
     name = plain_name(workspace.name or "-and-".join(path.name for path in paths[:2]))
     output = settings.output or workspace.root / "report" / f"{name}.html"
     if output.is_dir():
         raise UserError(f"`output` is {output}, a folder, expected a file such as {output / 'report.html'}")
-    if output.exists() and not workspace.overwrite:
-        raise UserError(f"{output} exists: choose another `output`, or give `overwrite` to replace it")
-    return output
+    if not output.exists() or workspace.overwrite:
+        return output, False
+    if origin_of(output) != origin:
+        raise UserError(
+            f"{output} exists, of other runs or settings: choose another `output`, or replace it with `overwrite`"
+        )
+    return output, True
 
 
 def _write(output: Path, page: str) -> None:

@@ -26,6 +26,11 @@ def check_crystal(crystal: Crystal, max_atoms: int | None = None) -> str | None:
     or infinite numbers, unknown elements, a cell below 0.1 Å³ or longer than 10 000 Å, and atoms (or an atom
     and its own image) closer than 0.1 Å through any periodic image. Sites of partial occupancy never become
     a `Crystal`: the readers refuse them.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import cubic_perovskite
+        >>> check_crystal(cubic_perovskite(), max_atoms=3)
+        '5 atoms, expected at most 3'
     """
     return check_crystals([crystal], max_atoms, progress=False)[0]
 

@@ -69,6 +69,7 @@ class CrystalSet(CrystalViews):
             columns.
         remarks: What was changed or left out on reading, in words for the reader of a result.
         refused: Rows of a source of known crystals that could not be read, counted by reason; no part of the set.
+        name: Name of a set of known crystals, such as "mp_20" or "mp_20:train"; part of every result.
 
     Example:
         >>> import repdiff as rd
@@ -86,6 +87,7 @@ class CrystalSet(CrystalViews):
     failed: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
+    name: str = ""
 
     @classmethod
     def of(cls, crystals: "CrystalsLike") -> "CrystalSet":
@@ -102,6 +104,11 @@ class CrystalSet(CrystalViews):
     def ids(self) -> list[str]:
         """Names of all, the failed last."""
         return [crystal.id for crystal in self.crystals] + list(self.failed)
+
+    @property
+    def n_unread(self) -> int:
+        """Count what should be among the crystals and is not: refused rows and failures."""
+        return sum(self.refused.values()) + len(self.failed)
 
     @property
     def refusal(self) -> str:
@@ -122,31 +129,3 @@ class CrystalSet(CrystalViews):
 
     def _missing(self) -> Mapping[str, str]:
         return self.failed
-
-
-@dataclass(frozen=True, kw_only=True)
-class KnownSet:
-    """Crystals that count as known: what is among them is not novel.
-
-    Attributes:
-        name: Name of the set, such as "mp_20" or "mp_20:train"; part of every result.
-        crystals: Those that could be read.
-        unread: Number of rows by the reason why they are not among the crystals.
-    """
-
-    name: str
-    crystals: Sequence[Crystal]
-    unread: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def n_unread(self) -> int:
-        """Count the rows that are not among the crystals."""
-        return sum(self.unread.values())
-
-    def describe(self) -> dict[str, float | int | str | bool]:
-        """Return what a protocol must say about novelty against this set."""
-        return {
-            "novel_against": self.name,
-            "n_novel_against": len(self.crystals),
-            "n_novel_against_not_read": self.n_unread,
-        }

@@ -18,7 +18,13 @@ PEROVSKITE_ANIONS = frozenset({7, 8, 9, 16})  # N, O, F, S
 
 
 def count_elements(crystal: Crystal) -> dict[int, int]:
-    """Count the atoms of the cell by atomic number, as plain integers; the numbers are not checked."""
+    """Count the atoms of the cell by atomic number, as plain integers; the numbers are not checked.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import cubic_perovskite
+        >>> count_elements(cubic_perovskite())
+        {8: 3, 22: 1, 38: 1}
+    """
     numbers, counts = np.unique(crystal.atomic_numbers, return_counts=True)
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
@@ -31,13 +37,23 @@ def safe_formula(crystal: Crystal) -> str | None:
 
 
 def reduced_formula(counts: Mapping[int, int]) -> Formula:
-    """Divide the counts by their common divisor; nothing gives nothing."""
+    """Divide the counts by their common divisor; nothing gives nothing.
+
+    Example:
+        >>> reduced_formula({22: 2, 8: 4})
+        ((8, 2), (22, 1))
+    """
     divisor = gcd(*counts.values())
     return tuple(sorted((number, count // divisor) for number, count in counts.items()))
 
 
 def anonymous_formula(counts: Mapping[int, int]) -> str:
-    """Write the proportions without the elements, counts ascending: "ABC3" for SrTiO3 in any multiple."""
+    """Write the proportions without the elements, counts ascending: "ABC3" for SrTiO3 in any multiple.
+
+    Example:
+        >>> anonymous_formula({38: 1, 22: 1, 8: 3})
+        'ABC3'
+    """
     letters = string.ascii_uppercase + string.ascii_lowercase
     parts = enumerate(sorted(count for _, count in reduced_formula(counts)))
     return "".join(
@@ -56,6 +72,10 @@ def is_abx3(counts: Mapping[int, int], anions: frozenset[int] = PEROVSKITE_ANION
         anions: Atomic numbers that may occupy X.
 
     Source: Castelli et al., Energy Environ. Sci. 5, 9034 (2012), for the data set.
+
+    Example:
+        >>> is_abx3({38: 1, 22: 1, 8: 3}), is_abx3({22: 1, 8: 2})
+        (True, False)
     """
     return sum(counts.values()) == 5 and sum(counts.get(number, 0) for number in anions) == 3
 
@@ -70,6 +90,10 @@ def parse_formula(text: str) -> Composition:
 
     Raises:
         UserError: If it is no formula, or a number of atoms is not whole, or there are too many.
+
+    Example:
+        >>> parse_formula("Li2Fe2O4")
+        {3: 2, 8: 4, 26: 2}
     """
     from pymatgen.core import Composition as Amounts
     from pymatgen.core import Element

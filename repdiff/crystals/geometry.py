@@ -65,6 +65,11 @@ def shortest_distances(crystals: Sequence[Crystal]) -> list[float]:
 
     Args:
         crystals: Finite, each with atoms and a volume.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import rock_salt
+        >>> shortest_distances([rock_salt(a=5.64)])
+        [2.82]
     """
     shortest = np.full(len(crystals), np.inf)
     cutoff = MIN_DISTANCE

@@ -81,7 +81,12 @@ def parse_text(text: str, form: str | None = None) -> list[Arrays | str]:
 
 
 def recognise(text: str) -> str:
-    """Name the format of a text, one of `FORMATS`."""
+    """Name the format of a text, one of `FORMATS`.
+
+    Example:
+        >>> recognise("data_x _cell_length_a 4 _cell_length_b 4")
+        'cif'
+    """
     if text.lstrip().startswith("{"):
         return "json"
     lowered = text.lower()

@@ -50,7 +50,13 @@ def space_groups(
     n_workers: int = 1,
     progress: bool = False,
 ) -> list[int | None]:
-    """Return the number of each crystal's space group, None where `find_symmetries` gives a reason."""
+    """Return the number of each crystal's space group, None where `find_symmetries` gives a reason.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import cubic_perovskite, rock_salt
+        >>> space_groups([cubic_perovskite(), rock_salt()])
+        [221, 225]
+    """
     found = find_symmetries(
         crystals, symprec=symprec, angle_tolerance=angle_tolerance, n_workers=n_workers, progress=progress
     )

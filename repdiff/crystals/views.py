@@ -93,7 +93,12 @@ def html_of(
 
 
 def count(n: int, thing: str) -> str:
-    """Write a number with its noun: "1 crystal", "12 crystals"."""
+    """Write a number with its noun: "1 crystal", "12 crystals".
+
+    Example:
+        >>> count(1, "crystal"), count(3, "crystal")
+        ('1 crystal', '3 crystals')
+    """
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 

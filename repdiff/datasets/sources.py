@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from repdiff.crystals.crystal import SPLITS, Crystal
-from repdiff.crystals.crystal_set import CrystalSet, KnownSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.structure_files import TABLE, read_structures
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.dataset import Dataset
@@ -50,18 +50,13 @@ class CrystalSets:
             )
         return chosen
 
-    def known_set(self, name: str) -> KnownSet:
+    def known_set(self, name: str) -> CrystalSet:
         """Read crystals that count as known, with what could not be read of their data set.
 
         Raises:
             UserError: As for `known`.
         """
-        rejected = self._dataset(split_name(name)[0]).rejected
-        return KnownSet(
-            name=name,
-            crystals=self.known(name),
-            unread=dict(Counter(rejection.reason for rejection in rejected)),
-        )
+        return CrystalSet(name=name, crystals=self.known(name), refused=self.refused(name))
 
     def to_judge(self, name: str) -> CrystalSet:
         """Read crystals of any quality; what cannot be read at all is kept as failed, with its reason.
@@ -74,7 +69,7 @@ class CrystalSets:
         """
         source, split = split_name(name)
         if split or source in (*BENCHMARKS, PROTOTYPES):
-            return CrystalSet(crystals=self.known(name), refused=self.refused(name))
+            return self.known_set(name)
         return read_set(Path(name).expanduser())
 
     def locate(self, name: str | None) -> tuple[str, dict[str, Path | Input]]:
@@ -151,11 +146,17 @@ def choose(given: CrystalSet, n: int | None, seed: int) -> CrystalSet:
         failed={name: why for row, (name, why) in enumerate(given.failed.items(), n_made) if row in rows},
         remarks=given.remarks,
         refused=given.refused,
+        name=given.name,
     )
 
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """Take NAME:SPLIT apart; what stands behind another colon belongs to the name."""
+    """Take NAME:SPLIT apart; what stands behind another colon belongs to the name.
+
+    Example:
+        >>> split_name("mp_20:test"), split_name("C:/data.csv")
+        (('mp_20', 'test'), ('C:/data.csv', None))
+    """
     source, _, split = name.rpartition(":")
     return (source, split) if source and split in SPLITS else (name, None)
 

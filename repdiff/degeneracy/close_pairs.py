@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +105,12 @@ def find_close_pairs(
 
 
 def judge_pairs(
-    crystals: Sequence[Crystal], pairs: ClosePairs, *, same_rms: float, max_comparisons: int | None
+    crystals: Sequence[Crystal],
+    pairs: ClosePairs,
+    *,
+    same_rms: float,
+    max_comparisons: int | None,
+    known: Mapping[tuple[int, int], Match] | None = None,
 ) -> tuple[list[Judged], int]:
     """Compare the crystals of close pairs, those of duplicates only once.
 
@@ -119,6 +124,7 @@ def judge_pairs(
         same_rms: Root mean square displacement, over the cube root of the volume per atom, up to which a match is
             a duplicate.
         max_comparisons: Stop after so many; None for no limit.
+        known: Outcomes of an earlier call by rows a and b, which are taken over.
 
     Returns:
         The pairs that were compared, nearest vector first; and the number of crystals that were not reached.
@@ -139,7 +145,7 @@ def judge_pairs(
         for distance, a, apart in sorted(earlier[b]):
             if a in duplicates:
                 continue
-            match = compare_pairs([crystals[b]], [crystals[a]])[0]
+            match = (known or {}).get((a, b)) or compare_pairs([crystals[b]], [crystals[a]])[0]
             verdict = _verdict(match, same_rms)
             judged.append(
                 Judged(

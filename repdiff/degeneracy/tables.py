@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow as pa
 from repdiff.crystals.crystal import Crystal
 from repdiff.degeneracy.close_pairs import DIFFERENT, DISTORTED, DUPLICATE, UNKNOWN, Judged
 from repdiff.degeneracy.sensitivity import Sensitivity
+from repdiff.metrics.matching import Match
 from repdiff.settings import DegeneracySettings
 
 PAIRS = "pairs.parquet"
@@ -38,6 +40,24 @@ def pair_table(crystals: Sequence[Crystal], judged: Sequence[Judged]) -> "pa.Tab
             "reason": texts([pair.match.reason for pair in judged]),
         }
     )
+
+
+def read_matches(path: Path, crystals: Sequence[Crystal]) -> dict[tuple[int, int], Match]:
+    """Read from a table of pairs what the matcher said, by the rows of both crystals.
+
+    Args:
+        path: Written from `pair_table`.
+        crystals: Crystals now; names that are not unique among them, or not there, are left out.
+    """
+    import pyarrow.parquet as pq
+
+    counts = Counter(crystal.id for crystal in crystals)
+    rows = {crystal.id: row for row, crystal in enumerate(crystals) if counts[crystal.id] == 1}
+    return {
+        (rows[pair["id_a"]], rows[pair["id_b"]]): Match(rms=pair["rms"], reason=pair["reason"])
+        for pair in pq.read_table(path).to_pylist()
+        if {pair["id_a"], pair["id_b"]} <= rows.keys()
+    }
 
 
 def sensitivity_table(probed: Sequence[tuple[Crystal, Sensitivity]]) -> "pa.Table":
@@ -70,7 +90,7 @@ def describe_pairs(
     counts = Counter(pair.verdict for pair in judged)
     lines = [
         f"{n_pairs} pairs of the same formula with {limits}; {len(judged)} compared, duplicates only once"
-        + (f"; {n_left} crystals NOT reached, raise max_comparisons" if n_left else ""),
+        + (f"; {n_left} crystals NOT reached, raise `max_comparisons`" if n_left else ""),
         f"  {counts[DUPLICATE]:>6} {DUPLICATE}: the same crystal, rms at most {settings.same_rms:g}",
         f"  {counts[DISTORTED]:>6} {DISTORTED}: the same to StructureMatcher, with a larger rms",
         f"  {counts[DIFFERENT]:>6} {DIFFERENT}: other crystals",

@@ -28,7 +28,12 @@ def torus_noise(settings: TorusSettings) -> AddedNoise:
 
 
 def wrap(frac_coords: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
-    """Bring coordinates into [0, 1), also those that rounding would put at 1."""
+    """Bring coordinates into [0, 1), also those that rounding would put at 1.
+
+    Example:
+        >>> wrap(torch.tensor([[1.25, -0.25, 0.5]]))
+        tensor([[0.2500, 0.7500, 0.5000]])
+    """
     wrapped = frac_coords - frac_coords.detach().floor()
     return torch.where(wrapped >= 1, torch.zeros_like(wrapped), wrapped)
 

@@ -4,12 +4,12 @@ import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from descriptors.registry import Registry
-from repdiff.crystals.crystal_set import CrystalSet, KnownSet
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.errors import UserError
 from repdiff.metrics.bootstrap import Interval, interval_of_mean
@@ -17,6 +17,7 @@ from repdiff.metrics.structure_groups import MatcherName
 
 Constant = float | int | str | bool
 Need = Literal["reference", "training", "relaxed"]
+Take = Literal["reference", "training", "known_set", "hull", "benchmark"]
 NEEDS: dict[Need, str] = {
     "reference": "needs known crystals to compare with: name them by `reference`",
     "training": "needs the crystals that the model was trained on: name them by `training`",
@@ -96,7 +97,7 @@ class Context:
 
     reference: CrystalSet | None = None
     training: CrystalSet | None = None
-    known_set: KnownSet | None = None
+    known_set: CrystalSet | None = None
     matcher: MatcherName = "mattergen-ordered"
     relaxed: RelaxedSet | None = None
     hull: Path | None = None
@@ -126,15 +127,11 @@ class Context:
         """
         return self._given("training", self.training)
 
-    def known_to_all(self) -> KnownSet | None:
+    def known_to_all(self) -> CrystalSet | None:
         """Return what S.U.N. calls known: the named set, else the training crystals, else None."""
         if self.known_set is not None or self.training is None:
             return self.known_set
-        return KnownSet(
-            name="training crystals",
-            crystals=self.training.crystals,
-            unread=dict(Counter(self.training.failed.values())),
-        )
+        return replace(self.training, name="training crystals")
 
     def relaxations(self) -> RelaxedSet:
         """Return what relaxation gave.
@@ -156,10 +153,12 @@ class Metric(ABC):
     Attributes:
         description: One line for the help text and the results file.
         needs: What of the context it cannot do without.
+        takes: What of the context it uses where it is there; an evaluation to which that is added computes it again.
     """
 
     description: ClassVar[str]
     needs: ClassVar[frozenset[Need]] = frozenset()
+    takes: ClassVar[frozenset[Take]] = frozenset()
 
     @abstractmethod
     def compute(self, generated: CrystalSet, context: Context) -> MetricResult:

@@ -9,7 +9,7 @@ as many as were generated.
 * `halves`: one random half of the reference against the other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +17,9 @@ import numpy as np
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.splits import draw_rows
 from repdiff.errors import UserError
-from repdiff.metrics import Context, CrystalSet, Metric
+from repdiff.metrics import Context, CrystalSet, Metric, MetricResult
 from repdiff.metrics.evaluation import Evaluation, evaluate_crystals
+from repdiff.metrics.kept import Kept
 
 
 def evaluate_set(
@@ -30,6 +31,7 @@ def evaluate_set(
     baseline_size: int | None = None,
     halves: bool = False,
     notes: Sequence[str] = (),
+    kept: Kept | None = None,
 ) -> Evaluation:
     """Score a set of crystals and, if asked, real crystals beside it.
 
@@ -41,19 +43,21 @@ def evaluate_set(
         baseline_size: Number of real crystals; None takes as many as there are `crystals`.
         halves: Whether the baseline compares two halves of the reference too.
         notes: What the table must say about the data, before the remarks of `crystals`.
+        kept: What an earlier evaluation of the same crystals found, and need not be computed again.
 
     Raises:
         UserError: If a metric is unknown or lacks what it needs, or the baseline has no known crystals.
     """
     if baseline:
         need_reference(context)
-    evaluation = replace(
-        evaluate_crystals(crystals, context, metrics=metrics), notes=(*notes, *crystals.remarks)
-    )
+    kept = kept or Kept()
+    evaluation = evaluate_crystals(crystals, context, metrics=metrics, kept=kept.results)
+    evaluation = replace(evaluation, notes=(*notes, *crystals.remarks))
     if not baseline:
         return evaluation
     n = baseline_size or len(crystals)
-    return replace(evaluation, baselines=compute_baselines(context, n=n, metrics=metrics, halves=halves))
+    baselines = compute_baselines(context, n=n, metrics=metrics, halves=halves, kept=kept.baselines)
+    return replace(evaluation, baselines=baselines)
 
 
 def need_reference(context: Context) -> CrystalSet:
@@ -73,6 +77,7 @@ def compute_baselines(
     n: int,
     metrics: Sequence[str | Metric] | None = None,
     halves: bool = False,
+    kept: Mapping[str, Mapping[str, MetricResult]] | None = None,
 ) -> dict[str, Evaluation]:
     """Evaluate real crystals as if they had been generated.
 
@@ -81,6 +86,7 @@ def compute_baselines(
         n: Number of crystals to draw, as many as were generated.
         metrics: Metrics to compute, see `evaluate_crystals`; those that need relaxed or training crystals are left out.
         halves: Whether to compare two halves of the reference too.
+        kept: Results that are taken over, by the name of the comparison and by family.
 
     Returns:
         Evaluations by name: "training", or "reference" if the context has no training set; and "halves".
@@ -93,25 +99,31 @@ def compute_baselines(
     usable = None
     if metrics is not None:
         usable = [name for name in metrics if isinstance(name, Metric) or _applies(name, plain)]
-    rng = np.random.default_rng(context.seed)
+    rng, known_results = np.random.default_rng(context.seed), kept or {}
     baselines = {}
     if context.training is not None:
         training = context.training.crystals
         drawn = CrystalSet(crystals=[training[row] for row in draw_rows(len(training), n, rng)])
-        baselines["training"] = evaluate_crystals(drawn, plain, metrics=usable)
+        found = known_results.get("training")
+        baselines["training"] = evaluate_crystals(drawn, plain, metrics=usable, kept=found)
     else:
-        baselines["reference"] = _against_the_rest(known, min(n, len(known) // 2), plain, usable, rng)
+        rows = min(n, len(known) // 2), rng
+        baselines["reference"] = _against_the_rest(
+            known, *rows, plain, usable, known_results.get("reference")
+        )
     if halves:
-        baselines["halves"] = _against_the_rest(known, (len(known) + 1) // 2, plain, usable, rng)
+        rows = (len(known) + 1) // 2, rng
+        baselines["halves"] = _against_the_rest(known, *rows, plain, usable, known_results.get("halves"))
     return baselines
 
 
 def _against_the_rest(
     crystals: Sequence[Crystal],
     n: int,
+    rng: np.random.Generator,
     context: Context,
     metrics: Sequence[str | Metric] | None,
-    rng: np.random.Generator,
+    kept: Mapping[str, MetricResult] | None,
 ) -> Evaluation:
     """Evaluate `n` random crystals of a set against all its others."""
     order = rng.permutation(len(crystals))
@@ -120,6 +132,7 @@ def _against_the_rest(
         CrystalSet(crystals=one),
         replace(context, reference=CrystalSet(crystals=other)),
         metrics=metrics,
+        kept=kept,
     )
 
 

@@ -21,7 +21,12 @@ NUMBERS_AT_ONCE = 4_000_000
 def interval_of_mean(
     numbers: Sequence[float | int], *, seed: int = 0, n_resamples: int = N_RESAMPLES
 ) -> Interval | None:
-    """Return the interval of a mean, the same in any order of the numbers; None for fewer than two."""
+    """Return the interval of a mean, the same in any order of the numbers; None for fewer than two.
+
+    Example:
+        >>> interval_of_mean([1.0]) is None, interval_of_mean([2.0, 2.0, 2.0])
+        (True, (2.0, 2.0))
+    """
     n = len(numbers)
     if n < 2:
         return None

@@ -115,6 +115,7 @@ class Coverage(Metric):
 
     description = "share of the reference that is covered, and of the structures that are near it (COV, AMSD)"
     needs = frozenset({"reference"})
+    takes = frozenset({"benchmark"})
 
     def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Fingerprint both sets and compare them.

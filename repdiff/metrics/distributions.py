@@ -26,7 +26,13 @@ Distance = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # of values an
 
 
 def densities(crystals: Sequence[Crystal]) -> Float[np.ndarray, " n_crystals"]:
-    """Return mass over volume, g/cm³; NaN where there is no cell, no atom, or an unknown element."""
+    """Return mass over volume, g/cm³; NaN where there is no cell, no atom, or an unknown element.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import rock_salt
+        >>> densities([rock_salt()]).round(3).tolist()
+        [2.164]
+    """
     masses = _masses()
     numbers = [crystal.atomic_numbers for crystal in crystals]
     known = [len(z) > 0 and z.min() >= 1 and z.max() < len(masses) for z in numbers]
@@ -35,7 +41,13 @@ def densities(crystals: Sequence[Crystal]) -> Float[np.ndarray, " n_crystals"]:
 
 
 def volumes_per_atom(crystals: Sequence[Crystal]) -> Float[np.ndarray, " n_crystals"]:
-    """Return the volume of the cell over its number of atoms, Å³; NaN where there is no cell or no atom."""
+    """Return the volume of the cell over its number of atoms, Å³; NaN where there is no cell or no atom.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import cubic_perovskite
+        >>> volumes_per_atom([cubic_perovskite(a=4.0)]).round(9).tolist()
+        [12.8]
+    """
     counts = numbers_of_atoms(crystals).astype(np.float64)
     return _volumes(crystals) / np.where(counts > 0, counts, np.nan)
 

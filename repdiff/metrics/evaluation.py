@@ -126,6 +126,7 @@ class Evaluation:
                     },
                     "protocols": {name: dict(constants) for name, constants in result.protocols.items()},
                     "details": dict(result.details),
+                    "columns": list(result.columns),
                 }
                 for family, result in self.results.items()
             },
@@ -172,7 +173,7 @@ class Evaluation:
         return pa.table(columns)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write `metrics.json` and `per_structure.parquet`, each replaced as a whole.
+        """Write `per_structure.parquet` and `metrics.json`, each replaced as a whole.
 
         Raises:
             UserError: If the folder cannot be written.
@@ -182,9 +183,9 @@ class Evaluation:
         summary, rows = folder / SUMMARY, folder / ROWS
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(summary, self.to_json())
             with replacing(rows) as partial:
                 pq.write_table(self.per_structure, partial, compression="zstd")
+            write_json(summary, self.to_json())
         except OSError as error:
             raise UserError(
                 f"{folder}: cannot write the metrics ({error.strerror or error}), expected a writable folder "
@@ -215,6 +216,7 @@ def evaluate_crystals(
     context: Context | None = None,
     *,
     metrics: Sequence[str | Metric] | None = None,
+    kept: Mapping[str, MetricResult] | None = None,
 ) -> Evaluation:
     """Score crystals by the registered metrics.
 
@@ -222,6 +224,7 @@ def evaluate_crystals(
         generated: The crystals, of any quality, and those that should exist and do not.
         context: What to compare with and how; without it only what needs nothing else is computed.
         metrics: Names, or metrics with settings of their own; None for all that are registered.
+        kept: Results of the same crystals by family, which are taken over.
 
     Returns:
         The results. A metric that does not apply is listed as skipped with the reason; the others go on.
@@ -233,6 +236,9 @@ def evaluate_crystals(
     results: dict[str, MetricResult] = {}
     skipped: dict[str, str] = {}
     for name, metric in choose_metrics(metrics).items():
+        if kept and name in kept:
+            results[name] = kept[name]
+            continue
         if missing := context.missing(metric.needs):
             if metrics is not None:
                 raise UserError(f"metric {name!r} {missing}")

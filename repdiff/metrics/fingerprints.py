@@ -87,7 +87,7 @@ def compute_fingerprints(
             found[key] = Fingerprint(structure=None, composition=None, reason=reason)
     todo = {key: crystal for key, crystal in todo.items() if key not in found}
     if len(todo) >= WORTH_A_WORD:
-        kept = "not kept: name a folder by --cache" if folder is None else f"kept in {folder} for next time"
+        kept = "not kept: name a folder by `cache`" if folder is None else f"kept in {folder} for next time"
         log.info("computing %d of %d fingerprints, %s", len(todo), len(crystals), kept)
     with ShardWriter(folder) as writer:
         for key, fingerprint in _compute(todo, n_workers, progress):

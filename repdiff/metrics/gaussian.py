@@ -59,6 +59,11 @@ def frechet_distance(one: Moments, other: Moments) -> float:
         other: Moments of the other sample, of at least two vectors.
 
     Source: Heusel et al., Advances in Neural Information Processing Systems 30 (2017).
+
+    Example:
+        >>> one = moments(np.array([[0.0], [2.0]]))
+        >>> round(frechet_distance(one, moments(np.array([[3.0], [5.0]]))), 9)
+        9.0
     """
     first, second = one.covariance, other.covariance
     overlap = np.linalg.svd(_root(first) @ _root(second), compute_uv=False).sum()

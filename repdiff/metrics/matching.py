@@ -62,6 +62,11 @@ def match_pairs(
 
     Raises:
         ValueError: If the numbers differ.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import rock_salt
+        >>> match_pairs([rock_salt(a=5.6)], [rock_salt(a=5.64)]).round(6).tolist()
+        [0.0]
     """
     return np.array(
         [match.rms for match in compare_pairs(generated, reference, progress=progress, n_workers=n_workers)]

@@ -30,7 +30,7 @@ from repdiff.metrics.base import (
     share,
 )
 from repdiff.metrics.bootstrap import bootstrap
-from repdiff.metrics.uniqueness import matcher_constants, novel_flags, unique_flags
+from repdiff.metrics.uniqueness import matcher_constants, novel_flags, novelty_constants, unique_flags
 from repdiff.metrics.validity import NOT_MADE
 
 STABLE = 0.1  # eV per atom above the hull
@@ -39,7 +39,7 @@ FILTERS = {
     "sun": "stable, of these novel, of these unique",
     "sun_mattergen": "the first of each group of duplicates among all, if novel and stable",
 }
-NO_KNOWN_SET = f"{NEEDS['training']}, or name what counts as known by --novelty"
+NO_KNOWN_SET = f"{NEEDS['training']}, or name what counts as known by `novelty`"
 N_RESAMPLES = 200
 NONE_RELAXED = "none of these structures was relaxed"
 NOT_RELAXED = "not among the relaxed"
@@ -77,6 +77,7 @@ class Stability(Metric):
 
     description = "energy above the hull, stable share, S.U.N., displacement and energy of relaxation"
     needs = frozenset({"relaxed"})
+    takes = frozenset({"reference", "training", "known_set", "hull"})
 
     def __init__(self, hull: Path | None = None) -> None:
         """Choose the hull.
@@ -224,7 +225,7 @@ def _sun(
     }
     if hull is None or known.name == hull.table.name:
         return flags, values
-    care = f"known is what {known.name} holds, and the hull is of {hull.table.name}: name its crystals by --novelty"
+    care = f"known is what {known.name} holds, and the hull is of {hull.table.name}: name its crystals by `novelty`"
     return flags, {name: replace(value, reason=value.reason or care) for name, value in values.items()}
 
 
@@ -342,7 +343,7 @@ def _sun_constants(
     return {
         f"{protocol}-{order}": {
             **of_hull,
-            **known.describe(),
+            **novelty_constants(known, known.name),
             **matcher_constants(context.matcher),
             "filters": FILTERS[name],
             "sun_compares": "relaxed structures",

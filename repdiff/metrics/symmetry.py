@@ -24,6 +24,7 @@ class SymmetrySummary(Metric):
     description = (
         "share of space group P1 and of each crystal system, by moyopy at 0.1 Å unless set otherwise"
     )
+    takes = frozenset({"reference"})
 
     def __init__(self, symprec: float = SYMPREC) -> None:
         self.symprec = symprec

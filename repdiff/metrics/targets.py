@@ -30,6 +30,10 @@ def best_attempts(targets: Sequence[str | None], rms: Sequence[float]) -> dict[s
     Args:
         targets: One for each attempt; attempts at nothing are left out.
         rms: Root mean square displacement of each attempt, NaN without a match.
+
+    Example:
+        >>> best_attempts(["mp-149", None, "mp-149"], [0.2, 0.0, 0.1])
+        {'mp-149': 0.1}
     """
     attempts: dict[str, list[float]] = defaultdict(list)
     for target, value in zip(targets, rms, strict=True):

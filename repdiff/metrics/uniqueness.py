@@ -51,6 +51,11 @@ def unique_flags(
         matcher: What counts as the same.
         n_workers: Processes, where it helps.
         progress: Show bars on stderr.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import cubic_perovskite, rock_salt
+        >>> unique_flags([rock_salt("a"), rock_salt("b"), cubic_perovskite()])
+        [True, False, True]
     """
     reduced = reduce_crystals(crystals, n_workers=n_workers, progress=progress)
     first, _ = _group(reduced, matcher, n_workers, progress)
@@ -73,6 +78,11 @@ def novel_flags(
         matcher: What counts as the same.
         n_workers: Processes, where it helps.
         progress: Show bars on stderr.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import cubic_perovskite, rock_salt
+        >>> novel_flags([rock_salt(), cubic_perovskite()], known=[rock_salt()])
+        [False, True]
     """
     reduced = reduce_crystals(crystals, n_workers=n_workers, progress=progress)
     candidates = of_formulas(known, crystals)
@@ -87,6 +97,7 @@ class Uniqueness(Metric):
     """
 
     description = "share of crystals that are distinct from one another, and not in the training set"
+    takes = frozenset({"training"})
 
     def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Compare; what was not reconstructed or fails `check_structures` is neither unique nor novel."""
@@ -186,10 +197,15 @@ def _unknown(matcher: MatcherName) -> MetricValue:
 def _named_training(context: Context) -> dict[str, Constant]:
     if context.training is None:
         return {}
+    return novelty_constants(context.training, "training crystals")
+
+
+def novelty_constants(known: CrystalSet, name: str) -> dict[str, Constant]:
+    """Return what a protocol must say about novelty against a set of known crystals."""
     return {
-        "novel_against": "training crystals",
-        "n_novel_against": len(context.training.crystals),
-        "n_novel_against_not_read": len(context.training.failed),
+        "novel_against": name,
+        "n_novel_against": len(known.crystals),
+        "n_novel_against_not_read": known.n_unread,
     }
 
 

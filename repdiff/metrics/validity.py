@@ -11,7 +11,13 @@ NOT_MADE = "could not be made or read"
 
 
 def check_crystal_composition(crystal: Crystal) -> Verdict:
-    """Apply `check_composition` to a crystal, whatever it holds."""
+    """Apply `check_composition` to a crystal, whatever it holds.
+
+    Example:
+        >>> from repdiff.testing.example_crystals import rock_salt
+        >>> check_crystal_composition(rock_salt())
+        Verdict(valid=True, reason='charge neutral')
+    """
     return check_composition(count_elements(crystal)) if crystal.n_atoms else Verdict(False, "no atoms")
 
 

@@ -184,7 +184,12 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 
 def known_name(source: str) -> str:
-    """Write a set of known crystals for people: "perov_5 test" of "perov_5:test", the last part of a path."""
+    """Write a set of known crystals for people: "perov_5 test" of "perov_5:test", the last part of a path.
+
+    Example:
+        >>> known_name("perov_5:test"), known_name("/data/mine.csv")
+        ('perov_5 test', 'mine.csv')
+    """
     name, split = split_name(source)
     return " ".join(filter(None, (Path(name).name, split)))
 

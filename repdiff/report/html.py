@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import repdiff
@@ -25,6 +26,7 @@ TILES = (
     "uniqueness.unique", "uniqueness.novel", "stability.stable", "stability.sun", "distributions.emd_density",
 )  # fmt: skip
 MAX_TILES = 7
+HEAD = 4000  # characters of a page, among which its origin is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ def render(
     cards: Sequence[Card],
     provenance: Sequence[Chain],
     settings: Sequence[tuple[str, str]],
+    origin: str,
 ) -> str:
     """Put the page together; all text from files is escaped.
 
@@ -59,9 +62,11 @@ def render(
         cards: The gallery.
         provenance: Runs behind each evaluation.
         settings: Settings of this report, as pairs of name and value.
+        origin: What the page is made from, as one hash; see `origin_of`.
     """
     return fill(
         "report.html.j2",
+        origin=origin,
         sections=sections,
         data=page_data(sections, cards),
         title=title,
@@ -80,6 +85,13 @@ def render(
         settings=settings,
         shades=gradients([number for card in cards for number in card.numbers]),
     )
+
+
+def origin_of(page: Path) -> str | None:
+    """Read what a page says that it was made from; None if it says nothing, or is no page of a report."""
+    with page.open(encoding="utf-8", errors="replace") as stream:
+        found = re.search(r'<meta name="made-from" content="([0-9a-f]+)">', stream.read(HEAD))
+    return found[1] if found else None
 
 
 def fill(

@@ -289,7 +289,12 @@ BASELINES: Mapping[str, tuple[str, str]] = {
 
 
 def shown_number(value: float | int) -> str:
-    """Write a number for people with three digits: "0.00339", "1.47 × 10⁻⁶", a true minus."""
+    """Write a number for people with three digits: "0.00339", "1.47 × 10⁻⁶", a true minus.
+
+    Example:
+        >>> shown_number(0.000123456), shown_number(1234)
+        ('0.000123', '1.23 × 10³')
+    """
     digits, _, exponent = f"{value:.3g}".partition("e")
     if exponent:
         digits += " × 10" + str(int(exponent)).translate(SUPERSCRIPTS)

@@ -8,17 +8,17 @@ import logging
 import os
 import re
 import shutil
-import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 from repdiff.errors import UserError, did_you_mean
-from repdiff.hardware import forget_peak_memory, hardware, peak_memory_gib
-from repdiff.runs.atomic_files import replacing, sha256, write_json
-from repdiff.runs.manifest import Input, Manifest, Status, differences, now, read_manifest
+from repdiff.runs.atomic_files import sha256
+from repdiff.runs.differences import Difference, differences, with_kept
+from repdiff.runs.manifest import Input, Manifest, Session, read_manifest
+from repdiff.runs.recording import Run, State, recorded
 from repdiff.settings.base import DEFAULT_ROOT, Settings
 
 BEFORE = {
@@ -33,21 +33,9 @@ BEFORE = {
     "evaluate": "`repdiff evaluate`",
     "compare": "`repdiff compare CONFIG`",
 }  # what makes the output of each verb, for messages
+S = TypeVar("S", bound=Settings)
+N_NAMED = 3  # differences
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One run's folder while its verb works in it.
-
-    `state` is "new" for an empty folder, "resumed" where an earlier session with the same settings left files
-    (the verb looks at them itself), "finished" where there is nothing left to do. What the verb puts into
-    `summary` ends up in the manifest.
-    """
-
-    path: Path
-    state: Literal["new", "resumed", "finished"]
-    summary: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +106,21 @@ class Workspace:
         known = f"; runs of `repdiff {verb}` in {self.root}: {', '.join(names)}" if names else ""
         raise UserError(f"{given}: no such path{known}.{did_you_mean(str(given), names)}")
 
+    def with_kept(self, settings: S, default_name: str) -> S:
+        """Complete settings by those of the run that is in the folder already, where they only add to it.
+
+        Args:
+            settings: As the user gave them.
+            default_name: Name of the folder unless the user chose one.
+
+        Raises:
+            UserError: If the manifest of that run is damaged.
+        """
+        path = self.root / settings.verb / plain_name(self.name or default_name)
+        if self.overwrite or not (path / "manifest.json").exists():
+            return settings
+        return with_kept(settings, read_manifest(path))
+
     @contextmanager
     def run(
         self,
@@ -149,12 +152,15 @@ class Workspace:
             yield Run(path=path, state=self._state(path, settings, hashed, resume=resume)[0])
             return
         with _locked(path):
-            state, manifest = self._state(path, settings, hashed, resume=resume)
+            state, old, differ = self._state(path, settings, hashed, resume=resume)
             if state == "new" and path.exists():
                 shutil.rmtree(path)
             path.mkdir(parents=True, exist_ok=True)
             run = Run(
-                path=path, state=state, summary=manifest.summary if manifest and state == "finished" else {}
+                path=path,
+                state=state,
+                changed=frozenset(one.key for one in differ),
+                summary=dict(old.summary) if old and state in ("extended", "finished") else {},
             )
             if state == "finished":
                 log.info("%s is finished already, with the same settings: nothing to do", path)
@@ -162,46 +168,43 @@ class Workspace:
                 return
             if state == "resumed":
                 log.info("resuming %s", path)
-            fresh = Manifest(verb=settings.verb, name=name)
-            manifest = (
-                fresh
-                if manifest is None
-                else fresh.model_copy(
-                    update={
-                        "created": manifest.created,
-                        "seconds": manifest.seconds,
-                        "n_sessions": manifest.n_sessions,
-                    }
-                )
-            )
-            manifest.config, manifest.inputs = settings.model_dump(mode="json"), hashed
+            if state == "extended":
+                log.info("adding to %s: %s", path, _listed(differ))
+            manifest = Manifest(verb=settings.verb, name=name, inputs=hashed)
+            manifest.config = settings.model_dump(mode="json")
             manifest.seed = manifest.config.get("seed")
+            if old is not None:
+                manifest.created, manifest.seconds = old.created, old.seconds
+                manifest.n_sessions, manifest.sessions = old.n_sessions, old.sessions
             manifest.n_sessions += 1
-            _write_config(path, settings)
-            with _recorded(run, manifest):
+            manifest.sessions = [*manifest.sessions, Session(changed=[one.text for one in differ])]
+            with recorded(run, manifest, settings):
                 yield run
 
     def _state(
         self, path: Path, settings: Settings, inputs: Mapping[str, Input], *, resume: bool
-    ) -> tuple[Literal["new", "resumed", "finished"], Manifest | None]:
+    ) -> tuple[State, Manifest | None, list[Difference]]:
         if not path.exists() or not any(path.iterdir()):
-            return "new", None
+            return "new", None, []
         if not (path / "manifest.json").exists():
             raise UserError(
                 f"{path} holds files but no run of repdiff: move them away or choose another `name`"
             )
         if self.overwrite:
-            return "new", None
+            return "new", None, []
         old = read_manifest(path)
         differ = differences(old, settings, inputs)
-        if changed := [text for role, text in differ if role != "extent"]:
+        if changed := [one for one in differ if one.effect == "result"]:
             raise UserError(
-                f"{path} holds a run with other settings ({'; '.join(changed)}): "
-                "choose another `name`, or give `overwrite` to replace it"
+                f"{path} was made with other settings: {_listed(changed)}: choose another `name`, "
+                "or replace it with `overwrite`"
             )
         if old.status == "finished" and not differ:
-            return "finished", old
-        return ("resumed", old) if resume else ("new", None)
+            return "finished", old, []
+        adds = {"adds"} if resume else {"adds", "extent"}
+        if old.status == "finished" and all(one.effect in adds for one in differ):
+            return "extended", old, differ
+        return ("resumed", old, differ) if resume else ("new", None, [])
 
 
 def plain_name(name: str) -> str:
@@ -209,6 +212,10 @@ def plain_name(name: str) -> str:
 
     Raises:
         UserError: If nothing is left.
+
+    Example:
+        >>> plain_name("perov_5-ead:paper")
+        'perov_5-ead-paper'
     """
     plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name).strip("-.")
     if not plain:
@@ -216,47 +223,13 @@ def plain_name(name: str) -> str:
     return plain
 
 
+def _listed(differ: Sequence[Difference]) -> str:
+    more = [f"{len(differ) - N_NAMED} more"] if len(differ) > N_NAMED else []
+    return "; ".join([*(one.text for one in differ[:N_NAMED]), *more])
+
+
 def _hashed(found: Path | Input) -> Input:
     return found if isinstance(found, Input) else Input(path=str(found.resolve()), sha256=sha256(found))
-
-
-def _write_config(path: Path, settings: Settings) -> None:
-    import yaml
-
-    text = yaml.safe_dump(
-        {settings.verb: settings.model_dump(mode="json")}, sort_keys=False, allow_unicode=True
-    )
-    with replacing(path / "config.yaml") as partial:
-        partial.write_text(
-            f"# To repeat this run: repdiff {settings.verb} --config {path / 'config.yaml'}\n{text}",
-            encoding="utf-8",
-        )
-
-
-@contextmanager
-def _recorded(run: Run, manifest: Manifest) -> Generator[None, None, None]:
-    """Keep the manifest of a run true from its start to its end, whichever end it takes."""
-    file, before, start = run.path / "manifest.json", manifest.seconds, time.monotonic()
-
-    def record(status: Status, reason: str | None) -> None:
-        manifest.status, manifest.reason, manifest.summary = status, reason, run.summary
-        manifest.seconds = round(before + time.monotonic() - start, 2)
-        manifest.peak_memory_gib = peak_memory_gib()
-        manifest.hardware = hardware()
-        manifest.finished = now() if status == "finished" else None
-        write_json(file, manifest.model_dump(mode="json"))
-
-    forget_peak_memory()
-    record("running", None)
-    try:
-        yield
-    except BaseException as error:
-        with suppress(OSError):  # a full disk must not hide the error that is under way
-            record("interrupted", f"{type(error).__name__}: {error}".rstrip(": "))
-        if isinstance(error, KeyboardInterrupt):
-            error.add_note(f"{run.path} keeps what was done; give the same command again to go on")
-        raise
-    record("finished", None)
 
 
 @contextmanager

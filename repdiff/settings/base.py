@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DEFAULT_ROOT = Path("repdiff-workspace")  # of the workspace, in the working directory
-Role = Literal["result", "input", "speed", "extent", "budget"]
+Role = Literal["result", "input", "speed", "extent", "budget", "adds"]
 Group = Literal["common", "model", "noise process", "optimiser", "more", "output"]
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 M = TypeVar("M", bound=BaseModel)
@@ -23,6 +23,7 @@ def setting(
     short: str | None = None,
     flag: str | None = None,
     only_in_file: bool = False,
+    of: str | None = None,
     **bounds: int | float,
 ) -> Any:  # noqa: ANN401 (as pydantic's Field: the class attribute has the annotated type)
     """Declare one setting.
@@ -34,11 +35,14 @@ def setting(
             output: they are different runs. "input", for paths: what they hold is compared, by its hash.
             "speed", for what leaves the output as it is: they are the same run. "extent", for how much is
             made: more makes a finished run go on. "budget", for when to stop: any change makes it go on.
+            "adds", for what is computed beside the rest: given later, it is added to a finished run; not given
+            again, it stays. None and False mean nothing, but for a tuple, which names parts, None means all.
         group: Under which heading the help lists it; "common" is the first, for what most people set.
         positional: Whether the command line takes it without a flag; a tuple takes all such words.
         short: One letter that stands for the flag.
         flag: Its name on the command line where that differs, without dashes.
         only_in_file: Whether it has no flag, because no word could say it.
+        of: Setting of role "adds" that this one belongs to: it can be added with it, and not be changed later.
         bounds: `ge`, `gt`, `le`, `lt`, `multiple_of`, `min_length` of pydantic.
     """
     extra: dict[str, Any] = {
@@ -48,6 +52,7 @@ def setting(
         "short": short,
         "flag": flag,
         "only_in_file": only_in_file,
+        "of": of,
     }
     return Field(default, description=text, json_schema_extra=extra, **cast("Any", bounds))
 

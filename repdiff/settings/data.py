@@ -72,10 +72,14 @@ class DegeneracySettings(Settings):
         50000,
         "Pairs: largest number of comparisons of crystals, about 20 ms each; none for no limit",
         ge=1,
+        role="extent",
         group="more",
     )
     probe: int = setting(
-        20, "Probes: number of random crystals whose response to displacements is analysed", ge=0
+        20,
+        "Probes: number of random crystals whose response to displacements is analysed",
+        ge=0,
+        role="extent",
     )
     rattle: float = setting(
         0.1,

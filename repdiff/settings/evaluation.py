@@ -18,15 +18,20 @@ class EvaluateSettings(Settings):
         " or parquet; default: the newest in the workspace",
         positional=True,
     )
-    reference: str | None = setting(None, "Known crystals to compare with: a data set, NAME:SPLIT, or a path")
+    reference: str | None = setting(
+        None, "Known crystals to compare with: a data set, NAME:SPLIT, or a path", role="adds"
+    )
     training: str | None = setting(
         None,
         "Training crystals of the model, for novelty; default: the train split of the reference's data set",
+        role="adds",
     )
     novelty: str | None = setting(
         None,
         "Known crystals for the novelty in S.U.N.: a data set, NAME:SPLIT, or a path; default: all splits of the "
         "reference's data set",
+        role="adds",
+        of="relaxed",
         group="more",
     )
     matcher: Literal["mattergen-ordered", "mattergen-disordered"] = setting(
@@ -36,37 +41,46 @@ class EvaluateSettings(Settings):
         group="more",
     )
     relaxed: Path | None = setting(
-        None, "Output of `repdiff relax` for these crystals, for energies and stability", role="input"
+        None, "Output of `repdiff relax` for these crystals, for energies and stability", role="adds"
     )
     hull: Path | None = setting(
         None,
         "Output of `repdiff hull build`, or a shipped table: mp_le20 or mp_20; default: mp_le20",
-        role="input",
+        role="adds",
+        of="relaxed",
     )
     data_dir: Path | None = setting(
         None, "Folder with the benchmark files; default: `data` in the workspace", role="input", group="more"
     )
     only: tuple[str, ...] | None = setting(
-        None, "Families of metrics to compute, separated by commas; default: all"
+        None, "Families of metrics to compute, separated by commas; default: all", role="adds"
     )
     n: int | None = setting(None, "Evaluate only this many crystals, chosen at random", ge=1)
     baseline: bool = setting(
         True,
         "Show beside each value what as many real crystals score: random training crystals against the reference, "
         "or, without training crystals, part of the reference against the rest",
+        role="adds",
     )
     baseline_size: int | None = setting(
         None,
         "Number of real crystals for the baseline, chosen at random; default: as many as are evaluated",
         ge=1,
+        role="adds",
+        of="baseline",
         group="more",
     )
     baseline_halves: bool = setting(
-        False, "With --baseline: also compare two halves of the reference with each other", group="more"
+        False,
+        "With --baseline: also compare two halves of the reference with each other",
+        role="adds",
+        group="more",
     )
     benchmark: Literal["perov_5", "carbon_24", "mp_20"] | None = setting(
         None,
         "Benchmark that has the published coverage thresholds to use; default: that of the reference, or mp_20",
+        role="adds",
+        of="reference",
         group="more",
     )
     cache: Path | None = setting(

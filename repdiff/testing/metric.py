@@ -3,6 +3,8 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
@@ -39,6 +41,15 @@ RELAXED = RelaxedSet(
         for crystal in KNOWN
     },
 )
+
+ABSENT: dict[str, Any] = {  # what a context holds of an entry that was not given
+    "reference": None,
+    "training": None,
+    "relaxed": None,
+    "known_set": None,
+    "hull": None,
+    "benchmark": "mp_20",
+}
 
 
 def check_metric(metric: Metric) -> None:
@@ -121,6 +132,21 @@ def check_needs(metric: Metric) -> None:
         require(bool(metric.compute(SETS["mixed"], Context()).values), "no values without a context")
 
 
+def check_takes(metric: Metric) -> None:
+    """Check that nothing of the context shapes the answer but what the metric says it needs or takes."""
+    declared = metric.needs | metric.takes
+    every = replace(
+        _context(REFERENCES["known"]),
+        known_set=CrystalSet(name="known", crystals=KNOWN[:2]),
+        benchmark="perov_5",
+    )
+    fewer = {entry: value for entry, value in ABSENT.items() if entry not in declared}
+    first = metric.compute(SETS["mixed"], every)
+    second = metric.compute(SETS["mixed"], replace(every, **fewer))
+    told = "what is not declared in `needs` or `takes` shapes the result"
+    require(first == second, f"{told}: one of {', '.join(fewer)}")
+
+
 def check_description(metric: Metric) -> None:
     """Check that the description fits a line."""
     one_line(metric.description)
@@ -131,6 +157,7 @@ CHECKS: dict[str, Callable[[Metric], None]] = {
     "order": check_order,
     "repeatable": check_repeatable,
     "needs": check_needs,
+    "takes": check_takes,
     "description": check_description,
 }
 

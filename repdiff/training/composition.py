@@ -102,7 +102,7 @@ def _fit(
             if not math.isfinite(current):
                 raise UserError(
                     f"the loss of the composition model is {current} at step {step}: "
-                    f"lower learning_rate ({settings.learning_rate:g})"
+                    f"lower `learning_rate` ({settings.learning_rate:g})"
                 )
             if current < best_loss:
                 best, best_loss, best_step = copy.deepcopy(ema), current, step

@@ -226,7 +226,7 @@ class _Trainer:
         if not torch.isfinite(loss):
             raise UserError(
                 f"the training loss is {float(loss)} at step {state.step}: "
-                f"lower learning_rate ({self.settings.learning_rate:g}) and resume from the last checkpoint"
+                f"lower `learning_rate` ({self.settings.learning_rate:g}) and resume from the last checkpoint"
             )
         state.train_loss = float(loss)
         record: dict[str, Any] = {

@@ -267,6 +267,13 @@ def test_help_and_mistakes_load_nothing_heavy(argv):
         assert f"'{module}'" not in loaded
 
 
+def test_the_list_of_commands_loads_no_settings():
+    code = "import sys; from repdiff.cli.main import main; main(['--help']); print([*sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for module in ("pydantic", "yaml", "importlib.metadata"):
+        assert f"'{module}'" not in done.stderr.splitlines()[-1]
+
+
 def test_a_polite_kill_leaves_a_run_that_can_go_on(tmp_path):
     code = (
         "import sys, types, time, repdiff.cli.main as cli\n"

@@ -14,6 +14,7 @@ from repdiff.cli.main import main
 from repdiff.crystals.crystal import from_structure
 from repdiff.degeneracy.close_pairs import ClosePairs, find_close_pairs, group_by_formula, judge_pairs
 from repdiff.degeneracy.sensitivity import position_jacobian, probe, rattled
+from repdiff.metrics.matching import compare_pairs
 from repdiff.runs.manifest import read_manifest
 
 torch.set_num_threads(1)
@@ -240,6 +241,32 @@ def test_a_second_call_repeats_the_report_without_the_work(ask):
     again = ask(list(STACKS.values()), "--tolerance", "2", "--probe", "1")
     assert again[1] == first[1]
     assert "nothing to do" in again[2]
+
+
+def test_more_probes_and_more_comparisons_keep_what_was_compared(ask, tmp_path, monkeypatch):
+    structures = list(STACKS.values())
+    ask(structures, "--tolerance", "2", "--probe", "0", "--max-comparisons", "2")
+    compared = []
+
+    def compare(left, right):
+        compared.append((right[0].id, left[0].id))
+        return compare_pairs(left, right)
+
+    monkeypatch.setattr("repdiff.degeneracy.close_pairs.compare_pairs", compare)
+    code, out, err = ask(structures, "--tolerance", "2", "--probe", "1")
+    assert code == 0, err
+    folder = tmp_path / "w" / "degeneracy" / "crystals-all-ead"
+    pairs = pq.read_table(folder / "pairs.parquet").to_pylist()
+    assert 0 < len(compared) <= len(pairs) - 2
+    assert "1 crystals probed" in out
+    _, once, _ = ask(structures, "--tolerance", "2", "--probe", "1", "--name", "once")
+    assert once.splitlines()[:-1] == out.splitlines()[:-1]
+    assert str(pq.read_table(folder.with_name("once") / "pairs.parquet").to_pylist()) == str(
+        pairs
+    )  # NaN is NaN
+    code, _, err = ask(structures, "--tolerance", "2", "--probe", "0")
+    assert code == 2
+    assert "--probe was 1, now 0" in err
 
 
 def test_a_data_set_without_close_pairs_is_no_mistake(ask, tmp_path):

@@ -75,7 +75,7 @@ def test_fewer_than_there_are_is_refused_with_a_way_out(run):
     generate(run, 4)
     code, _, said = run("generate", "--n", "2", *SAMPLING)
     assert code == 2
-    assert "n was 4, now 2" in said.splitlines()[-1]
+    assert "--n was 4, now 2" in said.splitlines()[-1]
     assert "--name" in said.splitlines()[-1]
 
 

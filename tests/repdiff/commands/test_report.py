@@ -136,6 +136,26 @@ def test_a_page_is_not_replaced_unasked(report, evaluation, tmp_path):
     assert report(evaluation, "--overwrite")[0] == 0
 
 
+def test_the_page_of_the_same_runs_is_kept_and_plots_are_added(report, evaluation, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        "repdiff.report.png.write_pngs", lambda plots, folder: written.append((plots, folder))
+    )
+    _, page, _ = report(evaluation, "--gallery", "2")
+    before = (page.read_bytes(), page.stat().st_mtime_ns)
+    code, _, told = report(evaluation, "--gallery", "2")
+    assert code == 0
+    assert "is kept" in told
+    assert written == []
+    assert report(evaluation, "--gallery", "2", "--png", tmp_path / "png")[0] == 0
+    assert written[0][0]
+    assert (page.read_bytes(), page.stat().st_mtime_ns) == before
+    code, _, told = report(evaluation, "--gallery", "1")
+    assert code == 2
+    assert "of other runs or settings" in told
+    assert "--overwrite" in told
+
+
 def test_a_run_that_is_none_is_told_in_one_line(report, report_workspace, evaluation, tmp_path):
     unfinished = shutil.copytree(evaluation, tmp_path / "unfinished")
     manifest = json.loads((unfinished / "manifest.json").read_text())

@@ -45,6 +45,18 @@ def test_the_kit_catches_a_value_that_depends_on_the_order():
         check_metric(FirstCrystal())
 
 
+class Secretive(FirstCrystal):
+    def compute(self, generated, context):
+        n = 0 if context.training is None else len(context.training)
+        values = {"n": MetricValue(value=float(n), n=n, protocol="plain")}
+        return MetricResult(values=values, protocols={"plain": {}})
+
+
+def test_the_kit_catches_what_a_metric_takes_and_does_not_declare():
+    with pytest.raises(AssertionError, match=r"not declared in `needs` or `takes`.*training"):
+        CHECKS["takes"](Secretive())
+
+
 def test_the_kit_catches_a_column_that_leaves_crystals_out():
     with pytest.raises(AssertionError, match=r"column n_atoms of the set 'empty' .* has 1 entries for 0"):
         check_metric(ShortColumn())

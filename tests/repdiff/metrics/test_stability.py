@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sample_crystals import cubic_perovskite, invalid_crystals
 
-from repdiff.crystals.crystal_set import KnownSet
 from repdiff.energies import hull_table
 from repdiff.energies.hull_table import HullTable, write_hull_table
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
@@ -124,7 +123,9 @@ def test_what_was_trained_on_is_not_new_and_another_training_set_changes_that():
 
 
 def test_what_counts_as_known_is_named_counted_and_need_not_be_the_training_set():
-    ba_known = KnownSet(name="mp", crystals=[GENERATED[0], GENERATED[1]], unread={"no cell": 2, "overlap": 1})
+    ba_known = CrystalSet(
+        name="mp", crystals=[GENERATED[0], GENERATED[1]], refused={"no cell": 2, "overlap": 1}
+    )
     result = Stability().compute(SET, Context(relaxed=RELAXED, training=TRAINING, known_set=ba_known))
     assert result.values["sun"].value == 0
     assert "known is what mp holds, and the hull is of hand-made" in result.values["sun"].reason

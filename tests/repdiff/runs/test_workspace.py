@@ -14,7 +14,7 @@ from repdiff.errors import UserError
 from repdiff.runs.atomic_files import disk_trouble, replacing, sha256, write_json
 from repdiff.runs.manifest import Input, read_manifest
 from repdiff.runs.workspace import Workspace, plain_name
-from repdiff.settings import EncodeSettings, GenerateSettings, TrainSettings
+from repdiff.settings import EncodeSettings, EvaluateSettings, GenerateSettings, TrainSettings
 from repdiff.settings.load import load_settings
 
 ENCODE = EncodeSettings(dataset="prototypes")
@@ -98,7 +98,7 @@ def test_other_settings_are_refused_and_nothing_is_lost(workspace):
     path = make(workspace, ENCODE)
     other = ENCODE.model_copy(update={"niggli": False})
     with (
-        pytest.raises(UserError, match=r"niggli was True, now False.*`name`.*`overwrite`"),
+        pytest.raises(UserError, match=r"`niggli` was True, now False.*`name`.*`overwrite`"),
         workspace.run(other, "a"),
     ):
         pass
@@ -131,7 +131,7 @@ def test_a_changed_input_makes_another_run_and_a_moved_one_does_not(workspace, t
         assert run.state == "finished"
     moved.write_text("b")
     with (
-        pytest.raises(UserError, match=r"dataset was .*source\.csv"),
+        pytest.raises(UserError, match=r"dataset` was .*source\.csv"),
         workspace.run(ENCODE, "a", inputs={"dataset": moved}),
     ):
         pass
@@ -167,7 +167,7 @@ def test_more_of_the_same_goes_on_and_less_is_refused(workspace):
     make(workspace, few)
     with workspace.run(few.model_copy(update={"n": 20}), "a") as run:
         assert run.state == "resumed"
-    with pytest.raises(UserError, match="n was 20, now 10"), workspace.run(few, "a"):
+    with pytest.raises(UserError, match="`n` was 20, now 10"), workspace.run(few, "a"):
         pass
 
 
@@ -183,7 +183,7 @@ def test_a_finished_run_of_the_old_form_is_used_again_if_its_options_are_the_sam
     (path / "manifest.json").write_text(json.dumps({**manifest, "config": old}))
     if state is None:
         with (
-            pytest.raises(UserError, match="width was 32, now 24"),
+            pytest.raises(UserError, match="width` was 32, now 24"),
             workspace.run(load_settings(TrainSettings, None, given), "a"),
         ):
             pass
@@ -196,6 +196,53 @@ def test_another_budget_goes_on(workspace):
     make(workspace, TrainSettings(max_epochs=5))
     with workspace.run(TrainSettings(max_epochs=None, max_minutes=1), "a") as run:
         assert run.state == "resumed"
+
+
+def test_what_only_adds_extends_a_finished_run_and_stays_when_it_is_not_given_again(workspace):
+    plain = EvaluateSettings(structures="x", only=("validity",), baseline=False)
+    make(workspace, plain, valid=1)
+    more = EvaluateSettings(structures="x", only=("symmetry",), relaxed="r", hull="mp_20")
+    more = workspace.with_kept(more, "a")
+    assert more.only == ("validity", "symmetry")
+    with workspace.run(more, "a") as run:
+        assert run.state == "extended"
+        assert run.changed == {"only", "relaxed", "hull", "baseline"}
+        assert run.summary == {"valid": 1}
+        assert read_manifest(run.path).config["relaxed"] is None
+    again = workspace.with_kept(plain, "a")
+    assert (again.only, str(again.relaxed), again.baseline) == (more.only, "r", True)
+    with workspace.run(again, "a") as run:
+        assert run.state == "finished"
+    assert workspace.with_kept(EvaluateSettings(structures="x"), "a").only is None
+
+
+@pytest.mark.parametrize("change", [{"relaxed": "s"}, {"hull": "mp_20"}, {"structures": "y"}])
+def test_what_was_computed_with_something_else_is_refused(change, workspace):
+    settings = EvaluateSettings(structures="x", relaxed="r")
+    make(workspace, settings)
+    changed = workspace.with_kept(settings.model_copy(update=change), "a")
+    with pytest.raises(UserError, match=f"`{next(iter(change))}` was"), workspace.run(changed, "a"):
+        pass
+
+
+def test_the_input_of_what_is_added_may_appear_and_no_other(workspace, tmp_path):
+    (tmp_path / "r").write_text("relaxed")
+    settings = EvaluateSettings(structures="x")
+    path = make(workspace, settings)
+    more = settings.model_copy(update={"relaxed": tmp_path / "r"})
+    with workspace.run(more, "a", inputs={"relaxed": tmp_path / "r"}) as run:
+        assert run.state == "extended"
+    assert set(read_manifest(path).inputs) == {"relaxed"}
+    other = more.model_copy(update={"training": "t"})
+    inputs = {"relaxed": tmp_path / "r", "strange": tmp_path / "r"}
+    with pytest.raises(UserError, match="`strange` was None"), workspace.run(other, "a", inputs=inputs):
+        pass
+    (tmp_path / "r").write_text("others")
+    with (
+        pytest.raises(UserError, match="has changed since"),
+        workspace.run(more, "a", inputs={"relaxed": tmp_path / "r"}),
+    ):
+        pass
 
 
 def test_files_that_are_no_run_are_left_alone(workspace):

@@ -169,7 +169,7 @@ def test_every_setting_has_a_help_a_role_a_group_and_a_flag_of_its_own(verb, bac
     assert not {"config", "workspace", "name", "overwrite", "help", "backend-options"} & set(flags)
     for leaf in found:
         assert leaf.field.description
-        assert leaf.extra["role"] in ("result", "input", "speed", "extent", "budget")
+        assert leaf.extra["role"] in ("result", "input", "speed", "extent", "budget", "adds")
         assert leaf.extra["group"] in get_args(Group)
         assert re.match(r"\w.*\.", leaf.help)
 

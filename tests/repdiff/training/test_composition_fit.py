@@ -115,5 +115,5 @@ def test_columns_without_an_element_are_refused():
 
 
 def test_a_loss_that_is_not_finite_ends_the_fit():
-    with pytest.raises(UserError, match="lower learning_rate"):
+    with pytest.raises(UserError, match="lower `learning_rate`"):
         fit(perovskites(), learning_rate=1e30, clip_norm=1e30)

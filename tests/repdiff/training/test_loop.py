@@ -263,7 +263,7 @@ def test_features_of_another_width_are_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice(tmp_path):
-    with pytest.raises(UserError, match=r"training loss is (nan|inf) at step .*lower learning_rate"):
+    with pytest.raises(UserError, match=r"training loss is (nan|inf) at step .*lower `learning_rate`"):
         run(tmp_path, learning_rate=1e30, warmup_steps=0)
     assert not (tmp_path / "checkpoints").exists()
 

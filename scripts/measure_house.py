@@ -1,0 +1,116 @@
+"""Measure how readable the packages are and how fast they start, and write benchmarks/house.json.
+
+    .venv/bin/python scripts/measure_house.py
+
+`tests/test_house.py` holds the figures that do not depend on the machine.
+"""
+
+import ast
+import doctest
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT = ROOT / "benchmarks" / "house.json"
+PACKAGES = ("descriptors", "reconstruction", "repdiff")
+STARTS = {
+    "import repdiff": ["-c", "import repdiff"],
+    "repdiff --help": ["-m", "repdiff", "--help"],
+}
+N_STARTS = 9
+Documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def main() -> int:
+    """Measure, write and print."""
+    from repdiff.runs.provenance import record
+
+    measured = {**layout(), **docstrings(), **examples(), "median_seconds": start_seconds()}
+    record(OUTPUT, measured)
+    sys.stdout.write(f"{json.dumps(measured, indent=1)}\n{OUTPUT}\n")
+    return 0
+
+
+def sources() -> list[Path]:
+    """List the Python files of the packages."""
+    return [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+
+
+def layout() -> dict[str, float | int | str]:
+    """Count lines of modules and functions, and the files at the root of repdiff."""
+    modules = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in sources()}
+    functions = [
+        (node.end_lineno or node.lineno) - node.lineno + 1
+        for file in modules
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    longest = max(modules, key=lambda file: modules[file])
+    return {
+        "files_at_the_root": len(list((ROOT / "repdiff").glob("*.py"))),
+        "n_modules": len(modules),
+        "module_lines_median": statistics.median(modules.values()),
+        "module_lines_max": modules[longest],
+        "longest_module": longest.relative_to(ROOT).as_posix(),
+        "n_functions": len(functions),
+        "function_lines_p90": statistics.quantiles(functions, n=10)[-1],
+    }
+
+
+def docstrings() -> dict[str, float | int]:
+    """Count public modules, classes, functions and methods, special ones too, and those with a docstring."""
+    found = [
+        ast.get_docstring(node) is not None
+        for file in sources()
+        for node in _public(ast.parse(file.read_text(encoding="utf-8")))
+    ]
+    return {"n_public": len(found), "share_with_docstring": round(sum(found) / len(found), 4)}
+
+
+def examples() -> dict[str, int]:
+    """Count the docstrings with examples, and their statements, all of which `tests/repdiff/test_examples.py` runs."""
+    parser = doctest.DocTestParser()
+    found = [
+        len(parser.get_examples(text))
+        for file in sources()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Module | Documented) and ">>> " in (text := ast.get_docstring(node) or "")
+    ]
+    return {"n_docstrings_with_examples": len(found), "n_run_examples": sum(found)}
+
+
+def start_seconds() -> dict[str, float]:
+    """Return the median seconds of each start, with bytecode already written."""
+    medians = {}
+    for name, arguments in STARTS.items():
+        times = []
+        for _ in range(N_STARTS + 1):  # the first writes bytecode
+            begun = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            times.append(time.perf_counter() - begun)
+        medians[name] = round(statistics.median(times[1:]), 3)
+    return medians
+
+
+def _public(node: ast.AST) -> Iterator[ast.Module | Documented]:
+    """Yield what is public; nothing inside of functions or of private classes is."""
+    if isinstance(node, ast.Module):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, Documented):
+            special = child.name.startswith("__") and child.name.endswith("__")
+            if special or not child.name.startswith("_"):
+                yield child
+                if isinstance(child, ast.ClassDef):
+                    yield from _public(child)
+        else:
+            yield from _public(child)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""The house stays readable at a glance: figures of scripts/measure_house.py that do not depend on the machine."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+MEASURE = runpy.run_path(str(Path(__file__).resolve().parents[1] / "scripts" / "measure_house.py"))
+
+
+@pytest.fixture(scope="module")
+def layout():
+    return MEASURE["layout"]()
+
+
+def test_few_files_lie_at_the_root(layout):
+    assert layout["files_at_the_root"] <= 6
+
+
+def test_modules_and_functions_are_short(layout):
+    assert layout["module_lines_median"] <= 150
+    assert layout["module_lines_max"] <= 400, layout["longest_module"]
+    assert layout["function_lines_p90"] <= 30
+
+
+def test_what_is_public_has_a_docstring():
+    assert MEASURE["docstrings"]()["share_with_docstring"] >= 0.96
+
+
+def test_there_are_examples_and_tests_run_them():
+    found = MEASURE["examples"]()
+    assert found["n_docstrings_with_examples"] >= 60
+    assert found["n_run_examples"] >= 60
