@@ -24,7 +24,7 @@ SHORT = Search(
     n_polish=4, n_refine=1, refined_below=1.0, fresh=0.5,
 )  # fmt: skip
 OFFERS = st.lists(
-    st.tuples(st.integers(20, 200).map(lambda n: n / 256), st.integers(-1, N_KEPT - 1)), max_size=30
+    st.tuples(st.integers(50, 64).map(lambda n: n / 64), st.integers(-1, N_KEPT - 1)), max_size=30
 )
 
 
