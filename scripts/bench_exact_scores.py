@@ -23,6 +23,7 @@ from exact_targets import Found  # noqa: E402
 from repdiff.backends.dpcdvae import DpCdvae  # noqa: E402
 from repdiff.backends.gemsdiff import GemsDiff  # noqa: E402
 from repdiff.backends.mattergen import MatterGen  # noqa: E402
+from repdiff.diffusion.cdvae.coordinates import make_process  # noqa: E402
 from repdiff.diffusion.joint_process import JointProcess  # noqa: E402
 from repdiff.diffusion.symmetric_lattice import Limit  # noqa: E402
 from repdiff.diffusion.torus import torus_noise  # noqa: E402
@@ -104,7 +105,12 @@ def schedules() -> dict[str, object]:
     latent = DpCdvae.training_options()  # log σ is uniform
     low, high = latent.least_type_noise, latent.most_type_noise
     inverse = (1 / low - 1 / high) / math.log(high / low)
+    fine = {}
+    for name in ("sigmoid", "cosine", "linear"):
+        signals = make_process(DpCdvae.training_options(schedule=name, mean="scaled")).signals
+        fine[name] = float(((1 - signals).sqrt() < 0.1).double().mean())
     return {
+        "dpcdvae_share_of_times_below_0.1": fine,
         "gemsdiff": ends,
         "mattergen_cells": cells,
         "dpcdvae_mean_inverse_type_noise": inverse,
