@@ -20,14 +20,14 @@ sys.path.append(str(REPOSITORY / "tests" / "support"))
 from exact_samplers import joint_samples, pair_samples, torus_samples  # noqa: E402 (beside the tests of the same)
 from exact_targets import Found  # noqa: E402
 
-from repdiff.backends.dpcdvae import DpCdvae  # noqa: E402
-from repdiff.backends.gemsdiff import GemsDiff  # noqa: E402
-from repdiff.backends.mattergen import MatterGen  # noqa: E402
-from repdiff.diffusion.cdvae.coordinates import make_process  # noqa: E402
 from repdiff.diffusion.joint_process import JointProcess  # noqa: E402
+from repdiff.diffusion.schedules import schedule_of  # noqa: E402
 from repdiff.diffusion.symmetric_lattice import Limit  # noqa: E402
 from repdiff.diffusion.torus import torus_noise  # noqa: E402
 from repdiff.runs.provenance import record  # noqa: E402
+from repdiff.settings.backends.dpcdvae import CdvaeSampling, CdvaeSettings  # noqa: E402
+from repdiff.settings.backends.gemsdiff import TorusSettings  # noqa: E402
+from repdiff.settings.backends.mattergen import JointSettings, MatterGenSampling  # noqa: E402
 
 TORUS_RULES = ("posterior", "renoise", "code", "paper")
 LATENT_RUNS = {  # mean, step, wrap, steps
@@ -57,7 +57,7 @@ def describe(found: Found) -> dict[str, float | None]:
 
 def torus() -> dict[str, object]:
     """Measure the rules of gemsdiff for positions, at its default noise."""
-    process = torus_noise(GemsDiff.training_options().torus)
+    process = torus_noise(TorusSettings())
     return {rule: describe(torus_samples(process, rule)) for rule in TORUS_RULES}
 
 
@@ -65,9 +65,11 @@ def latent() -> dict[str, object]:
     """Measure the steps of dpcdvae, at its default noise."""
     found = {}
     for name, (mean, step, wrap, n_steps) in LATENT_RUNS.items():
-        training = DpCdvae.training_options(mean=mean)
+        training = CdvaeSettings.model_validate({"mean": mean})
         found[name] = describe(
-            pair_samples(training, DpCdvae.sampling_options(step=step, wrap=wrap), n_steps, n=2000)
+            pair_samples(
+                training, CdvaeSampling.model_validate({"step": step, "wrap": wrap}), n_steps, n=2000
+            )
         )
     return found
 
@@ -76,8 +78,8 @@ def joint() -> dict[str, object]:
     """Measure the correctors of mattergen: places, cells, and the share of the rarer element."""
     found = {}
     for name, (ratio, temperature) in CORRECTORS.items():
-        reverse = MatterGen.sampling_options(position_corrector=ratio, corrector_temperature=temperature)
-        places, cells, share = joint_samples(MatterGen.training_options(), reverse, 200)
+        reverse = MatterGenSampling(position_corrector=ratio, corrector_temperature=temperature)
+        places, cells, share = joint_samples(JointSettings(), reverse, 200)
         found[name] = {
             "temperature": temperature,
             "places": describe(places),
@@ -91,23 +93,23 @@ def schedules() -> dict[str, object]:
     """Compute what the default schedules end in, and the mean weight that dividing by the type noise gives."""
     ends = {}
     for beta_last in (2e-3, 5e-3):
-        base = GemsDiff.training_options().torus
+        base = TorusSettings()
         width = float(torus_noise(base.model_copy(update={"beta_last": beta_last})).stds[-1])
         first_fourier = float(torch.tensor(-2 * (torch.pi * width) ** 2).exp())
         ends[f"beta_last {beta_last:g}"] = {"s_T": width, "first_fourier_coefficient": first_fourier}
     cells = {}
     for beta_last in (20, 5):
-        training = MatterGen.training_options(beta_last=beta_last)
+        training = JointSettings(beta_last=beta_last)
         schedule = JointProcess.of(training, Limit(0.07)).schedule
         cells[f"beta_last {beta_last}"] = {
             f"root_signal_at_{time}": float(schedule.signal(time)) ** 0.5 for time in (400, 500, 999)
         }
-    latent = DpCdvae.training_options()  # log σ is uniform
+    latent = CdvaeSettings()  # log σ is uniform
     low, high = latent.least_type_noise, latent.most_type_noise
     inverse = (1 / low - 1 / high) / math.log(high / low)
     fine = {}
     for name in ("sigmoid", "cosine", "linear"):
-        signals = make_process(DpCdvae.training_options(schedule=name, mean="scaled")).signals
+        signals = schedule_of(name, latent.timesteps).signals
         fine[name] = float(((1 - signals).sqrt() < 0.1).double().mean())
     return {
         "dpcdvae_share_of_times_below_0.1": fine,

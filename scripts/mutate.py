@@ -1,0 +1,314 @@
+#!/usr/bin/env python
+"""Run the tests of a module against each mutant that `draw_mutants.py` drew, and against faults planted by hand.
+
+    python scripts/mutate.py --tree EMPTY_FOLDER [--minutes 10] [--planted] [--wider] [--again PATTERN]
+
+Works in a copy of the tree, one mutant after the other, and goes on where it stopped. A mutant is given to the test
+files of its room (the mirror of the tree under tests/) that import its module, nearest first, until one test fails; a
+file that takes long alone is left out. `--wider` gives the survivors to every test of the room. Tests that are marked
+slow or need the real data are not run. Each run is a fork of one process that has loaded the large libraries, and is
+stopped when it takes six times the CPU time that it takes without a fault, and a minute more.
+`equivalent_mutants.json` holds the mutants that change nothing, with the reason; they do not count.
+"""
+
+import argparse
+import ast
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+EQUIVALENT = REPOSITORY / "scripts" / "equivalent_mutants.json"
+PLANTED = REPOSITORY / "scripts" / "planted_faults.json"
+PACKAGES = ("descriptors", "reconstruction", "repdiff")
+LOADED = (
+    "numpy",
+    "scipy.stats",
+    "torch",
+    "pandas",
+    "pymatgen.core",
+    "ase",
+    "spglib",
+    "moyopy",
+)  # before each fork
+LONGEST = 40.0  # CPU seconds of a test file that is given to every mutant
+MOST = 40.0  # CPU seconds of all test files of a mutant, but for the nearest
+KILLED, SURVIVED, TIMEOUT, UNTESTED = "killed", "survived", "timeout", "untested"
+
+
+def copy_tree(tree: Path) -> None:
+    """Copy what git knows or would take into an empty folder."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    for name in listed:
+        source, target = REPOSITORY / name, tree / name
+        if source.is_file() and not (target.is_file() and target.read_bytes() == source.read_bytes()):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+
+@cache
+def imports(file: Path) -> frozenset[str]:
+    """Return the modules of this project that a file imports, as paths from the root."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    paths = {name.replace(".", "/") for name in names if name.split(".")[0] in PACKAGES}
+    found = {f"{path}.py" for path in paths} | {f"{path}/__init__.py" for path in paths}
+    return frozenset(path for path in found if (REPOSITORY / path).is_file())
+
+
+def tests_of(module: str) -> list[str]:
+    """Return the test files of a module's room that import it, at any distance, nearest first."""
+    room = REPOSITORY / "tests" / Path(module).parent
+    while not any(room.glob("**/test_*.py")):
+        room = room.parent
+    ranked = []
+    for test in sorted(room.rglob("test_*.py")):
+        stem = test.stem.removeprefix("test_")
+        same_name = Path(module).stem in (stem, stem.partition("_")[2])
+        seen, edge, distance = set(), imports(test), 1
+        while edge and module not in edge:
+            seen |= edge
+            edge = {path for file in edge for path in imports(REPOSITORY / file)} - seen
+            distance += 1
+        if edge or same_name:
+            ranked.append((0 if same_name else distance, test.relative_to(REPOSITORY).as_posix()))
+    return [name for _, name in sorted(ranked)]
+
+
+def room_of(module: str) -> list[str]:
+    """Return all test files of a module's room."""
+    room = REPOSITORY / "tests" / Path(module).parts[0]
+    if module.startswith("repdiff/"):
+        room /= Path(module).parts[1]
+    return [test.relative_to(REPOSITORY).as_posix() for test in sorted(room.rglob("test_*.py"))]
+
+
+class Tree:
+    """A copy of the repository, in which tests are run by forks of this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in LOADED:
+            __import__(name)
+        os.environ.update(
+            PYTHONPATH=str(folder), OMP_NUM_THREADS="1", CI="1"
+        )  # the same examples in every run
+
+    def run(self, tests: Sequence[str], *, limit: float, bytecode: bool = False) -> tuple[str, str, float]:
+        """Run test files until one fails; returns the outcome, the test that failed, and its CPU time, s."""
+        report = self.folder / "failed.txt"
+        report.unlink(missing_ok=True)
+        started, used = time.monotonic(), _cpu_of_children()
+        child = os.fork()
+        if child == 0:
+            self._test(tests, report, bytecode)
+        while time.monotonic() - started < limit:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                break
+            time.sleep(0.05)
+        else:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return TIMEOUT, "", _cpu_of_children() - used
+        code = os.waitstatus_to_exitcode(status)
+        failed = report.read_text(encoding="utf-8") if report.is_file() else ""
+        outcome = {0: SURVIVED, 5: UNTESTED}.get(code, KILLED)
+        return outcome, failed, _cpu_of_children() - used
+
+    def _test(self, tests: Sequence[str], report: Path, bytecode: bool) -> None:
+        os.setsid()
+        os.chdir(self.folder)
+        sys.path[:0] = [str(self.folder)]
+        sys.dont_write_bytecode = not bytecode
+        quiet = os.open(self.folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        code = 1
+        try:
+            import pytest
+
+            class Failed:
+                @staticmethod
+                def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+                    if report.failed:
+                        path.write_text(report.nodeid, encoding="utf-8")
+
+            path = report
+            flags = [
+                "-x",
+                "-q",
+                "-m",
+                "not slow and not gpu",
+                "-p",
+                "no:cacheprovider",
+                "-p",
+                "no:xdist",
+                "--tb=line",
+            ]
+            code = int(pytest.main([*flags, *tests], plugins=[Failed()]))
+        finally:
+            os._exit(code)
+
+    def with_fault(self, one: dict, tests: Sequence[str], *, limit: float) -> tuple[str, str, float]:
+        """Run tests while a file of the copy has a fault."""
+        path = self.folder / one["file"]
+        source, stamp = path.read_text(encoding="utf-8"), path.stat()
+        path.write_text(faulty(source, one), encoding="utf-8")
+        try:
+            return self.run(tests, limit=limit)
+        finally:
+            path.write_text(source, encoding="utf-8")
+            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def faulty(source: str, one: dict) -> str:
+    """Return a file with a fault.
+
+    Raises:
+        ValueError: If the file no longer has the lines that the fault replaces.
+    """
+    lines, before = source.split("\n"), one["before"].split("\n")
+    places = [at for at in range(len(lines)) if lines[at : at + len(before)] == before]
+    if not places:
+        raise ValueError(f"{one['file']} has no such lines any more, draw again: {one['before']!r}")
+    at = min(places, key=lambda place: abs(place - (one.get("line", 1) - 1)))
+    return "\n".join([*lines[:at], *one["after"].split("\n"), *lines[at + len(before) :]])
+
+
+class Record:
+    """What was found, written after every mutant."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data = json.loads(path.read_text(encoding="utf-8"))
+        self.reasons = {
+            (one["file"], one["before"].strip(), one["after"].strip()): one["reason"]
+            for one in json.loads(EQUIVALENT.read_text(encoding="utf-8"))
+        }
+
+    def write(self) -> None:
+        """Count, and write."""
+        mutants = self.data["mutants"]
+        for one in mutants:
+            reason = self.reasons.get((one["file"], one["before"].strip(), one["after"].strip()))
+            one.pop("equivalent", None)
+            if reason and one.get("status") != KILLED:
+                one["equivalent"] = reason
+        counted = [one for one in mutants if "status" in one and "equivalent" not in one]
+        status = Counter(one["status"] for one in counted)
+        caught = status[KILLED] + status[TIMEOUT]
+        self.data["summary"] = {
+            "n_mutants": len(mutants),
+            "n_run": sum("status" in one for one in mutants),
+            "n_equivalent": sum("equivalent" in one for one in mutants),
+            "n_changing": len(counted),
+            **{f"n_{name}": status[name] for name in (KILLED, TIMEOUT, SURVIVED, UNTESTED)},
+            "share_caught": round(caught / len(counted), 4) if counted else None,
+            "by_room": {room: _share(counted, room) for room in self.data["rooms"]},
+        }
+        text = json.dumps(self.data, indent=1, ensure_ascii=False) + "\n"
+        self.path.with_suffix(".new").write_text(text, encoding="utf-8")
+        self.path.with_suffix(".new").replace(self.path)
+
+
+def _share(counted: Sequence[dict], room: str) -> dict[str, float]:
+    here = [one for one in counted if one["file"].startswith(f"{room}/")]
+    caught = sum(one["status"] in (KILLED, TIMEOUT) for one in here)
+    return {"n": len(here), "share_caught": round(caught / len(here), 4)} if here else {"n": 0}
+
+
+def due(mutants: Sequence[dict], arguments: argparse.Namespace) -> Iterator[dict]:
+    """Yield the mutants without an outcome, and survivors that shall have more tests or new ones."""
+    for one in mutants:
+        again = arguments.again is not None and arguments.again in one["file"] and one.get("status") != KILLED
+        wider = arguments.wider and one.get("status") in (SURVIVED, UNTESTED) and not one.get("wider")
+        if "status" not in one or again or (wider and "equivalent" not in one):
+            yield one
+
+
+def main() -> None:
+    """Run what is due, for some minutes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tree", type=Path, required=True, help="folder of the copy")
+    parser.add_argument("--minutes", type=float, default=1e9, help="start no mutant after so many minutes")
+    parser.add_argument("--record", type=Path, default=REPOSITORY / "benchmarks" / "mutation.json")
+    parser.add_argument(
+        "--planted", action="store_true", help="run the faults planted by hand, and nothing else"
+    )
+    parser.add_argument("--wider", action="store_true", help="give survivors to all tests of their room")
+    parser.add_argument("--again", help="run the survivors in files with this in their path again")
+    arguments = parser.parse_args()
+    until = time.monotonic() + 60 * arguments.minutes
+    copy_tree(arguments.tree)
+    record, tree = Record(arguments.record), Tree(arguments.tree)
+    seconds = record.data.setdefault("cpu_seconds_of_test_file", {})
+
+    def timed(test: str) -> float:
+        if test not in seconds:
+            outcome, failed, took = tree.run([test], limit=600, bytecode=True)
+            seconds[test] = round(took, 1) if outcome == SURVIVED else 1e6
+            record.write()
+            if outcome not in (SURVIVED, UNTESTED):
+                print(f"left out: {test} fails without a fault: {failed}", flush=True)
+        return seconds[test]
+
+    if arguments.planted:
+        record.data["planted"] = [plant(tree, one) for one in json.loads(PLANTED.read_text(encoding="utf-8"))]
+        record.write()
+        return
+    for one in list(due(record.data["mutants"], arguments)):
+        if time.monotonic() > until:
+            break
+        wider = arguments.wider or one.get("wider", False)
+        tests, total = [], 0.0
+        for test in dict.fromkeys([*tests_of(one["file"]), *(room_of(one["file"]) if wider else [])]):
+            if tests and total > 0.75 * MOST and not wider:
+                break
+            if timed(test) < (10 if wider else 1) * LONGEST and (
+                not tests or wider or total + timed(test) < MOST
+            ):
+                tests.append(test)
+                total += timed(test)
+        outcome, failed, took = UNTESTED, "", 0.0
+        if tests:
+            outcome, failed, took = tree.with_fault(one, tests, limit=6 * total + 60)
+        one.update(status=outcome, cpu_seconds=round(took, 1), caught_by=failed, wider=wider)
+        record.write()
+        print(f"{outcome:8} {took:5.0f} s {one['file']}:{one['line']} {one['operator']} {failed}", flush=True)
+    record.write()
+    print(json.dumps(record.data["summary"], indent=1))
+
+
+def plant(tree: Tree, one: dict) -> dict:
+    """Run the tests that shall catch a planted fault, and say whether they do."""
+    outcome, failed, took = tree.with_fault(one, one["tests"], limit=600)
+    print(f"{outcome:8} {took:5.0f} s {one['fault']} {failed}", flush=True)
+    return {"fault": one["fault"], "file": one["file"], "status": outcome, "caught_by": failed}
+
+
+if __name__ == "__main__":
+    main()
