@@ -1,18 +1,21 @@
 #!/usr/bin/env python
 """Run the tests of a module against each mutant that `draw_mutants.py` drew, and against faults planted by hand.
 
-    python scripts/mutate.py --tree EMPTY_FOLDER [--minutes 10] [--planted] [--wider] [--again PATTERN]
+    python scripts/mutate.py --tree EMPTY_FOLDER [--minutes 10] [--wider] [--again PATTERN]
+    python scripts/mutate.py --tree EMPTY_FOLDER --planted | --check
 
-Works in a copy of the tree, one mutant after the other, and goes on where it stopped. A mutant is given to the test
-files of its room (the mirror of the tree under tests/) that import its module, nearest first, until one test fails; a
-file that takes long alone is left out. `--wider` gives the survivors to every test of the room. Tests that are marked
-slow or need the real data are not run. Each run is a fork of one process that has loaded the large libraries, and is
-stopped when it takes six times the CPU time that it takes without a fault, and a minute more.
-`equivalent_mutants.json` holds the mutants that change nothing, with the reason; they do not count.
+Works in a copy of the tree, one mutant after the other, and goes on where it stopped. A mutant is given to the four
+test files of its room (the mirror of the tree under tests/) that are nearest to its module by imports, with 20 random
+examples a property instead of 100, until one test fails; `--wider` then gives the survivors to every test of the room
+that reaches the module, with all examples. Tests that are marked slow or need the real data are not run. Each run is a
+fork of one process that has loaded the libraries. `--check` runs the tests that caught mutants without a fault: they
+must pass. `equivalent_mutants.json` holds the mutants that change nothing, with the reason; they do not count.
 """
 
 import argparse
 import ast
+import gc
+import importlib
 import json
 import os
 import resource
@@ -21,6 +24,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -30,18 +34,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 EQUIVALENT = REPOSITORY / "scripts" / "equivalent_mutants.json"
 PLANTED = REPOSITORY / "scripts" / "planted_faults.json"
 PACKAGES = ("descriptors", "reconstruction", "repdiff")
-LOADED = (
-    "numpy",
-    "scipy.stats",
-    "torch",
-    "pandas",
-    "pymatgen.core",
-    "ase",
-    "spglib",
-    "moyopy",
-)  # before each fork
-LONGEST = 40.0  # CPU seconds of a test file that is given to every mutant
-MOST = 40.0  # CPU seconds of all test files of a mutant, but for the nearest
+LOADED = (  # before each fork; torch.distributed.tensor by every comparison of tensors
+    "numpy", "scipy.stats", "scipy.spatial", "scipy.optimize", "pandas", "pyarrow.parquet", "torch",
+    "torch.distributed.tensor", "numba", "sympy", "ase.io", "spglib", "moyopy", "pymatgen.core", "hypothesis",
+    "pymatgen.analysis.structure_matcher", "smact", "gemmi", "accelerate", "diffusers", "pydantic",
+)  # fmt: skip
+PLUGINS = ("_hypothesis_pytestplugin", "jaxtyping._pytest_plugin", "pytest_timeout")  # what the tests need
+NEAREST, EXAMPLES = 4, 20  # of the first run
+LIMIT, WIDER_LIMIT = 240.0, 1200.0  # seconds by the clock
 KILLED, SURVIVED, TIMEOUT, UNTESTED = "killed", "survived", "timeout", "untested"
 
 
@@ -91,33 +91,31 @@ def tests_of(module: str) -> list[str]:
     return [name for _, name in sorted(ranked)]
 
 
-def room_of(module: str) -> list[str]:
-    """Return all test files of a module's room."""
-    room = REPOSITORY / "tests" / Path(module).parts[0]
-    if module.startswith("repdiff/"):
-        room /= Path(module).parts[1]
-    return [test.relative_to(REPOSITORY).as_posix() for test in sorted(room.rglob("test_*.py"))]
-
-
 class Tree:
     """A copy of the repository, in which tests are run by forks of this process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in LOADED:
-            __import__(name)
+            importlib.import_module(name)
+        gc.freeze()
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = (
+            "1"  # else pytest complains of libraries that are loaded
+        )
         os.environ.update(
             PYTHONPATH=str(folder), OMP_NUM_THREADS="1", CI="1"
         )  # the same examples in every run
 
-    def run(self, tests: Sequence[str], *, limit: float, bytecode: bool = False) -> tuple[str, str, float]:
+    def run(
+        self, tests: Sequence[str], *, limit: float, examples: int | None = None
+    ) -> tuple[str, str, float]:
         """Run test files until one fails; returns the outcome, the test that failed, and its CPU time, s."""
         report = self.folder / "failed.txt"
         report.unlink(missing_ok=True)
         started, used = time.monotonic(), _cpu_of_children()
         child = os.fork()
         if child == 0:
-            self._test(tests, report, bytecode)
+            self._test(tests, report, examples)
         while time.monotonic() - started < limit:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
@@ -130,13 +128,16 @@ class Tree:
         code = os.waitstatus_to_exitcode(status)
         failed = report.read_text(encoding="utf-8") if report.is_file() else ""
         outcome = {0: SURVIVED, 5: UNTESTED}.get(code, KILLED)
+        if outcome == KILLED and not failed:
+            if code >= 0:
+                raise RuntimeError(f"pytest ended with {code}: {self.folder / 'output.txt'}")
+            failed = signal.Signals(-code).name
         return outcome, failed, _cpu_of_children() - used
 
-    def _test(self, tests: Sequence[str], report: Path, bytecode: bool) -> None:
+    def _test(self, tests: Sequence[str], report: Path, examples: int | None) -> None:
         os.setsid()
         os.chdir(self.folder)
         sys.path[:0] = [str(self.folder)]
-        sys.dont_write_bytecode = not bytecode
         quiet = os.open(self.folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
@@ -146,33 +147,44 @@ class Tree:
 
             class Failed:
                 @staticmethod
+                def pytest_configure() -> None:
+                    if examples:
+                        from hypothesis import settings
+
+                        settings.register_profile(
+                            "few", max_examples=examples, derandomize=True, deadline=None
+                        )
+                        settings.load_profile("few")
+
+                @staticmethod
+                def pytest_collectreport(report: pytest.CollectReport) -> None:
+                    if report.failed:
+                        path.write_text(report.nodeid, encoding="utf-8")
+
+                @staticmethod
                 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
                     if report.failed:
                         path.write_text(report.nodeid, encoding="utf-8")
 
             path = report
-            flags = [
-                "-x",
-                "-q",
-                "-m",
-                "not slow and not gpu",
-                "-p",
-                "no:cacheprovider",
-                "-p",
-                "no:xdist",
-                "--tb=line",
-            ]
+            flags = ["-x", "-q", "-m", "not slow and not gpu", "-p", "no:cacheprovider"]
+            flags += [part for plugin in PLUGINS for part in ("-p", plugin)]
             code = int(pytest.main([*flags, *tests], plugins=[Failed()]))
+            sys.stdout.flush()
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
 
-    def with_fault(self, one: dict, tests: Sequence[str], *, limit: float) -> tuple[str, str, float]:
+    def with_fault(
+        self, one: dict, tests: Sequence[str], *, limit: float, examples: int | None = None
+    ) -> tuple[str, str, float]:
         """Run tests while a file of the copy has a fault."""
         path = self.folder / one["file"]
         source, stamp = path.read_text(encoding="utf-8"), path.stat()
         path.write_text(faulty(source, one), encoding="utf-8")
         try:
-            return self.run(tests, limit=limit)
+            return self.run(tests, limit=limit, examples=examples)
         finally:
             path.write_text(source, encoding="utf-8")
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
@@ -257,6 +269,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9, help="start no mutant after so many minutes")
     parser.add_argument("--record", type=Path, default=REPOSITORY / "benchmarks" / "mutation.json")
     parser.add_argument(
+        "--check", action="store_true", help="run the tests that caught mutants without a fault"
+    )
+    parser.add_argument(
         "--planted", action="store_true", help="run the faults planted by hand, and nothing else"
     )
     parser.add_argument("--wider", action="store_true", help="give survivors to all tests of their room")
@@ -265,42 +280,40 @@ def main() -> None:
     until = time.monotonic() + 60 * arguments.minutes
     copy_tree(arguments.tree)
     record, tree = Record(arguments.record), Tree(arguments.tree)
-    seconds = record.data.setdefault("cpu_seconds_of_test_file", {})
-
-    def timed(test: str) -> float:
-        if test not in seconds:
-            outcome, failed, took = tree.run([test], limit=600, bytecode=True)
-            seconds[test] = round(took, 1) if outcome == SURVIVED else 1e6
-            record.write()
-            if outcome not in (SURVIVED, UNTESTED):
-                print(f"left out: {test} fails without a fault: {failed}", flush=True)
-        return seconds[test]
-
     if arguments.planted:
         record.data["planted"] = [plant(tree, one) for one in json.loads(PLANTED.read_text(encoding="utf-8"))]
-        record.write()
-        return
-    for one in list(due(record.data["mutants"], arguments)):
+    if arguments.check:
+        check(tree, record.data["mutants"])
+    for one in [] if arguments.planted or arguments.check else list(due(record.data["mutants"], arguments)):
         if time.monotonic() > until:
             break
         wider = arguments.wider or one.get("wider", False)
-        tests, total = [], 0.0
-        for test in dict.fromkeys([*tests_of(one["file"]), *(room_of(one["file"]) if wider else [])]):
-            if tests and total > 0.75 * MOST and not wider:
-                break
-            if timed(test) < (10 if wider else 1) * LONGEST and (
-                not tests or wider or total + timed(test) < MOST
-            ):
-                tests.append(test)
-                total += timed(test)
-        outcome, failed, took = UNTESTED, "", 0.0
-        if tests:
-            outcome, failed, took = tree.with_fault(one, tests, limit=6 * total + 60)
+        tests = tests_of(one["file"])
+        limit, examples = (WIDER_LIMIT, None) if wider else (LIMIT, EXAMPLES)
+        outcome, failed, took = tree.with_fault(
+            one, tests if wider else tests[:NEAREST], limit=limit, examples=examples
+        )
         one.update(status=outcome, cpu_seconds=round(took, 1), caught_by=failed, wider=wider)
         record.write()
         print(f"{outcome:8} {took:5.0f} s {one['file']}:{one['line']} {one['operator']} {failed}", flush=True)
     record.write()
     print(json.dumps(record.data["summary"], indent=1))
+
+
+def check(tree: Tree, mutants: Sequence[dict]) -> None:
+    """Run the tests that caught mutants without any, and take back what a test caught that fails anyway."""
+    names = sorted({one["caught_by"] for one in mutants if one.get("caught_by")})
+    for file in sorted({name.partition("::")[0] for name in names}):
+        left = [name for name in names if name.startswith(f"{file}::") or name == file]
+        while left:
+            outcome, failed, _ = tree.run(left, limit=WIDER_LIMIT)
+            if outcome == SURVIVED:
+                break
+            print(f"fails without a fault: {failed or left}", flush=True)
+            for one in mutants:
+                if one.get("caught_by") == failed or (not failed and one.get("caught_by") in left):
+                    one.pop("status")
+            left = [name for name in left if name != failed] if failed else []
 
 
 def plant(tree: Tree, one: dict) -> dict:
