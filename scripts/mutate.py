@@ -4,8 +4,8 @@
     python scripts/mutate.py --tree EMPTY_FOLDER [--minutes 10] [--wider] [--again PATTERN]
     python scripts/mutate.py --tree EMPTY_FOLDER --planted | --check
 
-Works in a copy of the tree, one mutant after the other, and goes on where it stopped. A mutant is given to the four
-test files of its room (the mirror of the tree under tests/) that are nearest to its module by imports, with 20 random
+Works in a copy of the tree, one mutant after the other, and goes on where it stopped. A mutant is given to the two
+test files of its room (the mirror of the tree under tests/) that are nearest to its module by imports, with 10 random
 examples a property instead of 100, until one test fails; `--wider` then gives the survivors to every test of the room
 that reaches the module, with all examples. Tests that are marked slow or need the real data are not run. Each run is a
 fork of one process that has loaded the libraries. `--check` runs the tests that caught mutants without a fault: they
@@ -16,6 +16,7 @@ import argparse
 import ast
 import gc
 import importlib
+import inspect
 import json
 import os
 import resource
@@ -29,6 +30,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 EQUIVALENT = REPOSITORY / "scripts" / "equivalent_mutants.json"
@@ -40,8 +42,8 @@ LOADED = (  # before each fork; torch.distributed.tensor by every comparison of 
     "pymatgen.analysis.structure_matcher", "smact", "gemmi", "accelerate", "diffusers", "pydantic",
 )  # fmt: skip
 PLUGINS = ("_hypothesis_pytestplugin", "jaxtyping._pytest_plugin", "pytest_timeout")  # what the tests need
-NEAREST, EXAMPLES = 4, 20  # of the first run
-LIMIT, WIDER_LIMIT = 240.0, 1200.0  # seconds by the clock
+NEAREST, EXAMPLES = 2, 10  # of the first run
+CPU_LIMIT, WIDER_CPU_LIMIT = 120, 600  # seconds; a test that waits is ended by its own time-out
 KILLED, SURVIVED, TIMEOUT, UNTESTED = "killed", "survived", "timeout", "untested"
 
 
@@ -91,6 +93,38 @@ def tests_of(module: str) -> list[str]:
     return [name for _, name in sorted(ranked)]
 
 
+class Watch:
+    """A plugin that writes down which test failed, takes fewer random examples, and puts likely tests first."""
+
+    def __init__(self, report: Path, examples: int | None, names: Sequence[str]) -> None:
+        self.report, self.examples, self.names = report, examples, names
+
+    def pytest_configure(self) -> None:
+        """Take fewer examples of each property."""
+        if self.examples:
+            from hypothesis import settings
+
+            settings.register_profile("few", max_examples=self.examples, derandomize=True, deadline=None)
+            settings.load_profile("few")
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Begin with the tests whose text names what has the fault."""
+        text = {item: inspect.getsource(item.function) for item in items}
+        items.sort(key=lambda item: not any(name in text[item] for name in self.names))
+
+    def pytest_collectreport(self, report: Any) -> None:  # noqa: ANN401 (no import of pytest before the fork)
+        """Note a file that cannot be imported."""
+        self._note(report)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:  # noqa: ANN401
+        """Note a test that fails."""
+        self._note(report)
+
+    def _note(self, report: Any) -> None:  # noqa: ANN401
+        if report.failed:
+            self.report.write_text(report.nodeid, encoding="utf-8")
+
+
 class Tree:
     """A copy of the repository, in which tests are run by forks of this process."""
 
@@ -107,34 +141,33 @@ class Tree:
         )  # the same examples in every run
 
     def run(
-        self, tests: Sequence[str], *, limit: float, examples: int | None = None
+        self, tests: Sequence[str], *, limit: int, examples: int | None = None, names: Sequence[str] = ()
     ) -> tuple[str, str, float]:
-        """Run test files until one fails; returns the outcome, the test that failed, and its CPU time, s."""
+        """Run test files until one fails, first the tests that name a function.
+
+        Returns:
+            The outcome, the test that failed, and its CPU time, s.
+        """
         report = self.folder / "failed.txt"
         report.unlink(missing_ok=True)
-        started, used = time.monotonic(), _cpu_of_children()
+        used = _cpu_of_children()
         child = os.fork()
         if child == 0:
-            self._test(tests, report, examples)
-        while time.monotonic() - started < limit:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                break
-            time.sleep(0.05)
-        else:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return TIMEOUT, "", _cpu_of_children() - used
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+            self._test(tests, report, examples, names)
+        _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
         failed = report.read_text(encoding="utf-8") if report.is_file() else ""
-        outcome = {0: SURVIVED, 5: UNTESTED}.get(code, KILLED)
+        outcome = {0: SURVIVED, 5: UNTESTED, -signal.SIGKILL: TIMEOUT, -signal.SIGXCPU: TIMEOUT}.get(
+            code, KILLED
+        )
         if outcome == KILLED and not failed:
             if code >= 0:
                 raise RuntimeError(f"pytest ended with {code}: {self.folder / 'output.txt'}")
             failed = signal.Signals(-code).name
         return outcome, failed, _cpu_of_children() - used
 
-    def _test(self, tests: Sequence[str], report: Path, examples: int | None) -> None:
+    def _test(self, tests: Sequence[str], report: Path, examples: int | None, names: Sequence[str]) -> None:
         os.setsid()
         os.chdir(self.folder)
         sys.path[:0] = [str(self.folder)]
@@ -145,31 +178,9 @@ class Tree:
         try:
             import pytest
 
-            class Failed:
-                @staticmethod
-                def pytest_configure() -> None:
-                    if examples:
-                        from hypothesis import settings
-
-                        settings.register_profile(
-                            "few", max_examples=examples, derandomize=True, deadline=None
-                        )
-                        settings.load_profile("few")
-
-                @staticmethod
-                def pytest_collectreport(report: pytest.CollectReport) -> None:
-                    if report.failed:
-                        path.write_text(report.nodeid, encoding="utf-8")
-
-                @staticmethod
-                def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-                    if report.failed:
-                        path.write_text(report.nodeid, encoding="utf-8")
-
-            path = report
             flags = ["-x", "-q", "-m", "not slow and not gpu", "-p", "no:cacheprovider"]
             flags += [part for plugin in PLUGINS for part in ("-p", plugin)]
-            code = int(pytest.main([*flags, *tests], plugins=[Failed()]))
+            code = int(pytest.main([*flags, *tests], plugins=[Watch(report, examples, names)]))
             sys.stdout.flush()
         except BaseException:
             traceback.print_exc()
@@ -177,14 +188,14 @@ class Tree:
             os._exit(code)
 
     def with_fault(
-        self, one: dict, tests: Sequence[str], *, limit: float, examples: int | None = None
+        self, one: dict, tests: Sequence[str], *, limit: int, examples: int | None = None
     ) -> tuple[str, str, float]:
         """Run tests while a file of the copy has a fault."""
         path = self.folder / one["file"]
         source, stamp = path.read_text(encoding="utf-8"), path.stat()
         path.write_text(faulty(source, one), encoding="utf-8")
         try:
-            return self.run(tests, limit=limit, examples=examples)
+            return self.run(tests, limit=limit, examples=examples, names=names_at(source, one.get("line", 0)))
         finally:
             path.write_text(source, encoding="utf-8")
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
@@ -193,6 +204,16 @@ class Tree:
 def _cpu_of_children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def names_at(source: str, line: int) -> list[str]:
+    """Return the names of the functions and classes that a line is in, but for the private."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    around = [
+        node for node in ast.walk(ast.parse(source))
+        if isinstance(node, kinds) and node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]  # fmt: skip
+    return [node.name for node in around if not node.name.startswith("_")]
 
 
 def faulty(source: str, one: dict) -> str:
@@ -289,7 +310,7 @@ def main() -> None:
             break
         wider = arguments.wider or one.get("wider", False)
         tests = tests_of(one["file"])
-        limit, examples = (WIDER_LIMIT, None) if wider else (LIMIT, EXAMPLES)
+        limit, examples = (WIDER_CPU_LIMIT, None) if wider else (CPU_LIMIT, EXAMPLES)
         outcome, failed, took = tree.with_fault(
             one, tests if wider else tests[:NEAREST], limit=limit, examples=examples
         )
@@ -306,7 +327,7 @@ def check(tree: Tree, mutants: Sequence[dict]) -> None:
     for file in sorted({name.partition("::")[0] for name in names}):
         left = [name for name in names if name.startswith(f"{file}::") or name == file]
         while left:
-            outcome, failed, _ = tree.run(left, limit=WIDER_LIMIT)
+            outcome, failed, _ = tree.run(left, limit=WIDER_CPU_LIMIT)
             if outcome == SURVIVED:
                 break
             print(f"fails without a fault: {failed or left}", flush=True)
