@@ -12,8 +12,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARKED = [block for document in DOCUMENTS for block in blocks(document)]
 
 UNRECORDED = {  # tables whose figures no record holds yet, by document: mend one and take it out
-    "backends.md": 8,
-    "reconstruction.md": 5,
+    "reconstruction.md": 1,
 }
 
 

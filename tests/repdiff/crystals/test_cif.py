@@ -108,10 +108,19 @@ def test_pbnm_of_calcium_titanate_keeps_calcium_and_oxygen_apart():
     assert distances[np.ix_(arrays.atomic_numbers == 20, arrays.atomic_numbers == 8)].min() > 2.3
 
 
-def test_sites_that_the_symmetry_puts_into_each_other_are_refused():
-    sites = "Ca1 Ca 0.0065 0.0356 0.25\nO1 O 0.5711 0.4838 0.25"
-    text = cif((5.37, 5.44, 7.64, 90, 90, 90), sites, "_symmetry_space_group_name_H-M 'P b n m'")
-    assert "the symmetry puts" in reason(text)
+@pytest.mark.parametrize("symbol", ["P n m a", "P m n b", "P b n m", "P c m n", "P m c n", "P n a m"])
+@pytest.mark.parametrize("with_z", [True, False])
+def test_a_wrong_digit_that_puts_oxygen_on_calcium_is_refused_in_every_setting(symbol, with_z):
+    """O1 with x = 0.5711 for 0.0711: no setting of the group mends it, so the digit is at fault, not the symbol."""
+    sites = "Ca1 Ca 0.0065 0.0356 0.25\nTi1 Ti 0 0.5 0\nO1 O 0.5711 0.4838 0.25\nO2 O 0.7108 0.2888 0.0371"
+    facts = [f"_symmetry_space_group_name_H-M '{symbol}'", "_chemical_formula_sum 'Ca Ti O3'"]
+    text = cif(
+        (5.37, 5.44, 7.64, 90, 90, 90), sites, *facts, *(["_cell_formula_units_Z 4"] if with_z else [])
+    )
+    if symbol in ("P b n m", "P n a m"):  # those in which the sites have the right multiplicities
+        assert "overlapping atoms: the symmetry puts" in reason(text)
+    else:
+        assert "which is not the formula the file states" in reason(text)
 
 
 def test_three_decimals_of_a_third_stay_on_the_special_position():

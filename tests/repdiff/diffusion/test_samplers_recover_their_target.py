@@ -1,14 +1,11 @@
 """With exact scores every sampler gives mean, width and shares of the modes, at the settings that our configs use."""
 
-import math
-from dataclasses import replace
-from itertools import repeat
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from exact_targets import Modes, measure
+from exact_samplers import DOUBLE, joint_samples, pair_samples, torus_samples
 
 from descriptors.batch import CrystalBatch
 from repdiff.backends.dpcdvae import DpCdvae
@@ -16,20 +13,9 @@ from repdiff.backends.gemsdiff import GemsDiff
 from repdiff.backends.mattergen import MatterGen
 from repdiff.backends.options import parse_options
 from repdiff.diffusion.cdvae.coordinates import make_process
-from repdiff.diffusion.cdvae.decoding import place_atoms
-from repdiff.diffusion.cdvae.latents import Vocabulary
-from repdiff.diffusion.cdvae.model import Cdvae, DenoiserOutput
-from repdiff.diffusion.joint_process import JointProcess
-from repdiff.diffusion.predictor_corrector import Draws, Prediction, sample
-from repdiff.diffusion.symmetric_lattice import Limit
-from repdiff.diffusion.torus import reverse_step, torus_noise
-from repdiff.networks.crystal import CrystalNetworkSettings
+from repdiff.diffusion.torus import torus_noise
 
-DOUBLE = torch.float64
-TINY = CrystalNetworkSettings(width=16, n_blocks=1, n_neighbors=8, max_neighbors=12)
 CONFIGS = Path(__file__).parents[3] / "configs"
-PLACES = Modes((0.25, 0.65), 0.05)
-CELLS = Modes((-0.4, 0.5), 0.15, wrapped=False)
 KEEPS = {"mattergen": "mattergen_perov5_cpu"}  # trainings of models that a comparison names
 
 
@@ -87,35 +73,6 @@ def agree(found, *, shares=0.05, shifts=0.15, width=0.07):
     assert found.width == pytest.approx(1, abs=width)
 
 
-def joint_samples(training, reverse, n_steps, *, n=600, seed=7):
-    """One-atom crystals whose coordinates have the modes PLACES and whose cells have CELLS."""
-    process = JointProcess.of(training, Limit(0.07))
-    generator = torch.Generator().manual_seed(seed)
-
-    def numbers():
-        while True:
-            yield Draws(
-                coords=torch.randn(n, 3, generator=generator),
-                lattice=torch.randn(n, 6, generator=generator),
-                chances=torch.rand(n, 2, generator=generator),
-            )
-
-    def predict(state, time):
-        std = float(process.widths.stds[time])
-        return Prediction(
-            score=std * PLACES.score(state.coords, std**2),
-            clean=CELLS.clean(state.z, process.schedule.signal(time)),
-            logits=torch.tensor([0.3, 0.7]).log().expand(n, 2),
-        )
-
-    start = process.prior(
-        torch.rand(n, 3, generator=generator), torch.randn(n, 6, generator=generator), torch.arange(n)
-    )
-    made = sample(predict, start, process, torch.tensor([8, 22]), numbers(), reverse, n_steps=n_steps)
-    elements = made.z[:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
-    return measure(made.coords, PLACES), measure(elements, CELLS), float((made.numbers == 8).float().mean())
-
-
 def _joint_key(training, sampling, steps):
     names = ("timesteps", "width_first", "width_last", "beta_first", "beta_last")
     reverse = (sampling.corrector_steps, sampling.position_corrector, sampling.lattice_corrector)
@@ -153,17 +110,6 @@ def test_a_low_temperature_narrows_places_by_its_root_and_leaves_cells():
     assert cells.width == pytest.approx(1, abs=0.07)
 
 
-def torus_samples(process, rule, n=2500):
-    generator = torch.Generator().manual_seed(0)
-    at = torch.rand(n, 3, generator=generator, dtype=DOUBLE)
-    for time in reversed(range(process.n_times)):
-        variance = float(process.stds[time]) ** 2
-        noise = torch.randn(n, 3, generator=generator, dtype=DOUBLE)
-        path = variance * PLACES.score(at, variance)
-        at = reverse_step(at, path, torch.full((n,), time), noise, process, rule=rule)
-    return measure(at, PLACES)
-
-
 def _torus_key(training, sampling, steps):
     return training.torus.model_dump(exclude={"loss"}), sampling.positions
 
@@ -185,47 +131,6 @@ def test_rules_that_jump_to_the_predicted_place_lose_modes_and_width(rule, share
     found = torus_samples(torus_noise(GemsDiff.training_options().torus), rule)
     assert found.share == pytest.approx(share, abs=0.03)
     assert found.width == pytest.approx(width, abs=0.05)
-
-
-def pair_model(settings, atoms):
-    """A model that gives the exact answer for pairs whose separation has the modes PLACES."""
-    small = {"network": TINY, "encoder": TINY, "n_latent": 8, "head_width": 16}
-    model = Cdvae(
-        settings.model_copy(update=small), Vocabulary.of(atoms, min_length_std=0.02, min_angle_std=0.02)
-    ).double()
-    scaled = settings.denoiser == "ddpm" and settings.mean == "scaled"
-
-    def denoise(noisy, times, latents):
-        at = noisy.frac_coords.view(-1, 2, 3)
-        apart = at[:, 0] - at[:, 1]
-        if scaled:  # the noise of a separation has the variance 2 (1 - ᾱ_t)
-            signal = float(model.process.signals[int(times[0])])
-            clean = replace(PLACES, wrapped=False).clean(apart, signal, 2 * (1 - signal))
-            path = (math.sqrt(signal) * clean - apart) / 2
-        else:
-            variance = 2 * float(model.process.width(times, noisy.lattice)[0] / 4) ** 2
-            path = variance * PLACES.score(apart, variance) / 2
-        both = torch.stack([path, -path], 1).view(-1, 3)
-        return DenoiserOutput(path=both, types=torch.zeros(len(both), 2, dtype=DOUBLE))
-
-    model.denoise = denoise
-    return model
-
-
-def pair_samples(settings, sampling, n_steps, n=600):
-    atoms = CrystalBatch(
-        frac_coords=torch.zeros(2 * n, 3, dtype=DOUBLE),
-        lattice=4 * torch.eye(3, dtype=DOUBLE).repeat(n, 1, 1),
-        atomic_numbers=torch.tensor([3, 9]).repeat(n),
-        system_idx=torch.arange(n).repeat_interleave(2),
-    )
-    generator = torch.Generator().manual_seed(1)
-    noise = (torch.randn(2 * n, 3, generator=generator, dtype=DOUBLE) for _ in repeat(None))
-    fixed = sampling.model_copy(update={"types": "fixed"})
-    latents = torch.zeros(n, 8, dtype=DOUBLE)
-    made = place_atoms(pair_model(settings, atoms), atoms, latents, noise, fixed, n_steps=n_steps)
-    at = made.frac_coords.view(n, 2, 3)
-    return measure(at[:, 0] - at[:, 1], PLACES)
 
 
 def _pair_key(training, sampling, steps):
