@@ -357,6 +357,10 @@ def metric_label(name: str) -> MetricLabel:
     """Return the label of a value, of the value that it is a variant of, or one made from its name."""
     if name in LABELS:
         return LABELS[name]
+    if (known := name.removesuffix("_without_templates")) in LABELS and known != name:
+        label = LABELS[known]
+        text = f"{label.text} Structures started from templates are left out."
+        return MetricLabel(name=f"{label.name}, without templates", text=text, better=label.better)
     known, _, variant = name.rpartition("_")
     if known in LABELS and variant:
         label = LABELS[known]
