@@ -19,7 +19,15 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from repdiff.backends.base import BACKENDS, Backend, Samples, TrainingJob, refuse_conditions
+from descriptors.symmetry.protostructure import Protostructure
+from repdiff.backends.base import (
+    BACKENDS,
+    Backend,
+    Samples,
+    TrainingJob,
+    refuse_conditions,
+    refuse_protostructures,
+)
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.options import loading, parse_options
 from repdiff.backends.substitutions import atomic_volumes, count_places, substitution_probabilities
@@ -187,6 +195,7 @@ class Retrieval(Backend):
         *,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -200,6 +209,7 @@ class Retrieval(Backend):
                 f"compositions given, expected none: the backend {self.kind} takes no compositions"
             )
         refuse_conditions(self.kind, conditions, guidance)
+        refuse_protostructures(self.kind, protostructures)
 
     def sample(
         self,
@@ -209,6 +219,7 @@ class Retrieval(Backend):
         first: int = 0,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,

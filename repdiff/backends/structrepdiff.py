@@ -14,6 +14,7 @@ from torch import Tensor
 
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
+from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
@@ -23,6 +24,7 @@ from repdiff.backends.base import (
     check_compositions,
     check_steps,
     refuse_conditions,
+    refuse_protostructures,
 )
 from repdiff.backends.options import explain, parse_options
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
@@ -99,6 +101,7 @@ class StructRepDiff(Backend):
         *,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -107,6 +110,7 @@ class StructRepDiff(Backend):
         parse_options(StructRepDiffSampling, options)
         check_steps(steps, self.model.diffusion.settings.timesteps)
         refuse_conditions("structrepdiff", conditions, guidance)
+        refuse_protostructures("structrepdiff", protostructures)
         if compositions is None:
             return
         if self.model.compositions is None:
@@ -124,6 +128,7 @@ class StructRepDiff(Backend):
         first: int = 0,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
