@@ -10,6 +10,7 @@ from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.sources import CrystalSets, split_name
+from repdiff.energies.rattle import Rattle
 from repdiff.energies.relax import Limits
 from repdiff.energies.relax_set import relax_set
 from repdiff.energies.relaxed import RelaxedSet
@@ -97,6 +98,8 @@ def relax(
     force_field: str = "chgnet",
     fmax: float = 0.05,
     max_steps: int = 500,
+    rattle: float = 0.0,
+    seed: int = 0,
     n_workers: int = 1,
     device: str = "auto",
     progress: bool = True,
@@ -108,6 +111,8 @@ def relax(
         force_field: "chgnet" or "sevennet" (`pip install repdiff[relax]`), or one of a plugin.
         fmax: Largest force of a relaxed crystal, those on the cell included, eV/Å.
         max_steps: Largest number of steps for a crystal.
+        rattle: Standard deviation of normal displacements of the atoms before relaxation, Å.
+        seed: Seed of the displacements.
         n_workers: Processes on a CPU.
         device: Where to compute: auto, cpu, cuda or cuda:N.
         progress: Whether to show a bar.
@@ -128,12 +133,15 @@ def relax(
     given = as_crystal_set(crystals)
     if not fmax > 0:
         raise UserError(f"fmax is {fmax}, expected a positive force, eV/Å")
+    if not rattle >= 0:
+        raise UserError(f"rattle is {rattle}, expected a length, Å, or 0 for none")
     steps = a_count("max_steps", max_steps, least=0)
     with tempfile.TemporaryDirectory() as folder, bars(progress):
         return relax_set(
             given,
             force_field=force_field,
             limits=Limits(fmax=fmax, max_steps=steps or 0),
+            rattle=Rattle(width=rattle, seed=a_count("seed", seed, least=0) or 0),
             device=choose_device(device),
             folder=Path(folder),
             n_workers=a_count("n_workers", n_workers),

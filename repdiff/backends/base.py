@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from descriptors.registry import Registry
+from descriptors.symmetry.protostructure import Protostructure
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError
@@ -110,8 +111,8 @@ class Backend(ABC):
     Attributes:
         description: One line for `repdiff backends`.
         makes: "representations", which `repdiff reconstruct` turns into crystals, or "crystals".
-        conditions: What samples can be asked to have: "composition", "properties", or "symmetry" (space group, elements
-            and size, exactly).
+        conditions: What samples can be asked to have: "composition", "properties", "protostructure", or "symmetry"
+            (space group, elements and size, exactly).
         kind: File type tag, used to find the backend of a checkpoint.
         training_options: Options of training.
         sampling_options: Options of sampling.
@@ -162,6 +163,7 @@ class Backend(ABC):
         *,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -181,6 +183,7 @@ class Backend(ABC):
         first: int = 0,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -196,6 +199,8 @@ class Backend(ABC):
             first: Number of the first sample within the stream.
             steps: Denoising steps; None for what suits the sampler, or for as many as in training.
             compositions: One for each sample; None lets the backend choose.
+            protostructures: One for each sample, whose symmetry and elements it has exactly; None for none. Formulas
+                then come from them. Where they are not None, compositions are.
             conditions: Properties that all samples should have, by name, where the backend takes any.
             guidance: γ of classifier-free guidance: 0 ignores the conditions, 1 (None) is as trained.
             options: An instance of `sampling_options`, or values by name; None for the defaults.
@@ -250,6 +255,33 @@ def check_compositions(
         raise UserError(
             f"a composition has {largest} atoms, expected at most {n_most}, the most of a training crystal"
         )
+
+
+def formulas_asked(
+    compositions: Sequence[Composition] | None, protostructures: Sequence[Protostructure] | None
+) -> Sequence[Composition] | None:
+    """Return the formulas of the primitive cells where protostructures are given, else the compositions.
+
+    Raises:
+        UserError: If both are given.
+    """
+    if protostructures is None:
+        return compositions
+    if compositions is not None:
+        raise UserError(
+            "compositions and protostructures given, expected one of them: a protostructure has a formula"
+        )
+    return [protostructure.composition() for protostructure in protostructures]
+
+
+def refuse_protostructures(backend: str, protostructures: Sequence[Protostructure] | None) -> None:
+    """Refuse protostructures for a backend that takes none.
+
+    Raises:
+        UserError: If there are any.
+    """
+    if protostructures is not None:
+        raise UserError(f"protostructures given, expected none: the backend {backend} takes none")
 
 
 class _Backends(Registry[Backend]):

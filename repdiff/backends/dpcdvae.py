@@ -5,6 +5,7 @@ Sources: Pakornchote et al., arXiv 2308.02165; Xie et al., arXiv 2110.06197. Wha
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
+from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
@@ -22,6 +24,7 @@ from repdiff.backends.base import (
     TrainingJob,
     check_compositions,
     check_steps,
+    formulas_asked,
     refuse_conditions,
     seen_only,
 )
@@ -36,6 +39,8 @@ from repdiff.diffusion.cdvae.latents import Vocabulary, make_cells, whole_compos
 from repdiff.diffusion.cdvae.model import Cdvae, Posterior
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import right_handed
+from repdiff.diffusion.symmetric_cells import nearest_allowed
+from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.networks.random_streams import NOISE, stream
@@ -57,7 +62,7 @@ class DpCdvae(Backend):
 
     description = "variational autoencoder with diffusion of the coordinates, or Langevin steps as CDVAE"
     makes = "crystals"
-    conditions = frozenset({"composition"})
+    conditions = frozenset({"composition", "protostructure"})
     kind = OPTIONS.kind
     training_options, sampling_options = CdvaeSettings, CdvaeSampling
 
@@ -117,6 +122,7 @@ class DpCdvae(Backend):
         *,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -132,7 +138,13 @@ class DpCdvae(Backend):
                 f"denoiser={trained.denoiser} and mean={trained.mean}"
             )
         vocabulary = self.model.vocabulary
-        check_compositions(compositions, vocabulary.elements.tolist(), int(vocabulary.sizes[-1]))
+        asked = formulas_asked(compositions, protostructures)
+        check_compositions(asked, vocabulary.elements.tolist(), int(vocabulary.sizes[-1]))
+        if protostructures is not None and (trained.denoiser, trained.mean) == ("ddpm", "scaled"):
+            raise UserError(
+                "protostructures given, expected none: this model was trained with mean=scaled, which shrinks "
+                "coordinates and keeps no symmetry; train one with mean=kept"
+            )
 
     def sample(
         self,
@@ -142,6 +154,7 @@ class DpCdvae(Backend):
         first: int = 0,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -149,7 +162,8 @@ class DpCdvae(Backend):
         """Draw latent vectors and decode them.
 
         Given compositions replace what the vectors say; these are drawn among those that go with them, and moved
-        towards them, so that the cells suit.
+        towards them, so that the cells suit. Protostructures give compositions; the cells that the vectors say are
+        then strained to what the groups allow.
         """
         if n == 0:
             return Samples(made=())
@@ -158,6 +172,7 @@ class DpCdvae(Backend):
         sampling = parse_options(CdvaeSampling, options)
         latents = torch.from_numpy(np.stack(drawn)).to(self.device)
         species, contents = None, None
+        compositions = formulas_asked(compositions, protostructures)
         if compositions is not None:
             species = [torch.from_numpy(atoms_of(composition)) for composition in compositions]
             counts = torch.tensor([len(atoms) for atoms in species], device=self.device)
@@ -167,7 +182,14 @@ class DpCdvae(Backend):
         if species is not None:
             latents = towards_composition(self.model, latents, species, n_steps=sampling.composition_steps)
         made = self._decode(
-            latents, sampling, streams, steps=steps, first=first, species=species, lattice=None
+            latents,
+            sampling,
+            streams,
+            steps=steps,
+            first=first,
+            species=species,
+            lattice=None,
+            protostructures=protostructures,
         )
         return Samples(made=tuple(made))
 
@@ -257,6 +279,7 @@ class DpCdvae(Backend):
         first: int,
         species: Sequence[Int[Tensor, " _"]] | None,
         lattice: Float[Tensor, "n 3 3"] | None,
+        protostructures: Sequence[Protostructure] | None = None,
     ) -> list[Crystal]:
         """Decode in batches; every crystal has a stream of random numbers of its own."""
         if species is not None:
@@ -280,8 +303,22 @@ class DpCdvae(Backend):
                     atomic_numbers=torch.cat(list(chosen)),
                     system_idx=torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)),
                 ).to(self.device)
+                constraint = None
+                if protostructures is not None:
+                    constraint = SymmetryConstraint.of(protostructures[part]).to(self.device)
+                    allowed = nearest_allowed(atoms.lattice, constraint)
+                    atoms = replace(constraint.atoms, lattice=allowed)
                 noise = _noise(streams[part], sizes, self.device)
-                made = decode(self.model, atoms, latents[part], noise, sampling, n_steps=n_steps, bar=bar)
+                made = decode(
+                    self.model,
+                    atoms,
+                    latents[part],
+                    noise,
+                    sampling,
+                    n_steps=n_steps,
+                    constraint=constraint,
+                    bar=bar,
+                )
                 numbers = range(first + start, first + start + len(sizes))
                 crystals += from_batch(made, [f"gen-{number:06d}" for number in numbers])
         return crystals

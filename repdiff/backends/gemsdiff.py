@@ -4,6 +4,7 @@ Source: Klipfel et al., arXiv 2401.05402; what differs is said in `repdiff.diffu
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
+from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
@@ -21,6 +23,7 @@ from repdiff.backends.base import (
     TrainingJob,
     check_compositions,
     check_steps,
+    formulas_asked,
     refuse_conditions,
 )
 from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
@@ -32,6 +35,7 @@ from repdiff.crystals.formula import Composition
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import N_COORDINATES, LatticeCoordinates
 from repdiff.diffusion.schedules import spread_times
+from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.diffusion.torus import centred
 from repdiff.diffusion.torus_lattice import (
     Noise,
@@ -107,7 +111,7 @@ class GemsDiff(Backend):
 
     description = "diffusion of atoms on the torus and of the cell in its Lie algebra, given the formula"
     makes = "crystals"
-    conditions = frozenset({"composition"})
+    conditions = frozenset({"composition", "protostructure"})
     kind = OPTIONS.kind
     training_options, sampling_options = TorusLatticeSettings, GemsDiffSampling
 
@@ -181,6 +185,7 @@ class GemsDiff(Backend):
         *,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -189,7 +194,8 @@ class GemsDiff(Backend):
         parse_options(GemsDiffSampling, options)
         check_steps(steps, self.diffusion.n_times)
         refuse_conditions(self.kind, conditions, guidance)
-        check_compositions(compositions, self.formulas.seen, self.formulas.n_most)
+        asked = formulas_asked(compositions, protostructures)
+        check_compositions(asked, self.formulas.seen, self.formulas.n_most)
 
     def sample(
         self,
@@ -199,21 +205,24 @@ class GemsDiff(Backend):
         first: int = 0,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
     ) -> Samples:
-        """Draw formulas from the training set, unless they are given, and then cells and positions."""
+        """Draw formulas from the training set, unless they or protostructures are given, then cells and positions."""
         sampling = parse_options(GemsDiffSampling, options)
         n_steps = steps or self.diffusion.n_times
         numbers = range(first, first + n)
+        compositions = formulas_asked(compositions, protostructures)
         if compositions is None:
             chosen = [self.formulas.draw(seed, number) for number in numbers]
         else:
             chosen = [atoms_of(composition) for composition in compositions]
 
         def make(part: slice) -> list[Crystal]:
-            return self._sample_together(numbers[part], chosen[part], seed, n_steps, sampling)
+            kept = None if protostructures is None else protostructures[part]
+            return self._sample_together(numbers[part], chosen[part], kept, seed, n_steps, sampling)
 
         return Samples(made=tuple(sample_in_parts(n, sampling.crystals_at_once, make)))
 
@@ -221,11 +230,12 @@ class GemsDiff(Backend):
         self,
         numbers: range,
         species: Sequence[np.ndarray],
+        protostructures: Sequence[Protostructure] | None,
         seed: int,
         n_steps: int,
         reverse: ReverseSettings,
     ) -> list[Crystal]:
-        """Sample a batch; every crystal has a stream of random numbers of its own."""
+        """Sample a batch, with the symmetry of protostructures if there are any, each crystal from its own stream."""
         device = next(self.diffusion.network.parameters()).device
         streams = [stream(seed, number, NOISE) for number in numbers]
         sizes = [len(atoms) for atoms in species]
@@ -243,6 +253,10 @@ class GemsDiff(Backend):
             atomic_numbers=torch.from_numpy(np.concatenate(species)),
             system_idx=torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)),
         ).to(device)
+        constraint = None
+        if protostructures is not None:
+            constraint = SymmetryConstraint.of(protostructures).to(device)
+            batch = replace(constraint.atoms, frac_coords=constraint.start(batch.frac_coords))
         of_coords = np.concatenate([rows[:, N_COORDINATES:].reshape(n_steps, -1, 3) for rows in noise], 1)
         of_lattice = np.stack([rows[:, :N_COORDINATES] for rows in noise], 1)
         made = self.diffusion.sample(
@@ -251,6 +265,7 @@ class GemsDiff(Backend):
             torch.from_numpy(of_coords).to(device),
             torch.from_numpy(of_lattice).to(device),
             reverse,
+            constraint,
         )
         return from_batch(made, [f"gen-{number:06d}" for number in numbers])
 

@@ -14,6 +14,7 @@ from jaxtyping import Int
 from pydantic import BaseModel
 from torch import Tensor
 
+from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends import properties
 from repdiff.backends.base import (
     BACKENDS,
@@ -22,6 +23,7 @@ from repdiff.backends.base import (
     TrainingJob,
     check_compositions,
     check_steps,
+    formulas_asked,
     seen_only,
 )
 from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
@@ -31,10 +33,16 @@ from repdiff.backends.options import loading, parse_options
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.joint import JointDiffusion
-from repdiff.diffusion.joint_process import State
-from repdiff.diffusion.predictor_corrector import Draws, sample
+from repdiff.diffusion.predictor_corrector import Draws, Predict, sample
 from repdiff.diffusion.property_embedding import PropertyEmbedding
+from repdiff.diffusion.symmetric_joint import (
+    symmetric_crystals,
+    symmetric_draws,
+    symmetric_predictions,
+    symmetric_start,
+)
 from repdiff.diffusion.symmetric_lattice import N_ELEMENTS, Limit
+from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.errors import UserError
 from repdiff.networks.crystal import AdapterInput
 from repdiff.networks.random_streams import FORMULA, NOISE, stream
@@ -57,7 +65,7 @@ class MatterGen(Backend):
 
     description = "joint diffusion of elements, coordinates and cells, with adapters for properties"
     makes = "crystals"
-    conditions = frozenset({"composition", "properties"})
+    conditions = frozenset({"composition", "properties", "protostructure"})
     kind = OPTIONS.kind
     training_options, sampling_options = JointSettings, MatterGenSampling
 
@@ -169,6 +177,7 @@ class MatterGen(Backend):
         *,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -176,8 +185,9 @@ class MatterGen(Backend):
         """Refuse more steps than were trained, unseen elements, and unknown properties."""
         sampling = parse_options(MatterGenSampling, options)
         check_steps(steps, self.diffusion.process.n_times)
-        check_compositions(compositions, self.diffusion.elements.tolist(), int(self.sizes.max()))
-        self.read_conditions(conditions, guidance, strict=sampling.strict_system).check(compositions or ())
+        asked = formulas_asked(compositions, protostructures)
+        check_compositions(asked, self.diffusion.elements.tolist(), int(self.sizes.max()))
+        self.read_conditions(conditions, guidance, strict=sampling.strict_system).check(asked or ())
 
     def read_conditions(
         self, conditions: Mapping[str, Any] | None, guidance: float | None, *, strict: bool = False
@@ -194,22 +204,25 @@ class MatterGen(Backend):
         first: int = 0,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
     ) -> Samples:
-        """Draw numbers of atoms from the training set, unless formulas are given, and then all the rest."""
+        """Draw numbers of atoms from the training set, unless formulas or protostructures are given, then the rest."""
         sampling = parse_options(MatterGenSampling, options)
         wanted = self.read_conditions(conditions, guidance, strict=sampling.strict_system)
         n_steps = steps or self.diffusion.process.n_times
         numbers = range(first, first + n)
+        compositions = formulas_asked(compositions, protostructures)
         if compositions is None:
             asked: list[np.ndarray | None] = [None] * n
         else:
             asked = [atoms_of(composition) for composition in compositions]
 
         def make(part: slice) -> list[Crystal]:
-            return self._sample_together(numbers[part], asked[part], seed, n_steps, wanted, sampling)
+            kept = None if protostructures is None else protostructures[part]
+            return self._sample_together(numbers[part], asked[part], kept, seed, n_steps, wanted, sampling)
 
         return Samples(made=tuple(sample_in_parts(n, sampling.crystals_at_once, make)))
 
@@ -218,12 +231,13 @@ class MatterGen(Backend):
         self,
         numbers: range,
         asked: Sequence[np.ndarray | None],
+        protostructures: Sequence[Protostructure] | None,
         seed: int,
         n_steps: int,
         wanted: Conditions,
         options: MatterGenSampling,
     ) -> list[Crystal]:
-        """Sample a batch; every crystal has a stream of random numbers of its own."""
+        """Sample a batch, with the symmetry of protostructures if there are any, each crystal from its own stream."""
         process, device = self.diffusion.process, self.diffusion.elements.device
         sizes = [
             self._draw_size(seed, number) if species is None else len(species)
@@ -233,22 +247,26 @@ class MatterGen(Backend):
         index = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
         uniform = [one.random((size, 3), dtype=np.float32) for one, size in zip(streams, sizes, strict=True)]
         cells = np.stack([one.standard_normal(N_ELEMENTS, dtype=np.float32) for one in streams])
-        start = process.prior(torch.from_numpy(np.concatenate(uniform)), torch.from_numpy(cells), index)
+        coords, normal = torch.from_numpy(np.concatenate(uniform)), torch.from_numpy(cells)
+        predict: Predict = partial(wanted.predict, self.diffusion)
+        draws = _draws(streams, sizes, device)
+        run = partial(
+            sample, process=process, elements=self.diffusion.elements, settings=options, n_steps=n_steps
+        )
+        names = [f"gen-{number:06d}" for number in numbers]
+        if protostructures is not None:
+            constraint = SymmetryConstraint.of(protostructures).to(device)
+            start = symmetric_start(constraint, coords.to(device), normal.to(device))
+            made = run(
+                symmetric_predictions(constraint, predict), start, draws=symmetric_draws(constraint, draws)
+            )
+            return from_batch(symmetric_crystals(constraint, process, made), names)
         given = [
             np.zeros(size, np.int64) if at is None else at for size, at in zip(sizes, asked, strict=True)
         ]
-        start = start._replace(numbers=torch.from_numpy(np.concatenate(given)))
-        made = sample(
-            partial(wanted.predict, self.diffusion),
-            State(*[tensor.to(device) for tensor in start]),
-            process,
-            self.diffusion.elements,
-            _draws(streams, sizes, device),
-            options,
-            n_steps=n_steps,
-        )
-        batch, _ = process.decode(made)
-        return from_batch(batch, [f"gen-{number:06d}" for number in numbers])
+        start = process.prior(coords.to(device), normal.to(device), index.to(device))
+        start = start._replace(numbers=torch.from_numpy(np.concatenate(given)).to(device))
+        return from_batch(process.decode(run(predict, start, draws=draws))[0], names)
 
     def _draw_size(self, seed: int, number: int) -> int:
         """Return the number of atoms of a random training crystal."""

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from descriptors.normalization import Normalizer
+from descriptors.symmetry.protostructure import Protostructure
+from descriptors.symmetry.settings import canonical_setting
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
@@ -21,7 +23,9 @@ from repdiff.backends.base import (
     TrainingJob,
     check_compositions,
     check_steps,
+    formulas_asked,
     refuse_conditions,
+    refuse_protostructures,
 )
 from repdiff.backends.options import explain, parse_options
 from repdiff.backends.protostructure_wishes import WISHES, read_wishes
@@ -55,7 +59,7 @@ class StructRepDiff(Backend):
 
     description = "diffusion of invariant representations (EAD, composition, cell), inverted by a search"
     makes = "representations"
-    conditions = frozenset({"composition", "symmetry"})
+    conditions = frozenset({"composition", "protostructure", "symmetry"})
     kind = KIND
     training_options, sampling_options = StructRepDiffTraining, StructRepDiffSampling
 
@@ -87,6 +91,7 @@ class StructRepDiff(Backend):
         *,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -97,10 +102,12 @@ class StructRepDiff(Backend):
         if self.model.protostructures is not None:
             refuse_conditions("structrepdiff", None, guidance)
             sizes = self.model.protostructures.sizes
-            check_compositions(compositions, self.model.layout.elements, sizes.n_max)
+            asked = formulas_asked(compositions, protostructures)
+            check_compositions(asked, self.model.layout.elements, sizes.n_max)
             self._check_wishes(read_wishes(sampling, conditions, compositions, self.model.layout.elements))
             return
         refuse_conditions("structrepdiff", conditions, guidance)
+        refuse_protostructures("structrepdiff", protostructures)
         if asked := [name for name in (*WISHES, "formula_units") if getattr(sampling, name) is not None]:
             raise UserError(
                 f"`{asked[0]}` is given, which a model needs protostructures for: train one with "
@@ -123,6 +130,7 @@ class StructRepDiff(Backend):
         first: int = 0,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -140,12 +148,17 @@ class StructRepDiff(Backend):
                 counts=None if compositions is None else self._columns(compositions),
             )
             return Samples(made=made)
-        wishes = read_wishes(sampling, conditions, compositions, self.model.layout.elements)
-        if wishes is not None and compositions is None:
-            wishes = wishes * n
-        drawn = self.model.draw_protostructures(
-            n, seed=seed, first=first, temperature=sampling.temperature, requests=wishes
-        )
+        if protostructures is not None:
+            drawn: Sequence[Protostructure | None] = [
+                canonical_setting(one, sheared=False)[0] for one in protostructures
+            ]
+        else:
+            wishes = read_wishes(sampling, conditions, compositions, self.model.layout.elements)
+            if wishes is not None and compositions is None:
+                wishes = wishes * n
+            drawn = self.model.draw_protostructures(
+                n, seed=seed, first=first, temperature=sampling.temperature, requests=wishes
+            )
         return Samples(made=self.model.sample_given(drawn, seed=seed, sampler=sampler, first=first))
 
     def _check_wishes(self, wishes: Sequence[ProtostructureRequest] | None) -> None:

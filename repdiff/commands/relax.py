@@ -8,6 +8,7 @@ import numpy as np
 
 from repdiff.crystals.resumable_parts import forget_parts
 from repdiff.datasets.sources import CrystalSets, choose
+from repdiff.energies.rattle import Rattle
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits
 from repdiff.energies.relax_set import relax_set
@@ -43,7 +44,8 @@ def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
     settings = settings.model_copy(update={"structures": structures})
     load_force_field(settings.force_field, device)  # what is wrong with it is told before a folder is made
     some = "" if settings.n is None else f"-n{settings.n}"
-    name = plain_name(f"{Path(structures).name}{some}-{settings.force_field}")
+    rattled = f"-rattle{settings.rattle:g}" if settings.rattle else ""
+    name = plain_name(f"{Path(structures).name}{some}-{settings.force_field}{rattled}")
     with workspace.run(settings, name, inputs=inputs) as run:
         if run.state != "finished":
             started = time.perf_counter()
@@ -52,6 +54,7 @@ def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
                 given,
                 force_field=settings.force_field,
                 limits=Limits(fmax=settings.fmax, max_steps=settings.max_steps),
+                rattle=Rattle(width=settings.rattle, seed=settings.seed),
                 device=device,
                 folder=run.path,
                 n_workers=settings.n_workers,

@@ -29,12 +29,14 @@ class State(NamedTuple):
         z: Cells, in the coordinates of the limit.
         numbers: Atomic numbers, `MASK` for hidden atoms.
         system_idx: Crystal of each atom.
+        references: Reference cells of unit volume that the symmetric matrices of z strain; None for unit cubes.
     """
 
     coords: Float[Tensor, "n_atoms 3"]
     z: Float[Tensor, "n_systems 3 3"]
     numbers: Int[Tensor, " n_atoms"]
     system_idx: Int[Tensor, " n_atoms"]
+    references: Float[Tensor, "n_systems 3 3"] | None = None
 
     @property
     def counts(self) -> Int[Tensor, " n_systems"]:
@@ -113,11 +115,10 @@ class JointProcess:
         """Draw the crystals at a time, given the clean ones."""
         of_atoms = times[clean.system_idx]
         signal = self.signal(times).to(clean.z.dtype)[:, None, None]
-        return State(
+        return clean._replace(
             coords=add_noise(clean.coords, of_atoms, noise.coords, self.widths, scale=self.scale(clean)),
             z=signal.sqrt() * clean.z + (1 - signal).sqrt() * as_matrices(noise.lattice),
             numbers=self.masking.hide(clean.numbers, of_atoms, noise.chances),
-            system_idx=clean.system_idx,
         )
 
     def prior(
@@ -150,7 +151,7 @@ class JointProcess:
         cells, eigenvalues = bounded_cells(self.limit.decode(state.z, counts), self.limit.edge(counts))
         batch = CrystalBatch(
             frac_coords=state.coords,
-            lattice=cells,
+            lattice=cells if state.references is None else state.references @ cells,
             atomic_numbers=state.numbers.clamp(min=1),
             system_idx=state.system_idx,
         )

@@ -169,7 +169,7 @@ def step_back(
         numbers = process.masking.reveal(
             numbers, elements[columns], draws.chances[:, 0], time=time, time_next=time_next
         )
-    return State(coords=coords, z=z, numbers=numbers, system_idx=state.system_idx)
+    return state._replace(coords=coords, z=z, numbers=numbers)
 
 
 def guided(conditional: Prediction, unconditional: Prediction, guidance: float) -> Prediction:

@@ -24,6 +24,7 @@ from repdiff.diffusion.lattice_space import LatticeCoordinates
 from repdiff.diffusion.nearest_image import ImageFinder
 from repdiff.diffusion.samplers import Schedule
 from repdiff.diffusion.schedules import AddedNoise
+from repdiff.diffusion.symmetry_constraint import SymmetricLatticeCoordinates, SymmetryConstraint
 from repdiff.diffusion.torus import (
     add_noise,
     path_loss,
@@ -155,6 +156,7 @@ class TorusLatticeDiffusion(nn.Module):
         coord_noise: Float[Tensor, "n_steps n_atoms 3"],
         lattice_noise: Float[Tensor, "n_steps n_systems 9"],
         reverse: ReverseSettings,
+        constraint: SymmetryConstraint | None = None,
     ) -> CrystalBatch:
         """Run the reverse processes, in as many steps as there is noise for.
 
@@ -164,8 +166,12 @@ class TorusLatticeDiffusion(nn.Module):
             coord_noise: Standard normal numbers.
             lattice_noise: Standard normal numbers.
             reverse: How to step.
+            constraint: Symmetry that the crystals keep, which `atoms` has; None for none.
         """
         steps = self._respaced(len(coord_noise))
+        coordinates = self.coordinates
+        if constraint is not None:
+            coordinates = SymmetricLatticeCoordinates(base=self.coordinates, constraint=constraint)
         counts, index = atoms.n_atoms_per_system, atoms.system_idx
         ends = [(end - self.coordinates.mean) / self.coordinates.std for end in (-LARGEST, LARGEST)]
         bounds = [end.to(prior).clamp(-WIDEST, WIDEST) for end in ends]
@@ -174,29 +180,32 @@ class TorusLatticeDiffusion(nn.Module):
         for step in reversed(range(len(coord_noise))):
             noisy = CrystalBatch(
                 frac_coords=coords,
-                lattice=self.coordinates.decode(vector, counts),
+                lattice=coordinates.decode(vector, counts),
                 atomic_numbers=atoms.atomic_numbers,
                 system_idx=index,
             )
             shown = torch.full_like(counts, int(steps.times[step]))
             answer = self.denoise(noisy, shown)
             here = torch.full_like(counts, step)
-            predicted = self.coordinates.encode(answer.lattice.double(), counts).float()
+            predicted = coordinates.encode(answer.lattice.double(), counts).float()
+            path, noise = answer.path, coord_noise[step]
+            if constraint is not None:
+                path, noise = constraint.project(path), constraint.noise(noise)
             vector = steps.process.reverse_step(
                 vector, predicted, here, lattice_noise[step],
                 target=self.settings.lattice.target, step_noise=reverse.lattice,
             ).clamp(*bounds)  # fmt: skip
             coords = reverse_step(
                 coords,
-                answer.path,
+                path,
                 here[index],
-                coord_noise[step],
+                noise,
                 steps.torus,
                 rule=reverse.positions,
             )
         return CrystalBatch(
-            frac_coords=coords,
-            lattice=self.coordinates.decode(vector, counts),
+            frac_coords=coords if constraint is None else wrap(constraint.exact(coords)),
+            lattice=coordinates.decode(vector, counts),
             atomic_numbers=atoms.atomic_numbers,
             system_idx=index,
         )

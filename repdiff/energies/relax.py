@@ -13,6 +13,7 @@ from repdiff.crystals.crystal import Crystal, Label, to_batch
 from repdiff.crystals.resumable_parts import Part
 from repdiff.energies.base import MIN_VOLUME_PER_ATOM, Energies, ForceField, single_points
 from repdiff.energies.fire import FireState, join_states, largest_force, pull_back, start_state, step
+from repdiff.energies.rattle import Rattle
 from repdiff.energies.relaxed import Relaxation
 
 ATOMS_ON_CPU, ATOMS_ON_GPU = 64, 8192  # in a batch
@@ -23,6 +24,7 @@ NOT_A_NUMBER = "the energy or a force is not a number"
 ABSURD_ENERGY = f"the energy fell below {LOWEST_ENERGY} eV per atom"
 BLOWN_UP = f"the volume grew more than {MAX_GROWTH:.0f} times"
 COLLAPSED = "the cell collapsed"
+NO_RATTLE = Rattle()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,12 @@ class Limits:
 
 
 def relax_crystals(
-    crystals: Sequence[Crystal], force_field: ForceField, limits: Limits, *, atoms_at_once: int = ATOMS_ON_CPU
+    crystals: Sequence[Crystal],
+    force_field: ForceField,
+    limits: Limits,
+    *,
+    atoms_at_once: int = ATOMS_ON_CPU,
+    rattle: Rattle = NO_RATTLE,
 ) -> Iterator[tuple[int, Relaxation]]:
     """Yield the place of each crystal and what became of it, in the order in which they end.
 
@@ -51,6 +58,7 @@ def relax_crystals(
         force_field: Loaded force field.
         limits: When to stop.
         atoms_at_once: Approximate number of atoms in a batch; a larger crystal has a batch of its own.
+        rattle: How to displace the atoms first; initial energies and displacements are those of the crystals as given.
     """
     waiting: list[int] = []
     for row, crystal in enumerate(crystals):
@@ -59,20 +67,18 @@ def relax_crystals(
         else:
             waiting.append(row)
     waiting.reverse()
-    initial: dict[int, float] = {}
+    initial = _energies(crystals, waiting, force_field, atoms_at_once) if rattle.width else {}
+    started = [rattle.apply(crystal) if row in initial else crystal for row, crystal in enumerate(crystals)]
     walkers: FireState | None = None
     while waiting or walkers is not None:
-        walkers = _fill(walkers, waiting, crystals, atoms_at_once)
+        walkers = _fill(walkers, waiting, started, atoms_at_once)
         batch = walkers.batch()
         found = force_field.evaluate(batch)
         forces, cell_forces = pull_back(walkers, found)
         largest = largest_force(walkers, forces, cell_forces)
         energies = (found.energy / walkers.n_atoms).tolist()
-        initial |= {
-            row: energies[place]
-            for place, row in enumerate(walkers.row.tolist())
-            if walkers.n_steps[place] == 0
-        }
+        for place in torch.nonzero(walkers.n_steps == 0)[:, 0].tolist():
+            initial.setdefault(int(walkers.row[place]), energies[place])
         reasons = _troubles(walkers, batch, found, largest)
         ended = (largest < limits.fmax) | (walkers.n_steps >= limits.max_steps)
         ended[list(reasons)] = True
@@ -101,7 +107,12 @@ def relax_crystals(
 
 
 def relax_part(
-    force_field: ForceField, crystals: Sequence[Crystal], *, limits: Limits, atoms_at_once: int
+    force_field: ForceField,
+    crystals: Sequence[Crystal],
+    *,
+    limits: Limits,
+    atoms_at_once: int,
+    rattle: Rattle = NO_RATTLE,
 ) -> list[Crystal]:
     """Relax crystals; what became of each is among its labels, in the order given.
 
@@ -109,7 +120,7 @@ def relax_part(
     n_steps, converged, and reason, "" where there is a result. Without one the crystal is as it came. What the
     input said under these names, and of energies and magnetic moments, stays as `input_<name>`.
     """
-    ends = dict(relax_crystals(crystals, force_field, limits, atoms_at_once=atoms_at_once))
+    ends = dict(relax_crystals(crystals, force_field, limits, atoms_at_once=atoms_at_once, rattle=rattle))
     return [
         (ends[row].crystal or crystal).replace(
             labels={
@@ -174,6 +185,22 @@ def _fill(
     if rows:
         parts.append(start_state(to_batch([crystals[row] for row in rows]), torch.tensor(rows)))
     return join_states(parts)
+
+
+def _energies(
+    crystals: Sequence[Crystal], rows: Sequence[int], force_field: ForceField, atoms_at_once: int
+) -> dict[int, float]:
+    """Compute energies of crystals as they are, by row, eV per atom; NaN where there is none."""
+    largest = max((crystals[row].n_atoms for row in rows), default=1)
+    size = max(1, atoms_at_once // largest)
+    energies: dict[int, float] = {}
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        found, _ = single_points([crystals[row] for row in some], force_field)
+        energies |= {
+            row: np.nan if energy is None else energy for row, energy in zip(some, found, strict=True)
+        }
+    return energies
 
 
 def _troubles(

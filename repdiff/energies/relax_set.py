@@ -8,8 +8,9 @@ import torch
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.resumable_parts import compute_in_parts
+from repdiff.energies.rattle import Rattle
 from repdiff.energies.registered import load_force_field
-from repdiff.energies.relax import Limits, atoms_at_once, relax_part
+from repdiff.energies.relax import NO_RATTLE, Limits, atoms_at_once, relax_part
 from repdiff.energies.relaxed import Relaxation, RelaxedSet
 from repdiff.energies.workers import work_through
 from repdiff.errors import UserError
@@ -23,6 +24,7 @@ def relax_set(
     *,
     force_field: str,
     limits: Limits,
+    rattle: Rattle = NO_RATTLE,
     device: torch.device,
     folder: Path,
     n_workers: int | None = None,
@@ -36,6 +38,7 @@ def relax_set(
         crystals: Crystals of any quality, with names of their own; what failed before stays failed.
         force_field: Name of a registered force field.
         limits: When a relaxation ends.
+        rattle: How to displace the atoms before it.
         device: Where to compute.
         folder: Keeps finished parts until `repdiff.crystals.resumable_parts.forget_parts`.
         n_workers: Processes on a CPU; None takes one per core.
@@ -54,7 +57,12 @@ def relax_set(
         crystals.crystals,
         partial(
             work_through,
-            work=partial(relax_part, limits=limits, atoms_at_once=batch_atoms or atoms_at_once(device)),
+            work=partial(
+                relax_part,
+                limits=limits,
+                atoms_at_once=batch_atoms or atoms_at_once(device),
+                rattle=rattle,
+            ),
             force_field=force_field,
             device=device,
             n_workers=n_workers or n_cores(),
@@ -72,6 +80,8 @@ def relax_set(
             "cell_filter": "Frechet",
             "fmax_eV_per_angstrom": limits.fmax,
             "max_steps": limits.max_steps,
+            "rattle_angstrom": rattle.width,
+            **({"rattle_seed": rattle.seed} if rattle.width else {}),
         },
     )
 

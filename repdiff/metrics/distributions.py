@@ -1,6 +1,6 @@
 """How far the generated crystals as a whole are from the reference: density, sizes, elements and space groups."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -12,17 +12,14 @@ from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.geometry import check_structures
 from repdiff.crystals.symmetry import SYMPREC, space_groups
 from repdiff.errors import UserError
-from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, MetricValue, absent
-from repdiff.metrics.bootstrap import bootstrap
+from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult
 from repdiff.metrics.charge_balance import OXIDATION_STATES
+from repdiff.metrics.distances import compare_samples, divergence, earth_movers_distance
 from repdiff.metrics.validity import check_crystal_composition
 
 GRAM_PER_CM3 = 1.66053906660  # of one atomic mass unit per Å³, CODATA 2018
-N_RESAMPLES = 200  # of up to 2 ms each, for sets of 10 000
 NO_VALID = "no valid structure"
 NO_REFERENCE = "no reference structure has a cell"
-
-Distance = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # of values and the two shares of each
 
 
 def densities(crystals: Sequence[Crystal]) -> Float[np.ndarray, " n_crystals"]:
@@ -60,44 +57,6 @@ def numbers_of_elements(crystals: Sequence[Crystal]) -> Int[np.ndarray, " n_crys
 def numbers_of_atoms(crystals: Sequence[Crystal]) -> Int[np.ndarray, " n_crystals"]:
     """Count the atoms in the cell of each crystal."""
     return np.array([crystal.n_atoms for crystal in crystals], dtype=np.int64)
-
-
-def earth_movers_distance(
-    values: Float[np.ndarray, " n_values"] | Int[np.ndarray, " n_values"],
-    one: Float[np.ndarray, " n_values"],
-    other: Float[np.ndarray, " n_values"],
-) -> float:
-    """Return the first Wasserstein distance of two distributions, in the unit of the values.
-
-    `scipy.stats.wasserstein_distance` gives the same, and sorts anew with every call.
-
-    Args:
-        values: Ascending.
-        one: Share of each value in one distribution.
-        other: Share of each value in the other.
-    """
-    return float(np.abs(np.cumsum(one - other)[:-1]) @ np.diff(values))
-
-
-def divergence(
-    values: Int[np.ndarray, " n_values"],
-    one: Float[np.ndarray, " n_values"],
-    other: Float[np.ndarray, " n_values"],
-) -> float:
-    """Return the Jensen-Shannon divergence of two distributions, in bits: 0 if alike, 1 if disjoint.
-
-    Args:
-        values: Names of the classes, which do not matter.
-        one: Share of each class in one distribution.
-        other: Share of each class in the other.
-
-    Source: Lin, IEEE Trans. Inf. Theory 1991, 37, 145, eq. 4.1 with equal weights.
-    """
-    from scipy.special import rel_entr
-
-    middle = (one + other) / 2
-    nats = (rel_entr(one, middle).sum() + rel_entr(other, middle).sum()) / 2
-    return float(np.clip(nats / np.log(2), 0.0, 1.0))
 
 
 @METRICS.register("distributions")
@@ -139,18 +98,21 @@ class Distributions(Metric):
         suffix = "" if self.max_samples is None else f"-{self.max_samples}"
         emd, groups = f"emd-{OXIDATION_STATES}{suffix}", f"js-moyopy-{SYMPREC:g}{suffix}"
         values = {
-            f"emd_{name}": _compare(
+            f"emd_{name}": compare_samples(
                 quantity(sample),
                 quantity(reference),
                 earth_movers_distance,
                 emd,
                 unit=unit,
                 seed=context.seed,
+                reasons=(NO_VALID, NO_REFERENCE),
             )
             for name, (quantity, unit) in QUANTITIES.items()
         }
         ours, theirs = (_space_groups(crystals, context) for crystals in (sample, reference))
-        values["js_space_groups"] = _compare(ours, theirs, divergence, groups, unit="", seed=context.seed)
+        values["js_space_groups"] = compare_samples(
+            ours, theirs, divergence, groups, seed=context.seed, reasons=(NO_VALID, NO_REFERENCE)
+        )
         missing = [None] * len(generated.failed)
         shared: dict[str, Constant] = {
             "generated": "valid structure and composition",
@@ -189,43 +151,6 @@ class Distributions(Metric):
             return valid
         rows = np.random.default_rng(seed).choice(len(valid), self.max_samples, replace=False)
         return [valid[row] for row in rows]
-
-
-def _compare(
-    ours: Float[np.ndarray, " n"] | Int[np.ndarray, " n"],
-    theirs: Float[np.ndarray, " m"] | Int[np.ndarray, " m"],
-    distance: Distance,
-    protocol: str,
-    *,
-    unit: str,
-    seed: int,
-) -> MetricValue:
-    """Measure the distance of two samples, and draw from both for its interval; values are sorted once."""
-    if not len(ours) or not len(theirs):
-        reason = NO_REFERENCE if len(ours) else NO_VALID
-        return absent(protocol, reason, unit)
-    values, place = np.unique(np.concatenate([ours, theirs]), return_inverse=True)
-    here, there = np.sort(place[: len(ours)]), np.sort(place[len(ours) :])
-
-    def shares(places: Int[np.ndarray, " k"]) -> Float[np.ndarray, " n_values"]:
-        return np.bincount(places, minlength=len(values)) / len(places)
-
-    value = distance(values, shares(here), shares(there))
-    return MetricValue(
-        value=value,
-        n=len(ours),
-        protocol=protocol,
-        unit=unit,
-        sizes=(len(ours), len(theirs)),
-        interval=bootstrap(
-            lambda rows, others: distance(values, shares(here[rows]), shares(there[others])),
-            (len(ours), len(theirs)),
-            value,
-            seed=seed,
-            n_resamples=N_RESAMPLES,
-            bounds=(0.0, 1.0 if distance is divergence else np.inf),
-        ),
-    )
 
 
 def _space_groups(crystals: Sequence[Crystal], context: Context) -> Int[np.ndarray, " n_found"]:

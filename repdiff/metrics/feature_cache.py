@@ -1,11 +1,12 @@
-"""A folder of fingerprints that only grows: written as they are made, found again by what the crystal is."""
+"""Folders of what was computed of crystals, which only grow: written as it is made, found by what the crystal is."""
 
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +15,7 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.runs.atomic_files import replacing
 
 ROWS_PER_SHARD = 64
+T = TypeVar("T")  # a dataclass whose fields are texts and vectors of numbers, or None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,41 +45,48 @@ def content_key(crystal: Crystal) -> str:
     return content.hexdigest()[:32]
 
 
-def read_shards(folder: Path, keys: Iterable[str]) -> dict[str, Fingerprint]:
-    """Return those of the wanted fingerprints that the folder has.
+def read_shards(folder: Path, keys: Iterable[str], kind: type[T]) -> dict[str, T]:
+    """Return those of the wanted entries that the folder has.
 
     A shard that cannot be read is removed with a warning; what it held is then computed again.
+
+    Args:
+        folder: May be absent.
+        keys: Keys of the crystals, see `content_key`.
+        kind: Dataclass of the entries.
     """
     wanted = set(keys)
-    found: dict[str, Fingerprint] = {}
+    found: dict[str, T] = {}
     for shard in sorted(folder.glob("[!.]*.parquet")):
         if len(found) == len(wanted):
             break
         try:
-            found.update(_read_shard(shard, wanted))
+            found.update(_read_shard(shard, wanted, kind))
         except Exception as error:  # pyarrow tells damage by many types
             warnings.warn(
-                f"{shard}: damaged, computing its fingerprints again ({type(error).__name__})", stacklevel=2
+                f"{shard}: damaged, computing what it held again ({type(error).__name__})", stacklevel=2
             )
             shard.unlink(missing_ok=True)
     return found
 
 
 @dataclass
-class ShardWriter:
-    """Collects fingerprints and writes them in shards, the last of them however the block ends.
+class ShardWriter(Generic[T]):
+    """Collects entries and writes them in shards, the last of them however the block ends.
 
     Attributes:
         folder: Made if absent; None writes nothing.
+        rows_per_shard: Entries in a file.
     """
 
     folder: Path | None
-    _rows: dict[str, Fingerprint] = field(default_factory=dict)
+    rows_per_shard: int = ROWS_PER_SHARD
+    _rows: dict[str, T] = field(default_factory=dict)
 
-    def add(self, key: str, fingerprint: Fingerprint) -> None:
-        """Take one; each 64 of them become a file."""
-        self._rows[key] = fingerprint
-        if len(self._rows) >= ROWS_PER_SHARD:
+    def add(self, key: str, entry: T) -> None:
+        """Take one, and write a file once there are enough."""
+        self._rows[key] = entry
+        if len(self._rows) >= self.rows_per_shard:
             self.flush()
 
     def flush(self) -> None:
@@ -92,13 +101,13 @@ class ShardWriter:
             _write_shard(self.folder, rows)
         except OSError as error:
             warnings.warn(
-                f"{self.folder}: fingerprints are not kept ({error.strerror or error}), expected a writable "
+                f"{self.folder}: what was computed is not kept ({error.strerror or error}), expected a writable "
                 "folder with room",
                 stacklevel=2,
             )
             self.folder = None
 
-    def __enter__(self) -> "ShardWriter":
+    def __enter__(self) -> "ShardWriter[T]":
         """Start."""
         return self
 
@@ -109,33 +118,32 @@ class ShardWriter:
         self.flush()
 
 
-def _write_shard(folder: Path, rows: Mapping[str, Fingerprint]) -> None:
+def _write_shard(folder: Path, rows: Mapping[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()[:32]
-    table = pa.table(
-        {
-            "key": pa.array(list(rows), pa.string()),
-            "structure": _lists([row.structure for row in rows.values()]),
-            "composition": _lists([row.composition for row in rows.values()]),
-            "reason": pa.array([row.reason for row in rows.values()], pa.string()),
-        }
-    )
+    columns = {"key": pa.array(list(rows), pa.string())}
+    for one in fields(next(iter(rows.values()))):
+        columns[one.name] = _column([getattr(row, one.name) for row in rows.values()])
     with replacing(folder / f"{name}.parquet") as partial:
-        pq.write_table(table, partial, compression="zstd")
+        pq.write_table(pa.table(columns), partial, compression="zstd")
 
 
-def _read_shard(shard: Path, wanted: set[str]) -> dict[str, Fingerprint]:
+def _read_shard(shard: Path, wanted: set[str], kind: type[T]) -> dict[str, T]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(shard)
-    columns = [table[name].to_pylist() for name in ("key", "reason")]
-    vectors = [_arrays(table[name]) for name in ("structure", "composition")]
+    names = [name for name in table.column_names if name != "key"]
+    columns = [
+        _arrays(table[name]) if pa.types.is_list(table[name].type) else table[name].to_pylist()
+        for name in names
+    ]
     return {
-        key: Fingerprint(structure=structure, composition=composition, reason=reason)
-        for key, reason, structure, composition in zip(*columns, *vectors, strict=True)
+        key: kind(**dict(zip(names, entry, strict=True)))
+        for key, *entry in zip(table["key"].to_pylist(), *columns, strict=True)
         if key in wanted
     }
 
@@ -144,9 +152,10 @@ def _arrays(column: object) -> list[np.ndarray | None]:
     return [None if value is None else np.array(value) for value in column.to_numpy()]  # ty: ignore
 
 
-def _lists(vectors: Sequence[np.ndarray | None]) -> object:
+def _column(values: Sequence[np.ndarray | str | None]) -> object:
     import pyarrow as pa
 
-    return pa.array(
-        [None if vector is None else vector.tolist() for vector in vectors], pa.list_(pa.float64())
-    )
+    if any(isinstance(value, np.ndarray) for value in values):
+        lists = [value.tolist() if isinstance(value, np.ndarray) else None for value in values]
+        return pa.array(lists, pa.list_(pa.float64()))
+    return pa.array(values, pa.string())

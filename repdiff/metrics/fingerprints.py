@@ -80,7 +80,7 @@ def compute_fingerprints(
     """
     folder = None if cache is None else cache / cache_name()
     keys = [content_key(crystal) for crystal in crystals]
-    found = {} if folder is None else read_shards(folder, keys)
+    found = {} if folder is None else read_shards(folder, keys, Fingerprint)
     todo = {key: crystal for key, crystal in zip(keys, crystals, strict=True) if key not in found}
     for key, reason in zip(todo, hopeless(list(todo.values())), strict=True):
         if reason:
@@ -89,7 +89,7 @@ def compute_fingerprints(
     if len(todo) >= WORTH_A_WORD:
         kept = "not kept: name a folder by `cache`" if folder is None else f"kept in {folder} for next time"
         log.info("computing %d of %d fingerprints, %s", len(todo), len(crystals), kept)
-    with ShardWriter(folder) as writer:
+    with ShardWriter[Fingerprint](folder) as writer:
         for key, fingerprint in _compute(todo, n_workers, progress):
             found[key] = fingerprint
             writer.add(key, fingerprint)

@@ -4,25 +4,42 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 
+import numpy as np
+
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.symmetry import CRYSTAL_SYSTEMS, SYMPREC, Symmetry, find_symmetries
-from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, share
+from repdiff.metrics.base import (
+    METRICS,
+    NEEDS,
+    Constant,
+    Context,
+    Metric,
+    MetricResult,
+    MetricValue,
+    absent,
+    share,
+)
+from repdiff.metrics.distances import chi_squared, compare_samples, divergence
 from repdiff.metrics.validity import NOT_MADE
 
 NO_SPACE_GROUP = "no structure has a space group"
+NO_REFERENCE_GROUP = "no reference structure has a space group"
 
 
 @METRICS.register("symmetry")
 class SymmetrySummary(Metric):
-    """How many crystals have more symmetry than translations, and their crystal systems.
+    """How many crystals have more symmetry than translations, and how their symmetries differ from the reference's.
+
+    χ² is that of WyFormer, see `chi_squared`; the divergence of crystal systems is that of Jensen and Shannon. Both
+    compare all crystals that have a space group, so those whose structure is valid, whatever their composition.
 
     Args:
         symprec: How far an atom may be from where an operation puts it, Å.
     """
 
     description = (
-        "share of space group P1 and of each crystal system, by moyopy at 0.1 Å unless set otherwise"
+        "share of P1 and of each crystal system, χ² and divergence from the reference, by moyopy at 0.1 Å"
     )
     takes = frozenset({"reference"})
 
@@ -45,9 +62,9 @@ class SymmetrySummary(Metric):
         name = f"moyopy-{self.symprec:g}"
         systems = [symmetry.crystal_system for symmetry in found if symmetry.number is not None]
         details: dict[str, object] = _histograms(found)
-        if context.reference is not None:
-            known = _histograms(find(context.reference.crystals))
-            details |= {f"reference_{key}": value for key, value in known.items()}
+        known = None if context.reference is None else find(context.reference.crystals)
+        if known is not None:
+            details |= {f"reference_{key}": value for key, value in _histograms(known).items()}
         return MetricResult(
             values={
                 "symmetric": share([(symmetry.number or 1) > 1 for symmetry in found], name),
@@ -58,6 +75,7 @@ class SymmetrySummary(Metric):
                     system: share([other == system for other in systems], name, reason=NO_SPACE_GROUP)
                     for system in CRYSTAL_SYSTEMS
                 },
+                **_compare(found, known, name, context.seed),
             },
             protocols={name: _constants(self.symprec)},
             columns={
@@ -76,8 +94,34 @@ def _constants(symprec: float) -> dict[str, Constant]:
         "version": version("moyopy"),
         "symprec_angstrom": symprec,
         "angle_tolerance": "derived from symprec",
-        "without_space_group_counts_as": "not symmetric, and in no other share",
+        "without_space_group_counts_as": "not symmetric, and in nothing else",
+        "chi2": "of frequencies, over the space groups of the reference",
+        "logarithm": "base 2",
     }
+
+
+def _compare(
+    found: Sequence[Symmetry], known: Sequence[Symmetry] | None, protocol: str, seed: int
+) -> dict[str, MetricValue]:
+    names = ("chi2_space_groups", "js_crystal_systems")
+    if known is None:
+        return dict.fromkeys(names, absent(protocol, NEEDS["reference"]))
+    groups, systems = (
+        [
+            np.array([of(one) for one in some if one.number is not None], dtype=np.int64)
+            for some in (found, known)
+        ]
+        for of in (lambda one: one.number, lambda one: CRYSTAL_SYSTEMS.index(one.crystal_system))
+    )
+    reasons = (NO_SPACE_GROUP, NO_REFERENCE_GROUP)
+    if len(groups[0]) and len(groups[1]) and not np.isin(groups[0], groups[1]).any():
+        chi2 = absent(protocol, "no structure has a space group that the reference has")
+    else:
+        chi2 = compare_samples(
+            *groups, chi_squared, protocol, seed=seed, reasons=reasons, fixed_reference=True
+        )
+    js = compare_samples(*systems, divergence, protocol, seed=seed, reasons=reasons)
+    return dict(zip(names, (chi2, js), strict=True))
 
 
 def _histograms(found: Sequence[Symmetry]) -> dict[str, object]:

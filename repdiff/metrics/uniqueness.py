@@ -30,6 +30,7 @@ from repdiff.metrics.structure_groups import (
     group_same,
 )
 from repdiff.metrics.substitution_matcher import MAX_ELECTRONEGATIVITY_DIFFERENCE, MAX_RADIUS_DIFFERENCE
+from repdiff.metrics.templates import without_templates
 from repdiff.metrics.validity import NOT_MADE
 
 log = logging.getLogger(__name__)
@@ -125,10 +126,17 @@ class Uniqueness(Metric):
             novel = _are_novel(reduced, rows) + [False] * n_failed
             both = [u and n for u, n in zip(unique, novel, strict=True)]
             values |= {"novel": share(novel, matcher), "unique_and_novel": share(both, matcher)}
+            values |= without_templates(
+                generated,
+                {"novel": novel, "unique_and_novel": both},
+                dict.fromkeys(("novel", "unique_and_novel"), matcher),
+            )
             if refusal := context.training.refusal:
                 reason = f"not claimed over all training crystals: {refusal}"
                 values |= {
-                    name: replace(values[name], reason=reason) for name in ("novel", "unique_and_novel")
+                    name: replace(value, reason=value.reason or reason)
+                    for name, value in values.items()
+                    if "novel" in name
                 }
             columns["novel"] = novel
             columns["known_as"] = [None if row < 0 else known[row].id for row in rows] + [None] * n_failed

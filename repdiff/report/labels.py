@@ -156,6 +156,42 @@ LABELS: Mapping[str, MetricLabel] = {
         "alike, 1 if disjoint.",
         better=DOWN,
     ),
+    "chi2_space_groups": MetricLabel(
+        name="Space groups, χ²",
+        text="Of the frequencies of generated and known crystals, over the space groups of the known ones; 0 if alike.",
+        better=DOWN,
+    ),
+    "js_crystal_systems": MetricLabel(
+        name="Crystal systems, JSD",
+        text="Jensen–Shannon divergence between the crystal systems of generated and known crystals, in bits.",
+        better=DOWN,
+    ),
+    "read": MetricLabel(
+        name="Protostructure read",
+        text="Structures whose space group and Wyckoff positions could be read within the tolerance.",
+        better=UP,
+    ),
+    "distinct_prototypes": MetricLabel(
+        name="Distinct prototypes",
+        text="Number of prototypes (protostructures without elements) among the valid structures.",
+        better=UP,
+    ),
+    "new_prototypes": MetricLabel(
+        name="New prototypes", text="Valid structures whose prototype the training set lacks."
+    ),
+    "new_prototypes_symmetric": MetricLabel(
+        name="New prototypes, not P1",
+        text="The same, with more symmetry than translations: a large cell without symmetry is easily new.",
+    ),
+    "new_protostructures": MetricLabel(
+        name="New protostructures",
+        text="Valid structures whose protostructure, elements included, the training set lacks.",
+        better=UP,
+    ),
+    "from_template": MetricLabel(
+        name="Started from a template",
+        text="Structures built from a known crystal of the same prototype.",
+    ),
     "match_rate": MetricLabel(
         name="Match rate", text="Structures that StructureMatcher identifies with their target.", better=UP
     ),
@@ -231,6 +267,21 @@ LABELS: Mapping[str, MetricLabel] = {
         name="On the hull", text="Relaxed structures that no known mixture of phases lies below.", better=UP
     ),
     "sun": MetricLabel(name="S.U.N.", text="Stable, unique and novel at once.", better=UP),
+    "sun_symmetric": MetricLabel(
+        name="S.U.N., symmetric",
+        text="Stable, unique and novel, and with more symmetry than translations after relaxation.",
+        better=UP,
+    ),
+    "sun_symmetric_before": MetricLabel(
+        name="S.U.N., symmetric before relaxation",
+        text="Stable, unique and novel, and with more symmetry than translations before relaxation.",
+        better=UP,
+    ),
+    "symmetry_kept": MetricLabel(
+        name="Space group kept by relaxation",
+        text="Relaxed structures whose space group is the one they had before.",
+        better=UP,
+    ),
     "e_above_hull": MetricLabel(
         name="Energy above hull, mean",
         text="Of relaxed structures, by the force field of the protocol.",
@@ -274,6 +325,7 @@ FAMILIES: Mapping[str, str] = {
     "uniqueness": "Uniqueness",
     "novelty": "Novelty",
     "symmetry": "Symmetry",
+    "prototypes": "Prototypes",
     "stability": "Stability",
     "frechet": "Fréchet distance",
     "cost": "Cost",
@@ -310,6 +362,10 @@ def metric_label(name: str) -> MetricLabel:
     """Return the label of a value, of the value that it is a variant of, or one made from its name."""
     if name in LABELS:
         return LABELS[name]
+    if (known := name.removesuffix("_without_templates")) in LABELS and known != name:
+        label = LABELS[known]
+        text = f"{label.text} Structures started from templates are left out."
+        return MetricLabel(name=f"{label.name}, without templates", text=text, better=label.better)
     known, _, variant = name.rpartition("_")
     if known in LABELS and variant:
         label = LABELS[known]

@@ -21,10 +21,13 @@ class RelaxSettings(Settings):
     force_field: str = setting("chgnet", "Force field: chgnet or sevennet")
     fmax: float = setting(0.05, "Convergence criterion: largest force on an atom or on the cell, eV/Å", gt=0)
     max_steps: int = setting(500, "Largest number of relaxation steps per crystal", ge=0)
+    rattle: float = setting(
+        0.0, "Standard deviation of normal displacements of the atoms before relaxation, Å", ge=0
+    )
     n: int | None = setting(
         None, "Relax only this many crystals, chosen at random; default: all", ge=1, role="extent"
     )
-    seed: int = setting(0, "Seed of the random choice of --n crystals", ge=0)
+    seed: int = setting(0, "Seed of the random choice of --n crystals and of --rattle", ge=0)
     atoms_at_once: int | None = setting(
         None, "Number of atoms in a batch; default: chosen for the device", ge=1, role="speed", group="more"
     )

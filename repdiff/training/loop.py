@@ -57,10 +57,10 @@ def train(
     """Train a model, in this process or in all those that `accelerate launch` started.
 
     The run writes, in `folder`: `metrics.jsonl`; `model.safetensors`, the averaged weights of the newest
-    checkpoint; `best.safetensors`, those of the lowest validation loss; and `checkpoints/`, the two newest
-    with all that resuming needs. Batches, noise and dropout are functions of seed and step, so on a CPU a
-    resumed run repeats the losses of an uninterrupted one bit for bit, unless a budget in minutes steers a
-    cosine rate.
+    checkpoint; `best.safetensors`, those of the lowest validation loss; and `checkpoints/`, the two newest with
+    all that resuming needs. Of a model that is fitted already only the weights are written. Batches, noise and
+    dropout are functions of seed and step, so on a CPU a resumed run repeats the losses of an uninterrupted one
+    bit for bit, unless a budget in minutes steers a cosine rate.
 
     Args:
         model: Model with its initial weights, replaced by the trained ones.
@@ -78,6 +78,9 @@ def train(
             fit or cannot be read, the disk refuses, or the loss stops being finite.
     """
     files = RunFiles(folder, metadata, tensors)
+    if model.fitted:
+        files.save_fitted(model)
+        return TrainingResult(0, 0, 0.0, "budget", files.model, None, None, None)
     trainer = _Trainer(model, train_data, validation_data, settings, files, progress)
     trainer.start(resume=resume)
     log = None

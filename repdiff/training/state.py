@@ -143,6 +143,10 @@ class RunFiles:
         """Replace the weights of the lowest validation loss."""
         self._save_weights(self.best, averaged, state)
 
+    def save_fitted(self, model: Trainable) -> None:
+        """Write a model that needs no training."""
+        self._save_weights(self.model, model, Progress.at_start(0, torch.device("cpu")))
+
     def restore(
         self,
         model: Trainable,

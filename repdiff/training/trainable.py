@@ -26,9 +26,11 @@ class Trainable(nn.Module, ABC):
 
     Attributes:
         kind: File type tag, used to find the backend of a checkpoint.
+        fitted: Whether it is complete as it is prepared: the training loop saves it and takes no step.
     """
 
     kind: ClassVar[str]
+    fitted: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -11,6 +11,7 @@ from descriptors.batch import CrystalBatch
 from repdiff.diffusion.cdvae.process import CoordinateProcess
 from repdiff.diffusion.samplers import step_down
 from repdiff.diffusion.schedules import AddedNoise, schedule_of
+from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.diffusion.torus import add_noise, centred, reverse_step, wrap
 from repdiff.settings.backends.dpcdvae import CdvaeSampling, CdvaeSettings
 
@@ -153,6 +154,16 @@ class ScaledMean(CoordinateProcess):
         signal, signal_next = (float(self.signals[at]) for at in (time, time - 1))
         return step_down(clean, noisy.frac_coords, noise, signal=signal, signal_next=signal_next, eta=1.0)
 
+    def symmetric_noise(
+        self, noise: Float[Tensor, "n_atoms 3"], constraint: SymmetryConstraint, atoms: CrystalBatch
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Refuse: √ᾱ_t x_0 of symmetric x_0 is not symmetric.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("this process shrinks coordinates and keeps no symmetry, expected one about x_0")
+
     def _posterior_std(self, time: int) -> float:
         """Return √β̃_t."""
         signal, before = (float(self.signals[at]) for at in (time, time - 1))
@@ -181,6 +192,12 @@ class CartesianNoise(AboutClean):
     def prior(self, atoms: CrystalBatch, noise: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
         """Draw about the origin with the greatest σ, which in cells of crystals is as good as uniform."""
         return wrap(_to_fractional(float(self.noise.stds[-1]) * noise, atoms))
+
+    def symmetric_noise(
+        self, noise: Float[Tensor, "n_atoms 3"], constraint: SymmetryConstraint, atoms: CrystalBatch
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Turn standard normal numbers into noise in Å that keeps the symmetry."""
+        return constraint.cartesian_noise(noise, atoms.lattice)
 
     def repeats(self, sampling: CdvaeSampling) -> int:
         """Take as many Langevin steps at a level as asked for."""

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from descriptors.batch import CrystalBatch
 from repdiff.diffusion.cdvae.latent_optimization import LatentOptimizationSettings, descend_latents
 from repdiff.diffusion.cdvae.model import Cdvae
+from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.diffusion.torus import centred, wrap
 from repdiff.settings.backends.dpcdvae import CdvaeSampling
 
@@ -62,6 +63,7 @@ def decode(
     sampling: CdvaeSampling,
     *,
     n_steps: int,
+    constraint: SymmetryConstraint | None = None,
     bar: tqdm | None = None,
 ) -> CrystalBatch:
     """Place atoms once or several times, and keep of each crystal what the encoder takes for the latent vector's.
@@ -70,7 +72,9 @@ def decode(
     later, but the encoder may see it. The first of several tries is what one try alone gives. Arguments are those of
     `place_atoms`.
     """
-    place = partial(place_atoms, model, atoms, latents, noise, sampling, n_steps=n_steps, bar=bar)
+    place = partial(
+        place_atoms, model, atoms, latents, noise, sampling, n_steps=n_steps, constraint=constraint, bar=bar
+    )
     best = place()
     if sampling.tries == 1:
         return best
@@ -97,6 +101,7 @@ def place_atoms(
     sampling: CdvaeSampling,
     *,
     n_steps: int,
+    constraint: SymmetryConstraint | None = None,
     bar: tqdm | None = None,
 ) -> CrystalBatch:
     """Find the places of atoms, and with types "argmax" their kinds.
@@ -108,6 +113,7 @@ def place_atoms(
         noise: Standard normal numbers, a set for the start and one for each evaluation of the denoiser.
         sampling: How to step.
         n_steps: Times of the noise process to visit, spread evenly.
+        constraint: Symmetry that the crystals keep, their cells included; None for none.
         bar: Counts the evaluations.
 
     Returns:
@@ -117,16 +123,29 @@ def place_atoms(
     if n_steps == 1:
         times = torch.tensor([model.n_times - 1])
     process = model.process.at(times)
-    now = replace(atoms, frac_coords=process.prior(atoms, centred(next(noise), atoms)))
+
+    def drawn() -> Tensor:
+        normal = next(noise)
+        if constraint is not None:
+            normal = process.symmetric_noise(normal, constraint, atoms)
+        return centred(normal, atoms)
+
+    if constraint is None:
+        now = replace(atoms, frac_coords=process.prior(atoms, drawn()))
+    else:
+        uniform = torch.special.ndtr(next(noise))
+        now = replace(atoms, frac_coords=wrap(constraint.start(uniform)))
     for step in reversed(range(n_steps)):
         shown = torch.full((atoms.n_systems,), int(times[step]), device=atoms.device)
         for _ in range(process.repeats(sampling)):
             answer = model.denoise(now, shown, latents)
-            moved = process.step_back(now, answer.path, step, centred(next(noise), atoms), sampling)
+            path = answer.path if constraint is None else constraint.project(answer.path)
+            moved = process.step_back(now, path, step, drawn(), sampling)
             kinds = now.atomic_numbers
             if sampling.types == "argmax":
                 kinds = model.elements[answer.types.argmax(1)]
             now = replace(now, frac_coords=moved, atomic_numbers=kinds)
             if bar is not None:
                 bar.update()
-    return replace(now, frac_coords=wrap(now.frac_coords))
+    coords = now.frac_coords if constraint is None else constraint.exact(now.frac_coords)
+    return replace(now, frac_coords=wrap(coords))

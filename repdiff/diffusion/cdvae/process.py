@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
+from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.settings.backends.dpcdvae import CdvaeSampling
 
 
@@ -48,6 +49,16 @@ class CoordinateProcess(ABC):
     def repeats(self, sampling: CdvaeSampling) -> int:
         """Return the number of steps at each time: one, unless a process says otherwise."""
         return 1
+
+    def symmetric_noise(
+        self, noise: Float[Tensor, "n_atoms 3"], constraint: SymmetryConstraint, atoms: CrystalBatch
+    ) -> Float[Tensor, "n_atoms 3"]:
+        """Turn standard normal numbers into noise that keeps the symmetry; in fractions of the cell, unless overridden.
+
+        Raises:
+            ValueError: If the process has no symmetric noise.
+        """
+        return constraint.noise(noise)
 
     @abstractmethod
     def step_back(

@@ -51,10 +51,10 @@ def extract_features(
     network = load_extractor(extractor)
     folder = None if cache is None else cache / cache_name(network)
     keys = [content_key(crystal) for crystal in crystals]
-    found = {} if folder is None else read_shards(folder, keys)
+    found = {} if folder is None else read_shards(folder, keys, Fingerprint)
     missing = {key: crystal for key, crystal in zip(keys, crystals, strict=True) if key not in found}
     todo: dict[str, Crystal] = {}
-    with ShardWriter(folder) as writer:
+    with ShardWriter[Fingerprint](folder) as writer:
         for key in sorted(missing):
             if reason := network.refusal(missing[key]):
                 found[key] = Fingerprint(structure=None, composition=None, reason=reason)

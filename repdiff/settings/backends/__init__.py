@@ -9,7 +9,7 @@ from typing import Any
 from repdiff.errors import UserError, unknown
 from repdiff.settings.base import Options
 
-OWN = ("dpcdvae", "gemsdiff", "mattergen", "structrepdiff")
+OWN = ("dpcdvae", "gemsdiff", "mattergen", "retrieval", "structrepdiff")
 PLUGINS = "repdiff.backends"  # group of entry points
 DEFAULT_BACKEND = "structrepdiff"
 

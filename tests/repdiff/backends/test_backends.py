@@ -48,7 +48,9 @@ SMALL = {
         "network.max_neighbors": 12,
         "timesteps": 10,
     },
+    "retrieval": {},
 }
+LEARNING = sorted(set(BACKENDS) - {"retrieval"})  # by gradients, and sampling in steps
 CPU = torch.device("cpu")
 
 
@@ -102,7 +104,7 @@ class OnGpu(Accelerator):
     device = property(lambda self: GPU)
 
 
-@pytest.mark.parametrize("name", sorted(BACKENDS))
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_gpu_trains_and_samples_as_the_processor(name, trials, tmp_path, monkeypatch):
     trial = trials(name)
     trial.fit(tmp_path / "here", steps=3, precision="fp32")
@@ -135,7 +137,7 @@ def test_a_sampler_of_vectors_is_refused_by_a_backend_of_crystals(trials):
         backend.check(options={"sampler": "ddim"})
 
 
-@pytest.mark.parametrize("name", sorted(BACKENDS))
+@pytest.mark.parametrize("name", LEARNING)
 def test_more_steps_than_in_training_are_refused_by_the_name_of_the_argument(name, trials):
     with pytest.raises(UserError, match=r"^`steps` is 21, expected at most [12]0, as in training$"):
         trials(name).load().check(steps=21)
@@ -151,7 +153,9 @@ def test_conditions_are_refused_where_a_backend_takes_none(name, trials):
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_options_are_taken_built_or_by_name_and_give_the_same_samples(name, trials):
     backend = trials(name).load()
-    changed = {"structrepdiff": {"sampler": "ddim"}}.get(name, {"crystals_at_once": 2})
+    changed = {"structrepdiff": {"sampler": "ddim"}, "retrieval": {"n_tries": 2}}.get(
+        name, {"crystals_at_once": 2}
+    )
     built = backend.sampling_options.model_validate(changed)
     first, second = (numbers(backend.sample(2, options=options)) for options in (built, changed))
     torch.testing.assert_close(first, second)
@@ -182,7 +186,7 @@ def test_a_backend_declares_the_options_that_are_found_without_it(name):
     assert ("properties" in backend.conditions) == (declared.conditions is not None)
 
 
-@pytest.mark.parametrize("name", sorted(BACKENDS))
+@pytest.mark.parametrize("name", LEARNING)
 def test_an_unknown_option_is_refused_and_the_nearest_named(name, encoded, tmp_path):
     wrong = {"denoiser_options": {"widht": 3}} if name == "structrepdiff" else {"network.widht": 3}
     with pytest.raises(UserError, match="width"):

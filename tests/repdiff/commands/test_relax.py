@@ -119,6 +119,23 @@ def test_a_random_part_counts_the_missing_too(relax, tmp_path):
     assert len(found.relaxations) == 6
 
 
+def test_a_rattle_is_recorded_and_a_run_of_its_own(relax, tmp_path):
+    code, _, told = relax("--rattle", "0.05", "--seed", "7")
+    folder = tmp_path / "w" / "relax" / "made-toy-rattle0.05"
+    assert code == 0
+    assert told.out.strip() == str(folder)
+    found = read_relaxed(folder)
+    assert (found.protocol["rattle_angstrom"], found.protocol["rattle_seed"]) == (0.05, 7)
+    plain = read_relaxed(relax()[1])
+    assert plain.protocol["rattle_angstrom"] == 0
+    for row in range(1, 9):
+        one, other = (part.relaxations[f"gen-{row}"] for part in (found, plain))
+        assert one.initial_energy == pytest.approx(other.initial_energy)
+        assert one.n_steps != other.n_steps or one.energy != other.energy
+    code, _, told = relax("--rattle", "-1")
+    assert code == 2
+
+
 def test_another_limit_is_another_run(relax):
     relax()
     code, _, told = relax("--fmax", "0.1")

@@ -11,6 +11,7 @@ from descriptors.batch import to_atoms
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.energies.base import Energies
 from repdiff.energies.fire import pull_back, start_state
+from repdiff.energies.rattle import Rattle
 from repdiff.energies.relax import (
     ABSURD_ENERGY,
     BLOWN_UP,
@@ -181,3 +182,34 @@ def test_displacement_is_without_drift_and_in_angstrom():
     frac = np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]])
     moved = frac + np.array([[0.1, 0, 0], [0.1, 0, 0]]) + np.array([[0.01, 0, 0], [-0.01, 0, 0]])
     assert displacement(frac, np.eye(3) * 4, moved, np.eye(3) * 6) == pytest.approx(0.05)
+
+
+def simple_cubic(id="cubic"):
+    """Eight argon atoms on a simple cubic lattice: forces vanish, but denser packings are lower."""
+    frac = np.array(np.meshgrid(*3 * [[0, 0.5]])).reshape(3, -1).T
+    return Crystal(id=id, atomic_numbers=np.full(8, 18), lattice=np.eye(3) * 5.0, frac_coords=frac)
+
+
+def test_a_rattle_lets_a_crystal_leave_a_saddle_and_counts_from_where_it_was(toy):
+    limits = Limits(fmax=0.02, max_steps=1000)
+    ((_, kept),) = relax_crystals([simple_cubic()], toy, limits)
+    ((_, left),) = relax_crystals([simple_cubic()], toy, limits, rattle=Rattle(width=0.05))
+    assert kept.rmsd == pytest.approx(0, abs=1e-6)
+    assert left.energy < kept.energy - 0.01
+    assert left.initial_energy == pytest.approx(kept.initial_energy, abs=1e-9)
+    assert left.rmsd > 0.1
+
+
+def test_a_rattle_is_normal_and_depends_on_seed_and_name_alone():
+    crystals = [simple_cubic(f"c{k}") for k in range(200)]
+    moved = [Rattle(width=0.05, seed=3).apply(one) for one in crystals]
+    steps = (
+        np.concatenate([m.frac_coords - c.frac_coords for m, c in zip(moved, crystals, strict=True)]) * 5.0
+    )
+    assert steps.std() == pytest.approx(0.05, rel=0.03)
+    assert abs(steps.mean()) < 0.003
+    np.testing.assert_array_equal(
+        Rattle(width=0.05, seed=3).apply(crystals[7]).frac_coords, moved[7].frac_coords
+    )
+    assert not np.allclose(Rattle(width=0.05, seed=4).apply(crystals[7]).frac_coords, moved[7].frac_coords)
+    assert Rattle().apply(crystals[0]) is crystals[0]

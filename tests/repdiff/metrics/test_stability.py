@@ -9,7 +9,9 @@ from repdiff.energies.hull_table import HullTable, write_hull_table
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, CrystalSet
-from repdiff.metrics.stability import NONE_RELAXED, NOT_RELAXED, Stability
+from repdiff.metrics.hull_rows import NOT_RELAXED
+from repdiff.metrics.stability import Stability
+from repdiff.metrics.sun import NONE_RELAXED
 
 IDENTITY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32, convention="consistent")
 ENERGIES = {"Sr": -1.0, "Ti": -4.0, "Ba": -1.0, "O2": -4.0, "SrTiO3": -7.0, "BaTiO3": -7.0}
@@ -281,3 +283,75 @@ def test_crystals_of_any_quality_are_looked_up_by_name_only():
         | {"on hull": RELAXED.relaxations["on hull"]},
     )
     assert value("stable", generated=bad, relaxed=relaxed).value == pytest.approx(1 / 8)
+
+
+def pushed(one, step):
+    """Move the last atom, so that no operation but the identity is left."""
+    moved = one.frac_coords.copy()
+    moved[-1] += step
+    return one.replace(frac_coords=moved)
+
+
+STEP = np.array([0.051, 0.083, 0.117])  # of 4 Å: beyond the tolerance in every direction
+OFF = [
+    cubic_perovskite("kept", a_site=56, a=4.0),
+    cubic_perovskite("lost", a_site=56, a=4.0, x_site=16),
+    pushed(cubic_perovskite("found", a_site=56, a=4.0, x_site=34), STEP),
+    cubic_perovskite("never relaxed", a_site=56, a=4.0, x_site=52),
+]
+
+
+def symmetries(**context):
+    """Three stable, new crystals of unlike elements: one stays cubic, one falls to P1, one rises from it."""
+    ends = {
+        "kept": relaxed_to(OFF[0], -7.0),
+        "lost": relaxed_to(pushed(OFF[1], STEP), -9.0),
+        "found": relaxed_to(cubic_perovskite("found", a_site=56, a=4.0, x_site=34), -9.0),
+        "never relaxed": broken("the cell collapsed"),
+    }
+    relaxed = RelaxedSet(force_field=IDENTITY, relaxations=ends)
+    given = context.pop("generated", OFF)
+    return Stability().compute(
+        CrystalSet(crystals=given), Context(relaxed=relaxed, training=TRAINING, **context)
+    )
+
+
+@pytest.fixture
+def wide_hull(hull):
+    """The elements of the three, so that each has a place on the hull."""
+    energies = {"Ba": -1.0, "Ti": -4.0, "O2": -4.0, "S": -4.0, "Se": -4.0, "Te": -4.0}
+    table = HullTable(
+        name="hand-made",
+        force_field=IDENTITY,
+        convention="consistent",
+        geometry="as given",
+        note=None,
+        ids=list(energies),
+        formulas=list(energies),
+        energies=np.array(list(energies.values())),
+    )
+    write_hull_table(hull, table)
+
+
+@pytest.mark.usefixtures("wide_hull")
+def test_symmetric_sun_leaves_out_p1_before_or_after_relaxation():
+    result = symmetries()
+    values = {name: value.value for name, value in result.values.items()}
+    assert values["sun"] == 3 / 4
+    assert values["sun_symmetric"] == values["sun_symmetric_before"] == 2 / 4
+    assert result.columns["sun_symmetric"] == [True, False, True, False]
+    assert result.columns["sun_symmetric_before"] == [True, True, False, False]
+    assert result.columns["space_group_before"] == [221, 221, 1, 221]
+    assert result.columns["space_group_relaxed"] == [221, 1, 221, None]
+    assert values["symmetry_kept"] == pytest.approx(1 / 3)
+    assert result.values["symmetry_kept"].n == 3
+    assert result.protocols[result.values["sun_symmetric"].protocol]["symprec_angstrom"] == 0.1
+
+
+@pytest.mark.usefixtures("wide_hull")
+def test_sun_is_told_without_what_was_started_from_templates():
+    marked = [one.replace(labels={"start": "template" if one.id == "kept" else "random"}) for one in OFF]
+    values = symmetries(generated=marked).values
+    assert values["sun_without_templates"].value == pytest.approx(2 / 3)
+    assert values["sun_symmetric_without_templates"].value == pytest.approx(1 / 3)
+    assert "sun_without_templates" not in symmetries().values

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from moved_crystals import MOVES, shaken
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import chisquare
 
 from repdiff.crystals.symmetry import find_symmetries, space_groups
 from repdiff.metrics import Context, CrystalSet
@@ -121,3 +123,42 @@ def test_supercells_that_break_symmetry_are_not_reported_one_by_one(caplog):
         assert space_groups([supercell]) == [221]
         assert logging.getLogger("moyo").level == logging.NOTSET
     assert not caplog.records
+
+
+def test_chi2_and_divergence_are_those_of_scipy():
+    def several(make, n):
+        return [make(f"{make.__name__} {k}") for k in range(n)]
+
+    generated = several(rock_salt, 3) + several(zinc_blende, 4) + several(without_symmetry, 5)
+    known = several(rock_salt, 6) + several(zinc_blende, 2) + several(hexagonal_close_packed, 2)
+    found = SymmetrySummary().compute(
+        CrystalSet(crystals=generated, failed={"lost": "no formula"}),
+        Context(reference=CrystalSet(crystals=known)),
+    )
+    values = found.values  # of 225, 216 and 194; P1, which the reference lacks, is left out of χ²
+    expected = chisquare([3 / 7, 4 / 7, 0], f_exp=[0.6, 0.2, 0.2]).statistic
+    assert values["chi2_space_groups"].value == pytest.approx(expected)
+    assert values["chi2_space_groups"].sizes == (12, 10)
+    assert values["chi2_space_groups"].interval[0] < expected < values["chi2_space_groups"].interval[1]
+    systems = jensenshannon([7 / 12, 5 / 12, 0], [0.8, 0, 0.2], base=2) ** 2
+    assert values["js_crystal_systems"].value == pytest.approx(systems)
+
+
+def test_chi2_of_frequencies_does_not_grow_with_the_number_of_crystals():
+    def chi2(times):
+        generated = [rock_salt(f"a {k}") for k in range(times)] + [
+            zinc_blende(f"b {k}") for k in range(times)
+        ]
+        known = CrystalSet(crystals=[rock_salt(), zinc_blende(), zinc_blende("other")])
+        context = Context(reference=known)
+        return SymmetrySummary().compute(CrystalSet(crystals=generated), context).values["chi2_space_groups"]
+
+    assert chi2(1).value == pytest.approx(chi2(5).value) == pytest.approx((1 / 6) ** 2 * (3 + 1.5))
+
+
+def test_chi2_has_no_value_where_no_group_is_common():
+    context = Context(reference=CrystalSet(crystals=[rock_salt()]))
+    values = SymmetrySummary().compute(CrystalSet(crystals=[zinc_blende()]), context).values
+    assert values["chi2_space_groups"].value is None
+    assert "no structure has a space group that the reference has" in values["chi2_space_groups"].reason
+    assert values["js_crystal_systems"].value == 0

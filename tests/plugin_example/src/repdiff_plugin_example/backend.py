@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends import Backend, Composition, Samples, TrainingJob
 from repdiff.backends.base import refuse_conditions
 from repdiff.backends.crystal_data import CrystalData
@@ -104,6 +105,7 @@ class Memory(Backend):
         *,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -120,6 +122,7 @@ class Memory(Backend):
         first: int = 0,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,

@@ -1,0 +1,110 @@
+"""Protostructures and prototypes of crystals as labels, kept for next time."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from descriptors.symmetry.labels import prototype_label, write_label
+from descriptors.symmetry.settings import canonical
+from repdiff.crystals.crystal import Crystal
+from repdiff.execution.jobs import run_jobs
+from repdiff.execution.progress import progress_bar
+from repdiff.metrics.feature_cache import ShardWriter, content_key, read_shards
+from repdiff.symmetry import read_protostructures
+
+log = logging.getLogger(__name__)
+PER_TASK = (
+    50  # crystals handed to a process at once, about half a second; Ctrl-C loses as many for each process
+)
+PER_PROCESS = 1000  # with fewer, a process takes longer to start than it saves
+ROWS_PER_SHARD = 4096  # a row is a few words
+WORTH_A_WORD = 2000  # crystals; about half a minute on one core
+REVISION = 1  # of what is kept; raise it when labels change
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrototypeLabels:
+    """The symmetry of one crystal in words that compare: equal for all its equivalent descriptions.
+
+    Attributes:
+        protostructure: Label of the canonical protostructure, with its elements; None if it could not be read.
+        prototype: Label without elements; None as above.
+        reason: Why there is none; "" if there is one.
+    """
+
+    protostructure: str | None
+    prototype: str | None
+    reason: str = ""
+
+    @property
+    def space_group(self) -> int | None:
+        """Number of the space group; None if it could not be read."""
+        return None if self.prototype is None else int(self.prototype.split("_")[2])
+
+
+def read_labels(
+    crystals: Sequence[Crystal],
+    *,
+    symprec: float,
+    cache: Path | None = None,
+    n_workers: int = 1,
+    progress: bool = False,
+) -> list[PrototypeLabels]:
+    """Read the labels off crystals, or take them from the cache.
+
+    Labels that the crystals carry are not trusted: a sample may bear the protostructure that it was asked to have.
+
+    Args:
+        crystals: Crystals of any quality; those that fail `check_structures` get its reason.
+        symprec: How far an atom may be from where an operation puts it, Å.
+        cache: Folder in which labels are kept, by content, tolerance and the version of moyopy; None keeps nothing.
+        n_workers: Processes, where it helps.
+        progress: Show a bar on stderr.
+    """
+    folder = (
+        None if cache is None else cache / f"prototypes-{REVISION}-moyopy-{version('moyopy')}-{symprec:g}"
+    )
+    keys = [content_key(crystal) for crystal in crystals]
+    found = {} if folder is None else read_shards(folder, keys, PrototypeLabels)
+    todo = {key: crystal for key, crystal in zip(keys, crystals, strict=True) if key not in found}
+    if len(todo) >= WORTH_A_WORD:
+        kept = "not kept: name a folder by --cache" if folder is None else f"kept in {folder} for next time"
+        log.info("reading protostructures off %d of %d crystals, %s", len(todo), len(crystals), kept)
+    items = list(todo.items())
+    finished = run_jobs(
+        partial(_read_chunk, symprec),
+        [items[start : start + PER_TASK] for start in range(0, len(items), PER_TASK)],
+        n_workers=min(n_workers, len(items) // PER_PROCESS),
+    )
+    bar = progress_bar(
+        total=len(items), desc="protostructures", unit="crystal", disable=not progress or not items
+    )
+    with ShardWriter[PrototypeLabels](folder, ROWS_PER_SHARD) as writer, closing(finished), bar:
+        for _, labels in finished:
+            for key, one in labels:
+                found[key] = one
+                writer.add(key, one)
+            bar.update(len(labels))
+    return [found[key] for key in keys]
+
+
+def _read_chunk(symprec: float, items: Sequence[tuple[str, Crystal]]) -> list[tuple[str, PrototypeLabels]]:
+    readings = read_protostructures([crystal for _, crystal in items], symprec=symprec)
+    labels = []
+    for (key, _), reading in zip(items, readings, strict=True):
+        found = reading.protostructure
+        labels.append(
+            (
+                key,
+                PrototypeLabels(
+                    protostructure=None if found is None else write_label(canonical(found)),
+                    prototype=None if found is None else prototype_label(found),
+                    reason=reading.reason,
+                ),
+            )
+        )
+    return labels

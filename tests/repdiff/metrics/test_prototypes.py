@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from moved_crystals import MOVES
+from sample_crystals import crystal, cubic_perovskite, invalid_crystals
+
+from repdiff.metrics import Context, CrystalSet
+from repdiff.metrics import prototype_labels as labels_module
+from repdiff.metrics.prototype_labels import read_labels
+from repdiff.metrics.prototypes import Prototypes
+from repdiff.metrics.uniqueness import Uniqueness
+from repdiff.testing.example_crystals import rock_salt
+
+
+def skew(id="skew"):
+    """One formula unit of rock salt without symmetry but the inversion: P-1."""
+    return crystal(id, [11, 17], [[4, 0, 0], [0.7, 5, 0], [0.4, 0.9, 6]], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def without_symmetry(id="P1"):
+    frac = [[0, 0, 0], [0.31, 0.22, 0.57], [0.68, 0.12, 0.29], [0.13, 0.71, 0.83]]
+    return crystal(id, [11, 17, 11, 17], [[4, 0, 0], [0.7, 5, 0], [0.4, 0.9, 6]], frac)
+
+
+def score(crystals, training=None, **options):
+    failed = options.pop("failed", {})
+    context = Context(training=None if training is None else CrystalSet(crystals=training), **options)
+    return Prototypes().compute(CrystalSet(crystals=crystals, failed=failed), context)
+
+
+def test_labels_are_those_of_aflow_and_the_same_for_all_equivalent_descriptions():
+    """AFLOW's encyclopaedia has rock salt as AB_cF8_225_a_b and the perovskite as AB3C_cP5_221_a_c_b."""
+    rng = np.random.default_rng(0)
+    moved = [MOVES[move](rock_salt(), rng) for move in sorted(MOVES)]
+    salt, perovskite, *others = read_labels([rock_salt(), cubic_perovskite(), *moved], symprec=0.1)
+    assert (salt.protostructure, salt.prototype) == ("AB_cF8_225_b_a:Cl-Na", "AB_cF8_225_a_b")
+    assert sorted(perovskite.prototype.split("_")[3:]) == ["a", "b", "c"]
+    assert set(others) == {salt}
+
+
+def test_shares_are_of_the_valid_ones_and_the_unreadable_are_named():
+    crystals = [
+        rock_salt("known"),
+        rock_salt("new elements", 19, 35),
+        skew("new prototype"),
+        without_symmetry("new and P1"),
+        rock_salt("no charges", 19, 18),
+        *invalid_crystals()[:1],
+    ]
+    result = score(crystals, [rock_salt("seen")], failed={"lost": "no formula"})
+    values = {name: value.value for name, value in result.values.items()}
+    assert result.values["new_prototypes"].n == 4
+    assert values["new_prototypes"] == 2 / 4
+    assert values["new_prototypes_symmetric"] == 1 / 4
+    assert values["new_protostructures"] == 3 / 4
+    assert values["distinct_prototypes"] == 3
+    assert values["read"] == pytest.approx(5 / 7)
+    assert result.columns["new_prototype"][:5] == [False, False, True, True, False]
+    assert set(result.details["not_read"]) == {invalid_crystals()[0].id, "lost"}
+    assert "from_template" not in values
+
+
+def test_without_training_crystals_nothing_is_called_new():
+    result = score([rock_salt()])
+    assert result.values["new_prototypes"].value is None
+    assert "training" in result.values["new_prototypes"].reason
+    assert "new_prototype" not in result.columns
+    assert result.values["distinct_prototypes"].value == 1
+
+
+def test_the_training_set_is_read_once_and_kept_by_tolerance(tmp_path, monkeypatch):
+    read = []
+    plain = labels_module.read_protostructures
+
+    def counted(crystals, **options):
+        read.extend(crystals)
+        return plain(crystals, **options)
+
+    monkeypatch.setattr(labels_module, "read_protostructures", counted)
+    crystals = [rock_salt(), cubic_perovskite(), *invalid_crystals()]
+    first = read_labels(crystals, symprec=0.1, cache=tmp_path)
+    n_read = len(read)
+    assert read_labels(crystals[::-1], symprec=0.1, cache=tmp_path) == first[::-1]
+    assert len(read) == n_read
+    read_labels(crystals[:1], symprec=0.01, cache=tmp_path)
+    assert len(read) == n_read + 1
+
+
+def test_what_was_started_from_a_template_is_counted_apart():
+    crystals = [
+        rock_salt("a").replace(labels={"start": "template"}),
+        rock_salt("b", 19, 35).replace(labels={"start": "random"}),
+        skew("c").replace(labels={"start": "template"}),
+        skew("d"),
+    ]
+    training = CrystalSet(crystals=[rock_salt("seen")])
+    assert score(crystals, training.crystals).values["from_template"].value == 0.5
+    values = Uniqueness().compute(CrystalSet(crystals=crystals), Context(training=training)).values
+    assert values["novel"].value == 3 / 4
+    assert values["novel_without_templates"].value == 1
+    assert values["novel_without_templates"].n == 2
+    plain = Uniqueness().compute(CrystalSet(crystals=[rock_salt()]), Context(training=training)).values
+    assert "novel_without_templates" not in plain
