@@ -177,8 +177,12 @@ class OrbitSpace:
         padded[maps.free_mask] = torch.cat(list(free)).to(points)
         points[maps.system_of_orbit, _rank(maps)] = padded
         wanted = maps.to(dtype=torch.float64).lattice(cells.to(maps.cell_vectors.device).double())
-        stretch = torch.linalg.inv(self.lattice.double()) @ wanted
-        strain = ((stretch + stretch.mT) / 2 - torch.eye(3).to(stretch)).to(points)
+        change = torch.linalg.inv(self.lattice.double()) @ wanted
+        squared, axes = torch.linalg.eigh(
+            change @ change.mT
+        )  # of the stretch; the rest of the change is a rotation
+        strains = (2 * squared.sqrt() - 1).clamp(min=0).sqrt() - 1
+        strain = (axes * strains[:, None] @ axes.mT).to(points)
         points[:, STRAINS] = torch.einsum("sij,skij->sk", strain, self.strains).unflatten(1, (-1, 3))
         return points
 
