@@ -59,15 +59,15 @@ class Descriptor(nn.Module, ABC):
     def evaluate(
         self,
         neighborhood: Neighborhood,
-        vectors: Float[Tensor, "n_atoms n_slots 3"],
+        vectors: Float[Tensor, "n_centres n_slots 3"],
         *,
         n_stages: int | None = None,
     ) -> Float[Tensor, "n_systems n_features"]:
-        """Encode the crystals whose atoms have these neighbours.
+        """Encode the crystals whose centres have these neighbours.
 
         Args:
             neighborhood: Neighbours within at least `cutoff`; farther ones do not contribute.
-            vectors: From each atom to its neighbours, Å.
+            vectors: From each centre to its neighbours, Å.
             n_stages: Evaluate the first so many of `stages` only; None for all.
         """
 
@@ -100,7 +100,7 @@ def make_descriptor(spec: str) -> Descriptor:
 
 
 def padded_distances(
-    neighborhood: Neighborhood, vectors: Float[Tensor, "n_atoms n_slots 3"], *, absent: float
-) -> Float[Tensor, "n_atoms n_slots"]:
+    neighborhood: Neighborhood, vectors: Float[Tensor, "n_centres n_slots 3"], *, absent: float
+) -> Float[Tensor, "n_centres n_slots"]:
     """Return the distances to the neighbours, Å, and `absent` for entries that only fill the table."""
     return torch.where(neighborhood.present, vectors.norm(dim=2), absent)

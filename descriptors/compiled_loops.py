@@ -212,43 +212,86 @@ def backward(
 
 @compiled
 @no_type_check
-def find(frac_coords, lattice, reach, first_atom, cutoff, counts, neighbor_idx, shifts):
-    """Write the neighbours of each atom to its row until the row is full, and count all of them; fill up the row.
+def find(frac_coords, lattice, reach, centres, systems, first_atom, cutoff, counts, neighbor_idx, shifts):
+    """Write the neighbours of each centre to its row until the row is full, and count all of them; fill up the row.
 
-    Atoms of one crystal are side by side, those of crystal s from `first_atom[s]` on. The shifts that a sphere around
-    an atom may touch along an axis are those within `reach`, the cutoff over the distance of opposite faces.
+    Centre `centres[row]` is an atom of crystal s = `systems[row]`, whose atoms are side by side from `first_atom[s]`
+    on. The shifts that a sphere around an atom may touch along an axis are those within `reach`, the cutoff over the
+    distance of opposite faces.
     """
     limit = cutoff * cutoff
     low, high, step = np.zeros(3), np.zeros(3), np.zeros(3)
-    for s in range(len(lattice)):
+    for row in range(len(centres)):
+        i, s = centres[row], systems[row]
         cell = lattice[s]
-        for i in range(first_atom[s], first_atom[s + 1]):
-            count = 0
-            for j in range(first_atom[s], first_atom[s + 1]):
-                for axis in range(3):
-                    step[axis] = frac_coords[j, axis] - frac_coords[i, axis]
-                    low[axis] = math.ceil(-reach[s, axis] - step[axis])
-                    high[axis] = math.floor(reach[s, axis] - step[axis])
-                for u in range(int(low[0]), int(high[0]) + 1):
-                    fu = step[0] + u
-                    ux, uy, uz = fu * cell[0, 0], fu * cell[0, 1], fu * cell[0, 2]
-                    for v in range(int(low[1]), int(high[1]) + 1):
-                        fv = step[1] + v
-                        vx, vy, vz = ux + fv * cell[1, 0], uy + fv * cell[1, 1], uz + fv * cell[1, 2]
-                        for w in range(int(low[2]), int(high[2]) + 1):
-                            fw = step[2] + w
-                            x, y, z = vx + fw * cell[2, 0], vy + fw * cell[2, 1], vz + fw * cell[2, 2]
-                            if x * x + y * y + z * z > limit or (i == j and u == 0 and v == 0 and w == 0):
-                                continue
-                            if count < neighbor_idx.shape[1]:
-                                neighbor_idx[i, count] = j
-                                shifts[i, count, 0] = u
-                                shifts[i, count, 1] = v
-                                shifts[i, count, 2] = w
-                            count += 1
-            counts[i] = count
-            for slot in range(count, neighbor_idx.shape[1]):
-                neighbor_idx[i, slot] = i
-                shifts[i, slot, 0] = 1
-                shifts[i, slot, 1] = 0
-                shifts[i, slot, 2] = 0
+        count = 0
+        for j in range(first_atom[s], first_atom[s + 1]):
+            for axis in range(3):
+                step[axis] = frac_coords[j, axis] - frac_coords[i, axis]
+                low[axis] = math.ceil(-reach[s, axis] - step[axis])
+                high[axis] = math.floor(reach[s, axis] - step[axis])
+            for u in range(int(low[0]), int(high[0]) + 1):
+                fu = step[0] + u
+                ux, uy, uz = fu * cell[0, 0], fu * cell[0, 1], fu * cell[0, 2]
+                for v in range(int(low[1]), int(high[1]) + 1):
+                    fv = step[1] + v
+                    vx, vy, vz = ux + fv * cell[1, 0], uy + fv * cell[1, 1], uz + fv * cell[1, 2]
+                    for w in range(int(low[2]), int(high[2]) + 1):
+                        fw = step[2] + w
+                        x, y, z = vx + fw * cell[2, 0], vy + fw * cell[2, 1], vz + fw * cell[2, 2]
+                        if x * x + y * y + z * z > limit or (i == j and u == 0 and v == 0 and w == 0):
+                            continue
+                        if count < neighbor_idx.shape[1]:
+                            neighbor_idx[row, count] = j
+                            shifts[row, count, 0] = u
+                            shifts[row, count, 1] = v
+                            shifts[row, count, 2] = w
+                        count += 1
+        counts[row] = count
+        for slot in range(count, neighbor_idx.shape[1]):
+            neighbor_idx[row, slot] = i
+            shifts[row, slot, 0] = 1
+            shifts[row, slot, 1] = 0
+            shifts[row, slot, 2] = 0
+
+
+@compiled
+@no_type_check
+def separate(frac_coords, lattice, neighbor_idx, shifts, centres, systems, vectors):
+    """Fill `vectors` with those from each centre to its neighbours."""
+    step = np.zeros(3, vectors.dtype)
+    for row in range(len(centres)):
+        i, cell = centres[row], lattice[systems[row]]
+        for slot in range(neighbor_idx.shape[1]):
+            j = neighbor_idx[row, slot]
+            for axis in range(3):
+                step[axis] = frac_coords[j, axis] + shifts[row, slot, axis] - frac_coords[i, axis]
+            for axis in range(3):
+                vectors[row, slot, axis] = (
+                    step[0] * cell[0, axis] + step[1] * cell[1, axis] + step[2] * cell[2, axis]
+                )
+
+
+@compiled
+@no_type_check
+def gather(
+    frac_coords, lattice, neighbor_idx, shifts, centres, systems, present, upstream, by_frac, by_lattice
+):
+    """Add the gradient by the vectors, `upstream`, up into those by fractional coordinates and by cells."""
+    pull, step = np.zeros(3, upstream.dtype), np.zeros(3, upstream.dtype)
+    for row in range(len(centres)):
+        i, s = centres[row], systems[row]
+        cell = lattice[s]
+        for slot in range(neighbor_idx.shape[1]):
+            if not present[row, slot]:
+                continue
+            j = neighbor_idx[row, slot]
+            x, y, z = upstream[row, slot, 0], upstream[row, slot, 1], upstream[row, slot, 2]
+            for axis in range(3):
+                pull[axis] = x * cell[axis, 0] + y * cell[axis, 1] + z * cell[axis, 2]
+                step[axis] = frac_coords[j, axis] + shifts[row, slot, axis] - frac_coords[i, axis]
+                by_frac[j, axis] += pull[axis]
+                by_frac[i, axis] -= pull[axis]
+                by_lattice[s, axis, 0] += step[axis] * x
+                by_lattice[s, axis, 1] += step[axis] * y
+                by_lattice[s, axis, 2] += step[axis] * z

@@ -80,17 +80,17 @@ class EmbeddedAtomDensity(Descriptor):
     def evaluate(
         self,
         neighborhood: Neighborhood,
-        vectors: Float[Tensor, "n_atoms n_slots 3"],
+        vectors: Float[Tensor, "n_centres n_slots 3"],
         *,
         n_stages: int | None = None,
     ) -> Float[Tensor, "n_systems n_features"]:
-        """Encode the crystals whose atoms have these neighbours; see the base class."""
+        """Encode the crystals whose centres have these neighbours; see the base class."""
         return torch.cat(
             [self._pooled(block, neighborhood, vectors) for block in self.resolutions[:n_stages]], dim=1
         )
 
     def _pooled(
-        self, block: Resolution, neighborhood: Neighborhood, vectors: Float[Tensor, "n_atoms n_slots 3"]
+        self, block: Resolution, neighborhood: Neighborhood, vectors: Float[Tensor, "n_centres n_slots 3"]
     ) -> Float[Tensor, "n_systems n_features"]:
         weights = weight_columns(block.weights, neighborhood, dtype=vectors.dtype)
         compute = ead_compiled.densities if ead_compiled.serves(block, vectors) else array_densities
@@ -103,9 +103,9 @@ class EmbeddedAtomDensity(Descriptor):
 def array_densities(
     block: Resolution,
     neighborhood: Neighborhood,
-    vectors: Float[Tensor, "n_atoms n_slots 3"],
+    vectors: Float[Tensor, "n_centres n_slots 3"],
     weights: Float[Tensor, "n_atoms n_weights"],
-) -> Float[Tensor, "n_atoms n_per_atom"]:
+) -> Float[Tensor, "n_centres n_per_atom"]:
     """Return the densities of a block as array operations, on any device.
 
     The sum over neighbours is a product of a (radial × neighbour) and a (neighbour × weight, angle) matrix.
@@ -113,7 +113,7 @@ def array_densities(
     Args:
         block: Which densities.
         neighborhood: Neighbours within at least the cutoff.
-        vectors: From each atom to its neighbours, Å.
+        vectors: From each centre to its neighbours, Å.
         weights: Weights of each atom as a neighbour, one column per weighting.
     """
     distances = padded_distances(neighborhood, vectors, absent=2 * block.cutoff)
@@ -164,8 +164,8 @@ def _columns(block: Resolution, dtype: torch.dtype, device: torch.device) -> Col
 
 
 def _monomials(
-    steps: Float[Tensor, "n_atoms n_slots 3"], columns: Columns
-) -> Float[Tensor, "n_atoms n_slots n_monomials"]:
+    steps: Float[Tensor, "n_centres n_slots 3"], columns: Columns
+) -> Float[Tensor, "n_centres n_slots n_monomials"]:
     """Return x^lx y^ly z^lz of all orders up to the highest, each order from the one before."""
     levels = [torch.ones_like(steps[..., :1])]
     for parents, axes in zip(columns.parents, columns.axes, strict=True):

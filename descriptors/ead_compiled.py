@@ -97,15 +97,15 @@ def serves(block: Resolution, vectors: Tensor) -> bool:
 def densities(
     block: Resolution,
     neighborhood: Neighborhood,
-    vectors: Float[Tensor, "n_atoms n_slots 3"],
+    vectors: Float[Tensor, "n_centres n_slots 3"],
     weights: Float[Tensor, "n_atoms n_weights"],
-) -> Float[Tensor, "n_atoms n_per_atom"]:
+) -> Float[Tensor, "n_centres n_per_atom"]:
     """Return the densities of a block, differentiable once by the vectors.
 
     Args:
         block: Which densities; `serves` must hold.
         neighborhood: Neighbours within at least the cutoff.
-        vectors: From each atom to its neighbours, Å.
+        vectors: From each centre to its neighbours, Å.
         weights: Weights of each atom as a neighbour; equal for atoms of one element and crystal.
     """
     return _Densities.apply(vectors, neighborhood, weights, block)

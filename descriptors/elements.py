@@ -207,3 +207,10 @@ def weight_columns(
                 dtype=dtype,
             )
     return torch.stack([known[kind, dtype] for kind in kinds], dim=1)
+
+
+def at_centres(
+    weights: Float[Tensor, "n_atoms n_kinds"], neighborhood: Neighborhood
+) -> Float[Tensor, "n_centres n_kinds"]:
+    """Return the rows of the atoms that are centres."""
+    return weights if neighborhood.centres is None else weights[neighborhood.centres.atoms]

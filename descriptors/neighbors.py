@@ -42,8 +42,28 @@ class Pairs:
         return cells.frac_to_cart(frac, batch.lattice, batch.system_idx[centre])
 
 
-def find_pairs(batch: CrystalBatch, cutoff: float) -> Pairs:
+@dataclass(frozen=True, kw_only=True)
+class Centres:
+    """Atoms that stand for all atoms of their crystals: one of each orbit.
+
+    Attributes:
+        atoms: Which atoms, ascending.
+        multiplicity: Number of atoms that each stands for, itself included; they add up to the atoms of the crystal.
+    """
+
+    atoms: Int[Tensor, " n_centres"]
+    multiplicity: Int[Tensor, " n_centres"]
+
+
+def find_pairs(
+    batch: CrystalBatch, cutoff: float, *, centres: Int[Tensor, " n_centres"] | None = None
+) -> Pairs:
     """Find all directed pairs within `cutoff`, Å, images of an atom itself included, the atom itself not.
+
+    Args:
+        batch: Crystals.
+        cutoff: Largest distance, Å.
+        centres: Pairs of these centres alone, ascending; None for all atoms.
 
     Raises:
         ValueError: If the cutoff is not positive.
@@ -51,7 +71,7 @@ def find_pairs(batch: CrystalBatch, cutoff: float) -> Pairs:
     if not cutoff > 0:
         raise ValueError(f"cutoff is {cutoff} Å, expected a positive length")
     with torch.no_grad():
-        centre, neighbor = _all_pairs(batch)
+        centre, neighbor = _all_pairs(batch, centres)
         reach = cutoff / cells.plane_heights(batch.lattice) * (1 + 1e-6)
         difference = batch.frac_coords[neighbor] - batch.frac_coords[centre]
         reach = reach[batch.system_idx[centre]]
@@ -76,14 +96,17 @@ def find_pairs(batch: CrystalBatch, cutoff: float) -> Pairs:
         )
 
 
-def _all_pairs(batch: CrystalBatch) -> tuple[Int[Tensor, " n_all"], Int[Tensor, " n_all"]]:
-    """Pair every atom with every atom of its crystal, itself included, sorted by centre."""
+def _all_pairs(
+    batch: CrystalBatch, centres: Int[Tensor, " n_centres"] | None
+) -> tuple[Int[Tensor, " n_all"], Int[Tensor, " n_all"]]:
+    """Pair every centre with every atom of its crystal, itself included, sorted by centre."""
+    atoms = torch.arange(batch.n_atoms, device=batch.device) if centres is None else centres
     counts = batch.n_atoms_per_system
-    first = (counts.cumsum(0) - counts)[batch.system_idx]
-    per_atom = counts[batch.system_idx]
-    centre = torch.repeat_interleave(torch.arange(batch.n_atoms, device=batch.device), per_atom)
-    start = (per_atom.cumsum(0) - per_atom)[centre]
-    return centre, first[centre] + torch.arange(len(centre), device=batch.device) - start
+    first = counts.cumsum(0) - counts
+    per_centre = counts[batch.system_idx[atoms]]
+    row = torch.repeat_interleave(torch.arange(len(atoms), device=batch.device), per_centre)
+    offset = torch.arange(len(row), device=batch.device) - (per_centre.cumsum(0) - per_centre)[row]
+    return atoms[row], first[batch.system_idx[atoms[row]]] + offset
 
 
 def _chunks(sizes: Int[Tensor, " n_all"]) -> list[slice]:
@@ -109,20 +132,21 @@ def _enumerate(
 
 @dataclass(frozen=True, kw_only=True)
 class Neighborhood:
-    """The neighbours of every atom in a padded table: a sum over neighbours becomes a matrix product.
+    """The neighbours of every centre in a padded table: a sum over neighbours becomes a matrix product.
 
-    Row i lists the neighbours of atom i and is filled up with absent entries, which `present` marks False.
-    The table knows which atoms and images are near, not where they are: `vectors` computes that for moved
-    atoms, so that a table made with a margin ("skin") beyond the cutoff stays valid while no atom has moved
-    by half of it.
+    Centres are all atoms, or one atom of each orbit. Row i lists the neighbours of centre i and is filled up with
+    absent entries, which `present` marks False. The table knows which atoms and images are near, not where they are:
+    `vectors` computes that for moved atoms, so that a table made with a margin ("skin") beyond the cutoff stays valid
+    while no atom has moved by half of it. Elements and crystals are those of all atoms.
     """
 
-    neighbor_idx: Int[Tensor, "n_atoms n_slots"]
-    shifts: Float[Tensor, "n_atoms n_slots 3"]
-    present: Bool[Tensor, "n_atoms n_slots"]
+    neighbor_idx: Int[Tensor, "n_centres n_slots"]
+    shifts: Float[Tensor, "n_centres n_slots 3"]
+    present: Bool[Tensor, "n_centres n_slots"]
     atomic_numbers: Int[Tensor, " n_atoms"]
     system_idx: Int[Tensor, " n_atoms"]
     n_atoms_per_system: Int[Tensor, " n_systems"]
+    centres: Centres | None = None
 
     @property
     def n_systems(self) -> int:
@@ -130,10 +154,22 @@ class Neighborhood:
         return len(self.n_atoms_per_system)
 
     @cached_property
+    def system_of_centre(self) -> Int[Tensor, " n_centres"]:
+        """Crystal of each centre."""
+        return self.system_idx if self.centres is None else self.system_idx[self.centres.atoms]
+
+    @cached_property
+    def share(self) -> Float[Tensor, " n_centres"] | None:
+        """Share of the atoms of its crystal that each centre stands for; None if every atom is a centre."""
+        if self.centres is None:
+            return None
+        return self.centres.multiplicity.to(self.shifts) / self.n_atoms_per_system[self.system_of_centre]
+
+    @cached_property
     def size(self) -> int | None:
-        """Number of atoms of every crystal; None if they differ, or there is no crystal."""
+        """Number of centres of every crystal, each an atom; None if they differ, or there is no crystal."""
         sizes = self.n_atoms_per_system
-        if not self.n_systems or len(self.system_idx) % self.n_systems:
+        if self.centres is not None or not self.n_systems or len(self.system_idx) % self.n_systems:
             return None
         size = len(self.system_idx) // self.n_systems
         return size if bool((sizes == size).all()) else None
@@ -145,35 +181,41 @@ class Neighborhood:
 
     def vectors(
         self, frac_coords: Float[Tensor, "n_atoms 3"], lattice: Float[Tensor, "n_systems 3 3"]
-    ) -> Float[Tensor, "n_atoms n_slots 3"]:
+    ) -> Float[Tensor, "n_centres n_slots 3"]:
         """Return the vectors to the neighbours, Å; absent entries give finite values that mean nothing."""
-        frac = frac_coords[self.neighbor_idx] + self.shifts - frac_coords[:, None]
-        return frac @ lattice[self.system_idx]
+        here = frac_coords if self.centres is None else frac_coords[self.centres.atoms]
+        frac = frac_coords[self.neighbor_idx] + self.shifts - here[:, None]
+        return frac @ lattice[self.system_of_centre]
 
 
-def find_neighborhood(batch: CrystalBatch, cutoff: float) -> Neighborhood:
+def find_neighborhood(batch: CrystalBatch, cutoff: float, *, centres: Centres | None = None) -> Neighborhood:
     """Find the neighbours within `cutoff`, Å, as a padded table.
 
     Absent entries point at the atom itself, one cell along a: a vector that is never zero, so that distances
     and their gradients stay finite. On a CPU the search is compiled; the table is the same.
 
+    Args:
+        batch: Crystals.
+        cutoff: Largest distance, Å.
+        centres: Atoms that stand for all; None makes every atom a centre.
+
     Raises:
         ValueError: If the cutoff is not positive.
     """
     if batch.device.type == "cpu":
-        return _find_compiled(batch, cutoff)
-    pairs = find_pairs(batch, cutoff)
-    centre, neighbor = pairs.pair_idx
-    counts = torch.bincount(centre, minlength=batch.n_atoms)
-    n_slots = max(int(counts.max()), 1) if batch.n_atoms else 1
+        return _find_compiled(batch, cutoff, centres)
+    itself = torch.arange(batch.n_atoms, device=batch.device) if centres is None else centres.atoms
+    pairs = find_pairs(batch, cutoff, centres=itself)
+    centre, neighbor = torch.searchsorted(itself, pairs.pair_idx[0]), pairs.pair_idx[1]
+    counts = torch.bincount(centre, minlength=len(itself))
+    n_slots = max(int(counts.max()), 1) if len(itself) else 1
     slot = torch.arange(len(centre), device=batch.device) - (counts.cumsum(0) - counts)[centre]
-    itself = torch.arange(batch.n_atoms, device=batch.device)
     neighbor_idx = itself[:, None].repeat(1, n_slots)
     neighbor_idx[centre, slot] = neighbor
-    shifts = batch.lattice.new_zeros(batch.n_atoms, n_slots, 3)
+    shifts = batch.lattice.new_zeros(len(itself), n_slots, 3)
     shifts[..., 0] = 1
     shifts[centre, slot] = pairs.shifts
-    present = torch.zeros(batch.n_atoms, n_slots, dtype=torch.bool, device=batch.device)
+    present = torch.zeros(len(itself), n_slots, dtype=torch.bool, device=batch.device)
     present[centre, slot] = True
     return Neighborhood(
         neighbor_idx=neighbor_idx,
@@ -182,10 +224,11 @@ def find_neighborhood(batch: CrystalBatch, cutoff: float) -> Neighborhood:
         atomic_numbers=batch.atomic_numbers,
         system_idx=batch.system_idx,
         n_atoms_per_system=batch.n_atoms_per_system,
+        centres=centres,
     )
 
 
-def _find_compiled(batch: CrystalBatch, cutoff: float) -> Neighborhood:
+def _find_compiled(batch: CrystalBatch, cutoff: float, centres: Centres | None) -> Neighborhood:
     """Do the same on a CPU, several times faster: no list of candidates is written to memory."""
     if not cutoff > 0:
         raise ValueError(f"cutoff is {cutoff} Å, expected a positive length")
@@ -196,13 +239,15 @@ def _find_compiled(batch: CrystalBatch, cutoff: float) -> Neighborhood:
     density = float((sizes / cells.volume(lattice)).max()) if batch.n_systems else 0.0
     n_slots = int(ROOM * density * 4 / 3 * math.pi * cutoff**3) + 16
     reach = (cutoff / cells.plane_heights(lattice) * (1 + 1e-6)).numpy()
-    counts = torch.empty(batch.n_atoms, dtype=torch.long)
+    atoms = torch.arange(batch.n_atoms) if centres is None else centres.atoms
+    places = (atoms.numpy(), batch.system_idx[atoms].numpy(), first_atom)
+    counts = torch.empty(len(atoms), dtype=torch.long)
     while True:
-        neighbor_idx = torch.empty(batch.n_atoms, n_slots, dtype=torch.long)
-        shifts = batch.lattice.new_empty(batch.n_atoms, n_slots, 3)
+        neighbor_idx = torch.empty(len(atoms), n_slots, dtype=torch.long)
+        shifts = batch.lattice.new_empty(len(atoms), n_slots, 3)
         arrays = (counts.numpy(), neighbor_idx.numpy(), shifts.numpy())
-        compiled_loops.find(frac, lattice.numpy(), reach, first_atom, float(cutoff), *arrays)
-        most = max(int(counts.max()), 1) if batch.n_atoms else 1
+        compiled_loops.find(frac, lattice.numpy(), reach, *places, float(cutoff), *arrays)
+        most = max(int(counts.max()), 1) if len(atoms) else 1
         if most <= n_slots:
             break
         n_slots = most
@@ -213,4 +258,5 @@ def _find_compiled(batch: CrystalBatch, cutoff: float) -> Neighborhood:
         atomic_numbers=batch.atomic_numbers,
         system_idx=batch.system_idx,
         n_atoms_per_system=sizes,
+        centres=centres,
     )

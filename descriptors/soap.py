@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from descriptors.base import DESCRIPTORS, Descriptor, padded_distances
-from descriptors.elements import check_weights, weight_columns
+from descriptors.elements import at_centres, check_weights, weight_columns
 from descriptors.neighbors import Neighborhood
 from descriptors.pooling import check_poolings, pool_all
 from descriptors.radial import smoothstep_cutoff
@@ -136,11 +136,11 @@ class SoapPowerSpectrum(Descriptor):
     def evaluate(
         self,
         neighborhood: Neighborhood,
-        vectors: Float[Tensor, "n_atoms n_slots 3"],
+        vectors: Float[Tensor, "n_centres n_slots 3"],
         *,
         n_stages: int | None = None,
     ) -> Float[Tensor, "n_systems n_features"]:
-        """Encode the crystals whose atoms have these neighbours; see the base class."""
+        """Encode the crystals whose centres have these neighbours; see the base class."""
         spectra = self.power_spectra(neighborhood, vectors)
         if self.soap.compress:
             spectra = torch.asinh(spectra)
@@ -148,8 +148,8 @@ class SoapPowerSpectrum(Descriptor):
         return pool_all(spectra, neighborhood, poolings)
 
     def power_spectra(
-        self, neighborhood: Neighborhood, vectors: Float[Tensor, "n_atoms n_slots 3"]
-    ) -> Float[Tensor, "n_atoms n_per_atom"]:
+        self, neighborhood: Neighborhood, vectors: Float[Tensor, "n_centres n_slots 3"]
+    ) -> Float[Tensor, "n_centres n_per_atom"]:
         """Return p of every atom, before compression and pooling; l varies slowest, then the channel q, n."""
         distances = padded_distances(neighborhood, vectors, absent=2 * self.cutoff)
         weights = weight_columns(self.soap.weights, neighborhood, dtype=distances.dtype)
@@ -164,7 +164,9 @@ class SoapPowerSpectrum(Descriptor):
             density = (envelope[..., :, None] * harmonic[..., None, :]).flatten(2)
             primitive = (radial.transpose(1, 2) @ density).unflatten(2, (len(self.soap.weights), -1))
             if order == 0:  # the centre: at distance 0 all radial factors are 1, and so is the cutoff
-                primitive = primitive + weights[:, None, :, None] * harmonic.new_tensor((4 * math.pi) ** -0.5)
+                primitive = primitive + at_centres(weights, neighborhood)[
+                    :, None, :, None
+                ] * harmonic.new_tensor((4 * math.pi) ** -0.5)
             coefficients = torch.einsum("nk,akqm->aqnm", self.mixing[order].to(distances), primitive)
             channels = coefficients.flatten(1, 2)
             products = channels @ channels.transpose(1, 2)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reconstruction.api import reconstruct
+    from reconstruction.given_symmetry import GivenSymmetry, Template
     from reconstruction.inversion import Inversion, TooLargeError, prepare
     from reconstruction.parallel import reconstruct_groups
     from reconstruction.presets import SEARCHES, Rung, Search
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SEARCHES",
+    "GivenSymmetry",
     "Inversion",
     "ReconstructionResult",
     "Rung",
     "Search",
+    "Template",
     "TooLargeError",
     "prepare",
     "reconstruct",
@@ -27,10 +30,12 @@ __all__ = [
 
 _MODULES = {
     "SEARCHES": "presets",
+    "GivenSymmetry": "given_symmetry",
     "Inversion": "inversion",
     "ReconstructionResult": "result",
     "Rung": "presets",
     "Search": "presets",
+    "Template": "given_symmetry",
     "TooLargeError": "inversion",
     "prepare": "inversion",
     "reconstruct": "api",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from descriptors.base import Descriptor
 from descriptors.representation import Representation
+from reconstruction.given_symmetry import GivenSymmetry
 from reconstruction.inversion import Inversion, prepare
 from reconstruction.parallel import reconstruct_groups
 from reconstruction.presets import Search
@@ -26,6 +27,7 @@ def reconstruct(
     n_workers: int = 1,
     progress: bool = False,
     max_atoms: int = 300,
+    symmetry: GivenSymmetry | None = None,
 ) -> ReconstructionResult:
     """Find the crystals of representation vectors.
 
@@ -43,6 +45,7 @@ def reconstruct(
         n_workers: Processes, on a CPU; see `reconstruct_groups`.
         progress: Show a bar on stderr.
         max_atoms: Vectors that ask for more atoms are refused.
+        symmetry: Protostructures and cells that are known; see `prepare`.
 
     Returns:
         The crystals found, by ascending row, and the reasons of the rows that make none.
@@ -59,6 +62,7 @@ def reconstruct(
         seed=seed,
         device=device,
         max_atoms=max_atoms,
+        symmetry=symmetry,
     )
     parts = [_nothing(inversion)]
     with ReconstructionBar(inversion, missing=inversion.groups, disable=not progress) as bar:
@@ -83,4 +87,5 @@ def _nothing(inversion: Inversion) -> ReconstructionResult:
         shortest_distances=none,
         composition_residuals=none,
         cell_repairs=[],
+        placed=[],
     )

@@ -19,7 +19,9 @@ from descriptors.representation import Representation
 from reconstruction.basin_hopping import search
 from reconstruction.confidence import Confidence, Evidence, find_confidence
 from reconstruction.decode import Decoded, decode
+from reconstruction.given_symmetry import GivenSymmetry, impose
 from reconstruction.objective import Objective
+from reconstruction.orbit_inversion import invert_orbits, plan_orbits
 from reconstruction.plan import plan
 from reconstruction.presets import SEARCHES, Search
 from reconstruction.result import Reconstructed, ReconstructionResult, join_results
@@ -48,7 +50,8 @@ class Inversion:
         exact: Whether the vectors belong to true crystals.
         seed: Seed of the random starts.
         device: Where to compute.
-        confidence: What turns losses into probabilities, if known.
+        confidence: What turns losses into probabilities, if known; not for crystals of given symmetry.
+        symmetry: Protostructures and cells that are given, if any are.
     """
 
     decoded: Decoded
@@ -59,6 +62,7 @@ class Inversion:
     seed: int
     device: torch.device
     confidence: Confidence | None
+    symmetry: GivenSymmetry | None = None
 
     def run(self, rows: Sequence[int]) -> ReconstructionResult:
         """Search for the crystals of one group.
@@ -87,10 +91,20 @@ class Inversion:
 
     def _search(self, rows: Sequence[int]) -> Reconstructed | None:
         """Search once; None if the memory is not enough."""
-        decoded, chosen = self.decoded, list(rows)
+        decoded, chosen, symmetry = self.decoded, list(rows), self.symmetry
         generator = torch.Generator(device=self.device)
         generator.manual_seed((self.seed * 1_000_003 + rows[0]) % 2**63)
         try:
+            if symmetry is not None and symmetry.protostructures[rows[0]] is not None:
+                return invert_orbits(
+                    rows,
+                    decoded,
+                    symmetry,
+                    self.descriptor,
+                    self.search,
+                    exact=self.exact,
+                    generator=generator,
+                )
             start = decoded.unsearched(rows).to(self.device, dtype=torch.float32)
             objective = Objective(
                 descriptor=self.descriptor,
@@ -107,7 +121,7 @@ class Inversion:
         batch, losses = found.batch.to("cpu"), found.losses.cpu()
         n_evaluations, n_agreeing = found.n_evaluations.cpu(), found.n_agreeing.cpu()
         confidence = torch.full_like(losses, torch.nan)
-        if self.confidence is not None:
+        if self.confidence is not None and found.placed is None:
             confidence = self.confidence.predict(Evidence.of(batch, losses, n_agreeing))
         shares = n_evaluations.to(losses) / n_evaluations.sum().clamp(min=1)
         return ReconstructionResult(
@@ -122,6 +136,7 @@ class Inversion:
             shortest_distances=shortest_distances(batch),
             composition_residuals=self.decoded.residuals[list(rows)].to(losses),
             cell_repairs=[self.decoded.repaired[row] for row in rows],
+            placed=list(found.placed) if found.placed is not None else [None] * len(rows),
         )
 
 
@@ -134,6 +149,7 @@ def prepare(
     seed: int = 0,
     device: torch.device | str = "cpu",
     max_atoms: int = 300,
+    symmetry: GivenSymmetry | None = None,
 ) -> Inversion:
     """Read formulas and cells off representation vectors, and plan the search for the positions.
 
@@ -148,9 +164,12 @@ def prepare(
         seed: Seed of the random starts.
         device: Where to search.
         max_atoms: Vectors that ask for more atoms are refused.
+        symmetry: Protostructures and cells; only the free coordinates of such crystals are sought, and if the vectors
+            are not exact, their cells near the given ones. They are groups of their own.
 
     Raises:
-        ValueError: If there is no search of that name, or the vectors have not the columns of the representation.
+        ValueError: If there is no search of that name, the vectors have not the columns of the representation, or
+            there is not one protostructure (or None) for each.
     """
     if isinstance(representation, Descriptor):
         n_others = 8  # the shortest distance, the number of atoms, six of the cell
@@ -166,20 +185,35 @@ def prepare(
     preset = next((name for name, known in SEARCHES.items() if known == unlimited), None)
     descriptor, place = representation.descriptor, torch.device(device)
     confidence = find_confidence(descriptor, preset) if exact and preset else None
+    known = vectors.detach().cpu()
+    decoded = decode(known, representation, max_atoms=max_atoms)
+    given: list[int] = []
+    if symmetry is not None:
+        decoded = impose(decoded, known, representation, symmetry, exact=exact, max_atoms=max_atoms)
+        given = [
+            row
+            for row, (protostructure, reason) in enumerate(
+                zip(symmetry.protostructures, decoded.reasons, strict=True)
+            )
+            if protostructure is not None and reason is None
+        ]
+    groups = plan(decoded, descriptor, settings, device=place, leave_out=given)
+    if symmetry is not None:
+        groups += plan_orbits(symmetry, given, device=place)
     if not exact:
         settings = replace(
             settings, n_agreeing=settings.n_agreeing or AGREEING, patience=settings.patience or PATIENCE
         )
-    decoded = decode(vectors.detach().cpu(), representation, max_atoms=max_atoms)
     return Inversion(
         decoded=decoded,
-        groups=plan(decoded, descriptor, settings, device=place),
+        groups=groups,
         descriptor=descriptor.to(place),
         search=settings,
         exact=exact,
         seed=seed,
         device=place,
         confidence=confidence,
+        symmetry=symmetry,
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from descriptors.base import Descriptor
 from descriptors.ead import EmbeddedAtomDensity
 from descriptors.neighbors import Neighborhood
+from descriptors.pooling import pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Objective:
     def __call__(
         self,
         neighborhood: Neighborhood,
-        vectors: Float[Tensor, "n_atoms n_slots 3"],
+        vectors: Float[Tensor, "n_centres n_slots 3"],
         *,
         n_stages: int | None = None,
     ) -> Float[Tensor, " n_systems"]:
@@ -48,15 +49,20 @@ class Objective:
         return error + self.repulsion * self.overlap(neighborhood, vectors) if self.repulsion else error
 
     def overlap(
-        self, neighborhood: Neighborhood, vectors: Float[Tensor, "n_atoms n_slots 3"]
+        self, neighborhood: Neighborhood, vectors: Float[Tensor, "n_centres n_slots 3"]
     ) -> Float[Tensor, " n_systems"]:
         """Return the mean over atoms of Σ max(0, shortest - r)², Å²."""
-        floor = self.shortest[neighborhood.system_idx][:, None]
+        floor = self.shortest[neighborhood.system_of_centre][:, None]
         squared = (vectors**2).sum(2).clamp(min=1e-12)
         missing = torch.where(neighborhood.present, (floor - squared.sqrt()).clamp(min=0), 0.0)
-        per_atom = (missing**2).sum(1)
-        total = per_atom.new_zeros(neighborhood.n_systems).index_add(0, neighborhood.system_idx, per_atom)
-        return total / neighborhood.n_atoms_per_system
+        per_centre = (missing**2).sum(1)[:, None]
+        return pool(
+            per_centre,
+            neighborhood.system_of_centre,
+            neighborhood.n_atoms_per_system,
+            how="mean",
+            share=neighborhood.share,
+        )[:, 0]
 
     def select(self, systems: Int[Tensor, " n_selected"]) -> "Objective":
         """Return the objective of the named crystals, in that order."""

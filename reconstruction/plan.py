@@ -1,6 +1,7 @@
 """Which vectors are searched together: batches of one size and kind, bounded in atoms and in memory."""
 
 import math
+from collections.abc import Collection
 
 import torch
 from jaxtyping import Float
@@ -25,7 +26,12 @@ FEWEST_SLOTS = 16
 
 
 def plan(
-    decoded: Decoded, descriptor: Descriptor, settings: Search, *, device: torch.device
+    decoded: Decoded,
+    descriptor: Descriptor,
+    settings: Search,
+    *,
+    device: torch.device,
+    leave_out: Collection[int] = (),
 ) -> list[list[int]]:
     """Group the rows that were not refused; each group is one call of the search.
 
@@ -38,8 +44,10 @@ def plan(
         descriptor: Descriptor to match; the memory that its gradient needs is measured on a small crystal.
         settings: Settings of the search.
         device: Where it will run; on a CPU the numbers of `CPU_ATOMS` and `CPU_BYTES` hold.
+        leave_out: Rows that are searched in another way.
     """
-    rows = [row for row, reason in enumerate(decoded.reasons) if reason is None]
+    others = set(leave_out)
+    rows = [row for row, reason in enumerate(decoded.reasons) if reason is None and row not in others]
     if not rows:
         return []
     on_cpu = device.type == "cpu"

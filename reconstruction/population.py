@@ -16,14 +16,14 @@ class Population:
     """The lowest minima of each crystal, and how often the lowest of all was found.
 
     Attributes:
-        start: Cells and elements.
-        frac_coords: Fractional coordinates of the minima.
+        start: Cells and elements; None where minima are points of another kind.
+        frac_coords: Fractional coordinates of the minima, or points.
         losses: Losses of the minima; infinite where there is none yet.
         n_agreeing: Independent trials that ended in the lowest minimum.
         found_at: The loss at which the lowest minimum was found; it may have been improved since.
     """
 
-    start: CrystalBatch
+    start: CrystalBatch | None
     frac_coords: Float[Tensor, "n_systems n_kept size 3"]
     losses: Float[Tensor, "n_systems n_kept"]
     n_agreeing: Int[Tensor, " n_systems"]
@@ -33,13 +33,19 @@ class Population:
     def empty(cls, start: CrystalBatch, n_kept: int) -> "Population":
         """Begin without minima."""
         size = start.n_atoms // max(start.n_systems, 1)
-        shape = (start.n_systems, n_kept)
+        nowhere = start.lattice.new_zeros(start.n_systems, size, 3)
+        return replace(cls.of_points(nowhere, n_kept), start=start)
+
+    @classmethod
+    def of_points(cls, points: Float[Tensor, "n_systems size 3"], n_kept: int) -> "Population":
+        """Begin without minima, which will be points of this shape."""
+        shape = (len(points), n_kept)
         return cls(
-            start=start,
-            frac_coords=start.lattice.new_zeros(*shape, size, 3),
-            losses=start.lattice.new_full(shape, torch.inf),
-            n_agreeing=torch.zeros(start.n_systems, dtype=torch.long, device=start.device),
-            found_at=start.lattice.new_full((start.n_systems,), torch.inf),
+            start=None,
+            frac_coords=points[:, None].repeat(1, n_kept, 1, 1),
+            losses=points.new_full(shape, torch.inf),
+            n_agreeing=torch.zeros(len(points), dtype=torch.long, device=points.device),
+            found_at=points.new_full((len(points),), torch.inf),
         )
 
     def add(
@@ -80,9 +86,16 @@ class Population:
 
     def lowest(self) -> tuple[CrystalBatch, Float[Tensor, " n_systems"]]:
         """Return the lowest minimum of each crystal, and its loss."""
-        rows = torch.arange(len(self.losses), device=self.losses.device)
+        assert self.start is not None
+        points, losses = self.lowest_points()
+        return replace(self.start, frac_coords=points.reshape(-1, 3)), losses
+
+    def lowest_points(
+        self,
+    ) -> tuple[Float[Tensor, "n_systems size 3"], Float[Tensor, " n_systems"]]:
+        """Return where the lowest minimum of each crystal is, and its loss."""
         losses, place = self.losses.min(1)
-        return replace(self.start, frac_coords=self.frac_coords[rows, place].reshape(-1, 3)), losses
+        return self.frac_coords[torch.arange(len(losses), device=losses.device), place], losses
 
     def draw(
         self, rows: Int[Tensor, " n_active"], n: int, *, generator: torch.Generator

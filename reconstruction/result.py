@@ -15,6 +15,21 @@ STALLED = "no progress"
 SPENT = "budget spent"
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Where a crystal of given symmetry was found.
+
+    Attributes:
+        start: "random" or "template": what kind of start led to it.
+        cell: Free parameters of the conventional cell, Å and degrees, as `descriptors.symmetry.unit_cell` orders them.
+        free: Free coordinates of the orbits of its protostructure, in [0, 1).
+    """
+
+    start: str
+    cell: tuple[float, ...]
+    free: tuple[float, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reconstructed:
     """Crystals found for target vectors, in the order of the targets.
@@ -26,6 +41,7 @@ class Reconstructed:
         stopped: Why the search ended: "solved" (loss below the threshold), "trials agree" (independent trials ended
             in the same minimum), "no progress" (no lower minimum for some rounds) or "budget spent".
         n_agreeing: Trials whose best loss is within 1 % of the lowest.
+        placed: Where each was found, if its symmetry was given; else None.
     """
 
     batch: CrystalBatch
@@ -33,6 +49,7 @@ class Reconstructed:
     n_evaluations: Int[Tensor, " n_systems"]
     stopped: list[str]
     n_agreeing: Int[Tensor, " n_systems"]
+    placed: list[Placed] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +69,7 @@ class ReconstructionResult:
         shortest_distances: Shortest distance between any two atoms of each crystal, periodic images included, Å.
         composition_residuals: Σ|n f - count| of the formula, atoms: how far the vector was from it.
         cell_repairs: What was changed in the vector's cell, or None.
+        placed: Where each was found, if its symmetry was given; else None.
         refused: Vectors that make no crystal: the reason by row.
     """
 
@@ -66,6 +84,7 @@ class ReconstructionResult:
     shortest_distances: Float[Tensor, " n_found"]
     composition_residuals: Float[Tensor, " n_found"]
     cell_repairs: list[str | None]
+    placed: list[Placed | None]
     refused: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -73,9 +92,12 @@ class ReconstructionResult:
         return len(self.rows)
 
     def labels(self, place: int) -> dict[str, float | int | str | None]:
-        """Return what is known of one crystal as plain values; a confidence that nobody knows is None."""
-        confidence = float(self.confidence[place])
-        return {
+        """Return what is known of one crystal as plain values; a confidence that nobody knows is None.
+
+        The free cell parameters and free coordinates of a crystal of given symmetry are numbers with spaces between.
+        """
+        confidence, placed = float(self.confidence[place]), self.placed[place]
+        labels: dict[str, float | int | str | None] = {
             "loss": float(self.losses[place]),
             "confidence": None if confidence != confidence else confidence,
             "n_evaluations": int(self.n_evaluations[place]),
@@ -85,7 +107,12 @@ class ReconstructionResult:
             "shortest_distance": float(self.shortest_distances[place]),
             "composition_residual": float(self.composition_residuals[place]),
             "cell_repair": self.cell_repairs[place],
+            "start": "random" if placed is None else placed.start,
         }
+        if placed is not None:
+            labels["cell_parameters"] = " ".join(f"{value:.9g}" for value in placed.cell)
+            labels["free_coordinates"] = " ".join(f"{value:.9g}" for value in placed.free)
+        return labels
 
     def in_order(self) -> "ReconstructionResult":
         """Return the same with ascending rows."""
@@ -104,6 +131,7 @@ class ReconstructionResult:
             shortest_distances=self.shortest_distances[places],
             composition_residuals=self.composition_residuals[places],
             cell_repairs=[self.cell_repairs[place] for place in order],
+            placed=[self.placed[place] for place in order],
         )
 
 
@@ -125,5 +153,6 @@ def join_results(parts: Sequence[ReconstructionResult]) -> ReconstructionResult:
         shortest_distances=torch.cat([part.shortest_distances for part in parts]),
         composition_residuals=torch.cat([part.composition_residuals for part in parts]),
         cell_repairs=[note for part in parts for note in part.cell_repairs],
+        placed=[place for part in parts for place in part.placed],
         refused={row: reason for part in parts for row, reason in part.refused.items()},
     )

@@ -97,6 +97,29 @@ class OrbitMaps:
             moved[field.name] = value
         return OrbitMaps(**moved)
 
+    def select(self, systems: Int[Tensor, " n_selected"]) -> "OrbitMaps":
+        """Return the maps of the named crystals, in that order; a crystal may be named more than once."""
+        orbits, system_of_orbit = _members(self.system_of_orbit, systems, self.n_systems)
+        atoms, orbit_of_atom = _members(self.orbit_of_atom, orbits, len(self.elements))
+        multiplicity = self.multiplicity[orbits]
+        return OrbitMaps(
+            numbers=self.numbers[systems],
+            primitive=self.primitive,
+            cell_vectors=self.cell_vectors[systems],
+            system_of_orbit=system_of_orbit,
+            elements=self.elements[orbits],
+            letters=self.letters[orbits],
+            multiplicity=multiplicity,
+            origins=self.origins[orbits],
+            directions=self.directions[orbits],
+            projectors=self.projectors[orbits],
+            n_free_of_orbit=self.n_free_of_orbit[orbits],
+            representative=multiplicity.cumsum(0) - multiplicity,
+            orbit_of_atom=orbit_of_atom,
+            rotations=self.rotations[atoms],
+            translations=self.translations[atoms],
+        )
+
     def representatives(self, free: Float[Tensor, "*copies n_free"]) -> Float[Tensor, "*copies n_orbits 3"]:
         """Return the representative point of each orbit in the cell that is made; differentiable.
 
@@ -149,6 +172,17 @@ class OrbitMaps:
         mean = torch.zeros_like(self.origins).index_add(0, self.orbit_of_atom, turned)
         mean = torch.einsum("oi,oij->oj", mean / self.multiplicity[:, None], self.projectors)
         return torch.einsum("ai,aij->aj", mean[self.orbit_of_atom], self.rotations)
+
+
+def _members(
+    owner: Int[Tensor, " n_members"], chosen: Int[Tensor, " n_chosen"], n_owners: int
+) -> tuple[Int[Tensor, " n_found"], Int[Tensor, " n_found"]]:
+    """Return the members of the chosen owners, one owner after another, and the place of the owner of each."""
+    counts = torch.bincount(owner, minlength=n_owners)
+    first, picked = (counts.cumsum(0) - counts)[chosen], counts[chosen]
+    place = torch.repeat_interleave(torch.arange(len(chosen), device=owner.device), picked)
+    offset = torch.arange(len(place), device=owner.device) - (picked.cumsum(0) - picked)[place]
+    return first[place] + offset, place
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

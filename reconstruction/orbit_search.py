@@ -1,0 +1,364 @@
+"""Search for many crystals of given, unlike symmetry at once: draw, screen, descend, refine, hop."""
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reconstruction.minimize import Descent
+from reconstruction.orbit_descent import Aim, Reached, descend
+from reconstruction.orbit_hops import Hops
+from reconstruction.orbit_refine import refine_points
+from reconstruction.orbit_space import MARK, OrbitSpace
+from reconstruction.population import SAME, Population
+from reconstruction.presets import Rung, Search
+from reconstruction.result import AGREED, SOLVED, SPENT, STALLED
+
+NEARLY = 5e-3  # loss below which a crystal is right, and only its last digits are missing
+CPU_CENTRES, GPU_CENTRES = 4000, 100_000  # in one evaluation
+SCREENED = 0.5  # share of the starts drawn that are compared by the descriptor; overlaps decide before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How hard to search for crystals of some number of free coordinates.
+
+    Attributes:
+        n_drawn: Starts drawn in a round for each trial.
+        rungs: Descents, the later ones of the best trials alone.
+        learning_rate: First step length, Å.
+        n_refined: Best trials of a round that are refined.
+    """
+
+    n_drawn: int
+    rungs: tuple[Rung, ...]
+    learning_rate: float = 0.25
+    n_refined: int = 1
+
+    @property
+    def n_trials(self) -> int:
+        """Trials that a round begins with."""
+        return self.rungs[0].n_trials
+
+    @property
+    def n_steps(self) -> int:
+        """Adam iterations of a trial that goes through all rungs."""
+        return sum(rung.n_steps for rung in self.rungs)
+
+
+EFFORTS = (  # most free coordinates, effort
+    (2, Effort(n_drawn=12, rungs=(Rung(n_trials=4, n_steps=15, n_stages=1),))),
+    (5, Effort(n_drawn=16, rungs=(Rung(n_trials=8, n_steps=25, n_stages=1),), n_refined=2)),
+    (
+        10,
+        Effort(
+            n_drawn=16,
+            rungs=(Rung(n_trials=8, n_steps=30, n_stages=1), Rung(n_trials=3, n_steps=30)),
+            n_refined=1,
+        ),
+    ),
+    (
+        10_000,
+        Effort(
+            n_drawn=16,
+            rungs=(Rung(n_trials=16, n_steps=50, n_stages=1), Rung(n_trials=5, n_steps=80)),
+            learning_rate=0.2,
+        ),
+    ),
+)
+
+
+def effort_for(n_free: int) -> int:
+    """Return the place in `EFFORTS` of crystals with so many free coordinates."""
+    return next(place for place, (most, _) in enumerate(EFFORTS) if n_free <= most)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Crystals of given symmetry that were found, in the order of their targets.
+
+    Attributes:
+        points: Where they are in the space that was searched.
+        losses: Relative L1 error of each crystal's descriptor, without overlap and pull.
+        n_evaluations: Evaluations of the descriptor spent on each.
+        stopped: Why the search ended; see `reconstruction.result.Reconstructed`.
+        n_agreeing: Trials whose best loss is within 1 % of the lowest.
+    """
+
+    points: Float[Tensor, "n_systems n_rows 3"]
+    losses: Float[Tensor, " n_systems"]
+    n_evaluations: Int[Tensor, " n_systems"]
+    stopped: list[str]
+    n_agreeing: Int[Tensor, " n_systems"]
+
+
+def search_orbits(
+    space: OrbitSpace,
+    aim: Aim,
+    settings: Search,
+    effort: Effort,
+    *,
+    templates: Float[Tensor, "n_systems n_templates n_rows 3"],
+    n_templates: Int[Tensor, " n_systems"],
+    generator: torch.Generator,
+) -> Found:
+    """Find free coordinates, and strains of cells that are not held, for the target vectors.
+
+    Args:
+        space: The crystals.
+        aim: One target for each.
+        settings: How many rounds to search, and when to stop; the trials of a round are those of `effort`.
+        effort: How hard to search in a round.
+        templates: Points to start from besides those drawn; filled up.
+        n_templates: How many each crystal has.
+        generator: Source of all randomness, on the device of the space.
+    """
+    began = time.perf_counter()
+    state = _State.begin(space, aim, settings, effort, generator)
+    stopped = [SPENT] * space.n_systems
+    coordinates_free = state.hops.movable.any(1)
+    active = torch.arange(space.n_systems, device=space.lengths.device)
+    idle = torch.zeros_like(active)
+    lowest = state.population.losses[:, 0].clone()
+    state.settle(active[~coordinates_free])
+    for row in active[~coordinates_free].tolist():
+        stopped[row] = SOLVED
+    active = active[coordinates_free]
+    for number in range(settings.n_rounds):
+        if len(active) == 0:
+            break
+        state.round(active, (templates, n_templates) if number == 0 else None)
+        before, lowest = lowest, state.population.losses.amin(1)
+        idle = torch.where(lowest < (1 - SAME) * before, 0, idle + 1)
+        done = torch.zeros_like(active, dtype=torch.bool)
+        agreeing = state.population.n_agreeing
+        for limit, reached, reason in (
+            (settings.max_evaluations, state.spent >= settings.max_evaluations, SPENT),
+            (settings.patience, idle >= settings.patience, STALLED),
+            (1, (idle >= 1) & (lowest < NEARLY), STALLED),
+            (settings.n_agreeing, agreeing >= settings.n_agreeing, AGREED),
+            (settings.solved_below, lowest < settings.solved_below, SOLVED),
+        ):
+            if limit:
+                done |= reached[active]
+                for row in active[reached[active]].tolist():
+                    stopped[row] = reason
+        active = active[~done]
+        if settings.max_seconds and time.perf_counter() - began > settings.max_seconds * space.n_systems:
+            break
+    state.finish()
+    points, _ = state.population.lowest_points()
+    plain = replace(aim, objective=replace(aim.objective, repulsion=0.0), pull=replace(aim.pull, weight=0.0))
+    return Found(
+        points=points,
+        losses=plain.measure(space, points),
+        n_evaluations=state.spent.long(),
+        stopped=stopped,
+        n_agreeing=state.population.n_agreeing,
+    )
+
+
+@dataclass(kw_only=True)
+class _State:
+    """What a search carries from round to round."""
+
+    space: OrbitSpace
+    aim: Aim
+    settings: Search
+    effort: Effort
+    generator: torch.Generator
+    population: Population
+    hops: Hops
+    spent: Float[Tensor, " n_systems"]
+
+    @classmethod
+    def begin(
+        cls, space: OrbitSpace, aim: Aim, settings: Search, effort: Effort, generator: torch.Generator
+    ) -> "_State":
+        given = torch.zeros_like(space.lengths)
+        return cls(
+            space=space,
+            aim=aim,
+            settings=settings,
+            effort=effort,
+            generator=generator,
+            population=Population.of_points(given, settings.n_kept),
+            hops=Hops.of(space),
+            spent=given.new_zeros(space.n_systems),
+        )
+
+    def settle(self, rows: Int[Tensor, " n"]) -> None:
+        """Find crystals without a free coordinate: evaluate those whose cells are held, descend with the others."""
+        if not len(rows):
+            return
+        space, aim = self.space.select(rows), self.aim.select(rows)
+        points = torch.zeros_like(space.lengths)
+        if bool((space.lengths > 0).any()):
+            descent = Descent(n_steps=self.settings.n_polish, learning_rate=self.effort.learning_rate)
+            reached = descend(space, points, aim, descent, rivals=rows)
+        else:
+            losses = aim.measure(space, points)
+            reached = Reached(points=points, losses=losses, n_evaluations=torch.ones_like(losses))
+        self.spent[rows] += reached.n_evaluations
+        self.population.add(rows, reached.points, reached.losses, torch.full_like(rows, -1))
+
+    def round(
+        self,
+        active: Int[Tensor, " n_active"],
+        templates: tuple[Float[Tensor, "n_systems n_templates n_rows 3"], Int[Tensor, " n_systems"]] | None,
+    ) -> None:
+        """Propose, descend rung by rung, refine the lowest, and remember where they ended."""
+        points, parents = self._propose(active, templates)
+        width = points.shape[1]
+        systems, points, parents = active.repeat_interleave(width), points.flatten(0, 1), parents.flatten()
+        n_done, losses = 0, None
+        for rung in self.effort.rungs:
+            if losses is not None:
+                best = losses.reshape(len(active), -1).argsort(1)[:, : rung.n_trials]
+                kept = (torch.arange(len(active), device=best.device)[:, None] * width + best).flatten()
+                systems, parents, points, width = systems[kept], parents[kept], points[kept], best.shape[1]
+            descent = Descent(
+                n_steps=rung.n_steps,
+                learning_rate=self.effort.learning_rate,
+                n_done=n_done,
+                n_total=self.effort.n_steps,
+                n_stages=rung.n_stages,
+            )
+            points, losses = self._descend(points, systems, descent)
+            n_done += rung.n_steps
+        if self.effort.rungs[-1].n_stages is not None:
+            losses = self._measure(points, systems)
+        assert losses is not None
+        self._refine(points, losses, systems, width)
+        shape = (len(active), width)
+        for trial in range(width):
+            self.population.add(
+                active,
+                points.unflatten(0, shape)[:, trial],
+                losses.reshape(shape)[:, trial],
+                parents.reshape(shape)[:, trial],
+            )
+
+    def _refine(
+        self,
+        points: Float[Tensor, "n n_rows 3"],
+        losses: Float[Tensor, " n"],
+        systems: Int[Tensor, " n"],
+        width: int,
+    ) -> None:
+        """Improve the best trials of each crystal in place: by least squares what may be solved, others by descent.
+
+        Where vectors are exact, what is far from its solution is left alone.
+        """
+        best = losses.reshape(-1, width).argsort(1)[:, : self.effort.n_refined]
+        rows = (torch.arange(len(best), device=best.device)[:, None] * width + best).flatten()
+        if self.settings.n_refine:
+            rows = rows[losses[rows] < self.settings.refined_below]
+        if not len(rows):
+            return
+        space, aim = self.space.select(systems[rows]), self.aim.select(systems[rows])
+        if self.settings.n_refine:
+            reached = refine_points(space, points[rows], aim, n_steps=self.settings.n_refine)
+        else:
+            reached = self._polish(space, points[rows], aim)
+        self.spent.index_add_(0, systems[rows], reached.n_evaluations)
+        better = reached.losses < losses[rows]
+        points[rows[better]], losses[rows[better]] = reached.points[better], reached.losses[better]
+
+    def _polish(self, space: OrbitSpace, points: Float[Tensor, "n n_rows 3"], aim: Aim) -> Reached:
+        """Descend a little more from some points."""
+        descent = Descent(n_steps=self.settings.n_polish, learning_rate=self.settings.polish_rate)
+        rivals = torch.arange(len(points), device=points.device)
+        return descend(space, points, aim, descent, rivals=rivals)
+
+    def finish(self) -> None:
+        """Polish the lowest minima that no refinement has reached."""
+        points, losses = self.population.lowest_points()
+        rows = torch.nonzero((losses >= NEARLY) & self.hops.movable.any(1)).flatten()
+        if not (self.settings.n_refine and self.settings.n_polish and len(rows)):
+            return
+        reached = self._polish(self.space.select(rows), points[rows], self.aim.select(rows))
+        self.spent[rows] += reached.n_evaluations
+        place = self.population.losses[rows].argmin(1)
+        better = reached.losses < losses[rows]
+        self.population.frac_coords[rows[better], place[better]] = reached.points[better]
+        self.population.losses[rows[better], place[better]] = reached.losses[better]
+
+    def _propose(
+        self,
+        active: Int[Tensor, " n_active"],
+        templates: tuple[Float[Tensor, "n_systems n_templates n_rows 3"], Int[Tensor, " n_systems"]] | None,
+    ) -> tuple[Float[Tensor, "n_active n_trials n_rows 3"], Int[Tensor, "n_active n_trials"]]:
+        """Return the points to descend from, and the place of the minimum hopped from, or -1."""
+        effort, n = self.effort, self.effort.n_trials
+        first = templates is not None
+        n_fresh = n if first else round(self.settings.fresh * n)
+        systems = active.repeat_interleave(n_fresh * effort.n_drawn)
+        drawn = self.space.select(systems).drawn(
+            torch.zeros_like(self.space.lengths[systems]), generator=self.generator
+        )
+        points = self._screened(active, drawn.unflatten(0, (len(active), -1)))[0][:, :n_fresh]
+        parents = torch.full((len(active), n_fresh), -1, device=active.device)
+        if templates is not None and templates[0].shape[1]:
+            given = templates[0][active].clone()
+            given[:, :, MARK, 0] = 1
+            absent = torch.arange(given.shape[1], device=given.device) >= templates[1][active][:, None]
+            spare = points[:, torch.arange(given.shape[1], device=given.device) % n_fresh]
+            given = torch.where(absent[:, :, None, None], spare, given)
+            return torch.cat([points, given], 1), torch.cat([parents, torch.full_like(absent, -1).long()], 1)
+        if n_fresh == n:
+            return points, parents
+        place = self.population.draw(active, (n - n_fresh) * effort.n_drawn, generator=self.generator)
+        systems = active.repeat_interleave(place.shape[1])
+        here = self.population.frac_coords[systems, place.flatten()]
+        hopped = self.hops.hop(here, systems, generator=self.generator).unflatten(0, place.shape)
+        hopped, order = self._screened(active, hopped)
+        hopped, place = hopped[:, : n - n_fresh], place.gather(1, order[:, : n - n_fresh])
+        return torch.cat([points, hopped], 1), torch.cat([parents, place], 1)
+
+    def _screened(
+        self, active: Int[Tensor, " n_active"], points: Float[Tensor, "n_active n_each n_rows 3"]
+    ) -> tuple[Float[Tensor, "n_active n_each n_rows 3"], Int[Tensor, "n_active n_each"]]:
+        """Sort proposals by the loss of the first stage, overlaps counted."""
+        systems = active.repeat_interleave(points.shape[1])
+        losses = self._measure(points.flatten(0, 1), systems, n_stages=1)
+        order = losses.reshape(points.shape[:2]).argsort(1)
+        return points[torch.arange(len(active), device=order.device)[:, None], order], order
+
+    def _measure(
+        self, points: Float[Tensor, "n n_rows 3"], systems: Int[Tensor, " n"], *, n_stages: int | None = None
+    ) -> Float[Tensor, " n"]:
+        """Return losses without descending, and count the evaluations."""
+        self.spent.index_add_(0, systems, torch.ones_like(self.spent[systems]))
+        losses = [
+            self.aim.select(systems[part]).measure(
+                self.space.select(systems[part]), points[part], n_stages=n_stages
+            )
+            for part in self._slices(systems)
+        ]
+        return torch.cat(losses)
+
+    def _descend(
+        self, points: Float[Tensor, "n n_rows 3"], systems: Int[Tensor, " n"], descent: Descent
+    ) -> tuple[Float[Tensor, "n n_rows 3"], Float[Tensor, " n"]]:
+        """Send points through one rung."""
+        parts = [
+            descend(
+                self.space.select(systems[part]),
+                points[part],
+                self.aim.select(systems[part]),
+                descent,
+                rivals=systems[part],
+            )
+            for part in self._slices(systems)
+        ]
+        self.spent.index_add_(0, systems, torch.cat([part.n_evaluations for part in parts]))
+        return torch.cat([part.points for part in parts]), torch.cat([part.losses for part in parts])
+
+    def _slices(self, systems: Int[Tensor, " n"]) -> list[slice]:
+        """Cut a batch into parts of a bounded number of centres."""
+        most = CPU_CENTRES if systems.device.type == "cpu" else GPU_CENTRES
+        n = max(1, most // (self.space.lengths.shape[1]))
+        return [slice(first, first + n) for first in range(0, len(systems), n)]

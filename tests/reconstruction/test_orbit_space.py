@@ -1,0 +1,88 @@
+import moyopy
+import pytest
+import torch
+from hypothesis import given, settings
+from symmetric_crystals import choices, generic_cell, protostructure_of
+from textbook_symmetry import textbook, textbook_batch
+from torch.autograd import gradcheck
+
+from descriptors.base import make_descriptor
+from descriptors.moving_vectors import moving_vectors
+from reconstruction.orbit_space import MARK, STRAINS, OrbitSpace
+from reconstruction.refine import smooth_columns
+
+
+def space_of(protostructures, cells, *, hold_cell=False):
+    return OrbitSpace.make(
+        protostructures, cells, hold_cell=hold_cell, device=torch.device("cpu"), dtype=torch.float64
+    )
+
+
+@pytest.fixture(scope="module")
+def several():
+    protostructures, free, cells = textbook("rutile", "quartz", "orthorhombic perovskite")
+    return space_of(protostructures, cells), free, cells
+
+
+def test_points_and_their_values_belong_together(several):
+    space, free, cells = several
+    points = space.points_of(free, cells * 1.02)
+    found, cell = space.free_values(points)
+    torch.testing.assert_close(cell, cells * 1.02, rtol=1e-5, atol=1e-6)
+    for coordinates, expected in zip(found, free, strict=True):
+        assert coordinates == pytest.approx(expected.tolist())
+    at_home = space.points_of(free, cells)
+    made, expected = space.crystals(at_home), textbook_batch("rutile", "quartz", "orthorhombic perovskite")
+    torch.testing.assert_close(made.frac_coords, expected.frac_coords)
+    torch.testing.assert_close(made.lattice, expected.lattice)
+
+
+def test_gradient_by_free_coordinates_and_strains_is_that_of_the_features(several):
+    space, free, cells = several
+    descriptor = make_descriptor("ead")
+    points = space.points_of(free, cells * 1.01)
+    neighborhood = space.neighborhood(points, descriptor.cutoff + 0.1)
+    smooth = smooth_columns(descriptor)
+
+    def features(moved):
+        frac, lattice = space.coordinates(moved)
+        return descriptor.evaluate(neighborhood, moving_vectors(neighborhood, frac, lattice))[:, smooth].mean(
+            1
+        )
+
+    assert gradcheck(features, (points.requires_grad_(),), atol=1e-6, rtol=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(choice=choices(max_orbits=4))
+def test_any_point_keeps_the_symmetry(choice):
+    protostructure = protostructure_of(choice)
+    space = space_of([protostructure], generic_cell(protostructure.number))
+    points = space.drawn(torch.zeros_like(space.lengths), generator=torch.Generator().manual_seed(0))
+    points[:, STRAINS] += 0.02 * torch.where(space.lengths[:, STRAINS] > 0, 1.0, 0.0)
+    batch = space.crystals(points).wrapped()
+    assert batch.n_atoms == protostructure.n_atoms()
+    cell = moyopy.Cell(batch.lattice[0].tolist(), batch.frac_coords.tolist(), batch.atomic_numbers.tolist())
+    try:
+        dataset = moyopy.MoyoDataset(cell, symprec=1e-5)
+    except ValueError:
+        return  # atoms of two orbits on top of each other
+    n_kept = len(protostructure.group.rotations) / len(protostructure.group.to_primitive) * 3
+    assert len(dataset.operations) >= n_kept
+
+
+def test_cells_that_are_held_do_not_move():
+    protostructures, free, cells = textbook("quartz")
+    space = space_of(protostructures, cells, hold_cell=True)
+    assert not bool(space.is_free[:, STRAINS].any())
+    points = space.points_of(free, cells * 1.1)
+    torch.testing.assert_close(space.crystals(points).lattice, space.lattice)
+
+
+def test_a_mark_travels_and_does_nothing(several):
+    space, free, cells = several
+    points = space.points_of(free, cells)
+    marked = points.clone()
+    marked[:, MARK, 0] = 1
+    torch.testing.assert_close(space.crystals(marked).frac_coords, space.crystals(points).frac_coords)
+    assert not bool(space.is_free[:, MARK].any())
