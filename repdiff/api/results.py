@@ -37,6 +37,7 @@ def reconstruct(
     representations: RepresentationBatch | EncodedSet,
     *,
     search: str = "default",
+    symmetric: bool = True,
     seed: int = 0,
     n_workers: int = 1,
     device: str = "auto",
@@ -48,6 +49,8 @@ def reconstruct(
         representations: What `Model.sample_representations` or `encode` returned. The vectors of an encoded set belong
             to true crystals, so that each crystal found gets a confidence.
         search: How hard to search: "fast", "default", "thorough" or "paper".
+        symmetric: Whether to keep to the protostructures that come with the vectors, so that only free coordinates are
+            sought; otherwise the positions of all atoms are.
         seed: Seed of the random starts.
         n_workers: Processes. With more than one, a script must guard its main part by
             `if __name__ == "__main__":`; a notebook need not.
@@ -88,6 +91,7 @@ def reconstruct(
             device=choose_device(device),
             n_workers=a_count("n_workers", n_workers),
             folder=Path(folder),
+            symmetric=symmetric,
             progress=progress,
         ).crystals
 

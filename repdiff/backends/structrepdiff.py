@@ -43,6 +43,7 @@ from repdiff.networks.protostructure import ProtostructureRequest
 from repdiff.networks.protostructure.encoder import ProtostructureEncoderSettings
 from repdiff.networks.protostructure.request import choices
 from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.symmetric_scale import SymmetricScale
 from repdiff.representations.symmetric_vectors import symmetric_blocks, to_symmetric_vectors
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.settings.backends.structrepdiff import StructRepDiffSampling, StructRepDiffTraining
@@ -193,20 +194,19 @@ def _symmetric_job(encoded: EncodedSet, options: StructRepDiffTraining, *, seed:
         split: to_symmetric_vectors(encoded.representations[some], symmetry[split], representation)
         for split, some in rows.items()
     }
-    blocks = symmetric_blocks(representation)
-    exact = torch.zeros(vectors["train"].shape[1], dtype=torch.bool)
-    normalizer = Normalizer.fit(vectors["train"], exact=exact)
+    known = {split: table.tensors()["protostructures"] for split, table in symmetry.items()}
     elements = encoded.layout.elements
+    scale = SymmetricScale.fit((vectors["train"], known["train"]), (vectors["val"], known["val"]), elements)
     encoder = ProtostructureEncoderSettings(elements=elements, width=options.encoder_width)
-    diffusion = _build(blocks, options, seed=seed, encoder=encoder)
-    tensors, metadata = GenerativeModel.stored(None, normalizer, encoded.layout)
+    diffusion = _build(symmetric_blocks(representation), options, seed=seed, encoder=encoder)
+    tensors, metadata = GenerativeModel.stored(None, scale, encoded.layout)
 
     def data(what: str, split: str) -> VectorData:
         return VectorData(
             what,
-            normalizer.normalize(vectors[split]),
+            scale.normalize(vectors[split], known[split]),
             n_features=diffusion.n_features,
-            protostructures=symmetry[split].tensors()["protostructures"],
+            protostructures=known[split],
         )
 
     return TrainingJob(

@@ -29,6 +29,7 @@ from repdiff.networks.protostructure import (
 )
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.layout import RepresentationSpec
+from repdiff.representations.symmetric_scale import SymmetricScale
 from repdiff.representations.symmetric_vectors import from_symmetric_vectors, symmetric_blocks
 from repdiff.runs.checkpoint import tensors_under
 
@@ -45,14 +46,14 @@ class GenerativeModel:
         compositions: Draws the formula first, which the diffusion is then given; None if something else is.
         protostructures: Draws the protostructure first, which the diffusion is then given; None if something else is.
             With neither of the two, the diffusion draws all together, as in the paper.
-        normalizer: Maps physical units to [0, 1] and back.
+        scale: Maps physical units to [0, 1] and back; a `SymmetricScale` where protostructures are drawn first.
         layout: What the columns of the vectors mean.
     """
 
     diffusion: VectorDiffusion
     compositions: CompositionModel | None
     protostructures: ProtostructureModel | None
-    normalizer: Normalizer
+    scale: Normalizer | SymmetricScale
     layout: RepresentationSpec
 
     def sample(
@@ -76,6 +77,7 @@ class GenerativeModel:
                 variety.
             counts: Formulas in the order of the layout's elements; None lets the composition model draw them.
         """
+        assert isinstance(self.scale, Normalizer)
         decided = None
         if self.compositions is not None:
             if counts is None:
@@ -85,11 +87,11 @@ class GenerativeModel:
                 )
             decided = self._as_given(counts)
         generator = torch.Generator(device=self.diffusion.device).manual_seed(seed)
-        given = None if decided is None else self.normalizer.normalize(decided)
+        given = None if decided is None else self.scale.normalize(decided)
         unit = self.diffusion.sample(
             n, generator=generator, sampler=sampler, first=first, given=given, progress=True
         )
-        vectors = self.normalizer.restore(unit.cpu())
+        vectors = self.scale.restore(unit.cpu())
         if decided is not None:  # the normaliser clips a frequency that no training crystal has
             for block in GIVEN:
                 columns = self.layout.representation().blocks[block]
@@ -147,6 +149,7 @@ class GenerativeModel:
             sampler: How the diffusion samples.
             first: Number of the first within the stream.
         """
+        assert isinstance(self.scale, SymmetricScale)
         stand_in = next((one for one in protostructures if one is not None), None)
         if stand_in is None:
             nothing = torch.zeros(len(protostructures), self.diffusion.n_features)
@@ -163,7 +166,8 @@ class GenerativeModel:
             protostructures=encoded,
             progress=True,
         )
-        return from_symmetric_vectors(self.normalizer.restore(unit.cpu()), protostructures, self.layout)
+        vectors = self.scale.restore(unit.cpu(), encoded)
+        return from_symmetric_vectors(vectors, protostructures, self.layout)
 
     def _as_given(self, counts: Tensor) -> Float[Tensor, "n n_features"]:
         """Put formulas into vectors that hold nothing else."""
@@ -176,10 +180,12 @@ class GenerativeModel:
 
     @staticmethod
     def stored(
-        compositions: CompositionModel | None, normalizer: Normalizer, layout: RepresentationSpec
+        compositions: CompositionModel | None,
+        scale: Normalizer | SymmetricScale,
+        layout: RepresentationSpec,
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and the metadata that go into every checkpoint beside the diffusion."""
-        tensors = {f"normalizer.{name}": tensor for name, tensor in normalizer.tensors().items()}
+        tensors = {f"normalizer.{name}": tensor for name, tensor in scale.tensors().items()}
         metadata: dict[str, Any] = {"layout": layout.model_dump(mode="json"), "compositions": None}
         if compositions is not None:
             own, metadata["compositions"] = compositions.tensors_and_metadata()
@@ -195,8 +201,13 @@ class GenerativeModel:
         """
         diffusion, others, metadata = load_diffusion(path, device=device)
         try:
-            normalizer = Normalizer.from_tensors(tensors_under("normalizer.", others)[0])
             layout = RepresentationSpec.model_validate(metadata["layout"])
+            stored, _ = tensors_under("normalizer.", others)
+            scale = (
+                Normalizer.from_tensors(stored)
+                if diffusion.encoder is None
+                else SymmetricScale.from_tensors(stored, layout.elements)
+            )
             compositions = cls._compositions(others, metadata)
             protostructures = cls._protostructures(others, metadata)
         except (KeyError, ValidationError, RuntimeError) as error:
@@ -211,7 +222,7 @@ class GenerativeModel:
             diffusion=diffusion,
             compositions=compositions,
             protostructures=protostructures,
-            normalizer=normalizer,
+            scale=scale,
             layout=layout,
         )
 

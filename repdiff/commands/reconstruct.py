@@ -13,6 +13,7 @@ from reconstruction.presets import SEARCHES, Search
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.resumable_parts import forget_parts
 from repdiff.crystals.structure_files import TABLE, write_structures
+from repdiff.crystals.symmetry import SYMPREC
 from repdiff.datasets.load import load_dataset
 from repdiff.datasets.sources import crystals_of_split
 from repdiff.errors import UserError
@@ -90,6 +91,7 @@ def _resolved(settings: ReconstructSettings) -> ReconstructSettings:
             "repulsion": search.repulsion,
             "max_seconds": search.max_seconds,
             "max_evaluations": search.max_evaluations,
+            "symmetric": settings.symmetric if settings.symmetric is not None else settings.dataset is None,
         }
     )
 
@@ -123,9 +125,11 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
         settings.descriptor,
         niggli=settings.niggli,
         device=torch.device("cpu"),
+        symprec=SYMPREC if settings.symmetric else None,
     )
     default = type(settings).model_fields["descriptor"].default
     other = "" if settings.descriptor == default else f"-{settings.descriptor}"
+    other += "-symmetric" if settings.symmetric else ""
     return Source(
         name=f"{dataset.name}-{settings.split}-n{len(chosen)}-seed{settings.seed}{other}",
         batch=encoded.to_batch(),
@@ -147,6 +151,7 @@ def _reconstruct(
         device=device,
         n_workers=settings.n_workers,
         folder=folder,
+        symmetric=bool(settings.symmetric),
     )
     found = done.crystals
     failed = {**found.failed, **source.refused}

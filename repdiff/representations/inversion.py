@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from reconstruction.given_symmetry import GivenSymmetry
 from reconstruction.inversion import TooLargeError, prepare
 from reconstruction.parallel import reconstruct_groups
 from reconstruction.presets import SEARCHES, Search
@@ -20,6 +21,7 @@ from repdiff.errors import UserError, unknown
 from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 from repdiff.representations.batch import RepresentationBatch
+from repdiff.symmetry import SymmetryTable
 
 MAX_ATOMS = 300
 GPU_WORKERS, GPU_SHARE = 12, 6 * 2**30  # processes that share a GPU at most, and bytes of its memory for each
@@ -63,6 +65,7 @@ def invert(
     device: torch.device,
     n_workers: int | None,
     folder: Path,
+    symmetric: bool = True,
     progress: bool = True,
 ) -> Inverted:
     """Find the crystals of vectors; every group is on disk once it is found, so that a later call resumes.
@@ -75,6 +78,8 @@ def invert(
         device: Where to search.
         n_workers: Processes; None takes one per core, on a GPU no more than its memory has room for.
         folder: Keeps finished groups in a folder of their own until `repdiff.crystals.resumable_parts.forget_parts`.
+        symmetric: Whether to keep to the protostructures that come with the vectors; where there are none, all
+            positions are sought.
         progress: Whether to show a bar.
 
     Raises:
@@ -89,6 +94,7 @@ def invert(
         seed=seed,
         device=device,
         max_atoms=MAX_ATOMS,
+        symmetry=_given(batch.symmetry) if symmetric and batch.symmetry is not None else None,
     )
     groups, reasons = inversion.groups, inversion.decoded.reasons
     if not groups:
@@ -115,6 +121,11 @@ def invert(
         failed={name: reason for name, reason in whys.items() if reason},
     )
     return Inverted(crystals=found, seconds=seconds, n_workers=workers, search=inversion.search)
+
+
+def _given(table: SymmetryTable) -> GivenSymmetry:
+    """Hand protostructures and cells over to the search."""
+    return GivenSymmetry(protostructures=table.protostructures, cells=table.cells.nan_to_num(0.0).double())
 
 
 def default_workers(device: torch.device) -> int:

@@ -1,0 +1,31 @@
+"""Protostructures as plain numbers, for linear models."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from descriptors.symmetry.space_group import N_SPACE_GROUPS
+from repdiff.networks.protostructure.positions import PositionTable
+
+
+def linear_features(
+    encoded: Int[Tensor, "n n_columns"], elements: tuple[int, ...]
+) -> Float[Tensor, "n n_features"]:
+    """Describe protostructures: composition, its square roots, mean Wyckoff position, group, and size.
+
+    Args:
+        encoded: As `descriptors.symmetry.encoding.encode_protostructures` writes them.
+        elements: Atomic numbers that may occur, ascending.
+    """
+    table, numbers = PositionTable.of_all_groups(), encoded.long()
+    group, atomic, letter = numbers[:, 0], numbers[:, 1::2], numbers[:, 2::2]
+    present = atomic > 0
+    place = torch.where(present, table.start[group][:, None] + letter - 1, 0)
+    size = torch.where(present, table.size[place], 0)
+    n_atoms = size.sum(1, keepdim=True)
+    share = size / n_atoms
+    composition = torch.zeros(len(numbers), 119).scatter_add(1, atomic, share)[:, list(elements)]
+    position = (table.features[place] * share[..., None]).sum(1)
+    groups = torch.nn.functional.one_hot(group, N_SPACE_GROUPS + 1).to(position)
+    totals = torch.cat([n_atoms.log(), present.sum(1, keepdim=True) / 8, torch.ones_like(n_atoms)], 1)
+    return torch.cat([composition, composition.sqrt(), position, groups, totals.to(position)], 1)
