@@ -76,7 +76,7 @@ def train_job(
         stored, _ = load_checkpoint(result.best or result.model, kind=job.first.model.kind)
         more_tensors, more_metadata = job.first.finish(tensors_under("network.", stored)[0])
         tensors, metadata = tensors | dict(more_tensors), metadata | dict(more_metadata)
-        settings = _with_share(settings, 1 - job.first.share)
+        settings = _without(settings, min(result.seconds / 60, job.first.share * (settings.max_minutes or 0)))
     result = train(
         job.model,
         job.training,
@@ -97,12 +97,14 @@ def _train_first(
 ) -> TrainingResult:
     """Train the smaller model in a folder of its own."""
     most = min(settings.max_epochs or first.max_epochs, first.max_epochs)
-    changed = _with_share(settings, first.share).model_copy(update={"max_epochs": most, **first.settings})
+    changes: dict[str, Any] = {"max_epochs": most, **first.settings}
+    if settings.max_minutes is not None:
+        changes["max_minutes"] = first.share * settings.max_minutes
     return train(
         first.model,
         first.training,
         first.validation,
-        changed,
+        settings.model_copy(update=changes),
         folder / first.name,
         metadata={},
         tensors={},
@@ -122,8 +124,8 @@ def _summary(model: Trainable, result: TrainingResult) -> dict[str, Any]:
     }
 
 
-def _with_share(settings: TrainingSettings, share: float) -> TrainingSettings:
-    """Return the settings with a share of the minutes."""
+def _without(settings: TrainingSettings, minutes: float) -> TrainingSettings:
+    """Return the settings without the minutes that are spent."""
     if settings.max_minutes is None:
         return settings
-    return settings.model_copy(update={"max_minutes": share * settings.max_minutes})
+    return settings.model_copy(update={"max_minutes": settings.max_minutes - minutes})

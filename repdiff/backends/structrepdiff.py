@@ -30,7 +30,7 @@ from repdiff.backends.base import (
 from repdiff.backends.options import explain, parse_options
 from repdiff.backends.protostructure_wishes import WISHES, read_wishes
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
-from repdiff.backends.structrepdiff_stages import protostructure_stage, symmetric_rows
+from repdiff.backends.structrepdiff_stages import formula_stage, protostructure_stage, symmetric_rows
 from repdiff.backends.structrepdiff_training import VectorData, VectorTraining
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
@@ -38,19 +38,16 @@ from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
 from repdiff.networks.base import DENOISERS, DenoiserSettings, parse_denoiser
-from repdiff.networks.composition import CompositionModel, CompositionModelSettings
 from repdiff.networks.protostructure import ProtostructureRequest
 from repdiff.networks.protostructure.encoder import ProtostructureEncoderSettings
 from repdiff.networks.protostructure.request import choices
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.symmetric_scale import SymmetricScale
-from repdiff.representations.symmetric_vectors import symmetric_blocks, to_symmetric_vectors
-from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
+from repdiff.representations.symmetric_vectors import CELL, symmetric_blocks, to_symmetric_vectors
 from repdiff.settings.backends.structrepdiff import StructRepDiffSampling, StructRepDiffTraining
-from repdiff.training.composition import fit_compositions
 
-COMPOSITIONS, COMPOSITIONS_KIND = "compositions.safetensors", "compositions"
 EXACT_BLOCKS = ("composition", "n_atoms")  # discrete: no tails in their normalisation
+SYMMETRIC_WEIGHTS = {CELL: 10.0}  # seven features among hundreds, on which the search depends most
 log = logging.getLogger(__name__)
 
 
@@ -80,7 +77,7 @@ class StructRepDiff(Backend):
         chosen = parse_options(StructRepDiffTraining, options)
         if chosen.compositions == "protostructure":
             return _symmetric_job(encoded, chosen, seed=seed)
-        return _job(encoded, chosen, seed=seed, folder=folder)
+        return _job(encoded, chosen, seed=seed)
 
     @classmethod
     def load(cls, path: Path, *, device: torch.device) -> "StructRepDiff":
@@ -198,8 +195,9 @@ def _symmetric_job(encoded: EncodedSet, options: StructRepDiffTraining, *, seed:
     elements = encoded.layout.elements
     scale = SymmetricScale.fit((vectors["train"], known["train"]), (vectors["val"], known["val"]), elements)
     encoder = ProtostructureEncoderSettings(elements=elements, width=options.encoder_width)
-    diffusion = _build(symmetric_blocks(representation), options, seed=seed, encoder=encoder)
-    tensors, metadata = GenerativeModel.stored(None, scale, encoded.layout)
+    weighted = options.model_copy(update={"block_weights": SYMMETRIC_WEIGHTS | options.block_weights})
+    diffusion = _build(symmetric_blocks(representation), weighted, seed=seed, encoder=encoder)
+    tensors, metadata = GenerativeModel.stored(scale, encoded.layout)
 
     def data(what: str, split: str) -> VectorData:
         return VectorData(
@@ -221,7 +219,7 @@ def _symmetric_job(encoded: EncodedSet, options: StructRepDiffTraining, *, seed:
     )
 
 
-def _job(encoded: EncodedSet, options: StructRepDiffTraining, *, seed: int, folder: Path) -> TrainingJob:
+def _job(encoded: EncodedSet, options: StructRepDiffTraining, *, seed: int) -> TrainingJob:
     """Learn whole vectors, formulas before them or together with the rest."""
     vectors = {split: encoded.representations[encoded.rows(split)] for split in ("train", "val")}
     representation = encoded.layout.representation()
@@ -231,11 +229,11 @@ def _job(encoded: EncodedSet, options: StructRepDiffTraining, *, seed: int, fold
     normalizer = Normalizer.fit(vectors["train"], exact=exact)
     given = GIVEN if options.compositions == "first" else ()
     diffusion = _build(representation.blocks, options, seed=seed, given=given)
-    compositions = None
+    first = None
     if options.compositions == "first":
         counts = {split: _counts(part, representation.blocks) for split, part in vectors.items()}
-        compositions = _fit_compositions(counts, encoded.layout.elements, folder, seed=seed)
-    tensors, metadata = GenerativeModel.stored(compositions, normalizer, encoded.layout)
+        first = formula_stage(counts, encoded.layout.elements, share=options.first_share, seed=seed)
+    tensors, metadata = GenerativeModel.stored(normalizer, encoded.layout)
     n_features = diffusion.n_features
     return TrainingJob(
         model=VectorTraining(diffusion),
@@ -243,6 +241,7 @@ def _job(encoded: EncodedSet, options: StructRepDiffTraining, *, seed: int, fold
         validation=VectorData("validation", normalizer.normalize(vectors["val"]), n_features=n_features),
         metadata=metadata,
         tensors=tensors,
+        first=first,
     )
 
 
@@ -279,18 +278,3 @@ def _denoiser_settings(options: StructRepDiffTraining) -> DenoiserSettings:
 def _counts(vectors: Tensor, blocks: dict[str, slice]) -> Tensor:
     """Read integer formulas off exact vectors."""
     return (vectors[:, blocks["composition"]] * vectors[:, blocks["n_atoms"]]).round().long()
-
-
-def _fit_compositions(
-    counts: dict[str, Tensor], elements: tuple[int, ...], folder: Path, *, seed: int
-) -> CompositionModel:
-    """Fit the composition model, or read the one that an interrupted run has fitted."""
-    file = folder / COMPOSITIONS
-    if file.is_file():
-        tensors, metadata = load_checkpoint(file, kind=COMPOSITIONS_KIND)
-        return CompositionModel.from_tensors_and_metadata(tensors, metadata["compositions"])
-    log.info("fits the composition model to %d formulas", len(counts["train"]))
-    model = fit_compositions(counts["train"], counts["val"], elements, CompositionModelSettings(), seed=seed)
-    tensors, metadata = model.tensors_and_metadata()
-    save_checkpoint(file, tensors, {"compositions": metadata}, kind=COMPOSITIONS_KIND)
-    return model

@@ -16,7 +16,7 @@ from descriptors.representation import Representation
 from descriptors.symmetry.encoding import encode_protostructures
 from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import canonical_setting
-from repdiff.backends.structrepdiff_stages import PROTOSTRUCTURES
+from repdiff.backends.structrepdiff_stages import COMPOSITIONS, PROTOSTRUCTURES
 from repdiff.diffusion.build import load_diffusion
 from repdiff.diffusion.ddpm import VectorDiffusion
 from repdiff.diffusion.samplers import SamplerSettings
@@ -180,17 +180,12 @@ class GenerativeModel:
 
     @staticmethod
     def stored(
-        compositions: CompositionModel | None,
         scale: Normalizer | SymmetricScale,
         layout: RepresentationSpec,
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and the metadata that go into every checkpoint beside the diffusion."""
         tensors = {f"normalizer.{name}": tensor for name, tensor in scale.tensors().items()}
-        metadata: dict[str, Any] = {"layout": layout.model_dump(mode="json"), "compositions": None}
-        if compositions is not None:
-            own, metadata["compositions"] = compositions.tensors_and_metadata()
-            tensors |= {f"compositions.{name}": tensor for name, tensor in own.items()}
-        return tensors, metadata
+        return tensors, {"layout": layout.model_dump(mode="json")}
 
     @classmethod
     def load(cls, path: Path, *, device: torch.device) -> "GenerativeModel":
@@ -228,10 +223,10 @@ class GenerativeModel:
 
     @staticmethod
     def _compositions(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> CompositionModel | None:
-        if metadata["compositions"] is None:
+        if metadata.get(COMPOSITIONS) is None:
             return None
-        own, _ = tensors_under("compositions.", tensors)
-        return CompositionModel.from_tensors_and_metadata(own, metadata["compositions"])
+        own, _ = tensors_under(f"{COMPOSITIONS}.", tensors)
+        return CompositionModel.from_tensors_and_metadata(own, metadata[COMPOSITIONS])
 
     @staticmethod
     def _protostructures(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -13,20 +14,23 @@ from repdiff.backends.base import FirstStage
 from repdiff.backends.options import explain
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
+from repdiff.networks.composition import CompositionModel, CompositionModelSettings
 from repdiff.networks.protostructure import ProtostructureModel, ProtostructureModelSettings
 from repdiff.networks.protostructure.sizes import SizeTable
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.symmetry import SymmetryTable
+from repdiff.training.composition import CompositionData, CompositionTraining
 from repdiff.training.protostructures import ProtostructureData, ProtostructureTraining
 
-PROTOSTRUCTURES = "protostructures"
-MAX_EPOCHS = 100
-OWN_SETTINGS: Mapping[str, Any] = {
+PROTOSTRUCTURES, COMPOSITIONS = "protostructures", "compositions"
+MAX_EPOCHS, MAX_EPOCHS_OF_FORMULAS = 100, 40
+OF_PROTOSTRUCTURES: Mapping[str, Any] = {
     "learning_rate": 1e-3,
     "weight_decay": 0.01,
     "validate_every": 100,
     "ema_decay": 0.998,
 }
+OF_FORMULAS: Mapping[str, Any] = {**OF_PROTOSTRUCTURES, "learning_rate": 2e-3}
 log = logging.getLogger(__name__)
 
 
@@ -102,7 +106,46 @@ def protostructure_stage(
         validation=ProtostructureData(model.coder.encode(inside)),
         share=share,
         max_epochs=MAX_EPOCHS,
-        settings=OWN_SETTINGS,
+        settings=OF_PROTOSTRUCTURES,
+        finish=finish,
+    )
+
+
+def formula_stage(
+    counts: Mapping[str, Int[Tensor, "n n_elements"]], elements: tuple[int, ...], *, share: float, seed: int
+) -> FirstStage:
+    """Prepare the model of formulas.
+
+    Args:
+        counts: Atoms of each element in the crystals of "train" and "val".
+        elements: Atomic numbers of the columns, ascending.
+        share: Share of the training minutes.
+        seed: Seed of the initial weights.
+
+    Raises:
+        UserError: If there is no training crystal.
+        ValueError: If a row is no composition.
+    """
+    training = CompositionData("training", counts["train"], elements)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CompositionModel(CompositionModelSettings(), elements, torch.bincount(counts["train"].sum(1)))
+    inside = counts["val"][counts["val"].sum(1) <= model.n_max]
+
+    def finish(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {f"{COMPOSITIONS}.{name}": value for name, value in weights.items()}
+        return tensors, {COMPOSITIONS: model.tensors_and_metadata()[1]}
+
+    return FirstStage(
+        name=COMPOSITIONS,
+        model=CompositionTraining(model),
+        training=training,
+        validation=CompositionData("validation", inside, elements),
+        share=share,
+        max_epochs=MAX_EPOCHS_OF_FORMULAS
+        if len(elements) > 1
+        else 1,  # of one element there is nothing to learn
+        settings=OF_FORMULAS,
         finish=finish,
     )
 

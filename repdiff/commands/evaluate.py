@@ -40,7 +40,6 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
     name = Path(structures).name
     label = plain_name(f"{name}-vs-{settings.reference}" if settings.reference else name)
     settings = workspace.with_kept(settings.model_copy(update={"structures": structures}), label)
-    inputs |= _known_inputs(settings, workspace, sets)
     settings = settings.model_copy(
         update={
             "training": settings.training or sets.training_of(settings.reference),
@@ -48,6 +47,7 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
             "benchmark": settings.benchmark or _benchmark_of(settings.reference),
         }
     )
+    inputs |= _known_inputs(settings, workspace, sets)
     with workspace.run(settings, label, inputs=inputs) as run:
         if run.state != "finished":
             _evaluate(settings, workspace, sets, run)

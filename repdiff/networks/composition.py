@@ -17,24 +17,13 @@ CRYSTALS_AT_ONCE = 4096
 
 
 class CompositionModelSettings(BaseModel):
-    """Size of the composition model, and how it is fitted."""
+    """Size of the composition model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")  # files of earlier versions hold more
 
     width: int = Field(256, ge=1, description="channels of the residual stream")
     n_blocks: int = Field(2, ge=0, description="residual blocks, two linear layers each")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout probability inside the blocks")
-    max_epochs: float = Field(20.0, gt=0, description="passes through the training data at most")
-    min_steps: int = Field(300, ge=1, description="optimiser steps at least, for small data sets")
-    batch_size: int = Field(512, ge=1, description="elements, each with what comes before it, in a step")
-    learning_rate: float = Field(2e-3, gt=0, description="highest learning rate; it falls to 0 as a cosine")
-    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
-    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of AdamW")
-    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    ema_decay: float = Field(0.998, ge=0, lt=1, description="decay a step of the averaged weights")
-    held_out: float = Field(
-        0.05, gt=0, lt=1, description="share of the training data to validate on where no other is given"
-    )
 
 
 class CompositionModel(nn.Module):

@@ -12,7 +12,8 @@ from repdiff.networks.protostructure.features import linear_features
 from repdiff.representations.trend import Trend
 from repdiff.runs.checkpoint import tensors_under
 
-Pair = tuple[Float[Tensor, "n width"], Int[Tensor, "n n_columns"]]
+Training = tuple[Float[Tensor, "n width"], Int[Tensor, "n n_columns"]]
+Validation = tuple[Float[Tensor, "m width"], Int[Tensor, "m n_validation_columns"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class SymmetricScale:
     elements: tuple[int, ...]
 
     @classmethod
-    def fit(cls, training: Pair, validation: Pair, elements: tuple[int, ...]) -> "SymmetricScale":
+    def fit(cls, training: Training, validation: Validation, elements: tuple[int, ...]) -> "SymmetricScale":
         """Fit to vectors in physical units with the encoded protostructures that they belong to.
 
         Args:

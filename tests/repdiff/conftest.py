@@ -16,10 +16,13 @@ __all__ = ["browser", "evaluation", "page", "report_workspace"]
 
 @pytest.fixture(scope="session")
 def _tiny_composition_model():
-    """Let `repdiff train` fit a composition model of no worth, in no time."""
+    """Let `repdiff train` fit a model of formulas or protostructures of no worth, in no time."""
+    small = {"width": 16, "n_blocks": 1}
+    stages = "repdiff.backends.structrepdiff_stages"
     with pytest.MonkeyPatch.context() as patch:
-        small = CompositionModelSettings(width=16, n_blocks=1, min_steps=20)
-        patch.setattr("repdiff.backends.structrepdiff.CompositionModelSettings", lambda: small)
+        patch.setattr(f"{stages}.CompositionModelSettings", lambda: CompositionModelSettings(**small))
+        patch.setattr(f"{stages}.MAX_EPOCHS", 3)
+        patch.setattr(f"{stages}.MAX_EPOCHS_OF_FORMULAS", 3)
         yield
 
 

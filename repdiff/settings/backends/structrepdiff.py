@@ -37,7 +37,8 @@ class NoiseSettings(Options):
     )
     block_weights: dict[str, float] = setting(
         {},
-        "Loss weight of each feature of a block, such as composition=4; 1 for the other blocks",
+        "Loss weight of each feature of a block, such as min_distance=4; 1 for the other blocks, 10 for the cell where "
+        "protostructures are drawn first",
         group="optimiser",
     )
 

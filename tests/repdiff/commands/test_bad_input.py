@@ -244,7 +244,7 @@ def test_what_is_not_there_is_named_with_the_way_out(argv, way_out, refused, tmp
 def test_settings_of_the_network_that_make_none_are_refused_before_anything_is_fitted(
     flags, message, refused, workspace, monkeypatch
 ):
-    monkeypatch.setattr("repdiff.backends.structrepdiff.fit_compositions", None)
+    monkeypatch.setattr("repdiff.backends.fit.train", None)
     said = refused("train", *TRAINING[2:], *flags, "--name", "bad", workspace=workspace)
     assert message in said
 
