@@ -2,12 +2,13 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from tqdm import tqdm
+from tqdm import TqdmWarning, tqdm
 
 SECONDS_A_LINE = 30.0
 _SHOWN: ContextVar[bool] = ContextVar("bars_are_shown", default=True)
@@ -41,6 +42,7 @@ class LineBar(tqdm):
     def _write_line(self) -> None:
         self._last_line, self._wrote = time.monotonic(), True
         facts = self.format_dict | {"ncols": None}
+        facts["prefix"] = (facts["prefix"] or "").removesuffix(": ")  # which set_description adds
         if self.total and not facts.get("bar_format"):
             facts["bar_format"] = (
                 "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -80,7 +82,9 @@ def bars(shown: bool) -> Generator[None, None, None]:
 def _kind() -> type[tqdm]:
     """Return the class that suits: of notebooks, of terminals, or of logs."""
     if in_notebook():
-        from tqdm.auto import tqdm as notebook_bar
+        with warnings.catch_warnings():  # without ipywidgets it warns and makes bars of text
+            warnings.simplefilter("ignore", TqdmWarning)
+            from tqdm.auto import tqdm as notebook_bar
 
         return notebook_bar
     return tqdm if sys.stderr is not None and sys.stderr.isatty() else LineBar

@@ -2,6 +2,8 @@
 
 import io
 import sys
+import warnings
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +45,30 @@ def test_what_takes_less_than_30_seconds_says_nothing(clock):
 def test_a_log_keeps_the_words_of_a_bar_with_its_own_format(clock):
     told = go_through(clock, 1, 40.0, bar_format="{desc}: {percentage:3.0f}%|{bar}| 1/1 crystals")
     assert told.splitlines()[0] == "searching: 100% 1/1 crystals"
+
+
+def test_a_description_that_changes_on_the_way_has_one_colon(clock):
+    told = io.StringIO()
+    with LineBar(total=1, file=told, mininterval=0, miniters=1) as bar:
+        bar.set_description("decorating")
+        clock[0] += 40
+        bar.update()
+    assert told.getvalue().startswith("decorating: 100% 1/1 [")
+
+
+def test_a_notebook_without_widgets_gets_bars_and_no_warning(monkeypatch):
+    shell = SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    monkeypatch.setitem(
+        sys.modules, "ipykernel.zmqshell", SimpleNamespace()
+    )  # by which tqdm knows a notebook
+    for module in ("tqdm.auto", "tqdm.autonotebook", "tqdm.notebook"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        progress_bar(total=1, disable=True).close()
+    assert [str(one.message) for one in told] == []
 
 
 def test_where_stderr_is_no_terminal_bars_are_lines(monkeypatch):
