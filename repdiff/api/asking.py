@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repdiff.api.checks import a_count
+from repdiff.api.checks import a_count, a_kind, a_seed
 from repdiff.backends import Backend
 from repdiff.backends.options import parse_options
 from repdiff.backends.requested_compositions import CompositionRequest
@@ -61,6 +61,12 @@ class Request:
             )
         wanted = None
         if compositions is not None:
+            a_kind(
+                "composition",
+                compositions,
+                (str, list, tuple),
+                "a formula such as 'Li2Fe2O4', or a list of them",
+            )
             formulas = [compositions] if isinstance(compositions, str) else list(compositions)
             if not formulas or not all(isinstance(formula, str) for formula in formulas):
                 raise UserError(f"composition is {compositions!r}, expected formulas such as 'Li2Fe2O4'")
@@ -74,7 +80,7 @@ class Request:
             "options": parse_options(backend.sampling_options, own),
         }
         backend.check(**how, compositions=None if wanted is None else wanted.compositions)
-        return cls(n=n, wanted=wanted, seed=seed, how=how)
+        return cls(n=n, wanted=wanted, seed=a_seed(seed), how=how)
 
 
 def draw(backend: Backend, request: Request) -> RepresentationBatch | CrystalSet:

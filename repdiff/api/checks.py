@@ -30,7 +30,21 @@ def a_kind(name: str, value: object, kind: type | tuple[type, ...], expected: st
     Example:
         >>> a_kind("encoded", 3, str, "what rd.encode returned")
         Traceback (most recent call last):
-        repdiff.errors.UserError: encoded is a int, expected what rd.encode returned
+        repdiff.errors.UserError: encoded is an int, expected what rd.encode returned
     """
     if not isinstance(value, kind):
-        raise UserError(f"{name} is a {type(value).__name__}, expected {expected}")
+        of = type(value).__name__
+        what = "None" if value is None else f"{'an' if of[0] in 'aeiouAEIOU' else 'a'} {of}"
+        raise UserError(f"{name} is {what}, expected {expected}")
+
+
+def a_seed(value: object) -> int:
+    """Return a seed.
+
+    Raises:
+        UserError: If it is no whole number, or negative.
+    """
+    seed = a_count("seed", value, least=0)
+    if seed is None:
+        raise UserError("seed is None, expected a whole number of at least 0")
+    return seed

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repdiff.api.checks import a_count
+from repdiff.api.checks import a_count, a_kind, a_seed
 from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.structure_files import SUFFIXES, suffix_of, write_file, write_made
@@ -55,6 +55,7 @@ def load_dataset(
         Traceback (most recent call last):
         repdiff.errors.UserError: 'prototipes' is neither a path nor a data set; ... Did you mean 'prototypes'?
     """
+    a_kind("source", source, (str, Path), "the name of a data set, or a path")
     name, named = split_name(str(source)) if split is None else (str(source), split)
     with bars(progress):
         dataset = load.load_dataset(
@@ -63,7 +64,7 @@ def load_dataset(
             downloads=Workspace().data_dir,
             max_atoms=a_count("max_atoms", max_atoms),
             limit=a_count("limit", limit),
-            seed=seed,
+            seed=a_seed(seed),
             progress=progress,
         )
     return dataset.part(named)
@@ -101,7 +102,9 @@ def encode(
         EncodedSet: 2 crystals, 659 features each (ead)
     """
     place = choose_device(device)
+    a_kind("descriptor", descriptor, str, "a name such as 'ead' or 'ead:paper'")
     named_descriptor(descriptor)
+    seed = a_seed(seed)
     if not isinstance(crystals, Dataset):
         crystals = Dataset.of(as_crystal_set(crystals), seed=seed)
     with bars(progress):
@@ -127,8 +130,7 @@ def read(path: str | Path) -> CrystalSet:
         ...     rd.read(file)
         CrystalSet: 1 crystal
     """
-    if not isinstance(path, str | Path):
-        raise UserError(f"path is a {type(path).__name__}, expected the path of a file or folder")
+    a_kind("path", path, (str, Path), "the path of a file or folder")
     given = str(Path(path).expanduser()) if isinstance(path, Path) else path
     return CrystalSets(data_dir=None, workspace=Workspace()).to_judge(given)
 

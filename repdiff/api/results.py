@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repdiff.api.checks import a_count, a_kind
+from repdiff.api.checks import a_count, a_kind, a_seed
 from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.benchmarks import BENCHMARKS
@@ -14,7 +14,7 @@ from repdiff.energies.rattle import Rattle
 from repdiff.energies.relax import Limits
 from repdiff.energies.relax_set import relax_set
 from repdiff.energies.relaxed import RelaxedSet
-from repdiff.errors import UserError
+from repdiff.errors import UserError, unknown
 from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device
 from repdiff.metrics import Context, Metric
@@ -87,7 +87,7 @@ def reconstruct(
             batch,
             search=named_search(search),
             exact=exact,
-            seed=seed,
+            seed=a_seed(seed),
             device=choose_device(device),
             n_workers=a_count("n_workers", n_workers),
             folder=Path(folder),
@@ -135,8 +135,8 @@ def relax(
         repdiff.errors.UserError: unknown force field 'chgnett'; known: chgnet, sevennet... Did you mean 'chgnet'?
     """
     given = as_crystal_set(crystals)
-    if not fmax > 0:
-        raise UserError(f"fmax is {fmax}, expected a positive force, eV/Å")
+    if isinstance(fmax, bool) or not isinstance(fmax, int | float) or not fmax > 0:
+        raise UserError(f"fmax is {fmax!r}, expected a positive force, eV/Å")
     if not rattle >= 0:
         raise UserError(f"rattle is {rattle}, expected a length, Å, or 0 for none")
     steps = a_count("max_steps", max_steps, least=0)
@@ -195,6 +195,8 @@ def evaluate(
     choose_metrics(metrics)
     if relaxed is not None:
         a_kind("relaxed", relaxed, RelaxedSet, "what rd.relax returned")
+    if benchmark not in (None, *BENCHMARKS):
+        raise UserError(unknown("benchmark", str(benchmark), BENCHMARKS))
     sets = CrystalSets(data_dir=None, workspace=Workspace())
     generated = as_crystal_set(crystals)
     name = str(reference) if isinstance(reference, str | Path) else None
@@ -204,7 +206,7 @@ def evaluate(
         training=_known(sets.training_of(name) if training is None else training, sets, "training"),
         relaxed=relaxed,
         benchmark=benchmark or (source if source in BENCHMARKS else DEFAULT_BENCHMARK),
-        seed=seed,
+        seed=a_seed(seed),
         n_workers=a_count("n_workers", n_workers) or 1,
         progress=progress,
     )

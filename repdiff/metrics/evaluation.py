@@ -268,8 +268,10 @@ def choose_metrics(metrics: Sequence[str | Metric] | None) -> dict[str, Metric]:
     """Build the metrics that were asked for, by their registered names.
 
     Raises:
-        UserError: If one is unknown.
+        UserError: If one is unknown, or no metric.
     """
+    if isinstance(metrics, str | Metric):
+        metrics = [metrics]
     names = {METRICS[name]: name for name in METRICS}
     chosen: dict[str, Metric] = {}
     for metric in list(METRICS) if metrics is None else metrics:
@@ -277,8 +279,12 @@ def choose_metrics(metrics: Sequence[str | Metric] | None) -> dict[str, Metric]:
             if metric not in METRICS:
                 raise UserError(unknown("metric", metric, METRICS))
             chosen[metric] = METRICS[metric]()
-        else:
+        elif type(metric) in names:
             chosen[names[type(metric)]] = metric
+        else:
+            raise UserError(
+                f"metrics holds {metric!r}, expected names or registered metrics; known: {', '.join(METRICS)}"
+            )
     return chosen
 
 

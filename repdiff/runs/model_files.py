@@ -14,7 +14,7 @@ def read_metadata(file: Path) -> dict[str, Any]:
     """Read the metadata of a checkpoint without its tensors.
 
     Raises:
-        UserError: If the file is missing, truncated, not ours, or of a later format.
+        UserError: If the file is missing, truncated, damaged, not ours, or of a later format.
     """
     if not file.is_file():
         raise UserError(f"{file}: no such checkpoint; train a model first, or name another file")
@@ -27,7 +27,13 @@ def read_metadata(file: Path) -> dict[str, Any]:
         raise unreadable(file, error) from error
     if text is None:
         raise UserError(f"{file}: a safetensors file, but not written by repdiff: name another file")
-    metadata = json.loads(text)
+    try:
+        metadata = json.loads(text)
+        strange = not isinstance(metadata["format"], int) or not isinstance(metadata["kind"], str)
+    except (ValueError, TypeError, KeyError):
+        strange = True
+    if strange:
+        raise UserError(f"{file}: its metadata is damaged: take an older checkpoint, or train again")
     if metadata["format"] > FORMAT_VERSION:
         raise UserError(
             f"{file} has format {metadata['format']}, this version reads up to {FORMAT_VERSION}: "

@@ -12,6 +12,7 @@ from ase.build import bulk
 from known_crystals import family
 
 import repdiff as rd
+from repdiff.metrics import METRICS
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 
 SMALL = {
@@ -230,6 +231,15 @@ for call in (
     lambda: rd.evaluate(copper, relaxed=copper),
     lambda: rd.load_model(3),
     lambda: rd.read(3),
+    lambda: rd.encode(copper, descriptor=3),
+    lambda: rd.encode(copper, seed=-1),
+    lambda: rd.evaluate(copper, metrics=[3]),
+    lambda: rd.evaluate(copper, metrics="validty"),
+    lambda: rd.evaluate(copper, benchmark="mp20"),
+    lambda: rd.evaluate(copper, seed="a"),
+    lambda: rd.relax(copper, fmax="a"),
+    lambda: model.sample(1, composition=5),
+    lambda: rd.load_dataset(None),
 ):
     try:
         call()
@@ -242,12 +252,21 @@ def test_objects_of_the_wrong_kind_are_refused_in_one_line_without_a_type_checke
     command = [sys.executable, "-c", WRONG_KINDS, str(model.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "encoded is a Atoms, expected what rd.encode returned",
+        "encoded is an Atoms, expected what rd.encode returned",
         "n is 2.5, expected a whole number of at least 1",
         "representations is a list, expected what Model.sample_representations or rd.encode returned",
-        "relaxed is a Atoms, expected what rd.relax returned",
-        "model is a int, expected a path or the name of a run",
-        "path is a int, expected the path of a file or folder",
+        "relaxed is an Atoms, expected what rd.relax returned",
+        "model is an int, expected a path or the name of a run",
+        "path is an int, expected the path of a file or folder",
+        "descriptor is an int, expected a name such as 'ead' or 'ead:paper'",
+        "seed is -1, expected a whole number of at least 0",
+        f"metrics holds 3, expected names or registered metrics; known: {', '.join(METRICS)}",
+        f"unknown metric 'validty'; known: {', '.join(METRICS)}. Did you mean 'validity'?",
+        "unknown benchmark 'mp20'; known: perov_5, carbon_24, mp_20. Did you mean 'mp_20'?",
+        "seed is 'a', expected a whole number of at least 0",
+        "fmax is 'a', expected a positive force, eV/Å",
+        "composition is an int, expected a formula such as 'Li2Fe2O4', or a list of them",
+        "source is None, expected the name of a data set, or a path",
     ]
 
 

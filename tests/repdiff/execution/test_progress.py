@@ -60,6 +60,9 @@ def test_a_notebook_without_widgets_gets_bars_and_no_warning(monkeypatch):
     shell = SimpleNamespace(config={"IPKernelApp": {}})
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    monkeypatch.setitem(
+        sys.modules, "ipykernel.zmqshell", SimpleNamespace()
+    )  # by which tqdm knows a notebook
     for module in ("tqdm.auto", "tqdm.autonotebook", "tqdm.notebook"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     with warnings.catch_warnings(record=True) as told:

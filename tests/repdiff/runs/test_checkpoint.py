@@ -135,3 +135,10 @@ def test_an_optimizer_goes_on_as_if_never_saved(tmp_path, fused):
     restore_optimizer(fresh, tensors_under("optimizer.", tensors)[0], metadata["groups"])
     move(layer, fresh, 3)
     assert torch.equal(layer.weight, straight.weight)
+
+
+@pytest.mark.parametrize("text", ["nonsense", "{}", "999", '{"format": "1", "kind": "t"}', '{"format": 1}'])
+def test_damaged_metadata_is_told_in_one_line(text, tmp_path):
+    save_file(TENSORS, tmp_path / "damaged.safetensors", metadata={"repdiff": text})
+    with pytest.raises(UserError, match="its metadata is damaged"):
+        read_metadata(tmp_path / "damaged.safetensors")
