@@ -21,6 +21,7 @@ class Toy(Descriptor):
     def __init__(self, bug: str | None = None) -> None:
         super().__init__()
         self.bug, self.cutoff, self.n_features = bug, 4.0, len(CENTERS)
+        self.near: dict[int, torch.Tensor] = {}
         self.stages = (slice(0, 2), slice(2, 3 if bug == "stages leave some out" else 4))
 
     @classmethod
@@ -57,6 +58,9 @@ class Toy(Descriptor):
             envelope = torch.where(neighborhood.present, envelope + 0.01, 0)
         if bug == "divides by distance":
             envelope = envelope / distances
+        if bug == "remembers who was near":
+            near = self.near.setdefault(id(neighborhood), distances <= self.cutoff)
+            envelope = torch.where(near, envelope, 0)
         weights = neighborhood.atomic_numbers.to(distances.dtype) / 50
         if bug == "blind to elements":
             weights = torch.ones_like(weights)
@@ -134,6 +138,7 @@ CAUGHT_BY = {
     "normalised over the batch": "batch equals loop",
     "zero gradient leak": "gradient confined",
     "whole table counts": "skin",
+    "remembers who was near": "skin",
     "divides by distance": "finite",
     "blind to elements": "dependences",
     "single precision inside": "gradients",

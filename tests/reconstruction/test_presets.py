@@ -104,3 +104,29 @@ def test_the_paper_preset_searches_crystals_of_one_element_like_others():
 
 def test_the_default_ends_its_ladder_on_all_stages():
     assert SEARCHES["default"].rungs[-1].n_stages is None
+
+
+def test_budgets_and_steps_are_those_that_the_documents_state():
+    default = SEARCHES["default"]
+    assert [(r.n_trials, r.n_steps, r.n_stages) for r in default.rungs] == [
+        (20, 40, 1),
+        (6, 50, 1),
+        (3, 80, None),
+    ]
+    alone = default.elemental
+    assert [(r.n_trials, r.n_steps, r.last_stage) for r in alone.rungs] == [(10, 200, True), (4, 100, True)]
+    assert {name: (s.n_rounds, s.elemental and s.elemental.n_rounds) for name, s in SEARCHES.items()} == {
+        "fast": (3, 5), "default": (16, 40), "thorough": (100, 100), "paper": (7, None),
+    }  # fmt: skip
+    assert (default.n_kept, default.n_drawn, default.n_exchanged, default.n_polish, default.n_refine) == (
+        6, 10, 4, 60, 8,
+    )  # fmt: skip
+    assert (default.learning_rate, default.symmetric, default.solved_below) == (0.18, 0.75, 1e-4)
+    assert (alone.learning_rate, alone.fresh, alone.symmetric) == (1.5, 1.0, 0.75)
+    assert dict(default.moves) == {"swap": 0.5, "relocate": 0.4, "displace": 0.1}
+
+
+@pytest.mark.parametrize("field", ["learning_rate", "polish_rate"])
+@pytest.mark.parametrize("rate", [1e-9, float("inf")])
+def test_every_positive_rate_makes_a_search(field, rate):
+    assert getattr(replace(LADDER, **{field: rate}), field) == rate

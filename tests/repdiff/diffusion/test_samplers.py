@@ -145,3 +145,17 @@ def test_samplers_call_the_network_as_often_as_they_say(name, n_steps):
 def test_more_steps_than_times_are_refused(name):
     with pytest.raises(UserError, match="51 sampling steps, but the model was trained with 50"):
         run(SamplerSettings(name=name, n_steps=51), n=1, schedule=cosine_schedule(50))
+
+
+@pytest.mark.parametrize(("name", "n_steps"), [("ddpm", 1000), ("ddim", 100), ("dpm", 25)])
+def test_steps_unless_asked_otherwise_are_those_that_the_documents_state(name, n_steps):
+    sampler = SAMPLERS[name](SamplerSettings(name=name))
+    assert sampler.n_steps(cosine_schedule(1000)) == n_steps
+    assert sampler.n_steps(cosine_schedule(20)) == 20
+
+
+@pytest.mark.parametrize("n_steps", [2, 7, 50])
+def test_times_go_from_the_noisiest_to_the_cleanest_without_a_repeat(n_steps):
+    times = cosine_schedule(50).times(n_steps)
+    assert (times[0], times[-1], len(times)) == (49, 0, n_steps)
+    assert times == sorted(set(times), reverse=True)

@@ -68,3 +68,17 @@ def test_shares_count_the_failed_and_means_do_not():
 
 def test_formulas_reduce_whatever_the_order():
     assert reduced_formula({8: 6, 13: 4}) == reduced_formula({13: 2, 8: 3}) == ((8, 3), (13, 2))
+
+
+@pytest.mark.parametrize("numbers", [[], [0], [119], [8, 119], [0, 8]])
+def test_a_crystal_without_a_formula_counts_for_no_mean_and_no_share(numbers):
+    odd = crystal("odd", numbers, np.eye(3) * 4, [[0.3 * k] * 3 for k in range(len(numbers))])
+    found = (
+        METRICS["composition"].example().compute(CrystalSet(crystals=[cubic_perovskite("a"), odd]), Context())
+    )
+    values = {name: (value.value, value.n) for name, value in found.values.items()}
+    assert values == {
+        "abx3": (0.5, 2), "abx3_strict": (0.5, 2), "mean_n_elements": (3, 1), "mean_n_atoms": (5, 1),
+        "distinct_formulas": (1, 1),
+    }  # fmt: skip
+    assert found.details["proportions"] == {"ABC3": 1}

@@ -1,6 +1,7 @@
 """What a training run is shown, through the loop itself: every example once an epoch."""
 
 import pytest
+from safetensors.torch import load_file
 from torch import nn
 
 from repdiff.training import TrainingSettings, train
@@ -30,7 +31,7 @@ class Watched(Trainable):
     def __init__(self):
         super().__init__()
         self.layer = nn.Linear(1, 1)
-        self.batches = []
+        self.batches, self.weights = [], []
 
     @property
     def learnt(self):
@@ -46,6 +47,7 @@ class Watched(Trainable):
 
     def inputs(self, data, rows, mine, generator):
         self.batches.append(rows[mine].tolist())
+        self.weights.append(self.layer.weight.item())
         return rows[mine, None].float() / data.n
 
     def forward(self, inputs):
@@ -102,3 +104,29 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_shows_the_rest_of_it(tmp_path):
     rest = batches(tmp_path, n, n_steps=15, resume=True)
     assert (len(first), len(rest)) == (7, 8)
     assert [sorted(epoch) for epoch in by_epochs(first + rest, n)] == [list(range(n))] * N_EPOCHS
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("decay", [0.999, 0.1])
+def test_averaged_weights_forget_the_first_soon_and_then_decay_as_asked(every, decay, tmp_path):
+    """The mean after update n + 1 is d · mean + (1 - d) · weight, with d = min(decay ** every, (1 + n) / (10 + n))."""
+    model, n_updates = Watched(), 5
+    settings = TrainingSettings(
+        max_steps=n_updates * every,
+        batch_size=BATCH,
+        warmup_steps=0,
+        learning_rate=0.1,
+        ema_every=every,
+        ema_decay=decay,
+    )
+    train(model, Numbers(40), Numbers(0), settings, tmp_path, metadata={}, tensors={}, progress=False)
+    after = [*model.weights[1:], model.layer.weight.item()][every - 1 :: every]
+    expected = after[0]
+    for n, weight in enumerate(after[1:], start=1):
+        d = min(decay**every, (1 + n) / (10 + n))
+        expected = d * expected + (1 - d) * weight
+    (averaged,) = [
+        value for name, value in load_file(tmp_path / "model.safetensors").items() if "weight" in name
+    ]
+    assert averaged.item() == pytest.approx(expected, rel=1e-5)
+    assert len({round(weight, 5) for weight in after}) == n_updates, "the weights hardly move"

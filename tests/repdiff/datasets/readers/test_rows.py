@@ -1,6 +1,6 @@
 import pytest
 
-from repdiff.datasets.readers.rows import SPLIT_NAMES, row_of, split_name
+from repdiff.datasets.readers.rows import SPLIT_NAMES, clean_label, row_of, split_name, typed_columns
 
 ALIASES = {
     "train": "train",
@@ -27,3 +27,18 @@ def test_no_alias_is_left_out_of_the_table():
 @pytest.mark.parametrize("value", ["fold7", "trains", "", None, 0, float("nan")])
 def test_anything_else_is_no_split(value):
     assert split_name(value) is None
+
+
+@pytest.mark.parametrize("number", [2**62, 2**63 - 1, 2**63, 2**64])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_integers_stay_numbers_as_long_as_64_bits_hold_them(number, sign):
+    label = sign * number
+    expected = label if number < 2**63 else str(label)
+    assert clean_label(label) == expected
+    assert typed_columns({"n": [str(label)]}) == {"n": [expected]}
+
+
+@pytest.mark.parametrize("value", [2**53, 2**53 + 2])
+def test_integers_among_decimals_stay_texts_where_a_float_would_lose_digits(value):
+    (read, _) = typed_columns({"n": [str(value), "0.5"]})["n"]
+    assert read == (float(value) if value <= 2**53 else str(value))
