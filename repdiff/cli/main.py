@@ -38,6 +38,7 @@ HELP = {
 RENAMED = {
     "evaluate": {"floor": "baseline", "floor-size": "baseline-size", "floor-halves": "baseline-halves"},
     "compare": {"floor": "baseline"},
+    "generate": {"composition-temperature": "temperature"},
 }
 """Flags that had another name once, by verb."""
 log = logging.getLogger(__name__)

@@ -21,6 +21,7 @@ MAX_ERRORS = 3
 RENAMED = {
     "evaluate": {"floor": "baseline", "floor_size": "baseline_size", "floor_halves": "baseline_halves"},
     "compare": {"floor": "baseline"},
+    "generate": {"composition_temperature": "temperature"},
 }
 """Settings that had another name once, by verb; files and flags may still use it."""
 log = logging.getLogger(__name__)
