@@ -173,6 +173,7 @@ class ReconstructSettings(Settings):
         None,
         "Keep to the protostructures that come with the vectors, or are read off the crystals of --dataset, and search "
         "free coordinates only; default: yes for generated vectors, no with --dataset",
+        group="more",
     )
     preset: Literal["default", "fast", "thorough", "paper"] = setting(
         "default", "Search effort; paper: 6 x 7 x 300 steps"

@@ -170,7 +170,8 @@ def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
         (lambda model, encoded: model.sample(0), "n is 0, expected a whole number"),
         (lambda model, encoded: model.sample(2, composition="NaXx"), "Xx"),
         (lambda model, encoded: model.sample(2, composition=[]), r"composition is \[\], expected formulas"),
-        (lambda model, encoded: model.sample(2, chemical_system="Na-Cl"), "takes no chemical_system"),
+        (lambda model, encoded: model.sample(2, conditions={"band_gap": 1.0}), "takes no properties"),
+        (lambda model, encoded: model.sample(2, space_group=300), "expected numbers from 1 to 230"),
         (lambda model, encoded: model.sample(2, search="slow"), "unknown search 'slow'"),
         (
             lambda model, encoded: rd.evaluate(COPPER, metrics=["validty"]),

@@ -189,6 +189,8 @@ def test_the_help_of_a_backend_shows_its_options_under_their_headings_and_no_oth
     assert main(["train", "--backend", backend, "--help"]) == 0
     told = capsys.readouterr().out
     headings = ["Most used:", "Model:", "Noise process:", "Optimiser and loss:", "Output:"]
+    if backend == "retrieval":  # has neither a network nor a noise process
+        headings = [headings[0], *headings[3:]]
     assert [told.index(heading) for heading in headings] == sorted(
         told.index(heading) for heading in headings
     )
