@@ -91,9 +91,15 @@ def _resolved(settings: ReconstructSettings) -> ReconstructSettings:
             "repulsion": search.repulsion,
             "max_seconds": search.max_seconds,
             "max_evaluations": search.max_evaluations,
-            "symmetric": settings.symmetric if settings.symmetric is not None else settings.dataset is None,
+            "symmetry": _symmetry(settings),
         }
     )
+
+
+def _symmetry(settings: ReconstructSettings) -> str:
+    if settings.symmetry != "auto":
+        return settings.symmetry
+    return "given" if settings.dataset is None else "none"
 
 
 def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Source:
@@ -125,11 +131,11 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
         settings.descriptor,
         niggli=settings.niggli,
         device=torch.device("cpu"),
-        symprec=SYMPREC if settings.symmetric else None,
+        symprec=SYMPREC if settings.symmetry == "given" else None,
     )
     default = type(settings).model_fields["descriptor"].default
     other = "" if settings.descriptor == default else f"-{settings.descriptor}"
-    other += "-symmetric" if settings.symmetric else ""
+    other += "-symmetric" if settings.symmetry == "given" else ""
     return Source(
         name=f"{dataset.name}-{settings.split}-n{len(chosen)}-seed{settings.seed}{other}",
         batch=encoded.to_batch(),
@@ -151,7 +157,7 @@ def _reconstruct(
         device=device,
         n_workers=settings.n_workers,
         folder=folder,
-        symmetric=bool(settings.symmetric),
+        symmetric=settings.symmetry == "given",
     )
     found = done.crystals
     failed = {**found.failed, **source.refused}

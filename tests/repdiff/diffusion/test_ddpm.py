@@ -183,9 +183,9 @@ def test_training_shows_the_network_given_entries_as_sampling_does(self_conditio
     seen = []
     forward = diffusion.denoiser.forward
 
-    def spy(noisy, times, previous=None):
+    def spy(noisy, times, previous=None, context=None):
         seen.append((noisy, previous))
-        return forward(noisy, times, previous)
+        return forward(noisy, times, previous, context)
 
     monkeypatch.setattr(diffusion.denoiser, "forward", spy)
     draws = diffusion.draw(6, generator=seeded())._replace(conditioned=torch.ones(6, dtype=torch.bool))
@@ -204,9 +204,9 @@ def test_sampling_shows_the_network_given_entries_at_every_step(name, monkeypatc
     seen = []
     forward = diffusion.denoiser.forward
 
-    def spy(noisy, times, previous=None):
+    def spy(noisy, times, previous=None, context=None):
         seen.append(noisy[:, 6:9].clone())
-        return forward(noisy, times, previous)
+        return forward(noisy, times, previous, context)
 
     monkeypatch.setattr(diffusion.denoiser, "forward", spy)
     diffusion.sample(4, generator=seeded(), sampler=SamplerSettings(name=name, n_steps=5), given=given)
