@@ -75,3 +75,14 @@ def test_parameters_have_a_gradient():
     assert torch.autograd.gradcheck(cells.to_parameters, lattice)
     parameters = PARAMETERS.clone().requires_grad_()
     assert torch.autograd.gradcheck(cells.from_parameters, parameters)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_vectors_along_one_line_have_an_angle_whatever_rounding_makes_of_their_cosine(sign):
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(500, 3, generator=generator)
+    stretch = sign * (0.5 + torch.rand(500, 1, generator=generator))
+    lattice = torch.stack([first, stretch * first, torch.randn(500, 3, generator=generator)], 1)
+    angles = cells.to_parameters(lattice)[:, 5]
+    assert bool(torch.isfinite(angles).all())
+    torch.testing.assert_close(angles, torch.full_like(angles, 0.0 if sign > 0 else 180.0), rtol=0, atol=0.1)

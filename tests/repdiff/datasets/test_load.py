@@ -88,6 +88,10 @@ def test_a_limit_takes_a_seeded_choice_in_the_order_of_the_source(mixed):
     assert ids(1) == sorted(ids(1), key=lambda name: int(name[1:]))
 
 
+def test_a_limit_of_one_takes_one(mixed):
+    assert len(load_dataset(str(mixed), data_dir=None, progress=False, limit=1).crystals) == 1
+
+
 def test_a_limit_of_nothing_is_refused(mixed):
     with pytest.raises(UserError, match="limit is 0"):
         load_dataset(str(mixed), data_dir=None, limit=0)

@@ -279,3 +279,15 @@ def test_latent_vectors_drawn_for_given_contents_are_those_that_go_with_them():
     free = moments.draw(noise)
     torch.testing.assert_close(free.mean(0), torch.tensor([1.5, 0.0]), rtol=0, atol=0.1)
     assert float(free[:, 0].std()) == pytest.approx(3 * 12**-0.5, rel=0.15)
+
+
+@pytest.mark.parametrize("negative", [0.0, -1e-9, -1e-3])
+def test_moments_that_rounding_has_left_indefinite_still_have_a_factor(negative):
+    from repdiff.diffusion.cdvae.latents import _factor
+
+    axes = torch.linalg.qr(
+        torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    )[0]
+    covariance = axes @ torch.diag(torch.tensor([negative, 0.3, 1.0, 2.0], dtype=torch.float64)) @ axes.mT
+    factor = _factor(covariance)
+    torch.testing.assert_close(factor @ factor.mT, covariance, rtol=0, atol=2 * abs(negative) + 1e-4)

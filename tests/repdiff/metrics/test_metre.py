@@ -115,3 +115,9 @@ def test_too_many_comparisons_are_refused_with_a_way_out(monkeypatch):
 def test_a_limit_below_one_is_refused():
     with pytest.raises(UserError, match="max_candidates is 0, expected at least 1"):
         Metre(max_candidates=0)
+
+
+def test_a_limit_of_one_compares_with_the_nearest_alone():
+    found = compute([salt("g", 0.1), salt("h", 0.02)], [salt("a")], max_candidates=1)
+    assert found.values["metre"].value == 1
+    assert found.details["pairs_not_compared"] == 1
