@@ -50,7 +50,8 @@ def score(name: str, encoded: EncodedSet, arguments: argparse.Namespace) -> dict
     started = time.perf_counter()
     subprocess.run(command, check=True)
     seconds = time.perf_counter() - started
-    generated, layout = read_generated(arguments.workspace / "generate" / f"bench-{name}")
+    batch = read_generated(arguments.workspace / "generate" / f"bench-{name}")
+    generated, layout = batch.vectors, batch.layout
     test = encoded.representations[encoded.rows("test")]
     spread = test.std(0).clamp(min=1e-6)
     blocks = layout.representation().blocks

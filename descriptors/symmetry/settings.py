@@ -7,7 +7,7 @@ monoclinic groups maps that shear the cell count as well, for which of the infin
 Maps may turn a crystal into its mirror image where the group contains no improper operation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from descriptors.symmetry.affine import DENOMINATOR, Affine, parse_affine
 from descriptors.symmetry.locate import locate_at
 from descriptors.symmetry.protostructure import Orbit, Protostructure
-from descriptors.symmetry.space_group import LETTERS, read_table, space_group
+from descriptors.symmetry.space_group import LAST_OF_SYSTEM, LETTERS, read_table, space_group
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,11 @@ class Setting:
 
     letters: tuple[int, ...]
     affine: Affine
+
+    @property
+    def keeps_axes(self) -> bool:
+        """Whether axes are at most exchanged and turned around, so that no cell becomes skew by it."""
+        return bool((np.abs(self.affine.linear).sum(0) == 1).all())
 
     def apply(self, protostructure: Protostructure) -> Protostructure:
         """Describe a protostructure in this setting."""
@@ -54,21 +59,48 @@ def settings(number: int) -> tuple[Setting, ...]:
     )
 
 
-def equivalent_settings(protostructure: Protostructure) -> list[tuple[Protostructure, Setting]]:
-    """Return all descriptions of a protostructure that differ, each with a setting that gives it; its own first."""
-    codes = _codes(protostructure)
+@cache
+def settings_of_cell(number: int) -> tuple[Setting, ...]:
+    """Return the settings of a space group that leave the shape of its cells as good as it is, the identity first.
+
+    In triclinic and monoclinic groups those that shear the cell are left out: a reduced cell stays one.
+
+    Raises:
+        ValueError: If the number is not within 1 to 230.
+    """
+    if number > LAST_OF_SYSTEM["monoclinic"]:
+        return settings(number)
+    return tuple(setting for setting in settings(number) if setting.keeps_axes)
+
+
+def equivalent_settings(
+    protostructure: Protostructure, *, sheared: bool = True
+) -> list[tuple[Protostructure, Setting]]:
+    """Return all descriptions of a protostructure that differ, each with a setting that gives it; its own first.
+
+    Args:
+        protostructure: To be described.
+        sheared: Whether those count whose triclinic or monoclinic cell is sheared.
+    """
+    possible = settings(protostructure.number) if sheared else settings_of_cell(protostructure.number)
+    codes = _codes(protostructure, possible)
     order = np.sort(np.unique(codes, axis=0, return_index=True)[1])
-    return [
-        (setting.apply(protostructure), setting)
-        for setting in (settings(protostructure.number)[k] for k in order)
-    ]
+    return [(possible[k].apply(protostructure), possible[k]) for k in order]
 
 
 @lru_cache(maxsize=65536)
-def canonical_setting(protostructure: Protostructure) -> tuple[Protostructure, Setting]:
-    """Return the first of the equivalent descriptions in the order of their orbits, and a setting that gives it."""
-    first = int(np.lexsort(_codes(protostructure).T[::-1])[0])
-    setting = settings(protostructure.number)[first]
+def canonical_setting(
+    protostructure: Protostructure, *, sheared: bool = True
+) -> tuple[Protostructure, Setting]:
+    """Return the first of the equivalent descriptions in the order of their orbits, and a setting that gives it.
+
+    Args:
+        protostructure: To be described.
+        sheared: Whether those count whose triclinic or monoclinic cell is sheared. Without them the description is one
+            that suits a reduced cell, and several of a crystal may remain.
+    """
+    possible = settings(protostructure.number) if sheared else settings_of_cell(protostructure.number)
+    setting = possible[int(np.lexsort(_codes(protostructure, possible).T[::-1])[0])]
     return setting.apply(protostructure), setting
 
 
@@ -155,9 +187,11 @@ def representative_points(
     ]
 
 
-def _codes(protostructure: Protostructure) -> Int[np.ndarray, "n_settings n_orbits"]:
+def _codes(
+    protostructure: Protostructure, possible: Sequence[Setting]
+) -> Int[np.ndarray, "n_settings n_orbits"]:
     """Number the orbits in each setting, sorted; rows are equal where the descriptions are."""
-    permutations = np.array([setting.letters for setting in settings(protostructure.number)])
+    permutations = np.array([setting.letters for setting in possible])
     indices = np.array([orbit.index for orbit in protostructure.orbits])
     elements = np.array([orbit.element for orbit in protostructure.orbits])
     return np.sort(permutations[:, indices] * 1000 + elements, axis=1)

@@ -92,11 +92,22 @@ def from_lattice(
         ValueError: If `exact`, and lengths differ by over 0.1 % or angles by over 0.05° from what the group demands.
     """
     cell = cells.to_parameters(lattice)
-    reading, _, _ = _columns(lattice.device)
-    free = torch.einsum("sp,sfp->sf", cell, reading.to(lattice.dtype)[numbers])
     if exact:
         check_cell(cell, numbers)
-    return free
+    return from_cell(cell, numbers)
+
+
+def from_cell(
+    cell: Float[Tensor, "n_systems 6"], numbers: Int[Tensor, " n_systems"]
+) -> Float[Tensor, "n_systems 6"]:
+    """Read the free parameters off a, b, c and angles; lengths that the group ties are averaged, what it fixes is lost.
+
+    Args:
+        cell: a, b, c in Å and α, β, γ in degrees.
+        numbers: Space group of each crystal.
+    """
+    reading, _, _ = _columns(cell.device)
+    return torch.einsum("sp,sfp->sf", cell, reading.to(cell.dtype)[numbers])
 
 
 def check_cell(cell: Float[Tensor, "n_systems 6"], numbers: Int[Tensor, " n_systems"]) -> None:
@@ -105,9 +116,7 @@ def check_cell(cell: Float[Tensor, "n_systems 6"], numbers: Int[Tensor, " n_syst
     Raises:
         ValueError: If lengths differ by over 0.1 % or angles by over 0.05° from what the group demands.
     """
-    reading, _, _ = _columns(cell.device)
-    free = torch.einsum("sp,sfp->sf", cell, reading.to(cell.dtype)[numbers])
-    gap = (to_cell(free, numbers) - cell).abs()
+    gap = (to_cell(from_cell(cell, numbers), numbers) - cell).abs()
     relative = torch.cat([gap[:, :3] / cell[:, :3] / LENGTH_TOLERANCE, gap[:, 3:] / ANGLE_TOLERANCE], 1)
     bad = (relative > 1).any(1)
     if bool(bad.any()):

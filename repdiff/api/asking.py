@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from repdiff.api.checks import a_count
 from repdiff.backends import Backend
 from repdiff.backends.options import parse_options
@@ -53,7 +51,7 @@ class Request:
         Raises:
             UserError: If a formula or option cannot be read, or the model cannot make what is asked for.
         """
-        if conditions and "properties" not in backend.conditions:
+        if conditions and not backend.conditions & {"properties", "symmetry"}:
             raise UserError(
                 f"a model of {backend_name} takes no {next(iter(conditions))}: leave it out, or use another"
             )
@@ -81,18 +79,16 @@ class Request:
 
 def draw(backend: Backend, request: Request) -> RepresentationBatch | CrystalSet:
     """Let a backend make all samples of a request, some at a time."""
-    vectors: list[torch.Tensor] = []
+    vectors: list[RepresentationBatch] = []
     crystals: list[Crystal] = []
-    layout = None
     for first in range(0, request.n, SAMPLES_AT_ONCE):
         size = min(SAMPLES_AT_ONCE, request.n - first)
         asked = None if request.wanted is None else request.wanted.part(first, size)
         made = backend.sample(size, seed=request.seed, first=first, compositions=asked, **request.how)
         if backend.makes == "representations":
-            vectors.append(made.representations.vectors)
-            layout = made.representations.layout
+            vectors.append(made.representations)
         else:
             crystals += made.crystals
-    if layout is not None:
-        return RepresentationBatch(vectors=torch.cat(vectors), layout=layout)
+    if vectors:
+        return RepresentationBatch.joined(vectors)
     return CrystalSet(crystals=crystals)

@@ -74,6 +74,7 @@ def encode(
     *,
     descriptor: str = "ead",
     niggli: bool = True,
+    symprec: float | None = 0.1,
     device: str = "auto",
     seed: int = 0,
     progress: bool = True,
@@ -85,6 +86,7 @@ def encode(
             atoms, no volume) are listed in `rejected` of the result.
         descriptor: Name of a descriptor, NAME or NAME:PRESET.
         niggli: Whether to reduce every cell to its Niggli cell first.
+        symprec: Tolerance within which the protostructure is read off each crystal, Å; None leaves it out.
         device: Where to compute: auto, cpu, cuda or cuda:N.
         seed: Seed of the splits that are drawn for crystals without one.
         progress: Whether to show bars.
@@ -103,7 +105,9 @@ def encode(
     if not isinstance(crystals, Dataset):
         crystals = Dataset.of(as_crystal_set(crystals), seed=seed)
     with bars(progress):
-        return encode_dataset(crystals, descriptor, niggli=niggli, device=place, progress=progress)
+        return encode_dataset(
+            crystals, descriptor, niggli=niggli, device=place, symprec=symprec, progress=progress
+        )
 
 
 def read(path: str | Path) -> CrystalSet:

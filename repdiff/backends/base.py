@@ -1,7 +1,7 @@
 """What a backend is: one system that learns from crystals and makes new ones."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -22,6 +22,32 @@ from repdiff.training import Trainable, TrainingData
 
 
 @dataclass(frozen=True, kw_only=True)
+class FirstStage:
+    """A smaller model that is trained before the main one, within the same budget.
+
+    Attributes:
+        name: Folder of its checkpoints inside that of the run.
+        model: Model with its initial weights.
+        training: The examples.
+        validation: May be empty.
+        share: Share of the minutes that it may take; budgets of steps and epochs hold for each model by itself.
+        max_epochs: Passes over the examples at most, whatever the budget.
+        settings: Settings of its training that differ from those of the main model.
+        finish: Called with the weights of the lowest validation loss, or the last ones; returns tensors and metadata
+            that go into every file with weights.
+    """
+
+    name: str
+    model: Trainable
+    training: TrainingData
+    validation: TrainingData
+    share: float
+    max_epochs: int
+    settings: Mapping[str, Any]
+    finish: Callable[[Mapping[str, Tensor]], tuple[Mapping[str, Tensor], Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingJob:
     """What the training loop needs to fit a backend.
 
@@ -31,6 +57,7 @@ class TrainingJob:
         validation: May be empty.
         metadata: Plain JSON that goes into every file with weights.
         tensors: Tensors that go into every file with weights.
+        first: What is trained before; None for nothing.
     """
 
     model: Trainable
@@ -38,6 +65,7 @@ class TrainingJob:
     validation: TrainingData
     metadata: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
+    first: FirstStage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +111,8 @@ class Backend(ABC):
     Attributes:
         description: One line for `repdiff backends`.
         makes: "representations", which `repdiff reconstruct` turns into crystals, or "crystals".
-        conditions: What samples can be asked to have: "composition", "properties", "protostructure".
+        conditions: What samples can be asked to have: "composition", "properties", "symmetry" (space group, elements
+            and size, exactly), or "protostructure" (one given for each sample, kept exactly).
         kind: File type tag, used to find the backend of a checkpoint.
         training_options: Options of training.
         sampling_options: Options of sampling.

@@ -1,12 +1,14 @@
 """Train what a backend has prepared."""
 
 from pathlib import Path
+from typing import Any
 
-from repdiff.backends.base import TrainingJob
+from repdiff.backends.base import FirstStage, TrainingJob
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
+from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 from repdiff.runs.workspace import Run
-from repdiff.training import TrainingSettings, train
+from repdiff.training import Trainable, TrainingResult, TrainingSettings, train
 
 
 def read_training_set(path: Path) -> EncodedSet:
@@ -36,24 +38,92 @@ def fit(
     Raises:
         KeyboardInterrupt: If the user stopped the training; the last step is saved.
     """
+    run.summary["note"] = encoded.layout.note
+    result = train_job(job, settings, run.path, summary=run.summary, resume=resume)
+    if result.stopped_by == "signal":
+        raise KeyboardInterrupt
+
+
+def train_job(
+    job: TrainingJob,
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    summary: dict[str, Any] | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> TrainingResult:
+    """Train what a backend has prepared, a smaller model first where there is one.
+
+    Args:
+        job: What the backend has prepared.
+        settings: How long and how to train, all models together.
+        folder: Where weights, metrics and checkpoints go.
+        summary: What is to be told of it is added here.
+        resume: Whether to continue from the last checkpoint there.
+        progress: Whether to show bars.
+
+    Returns:
+        What became of the main model, or of the smaller one where a signal stopped that.
+    """
+    told = {} if summary is None else summary
+    tensors, metadata = dict(job.tensors), dict(job.metadata)
+    if job.first is not None:
+        result = _train_first(job.first, settings, folder, resume=resume, progress=progress)
+        told[job.first.name] = _summary(job.first.model, result)
+        if result.stopped_by == "signal":
+            return result
+        stored, _ = load_checkpoint(result.best or result.model, kind=job.first.model.kind)
+        more_tensors, more_metadata = job.first.finish(tensors_under("network.", stored)[0])
+        tensors, metadata = tensors | dict(more_tensors), metadata | dict(more_metadata)
+        settings = _with_share(settings, 1 - job.first.share)
     result = train(
         job.model,
         job.training,
         job.validation,
         settings,
-        run.path,
-        metadata=job.metadata,
-        tensors=job.tensors,
+        folder,
+        metadata=metadata,
+        tensors=tensors,
         resume=resume,
+        progress=progress,
     )
-    run.summary.update(
-        n_parameters=sum(parameter.numel() for parameter in job.model.learnt.parameters()),
-        steps=result.step,
-        epochs=result.epoch,
-        train_loss=result.train_loss,
-        validation_loss=result.validation_loss,
-        training_seconds=result.seconds,
-        note=encoded.layout.note,
+    told.update(_summary(job.model, result))
+    return result
+
+
+def _train_first(
+    first: FirstStage, settings: TrainingSettings, folder: Path, *, resume: bool, progress: bool
+) -> TrainingResult:
+    """Train the smaller model in a folder of its own."""
+    most = min(settings.max_epochs or first.max_epochs, first.max_epochs)
+    changed = _with_share(settings, first.share).model_copy(update={"max_epochs": most, **first.settings})
+    return train(
+        first.model,
+        first.training,
+        first.validation,
+        changed,
+        folder / first.name,
+        metadata={},
+        tensors={},
+        resume=resume,
+        progress=progress,
     )
-    if result.stopped_by == "signal":
-        raise KeyboardInterrupt
+
+
+def _summary(model: Trainable, result: TrainingResult) -> dict[str, Any]:
+    return {
+        "n_parameters": sum(parameter.numel() for parameter in model.learnt.parameters()),
+        "steps": result.step,
+        "epochs": result.epoch,
+        "train_loss": result.train_loss,
+        "validation_loss": result.validation_loss,
+        "training_seconds": result.seconds,
+    }
+
+
+def _with_share(settings: TrainingSettings, share: float) -> TrainingSettings:
+    """Return the settings with a share of the minutes."""
+    if settings.max_minutes is None:
+        return settings
+    return settings.model_copy(update={"max_minutes": share * settings.max_minutes})

@@ -1,6 +1,7 @@
 """StructRepDiff: diffusion of representation vectors, which are inverted into crystals afterwards.
 
-Source: arXiv 2408.07213; by default a separate model samples the formula first, and the diffusion is conditioned on it.
+Source: arXiv 2408.07213; by default a separate model samples the protostructure first, and the diffusion is conditioned
+on it.
 """
 
 import logging
@@ -13,12 +14,10 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from descriptors.normalization import Normalizer
-from descriptors.representation import Representation
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
-    RepresentationBatch,
     Samples,
     TrainingJob,
     check_compositions,
@@ -27,7 +26,9 @@ from repdiff.backends.base import (
     refuse_protostructures,
 )
 from repdiff.backends.options import explain, parse_options
+from repdiff.backends.protostructure_wishes import WISHES, read_wishes
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
+from repdiff.backends.structrepdiff_stages import protostructure_stage, symmetric_rows
 from repdiff.backends.structrepdiff_training import VectorData, VectorTraining
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
@@ -36,7 +37,11 @@ from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
 from repdiff.networks.base import DENOISERS, DenoiserSettings, parse_denoiser
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
+from repdiff.networks.protostructure import ProtostructureRequest
+from repdiff.networks.protostructure.encoder import ProtostructureEncoderSettings
+from repdiff.networks.protostructure.request import choices
 from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.symmetric_vectors import symmetric_blocks, to_symmetric_vectors
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.settings.backends.structrepdiff import StructRepDiffSampling, StructRepDiffTraining
 from repdiff.training.composition import fit_compositions
@@ -52,7 +57,7 @@ class StructRepDiff(Backend):
 
     description = "diffusion of invariant representations (EAD, composition, cell), inverted by a search"
     makes = "representations"
-    conditions = frozenset({"composition"})
+    conditions = frozenset({"composition", "symmetry"})
     kind = KIND
     training_options, sampling_options = StructRepDiffTraining, StructRepDiffSampling
 
@@ -68,28 +73,11 @@ class StructRepDiff(Backend):
         seed: int = 0,
         folder: Path,
     ) -> TrainingJob:
-        """Fit the composition model, unless compositions are learnt jointly, and build the diffusion."""
+        """Prepare the model of what is drawn first, unless all is learnt jointly, and build the diffusion."""
         chosen = parse_options(StructRepDiffTraining, options)
-        vectors = {split: encoded.representations[encoded.rows(split)] for split in ("train", "val")}
-        representation = encoded.layout.representation()
-        exact = torch.zeros(representation.n_features, dtype=torch.bool)
-        for block in EXACT_BLOCKS:
-            exact[representation.blocks[block]] = True
-        normalizer = Normalizer.fit(vectors["train"], exact=exact)
-        diffusion = _build(representation, chosen, seed=seed)
-        compositions = None
-        if chosen.compositions == "first":
-            counts = {split: _counts(part, representation.blocks) for split, part in vectors.items()}
-            compositions = _fit_compositions(counts, encoded.layout.elements, folder, seed=seed)
-        tensors, metadata = GenerativeModel.stored(compositions, normalizer, encoded.layout)
-        n_features = diffusion.n_features
-        return TrainingJob(
-            model=VectorTraining(diffusion),
-            training=VectorData("training", normalizer.normalize(vectors["train"]), n_features=n_features),
-            validation=VectorData("validation", normalizer.normalize(vectors["val"]), n_features=n_features),
-            metadata=metadata,
-            tensors=tensors,
-        )
+        if chosen.compositions == "protostructure":
+            return _symmetric_job(encoded, chosen, seed=seed)
+        return _job(encoded, chosen, seed=seed, folder=folder)
 
     @classmethod
     def load(cls, path: Path, *, device: torch.device) -> "StructRepDiff":
@@ -107,16 +95,27 @@ class StructRepDiff(Backend):
         options: BaseModel | Mapping[str, Any] | None = None,
     ) -> None:
         """Refuse options, unseen elements, and formulas for a model that draws its own."""
-        parse_options(StructRepDiffSampling, options)
-        check_steps(steps, self.model.diffusion.settings.timesteps)
-        refuse_conditions("structrepdiff", conditions, guidance)
+        sampling = parse_options(StructRepDiffSampling, options)
         refuse_protostructures("structrepdiff", protostructures)
+        check_steps(steps, self.model.diffusion.settings.timesteps)
+        if self.model.protostructures is not None:
+            refuse_conditions("structrepdiff", None, guidance)
+            sizes = self.model.protostructures.sizes
+            check_compositions(compositions, self.model.layout.elements, sizes.n_max)
+            self._check_wishes(read_wishes(sampling, conditions, compositions, self.model.layout.elements))
+            return
+        refuse_conditions("structrepdiff", conditions, guidance)
+        if asked := [name for name in (*WISHES, "formula_units") if getattr(sampling, name) is not None]:
+            raise UserError(
+                f"`{asked[0]}` is given, which a model needs protostructures for: train one with "
+                "compositions='protostructure'"
+            )
         if compositions is None:
             return
         if self.model.compositions is None:
             raise UserError(
                 "this model was trained with compositions='joint', so that formulas cannot be given: "
-                "train one with compositions='first'"
+                "train one with compositions='protostructure' or 'first'"
             )
         check_compositions(compositions, self.model.layout.elements, self.model.compositions.n_max)
 
@@ -133,17 +132,38 @@ class StructRepDiff(Backend):
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
     ) -> Samples:
-        """Draw formulas, unless they are given, and then the rest of the vectors."""
+        """Draw protostructures or formulas, unless they are given, and then the rest of the vectors."""
         sampling = parse_options(StructRepDiffSampling, options)
-        vectors = self.model.sample(
-            n,
-            seed=seed,
-            first=first,
-            sampler=SamplerSettings(name=sampling.sampler, n_steps=steps, eta=sampling.eta),
-            temperature=sampling.composition_temperature,
-            counts=None if compositions is None else self._columns(compositions),
+        sampler = SamplerSettings(name=sampling.sampler, n_steps=steps, eta=sampling.eta)
+        if self.model.protostructures is None:
+            made = self.model.sample(
+                n,
+                seed=seed,
+                first=first,
+                sampler=sampler,
+                temperature=sampling.temperature,
+                counts=None if compositions is None else self._columns(compositions),
+            )
+            return Samples(made=made)
+        wishes = read_wishes(sampling, conditions, compositions, self.model.layout.elements)
+        if wishes is not None and compositions is None:
+            wishes = wishes * n
+        drawn = self.model.draw_protostructures(
+            n, seed=seed, first=first, temperature=sampling.temperature, requests=wishes
         )
-        return Samples(made=RepresentationBatch(vectors=vectors, layout=self.model.layout))
+        return Samples(made=self.model.sample_given(drawn, seed=seed, sampler=sampler, first=first))
+
+    def _check_wishes(self, wishes: Sequence[ProtostructureRequest] | None) -> None:
+        """Refuse what no protostructure could satisfy.
+
+        Raises:
+            UserError: If there is such a wish.
+        """
+        model = self.model.protostructures
+        assert model is not None
+        for wish in dict.fromkeys(wishes or ()):
+            if reason := choices(wish, model.sizes, model.elements).reason:
+                raise UserError(f"no protostructure can be drawn as asked: {reason}")
 
     def _columns(self, compositions: Sequence[Composition]) -> Tensor:
         """Put compositions into the columns of the model's elements."""
@@ -155,14 +175,84 @@ class StructRepDiff(Backend):
         return counts
 
 
-def _build(representation: Representation, options: StructRepDiffTraining, *, seed: int) -> VectorDiffusion:
-    """Build the network and its diffusion; all that options can get wrong is found here."""
+def _symmetric_job(encoded: EncodedSet, options: StructRepDiffTraining, *, seed: int) -> TrainingJob:
+    """Learn protostructures first, then what is left of the vectors."""
+    rows = symmetric_rows(encoded)
+    assert encoded.symmetry is not None
+    symmetry = {split: encoded.symmetry.rows(some) for split, some in rows.items()}
+    representation = encoded.layout.representation()
+    vectors = {
+        split: to_symmetric_vectors(encoded.representations[some], symmetry[split], representation)
+        for split, some in rows.items()
+    }
+    blocks = symmetric_blocks(representation)
+    exact = torch.zeros(vectors["train"].shape[1], dtype=torch.bool)
+    normalizer = Normalizer.fit(vectors["train"], exact=exact)
+    elements = encoded.layout.elements
+    encoder = ProtostructureEncoderSettings(elements=elements, width=options.encoder_width)
+    diffusion = _build(blocks, options, seed=seed, encoder=encoder)
+    tensors, metadata = GenerativeModel.stored(None, normalizer, encoded.layout)
+
+    def data(what: str, split: str) -> VectorData:
+        return VectorData(
+            what,
+            normalizer.normalize(vectors[split]),
+            n_features=diffusion.n_features,
+            protostructures=symmetry[split].tensors()["protostructures"],
+        )
+
+    return TrainingJob(
+        model=VectorTraining(diffusion),
+        training=data("training", "train"),
+        validation=data("validation", "val"),
+        metadata=metadata,
+        tensors=tensors,
+        first=protostructure_stage(
+            symmetry, elements, options.protostructure_options, share=options.first_share, seed=seed
+        ),
+    )
+
+
+def _job(encoded: EncodedSet, options: StructRepDiffTraining, *, seed: int, folder: Path) -> TrainingJob:
+    """Learn whole vectors, formulas before them or together with the rest."""
+    vectors = {split: encoded.representations[encoded.rows(split)] for split in ("train", "val")}
+    representation = encoded.layout.representation()
+    exact = torch.zeros(representation.n_features, dtype=torch.bool)
+    for block in EXACT_BLOCKS:
+        exact[representation.blocks[block]] = True
+    normalizer = Normalizer.fit(vectors["train"], exact=exact)
     given = GIVEN if options.compositions == "first" else ()
+    diffusion = _build(representation.blocks, options, seed=seed, given=given)
+    compositions = None
+    if options.compositions == "first":
+        counts = {split: _counts(part, representation.blocks) for split, part in vectors.items()}
+        compositions = _fit_compositions(counts, encoded.layout.elements, folder, seed=seed)
+    tensors, metadata = GenerativeModel.stored(compositions, normalizer, encoded.layout)
+    n_features = diffusion.n_features
+    return TrainingJob(
+        model=VectorTraining(diffusion),
+        training=VectorData("training", normalizer.normalize(vectors["train"]), n_features=n_features),
+        validation=VectorData("validation", normalizer.normalize(vectors["val"]), n_features=n_features),
+        metadata=metadata,
+        tensors=tensors,
+    )
+
+
+def _build(
+    blocks: Mapping[str, slice],
+    options: StructRepDiffTraining,
+    *,
+    seed: int,
+    given: tuple[str, ...] = (),
+    encoder: ProtostructureEncoderSettings | None = None,
+) -> VectorDiffusion:
+    """Build the network and its diffusion; all that options can get wrong is found here."""
     model = ModelSettings(
-        n_features=representation.n_features,
-        blocks={name: (part.start, part.stop) for name, part in representation.blocks.items()},
+        n_features=max(part.stop for part in blocks.values()),
+        blocks={name: (part.start, part.stop) for name, part in blocks.items()},
         diffusion=options.part(DiffusionSettings).model_copy(update={"given": given}),
         denoiser=_denoiser_settings(options),
+        encoder=encoder,
     )
     return build_diffusion(model, seed=seed)
 

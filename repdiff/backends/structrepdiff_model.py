@@ -1,6 +1,7 @@
-"""A trained generator as a whole: compositions, diffusion, normalisation and layout in one file."""
+"""A trained generator as a whole: what is drawn first, diffusion, normalisation and layout in one file."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,27 @@ from torch import Tensor
 
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
+from descriptors.symmetry.encoding import encode_protostructures
+from descriptors.symmetry.protostructure import Protostructure
+from descriptors.symmetry.settings import canonical_setting
+from repdiff.backends.structrepdiff_stages import PROTOSTRUCTURES
 from repdiff.diffusion.build import load_diffusion
 from repdiff.diffusion.ddpm import VectorDiffusion
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
 from repdiff.networks.composition import CompositionModel
+from repdiff.networks.protostructure import (
+    ProtostructureModel,
+    ProtostructureRequest,
+    sample_protostructures,
+)
+from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.layout import RepresentationSpec
+from repdiff.representations.symmetric_vectors import from_symmetric_vectors, symmetric_blocks
 from repdiff.runs.checkpoint import tensors_under
 
 GIVEN = ("composition", "n_atoms")  # blocks that the composition model decides
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +42,16 @@ class GenerativeModel:
 
     Attributes:
         diffusion: Learned the normalised vectors.
-        compositions: Draws the formula first, which the diffusion is then given; None if the diffusion draws it
-            together with everything else, as in the paper.
+        compositions: Draws the formula first, which the diffusion is then given; None if something else is.
+        protostructures: Draws the protostructure first, which the diffusion is then given; None if something else is.
+            With neither of the two, the diffusion draws all together, as in the paper.
         normalizer: Maps physical units to [0, 1] and back.
-        layout: What the columns mean.
+        layout: What the columns of the vectors mean.
     """
 
     diffusion: VectorDiffusion
     compositions: CompositionModel | None
+    protostructures: ProtostructureModel | None
     normalizer: Normalizer
     layout: RepresentationSpec
 
@@ -49,8 +64,8 @@ class GenerativeModel:
         first: int = 0,
         temperature: float = 1.0,
         counts: Int[Tensor, "n n_elements"] | None = None,
-    ) -> Float[Tensor, "n n_features"]:
-        """Draw vectors number `first` to `first + n` of a seed, on the CPU.
+    ) -> RepresentationBatch:
+        """Draw vectors number `first` to `first + n` of a seed, formulas first or all together, on the CPU.
 
         Args:
             n: Number of vectors.
@@ -79,7 +94,76 @@ class GenerativeModel:
             for block in GIVEN:
                 columns = self.layout.representation().blocks[block]
                 vectors[:, columns] = decided[:, columns]
-        return vectors
+        return RepresentationBatch(vectors=vectors, layout=self.layout)
+
+    def draw_protostructures(
+        self,
+        n: int,
+        *,
+        seed: int,
+        first: int = 0,
+        temperature: float = 1.0,
+        requests: Sequence[ProtostructureRequest] | None = None,
+    ) -> list[Protostructure | None]:
+        """Draw protostructures number `first` to `first + n` of a seed; None where a request could not be met.
+
+        Each is in the first of its equivalent settings, as the vectors are learnt.
+
+        Args:
+            n: How many.
+            seed: Seed of the stream.
+            first: Number of the first within the stream.
+            temperature: Sampling temperature.
+            requests: One for each; None to ask for nothing.
+        """
+        assert self.protostructures is not None
+        generator = torch.Generator().manual_seed(seed)
+        draws = sample_protostructures(
+            self.protostructures,
+            n,
+            generator=generator,
+            requests=requests,
+            temperature=temperature,
+            first=first,
+        )
+        if failed := [draw.reason for draw in draws if draw.protostructure is None]:
+            log.warning("%d of %d samples have no protostructure; the first: %s", len(failed), n, failed[0])
+        found = [draw.protostructure for draw in draws]
+        return [None if one is None else canonical_setting(one, sheared=False)[0] for one in found]
+
+    def sample_given(
+        self,
+        protostructures: Sequence[Protostructure | None],
+        *,
+        seed: int,
+        sampler: SamplerSettings,
+        first: int = 0,
+    ) -> RepresentationBatch:
+        """Draw the vectors that belong to protostructures, number `first` and on of a seed, on the CPU.
+
+        Args:
+            protostructures: One for each vector; where there is none, the vector is NaN.
+            seed: Seed of the stream of vectors.
+            sampler: How the diffusion samples.
+            first: Number of the first within the stream.
+        """
+        stand_in = next((one for one in protostructures if one is not None), None)
+        if stand_in is None:
+            nothing = torch.zeros(len(protostructures), self.diffusion.n_features)
+            return from_symmetric_vectors(nothing, protostructures, self.layout)
+        filled = [stand_in if one is None else one for one in protostructures]
+        longest = max(len(one.orbits) for one in filled)
+        encoded = torch.from_numpy(encode_protostructures(filled, max_orbits=longest))
+        generator = torch.Generator(device=self.diffusion.device).manual_seed(seed)
+        unit = self.diffusion.sample(
+            len(filled),
+            generator=generator,
+            sampler=sampler,
+            first=first,
+            protostructures=encoded,
+            progress=True,
+        )
+        return from_symmetric_vectors(self.normalizer.restore(unit.cpu()), protostructures, self.layout)
 
     def _as_given(self, counts: Tensor) -> Float[Tensor, "n n_features"]:
         """Put formulas into vectors that hold nothing else."""
@@ -114,6 +198,7 @@ class GenerativeModel:
             normalizer = Normalizer.from_tensors(tensors_under("normalizer.", others)[0])
             layout = RepresentationSpec.model_validate(metadata["layout"])
             compositions = cls._compositions(others, metadata)
+            protostructures = cls._protostructures(others, metadata)
         except (KeyError, ValidationError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{path}: not a model of `repdiff train` ({reason})") from error
@@ -122,7 +207,13 @@ class GenerativeModel:
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         _check_width(path, representation, diffusion)
-        return cls(diffusion=diffusion, compositions=compositions, normalizer=normalizer, layout=layout)
+        return cls(
+            diffusion=diffusion,
+            compositions=compositions,
+            protostructures=protostructures,
+            normalizer=normalizer,
+            layout=layout,
+        )
 
     @staticmethod
     def _compositions(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> CompositionModel | None:
@@ -131,10 +222,22 @@ class GenerativeModel:
         own, _ = tensors_under("compositions.", tensors)
         return CompositionModel.from_tensors_and_metadata(own, metadata["compositions"])
 
+    @staticmethod
+    def _protostructures(
+        tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
+    ) -> ProtostructureModel | None:
+        if metadata.get(PROTOSTRUCTURES) is None:
+            return None
+        own, _ = tensors_under(f"{PROTOSTRUCTURES}.", tensors)
+        return ProtostructureModel.from_tensors_and_metadata(own, metadata[PROTOSTRUCTURES])
+
 
 def _check_width(path: Path, representation: Representation, diffusion: VectorDiffusion) -> None:
-    if representation.n_features != diffusion.n_features:
+    expected = representation.n_features
+    if diffusion.encoder is not None:
+        expected = max(part.stop for part in symmetric_blocks(representation).values())
+    if expected != diffusion.n_features:
         raise UserError(
-            f"{path}: the model has {diffusion.n_features} features, its layout "
-            f"{representation.n_features}: the file is damaged, train again"
+            f"{path}: the model has {diffusion.n_features} features, its layout {expected}: the file is damaged, train "
+            "again"
         )

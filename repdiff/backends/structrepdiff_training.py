@@ -20,12 +20,20 @@ class VectorData(TrainingData):
         what: "training" or "validation", for messages.
         features: The vectors; for validation there may be none.
         n_features: Length that the model wants.
+        protostructures: Those that the vectors belong to, encoded, for a model that is given them.
 
     Raises:
         UserError: If they have another length or are not finite.
     """
 
-    def __init__(self, what: str, features: Float[Tensor, "n width"], *, n_features: int) -> None:
+    def __init__(
+        self,
+        what: str,
+        features: Float[Tensor, "n width"],
+        *,
+        n_features: int,
+        protostructures: Int[Tensor, "n n_columns"] | None = None,
+    ) -> None:
         if features.ndim != 2 or features.shape[1] != n_features:
             raise UserError(
                 f"{what} features have shape {tuple(features.shape)}, expected (n, {n_features}): "
@@ -36,7 +44,7 @@ class VectorData(TrainingData):
             raise UserError(
                 f"{what} features: {len(bad)} rows are not finite, the first is row {int(bad[0])}: encode again"
             )
-        self.what, self.features = what, features.float()
+        self.what, self.features, self.protostructures = what, features.float(), protostructures
 
     def __len__(self) -> int:
         """Count the vectors."""
@@ -44,7 +52,9 @@ class VectorData(TrainingData):
 
     def to(self, device: torch.device) -> "VectorData":
         """Move the vectors."""
-        return VectorData(self.what, self.features.to(device), n_features=self.features.shape[1])
+        known = None if self.protostructures is None else self.protostructures.to(device)
+        width = self.features.shape[1]
+        return VectorData(self.what, self.features.to(device), n_features=width, protostructures=known)
 
 
 class VectorTraining(Trainable):
@@ -73,17 +83,18 @@ class VectorTraining(Trainable):
 
     def inputs(
         self, data: VectorData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
-    ) -> tuple[Tensor, Draws]:
+    ) -> tuple[Tensor, Draws, Tensor | None]:
         """Draw times and noise for the whole batch, and take this part of it."""
         draws = self.diffusion.draw(len(rows), generator=generator).rows(mine)
-        return data.features[rows[mine]], draws
+        known = None if data.protostructures is None else data.protostructures[rows[mine]]
+        return data.features[rows[mine]], draws, known
 
     def forward(
-        self, inputs: tuple[Float[Tensor, "n n_features"], Draws]
+        self, inputs: tuple[Float[Tensor, "n n_features"], Draws, Int[Tensor, "n n_columns"] | None]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " n_features"]]:
         """Return the weighted loss, and the error of each feature."""
-        features, draws = inputs
-        return self.diffusion(features, *draws)
+        features, draws, protostructures = inputs
+        return self.diffusion(features, *draws, protostructures)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings that `build_diffusion` would build this model from."""

@@ -39,7 +39,13 @@ def run_encode(settings: EncodeSettings, workspace: Workspace) -> Path:
     name = plain_name(f"{dataset.name}-{settings.descriptor}")
     with workspace.run(settings, name, inputs=inputs) as run:
         if run.state != "finished":
-            encoded = encode_dataset(dataset, settings.descriptor, niggli=settings.niggli, device=device)
+            encoded = encode_dataset(
+                dataset,
+                settings.descriptor,
+                niggli=settings.niggli,
+                device=device,
+                symprec=settings.symprec,
+            )
             encoded.write(run.path)
             splits = Counter(crystal.split for crystal in encoded.crystals)
             run.summary.update(

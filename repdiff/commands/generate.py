@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from repdiff.backends import BACKENDS, Backend, Samples
 from repdiff.backends.find_model import backend_of, find_model
 from repdiff.backends.requested_compositions import CompositionRequest, read_compositions, sample_names
@@ -17,6 +15,7 @@ from repdiff.crystals.resumable_parts import crystals_in_shards, each_shard
 from repdiff.crystals.structure_files import write_made
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
+from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.shards import (
     read_shard,
     shard_path,
@@ -130,12 +129,12 @@ def _fill_vectors(
 
     def extend(number: int, first: int, size: int) -> int:
         path = shard_path(run.path, number)
-        held = [read_shard(path)[0]] if path.is_file() else []
+        held = [read_shard(path)] if path.is_file() else []
         n_held = sum(map(len, held))
         if n_held >= size:
             return 0
         more = sample(first + n_held, size - n_held).representations
-        write_shard(run.path, number, torch.cat([*held, more.vectors]), more.layout)
+        write_shard(run.path, number, RepresentationBatch.joined([*held, more]))
         return size - n_held
 
     n_made = each_shard(settings.n or 0, settings.shard_size, extend)
@@ -177,8 +176,8 @@ def _label(settings: GenerateSettings, backend: str) -> str:
     steps = str(settings.steps or "")
     parts = [f"{sampler}{steps}"] if sampler else [f"{steps}steps"] if steps else []
     parts += [f"eta{options.pop('eta'):g}"] if "eta" in options else []
-    if "composition_temperature" in options:
-        parts.append(f"temperature{options.pop('composition_temperature'):g}")
+    if "temperature" in options:
+        parts.append(f"temperature{options.pop('temperature'):g}")
     asked = (settings.composition, settings.compositions, settings.compositions_from)
     parts += [f"for-{Path(str(one)).name}" for one in asked if one is not None]
     parts += [f"{name}-{value}" for name, value in [*options.items(), *condition.items()]]

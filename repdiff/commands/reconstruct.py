@@ -101,12 +101,12 @@ def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Sour
             f"{folder} holds crystals already, there is nothing to reconstruct: go on with "
             f"`repdiff evaluate {folder}`"
         )
-    vectors, layout = read_generated(folder)
+    batch = read_generated(folder)
     if settings.n is not None:
-        vectors = vectors[: settings.n]
+        batch = batch.first(settings.n)
     return Source(
-        name=f"{folder.name}-n{len(vectors)}",
-        batch=RepresentationBatch(vectors=vectors, layout=layout, names=read_names(folder, len(vectors))),
+        name=f"{folder.name}-n{len(batch)}",
+        batch=replace(batch, names=read_names(folder, len(batch))),
         exact=False,
         inputs={"generated": folder},
     )

@@ -22,7 +22,7 @@ def niggli_reduced(crystal: Crystal) -> Crystal:
 
     Source: Křivý and Gruber, Acta Cryst. A 1976, 32, 297, as implemented by spglib.
     """
-    reduced = _reduce(crystal.lattice)
+    reduced = niggli_lattice(crystal.lattice)
     if reduced is None:
         raise ValueError(f"{crystal.id}: Niggli reduction of the cell does not converge")
     change = np.rint(reduced @ np.linalg.inv(crystal.lattice))
@@ -37,8 +37,11 @@ def niggli_reduced(crystal: Crystal) -> Crystal:
     return crystal.replace(lattice=lattice, frac_coords=frac)
 
 
-def _reduce(lattice: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"] | None:
-    """Call spglib, which announces with every call that failures will raise; None is a failure in either way."""
+def niggli_lattice(lattice: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"] | None:
+    """Return the Niggli cell of a lattice, rows in Å, in any handedness; None if the reduction does not converge.
+
+    spglib announces with every call that failures will raise.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:

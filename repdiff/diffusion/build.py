@@ -11,6 +11,7 @@ from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
 from repdiff.errors import UserError
 from repdiff.networks import AnyDenoiserSettings, make_denoiser
 from repdiff.networks.heads import IdentityHead
+from repdiff.networks.protostructure.encoder import ProtostructureEncoder, ProtostructureEncoderSettings
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 
 KIND = "vector-diffusion"
@@ -27,20 +28,27 @@ class ModelSettings(BaseModel):
     )
     diffusion: DiffusionSettings
     denoiser: AnyDenoiserSettings
+    encoder: ProtostructureEncoderSettings | None = None
 
 
 def build_diffusion(settings: ModelSettings, *, seed: int) -> VectorDiffusion:
     """Build a model; its initial weights depend on `seed` alone."""
     head = IdentityHead(settings.n_features)
+    encoder = None
+    if settings.encoder is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = ProtostructureEncoder(settings.encoder)
     denoiser = make_denoiser(
         settings.n_features,
         settings.denoiser,
         n_outputs=head.n_outputs,
         self_condition=settings.diffusion.self_condition,
         seed=seed,
+        n_context=0 if encoder is None else encoder.n_context,
     )
     blocks = {name: slice(*ends) for name, ends in settings.blocks.items()}
-    return VectorDiffusion(denoiser, settings.diffusion, blocks=blocks, head=head)
+    return VectorDiffusion(denoiser, settings.diffusion, blocks=blocks, head=head, encoder=encoder)
 
 
 def describe(diffusion: VectorDiffusion) -> ModelSettings:
@@ -50,6 +58,7 @@ def describe(diffusion: VectorDiffusion) -> ModelSettings:
         blocks={name: (part.start, part.stop) for name, part in diffusion.blocks.items()},
         diffusion=diffusion.settings,
         denoiser=diffusion.denoiser.settings,
+        encoder=None if diffusion.encoder is None else diffusion.encoder.settings,
     )
 
 

@@ -18,6 +18,7 @@ from repdiff.diffusion.schedules import spread_times
 from repdiff.errors import UserError
 from repdiff.networks.base import Denoiser
 from repdiff.networks.heads import IdentityHead, OutputHead
+from repdiff.networks.protostructure.encoder import ProtostructureEncoder
 from repdiff.networks.random_streams import NoiseStreams
 from repdiff.settings.backends.structrepdiff import NoiseSettings
 from repdiff.settings.base import setting
@@ -51,6 +52,7 @@ class VectorDiffusion(nn.Module):
         settings: Noise process and loss.
         blocks: Named parts of the vector, for the weights and for the log.
         head: Output head; raw outputs are the prediction when absent.
+        encoder: Turns protostructures into the context that the network is given; None if it is given none.
 
     Raises:
         UserError: If a block weight names an unknown block or is negative, or all weights are zero.
@@ -67,6 +69,7 @@ class VectorDiffusion(nn.Module):
         *,
         blocks: Mapping[str, slice],
         head: OutputHead | None = None,
+        encoder: ProtostructureEncoder | None = None,
     ) -> None:
         from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import (  # imports torchvision
             GaussianDiffusion1D,
@@ -77,6 +80,8 @@ class VectorDiffusion(nn.Module):
         self.blocks = dict(blocks)
         self.n_features = denoiser.n_features
         self.network = nn.ModuleDict({"denoiser": denoiser, "head": head or IdentityHead(self.n_features)})
+        if encoder is not None:
+            self.network["encoder"] = encoder
         self.process = GaussianDiffusion1D(
             nn.Identity(),  # the network is called here, not by the library, whose random numbers are global
             seq_length=self.n_features,
@@ -105,6 +110,13 @@ class VectorDiffusion(nn.Module):
         return head
 
     @property
+    def encoder(self) -> ProtostructureEncoder | None:
+        """What turns protostructures into context, if the network is given any."""
+        encoder = dict(self.network.items()).get("encoder")
+        assert encoder is None or isinstance(encoder, ProtostructureEncoder)
+        return encoder
+
+    @property
     def device(self) -> torch.device:
         """Where the network lives."""
         return self.feature_weights.device
@@ -126,14 +138,18 @@ class VectorDiffusion(nn.Module):
         return Draws(times, noise, conditioned)
 
     def loss(
-        self, features: Float[Tensor, "n n_features"], *, generator: torch.Generator
+        self,
+        features: Float[Tensor, "n n_features"],
+        *,
+        generator: torch.Generator,
+        protostructures: Int[Tensor, "n n_columns"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Return the training loss of vectors in [0, 1], and the mean squared error of each block.
 
         The blocks' errors carry the weights of the times but not those of the blocks.
         """
         draws = Draws(*(part.to(features.device) for part in self.draw(len(features), generator=generator)))
-        total, per_feature = self(features, *draws)
+        total, per_feature = self(features, *draws, protostructures)
         return total, self.block_means(per_feature)
 
     def block_means(self, per_feature: Float[Tensor, " n_features"]) -> dict[str, Float[Tensor, ""]]:
@@ -146,13 +162,17 @@ class VectorDiffusion(nn.Module):
         times: Int[Tensor, " n"],
         noise: Float[Tensor, "n n_features"],
         conditioned: Bool[Tensor, " n"],
+        protostructures: Int[Tensor, "n n_columns"] | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " n_features"]]:
         """Return the weighted loss, and the error of each feature averaged over the batch, detached."""
+        context = self.context(protostructures)
         clean = 2 * features - 1
         noisy = torch.where(self.given, clean, self.process.q_sample(clean, times, noise))
         signal = self.process.get_buffer("alphas_cumprod")[times][:, None]
-        previous = self._earlier_estimate(noisy, times, conditioned) if self.settings.self_condition else None
-        raw = self.denoiser(noisy, times, previous).float()
+        previous = None
+        if self.settings.self_condition:
+            previous = self._earlier_estimate(noisy, times, conditioned, context)
+        raw = self.denoiser(noisy, times, previous, context).float()
         prediction = self.head.predict(raw, noisy, signal)
         target = self._target(clean, times, noise)
         squared = (prediction - target).square() * self.time_weights[times][:, None]
@@ -160,15 +180,30 @@ class VectorDiffusion(nn.Module):
         total = (per_feature * self.feature_weights).mean() + self.head.auxiliary_loss(raw, clean, signal)
         return total, per_feature.detach()
 
+    def context(
+        self, protostructures: Int[Tensor, "n n_columns"] | None
+    ) -> Float[Tensor, "n n_context"] | None:
+        """Encode the protostructures that the vectors belong to.
+
+        Raises:
+            ValueError: If they are missing or not wanted.
+        """
+        if (protostructures is None) != (self.encoder is None):
+            wanted = "some" if self.encoder is not None else "none"
+            raise ValueError(f"protostructures are {protostructures}, the model expects {wanted}")
+        return None if self.encoder is None else self.encoder(protostructures)
+
     def estimate_clean(
         self,
         noisy: Float[Tensor, "n n_features"],
         times: Int[Tensor, " n"],
         previous: Float[Tensor, "n n_features"] | None = None,
+        context: Float[Tensor, "n n_context"] | None = None,
     ) -> Float[Tensor, "n n_features"]:
         """Estimate the clean vectors, in [-1, 1] and clipped to it."""
         signal = self.process.get_buffer("alphas_cumprod")[times][:, None]
-        prediction = self.head.predict(self.denoiser(noisy, times, previous).float(), noisy, signal)
+        raw = self.denoiser(noisy, times, previous, context).float()
+        prediction = self.head.predict(raw, noisy, signal)
         if self.settings.objective == "pred_noise":
             prediction = self.process.predict_start_from_noise(noisy, times, prediction)
         elif self.settings.objective == "pred_v":
@@ -184,6 +219,7 @@ class VectorDiffusion(nn.Module):
         sampler: SamplerSettings,
         first: int = 0,
         given: Float[Tensor, "n_samples n_features"] | None = None,
+        protostructures: Int[Tensor, "n_samples n_columns"] | None = None,
         batch_size: int = 1024,
         progress: bool = False,
     ) -> Float[Tensor, "n_samples n_features"]:
@@ -199,11 +235,12 @@ class VectorDiffusion(nn.Module):
             first: Number of the first sample within the run.
             given: Vectors in [0, 1] whose entries in the given blocks the samples shall have; the other entries
                 do not count. Needed if and only if the model has given blocks.
+            protostructures: Those that the samples belong to, encoded; needed if and only if the model has an encoder.
             batch_size: Number of samples that go through the network together.
             progress: Whether to show a bar on stderr.
 
         Raises:
-            ValueError: If `given` is missing or not wanted.
+            ValueError: If `given` or `protostructures` are missing or not wanted.
         """
         if (given is not None) != bool(self.given.any()):
             raise ValueError(
@@ -214,12 +251,16 @@ class VectorDiffusion(nn.Module):
         key = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         was_training = self.training
         self.eval()
+        context = self.context(None if protostructures is None else protostructures.to(self.device))
 
         def estimator(rows: slice) -> Estimate:
+            known = None if context is None else context[rows]
+
             def estimate(noisy: Tensor, time: int, previous: Tensor | None) -> Tensor:
                 times = torch.full((len(noisy),), time, device=noisy.device)
                 shown = torch.where(self.given, fixed[rows], noisy)
-                clean = self.estimate_clean(shown, times, previous if self.settings.self_condition else None)
+                earlier = previous if self.settings.self_condition else None
+                clean = self.estimate_clean(shown, times, earlier, known)
                 return torch.where(self.given, fixed[rows], clean)
 
             return estimate
@@ -238,13 +279,16 @@ class VectorDiffusion(nn.Module):
         samples = torch.where(self.given, fixed, samples)
         return ((samples + 1) / 2).clamp_(0.0, 1.0)
 
-    def _earlier_estimate(self, noisy: Tensor, times: Tensor, conditioned: Tensor) -> Tensor:
+    def _earlier_estimate(
+        self, noisy: Tensor, times: Tensor, conditioned: Tensor, context: Tensor | None
+    ) -> Tensor:
         """Estimate the clean vectors where they shall be seen; zeros elsewhere (arXiv 2208.04202)."""
         previous = torch.zeros_like(noisy)
         rows = conditioned.nonzero()[:, 0]
         if len(rows):
             with torch.no_grad():
-                estimate = self.estimate_clean(noisy[rows], times[rows])
+                known = None if context is None else context[rows]
+                estimate = self.estimate_clean(noisy[rows], times[rows], context=known)
             previous[rows] = torch.where(self.given, noisy[rows], estimate)  # as sampling does
         return previous
 

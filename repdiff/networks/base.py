@@ -30,18 +30,26 @@ class Denoiser(nn.Module, ABC):
         settings: An instance of the class's `Settings`.
         n_outputs: Number of raw outputs per vector, chosen by the output head.
         self_condition: Whether `forward` also uses an earlier estimate of the clean vectors.
+        n_context: Length of what else `forward` is told of each vector; 0 for nothing.
     """
 
     Settings: ClassVar[type[DenoiserSettings]]
 
     def __init__(
-        self, n_features: int, settings: DenoiserSettings, *, n_outputs: int, self_condition: bool
+        self,
+        n_features: int,
+        settings: DenoiserSettings,
+        *,
+        n_outputs: int,
+        self_condition: bool,
+        n_context: int = 0,
     ) -> None:
         super().__init__()
         self.n_features = n_features
         self.settings = settings
         self.n_outputs = n_outputs
         self.self_condition = self_condition
+        self.n_context = n_context
 
     @abstractmethod
     def forward(
@@ -49,6 +57,7 @@ class Denoiser(nn.Module, ABC):
         noisy: Float[Tensor, "n n_features"],
         times: Int[Tensor, " n"],
         previous: Float[Tensor, "n n_features"] | None = None,
+        context: Float[Tensor, "n n_context"] | None = None,
     ) -> Float[Tensor, "n n_outputs"]:
         """Process a batch.
 
@@ -57,6 +66,7 @@ class Denoiser(nn.Module, ABC):
             times: Step of the noise process, 0 (almost clean) to the number of steps minus one.
             previous: Earlier estimate of the clean vectors, in [-1, 1]; a self-conditioned network takes
                 zeros when it is absent, another network does not use it.
+            context: What is known of each vector; needed if and only if `n_context` is not 0.
         """
 
 
@@ -87,7 +97,13 @@ AnyDenoiserSettings = Annotated[SerializeAsAny[DenoiserSettings], BeforeValidato
 
 
 def make_denoiser(
-    n_features: int, settings: DenoiserSettings, *, n_outputs: int, self_condition: bool, seed: int
+    n_features: int,
+    settings: DenoiserSettings,
+    *,
+    n_outputs: int,
+    self_condition: bool,
+    seed: int,
+    n_context: int = 0,
 ) -> Denoiser:
     """Build the network that the settings name, with initial weights that depend on `seed` alone.
 
@@ -96,7 +112,7 @@ def make_denoiser(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return DENOISERS[settings.name](
-            n_features, settings, n_outputs=n_outputs, self_condition=self_condition
+            n_features, settings, n_outputs=n_outputs, self_condition=self_condition, n_context=n_context
         )
 
 

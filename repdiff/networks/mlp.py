@@ -44,7 +44,7 @@ class _Block(nn.Module):
 
 @DENOISERS.register("mlp")
 class MlpDenoiser(Denoiser):
-    """Residual MLP whose layer norms are scaled and shifted by the time (adaptive layer norm).
+    """Residual MLP whose layer norms are scaled and shifted by the time and the context (adaptive layer norm).
 
     Beside the residual stream, a time-dependent multiple of the noisy input reaches the first `n_features`
     outputs directly, so that noise need not pass a stream narrower than the vector. The output starts at 0.
@@ -55,11 +55,19 @@ class MlpDenoiser(Denoiser):
     Settings = MlpSettings
 
     def __init__(
-        self, n_features: int, settings: DenoiserSettings, *, n_outputs: int, self_condition: bool
+        self,
+        n_features: int,
+        settings: DenoiserSettings,
+        *,
+        n_outputs: int,
+        self_condition: bool,
+        n_context: int = 0,
     ) -> None:
-        super().__init__(n_features, settings, n_outputs=n_outputs, self_condition=self_condition)
+        super().__init__(
+            n_features, settings, n_outputs=n_outputs, self_condition=self_condition, n_context=n_context
+        )
         assert isinstance(settings, MlpSettings)
-        n_inputs = n_features * (2 if self_condition else 1)
+        n_inputs = n_features * (2 if self_condition else 1) + n_context
         self.time_width = settings.time_width
         self.embed_time = nn.Sequential(
             nn.Linear(settings.time_width, settings.time_width),
@@ -67,6 +75,7 @@ class MlpDenoiser(Denoiser):
             nn.Linear(settings.time_width, settings.time_width),
             nn.SiLU(),
         )
+        self.modulate = nn.Linear(n_context, settings.time_width) if n_context else None
         self.entry = nn.Linear(n_inputs, settings.width)
         self.blocks = nn.ModuleList([_Block(settings) for _ in range(settings.n_blocks)])
         self.norm = nn.LayerNorm(settings.width)
@@ -81,12 +90,17 @@ class MlpDenoiser(Denoiser):
         noisy: Float[Tensor, "n n_features"],
         times: Int[Tensor, " n"],
         previous: Float[Tensor, "n n_features"] | None = None,
+        context: Float[Tensor, "n n_context"] | None = None,
     ) -> Float[Tensor, "n n_outputs"]:
         """Process a batch; see `Denoiser.forward`."""
         time = self.embed_time(sinusoids(times, self.time_width))
         inputs = noisy
         if self.self_condition:
             inputs = torch.cat([noisy, torch.zeros_like(noisy) if previous is None else previous], dim=-1)
+        if self.modulate is not None:
+            assert context is not None
+            inputs = torch.cat([inputs, context], dim=-1)
+            time = time + self.modulate(context)
         hidden = self.entry(inputs)
         for block in self.blocks:
             hidden = block(hidden, time)

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class Unet1dSettings(DenoiserSettings):
 
 @DENOISERS.register("unet1d")
 class Unet1dDenoiser(Denoiser):
-    """The library's U-Net over the vector as a sequence with one channel.
+    """The library's U-Net over the vector as a sequence with one channel, and a second one for the context.
 
     The network needs a length divisible by 2^(stages - 1). Other vectors are filled up with zeros, the middle
     of the range [-1, 1], and the fill is cut off the output: it is neither noised nor part of any loss.
@@ -37,10 +38,17 @@ class Unet1dDenoiser(Denoiser):
     Settings = Unet1dSettings
 
     def __init__(
-        self, n_features: int, settings: DenoiserSettings, *, n_outputs: int, self_condition: bool
+        self,
+        n_features: int,
+        settings: DenoiserSettings,
+        *,
+        n_outputs: int,
+        self_condition: bool,
+        n_context: int = 0,
     ) -> None:
-        super().__init__(n_features, settings, n_outputs=n_outputs, self_condition=self_condition)
-
+        super().__init__(
+            n_features, settings, n_outputs=n_outputs, self_condition=self_condition, n_context=n_context
+        )
         assert isinstance(settings, Unet1dSettings)
         if n_outputs != n_features:
             raise UserError(
@@ -50,8 +58,10 @@ class Unet1dDenoiser(Denoiser):
         from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import Unet1D  # imports torchvision
 
         self.length_multiple = 2 ** (len(settings.dim_mults) - 1)
+        self.second_channel = nn.Linear(n_context, n_features) if n_context else None
         self.network = Unet1D(
-            channels=1,
+            channels=2 if n_context else 1,
+            out_dim=1,
             dim=settings.dim,
             dim_mults=settings.dim_mults,
             attn_heads=settings.attn_heads,
@@ -65,12 +75,19 @@ class Unet1dDenoiser(Denoiser):
         noisy: Float[Tensor, "n n_features"],
         times: Int[Tensor, " n"],
         previous: Float[Tensor, "n n_features"] | None = None,
+        context: Float[Tensor, "n n_context"] | None = None,
     ) -> Float[Tensor, "n n_outputs"]:
         """Process a batch; see `Denoiser.forward`."""
         fill = -self.n_features % self.length_multiple
+        channels = [noisy]
+        if self.second_channel is not None:
+            assert context is not None
+            channels.append(self.second_channel(context))
 
-        def as_sequence(vectors: Tensor) -> Tensor:
-            return nn.functional.pad(vectors, (0, fill))[:, None, :]
+        def as_sequence(vectors: list[Tensor]) -> Tensor:
+            return nn.functional.pad(torch.stack(vectors, 1), (0, fill))
 
-        condition = None if previous is None or not self.self_condition else as_sequence(previous)
-        return self.network(as_sequence(noisy), times, condition)[:, 0, : self.n_features]
+        condition = None
+        if previous is not None and self.self_condition:
+            condition = as_sequence([previous, *channels[1:]])
+        return self.network(as_sequence(channels), times, condition)[:, 0, : self.n_features]

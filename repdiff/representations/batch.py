@@ -1,14 +1,16 @@
 """Representation vectors without crystals: what a model samples and a reconstruction inverts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from repdiff.crystals.views import count, html_of
 from repdiff.representations.layout import RepresentationSpec
+from repdiff.symmetry import SymmetryTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,11 +24,13 @@ class RepresentationBatch:
         vectors: One a row.
         layout: What the columns mean.
         names: One for each vector; without them they are called gen-000000, gen-000001, ...
+        symmetry: Protostructure and cell that belong to each vector, if they are known.
     """
 
     vectors: Float[Tensor, "n_vectors n_features"]
     layout: RepresentationSpec
     names: Sequence[str] | None = None
+    symmetry: SymmetryTable | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -38,6 +42,25 @@ class RepresentationBatch:
     def __len__(self) -> int:
         """Count the vectors."""
         return len(self.vectors)
+
+    def first(self, n: int) -> "RepresentationBatch":
+        """Return the first `n` vectors, or all if there are fewer."""
+        return replace(
+            self,
+            vectors=self.vectors[:n],
+            names=None if self.names is None else list(self.names)[:n],
+            symmetry=None if self.symmetry is None else self.symmetry.rows(range(min(n, len(self)))),
+        )
+
+    @classmethod
+    def joined(cls, parts: "Sequence[RepresentationBatch]") -> "RepresentationBatch":
+        """Put vectors without names one below the other; all have the layout of the first."""
+        tables = [part.symmetry for part in parts if part.symmetry is not None]
+        return cls(
+            vectors=torch.cat([part.vectors for part in parts]),
+            layout=parts[0].layout,
+            symmetry=SymmetryTable.joined(tables) if len(tables) == len(parts) else None,
+        )
 
     def to_frame(self) -> "pd.DataFrame":
         """Put the vectors into a data frame: a row each by name, a column for each feature."""

@@ -18,6 +18,7 @@ from repdiff.representations.batch import RepresentationBatch, features_frame
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.runs.failures import REJECTED, write_records
+from repdiff.symmetry import SymmetryTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,7 @@ class EncodedSet(CrystalViews):
         representations: One vector for each.
         layout: What the columns mean.
         rejected: What could not be read, checked or reduced, with the reasons.
+        symmetry: Protostructure, cell and free coordinates of each; None if they were not asked for.
     """
 
     _lost = "rejected"
@@ -43,6 +45,7 @@ class EncodedSet(CrystalViews):
     representations: Float[Tensor, "n_crystals n_features"]
     layout: RepresentationSpec
     rejected: Sequence[Rejection] = ()
+    symmetry: SymmetryTable | None = None
 
     def __len__(self) -> int:
         """Count the crystals that have a vector."""
@@ -51,7 +54,9 @@ class EncodedSet(CrystalViews):
     def to_batch(self) -> RepresentationBatch:
         """Return the vectors alone, named after the crystals."""
         names = [crystal.id for crystal in self.crystals]
-        return RepresentationBatch(vectors=self.representations, layout=self.layout, names=names)
+        return RepresentationBatch(
+            vectors=self.representations, layout=self.layout, names=names, symmetry=self.symmetry
+        )
 
     def to_frame(self) -> "pd.DataFrame":
         """Put crystals and vectors into a data frame by id: formula, split, labels, a column for each feature."""
@@ -79,9 +84,10 @@ class EncodedSet(CrystalViews):
         """Write crystals, representations, and what was rejected, each file whole or not at all."""
         write_records(folder / REJECTED, map(asdict, self.rejected), ascii_only=False)
         write_crystals(folder / CRYSTALS, self.crystals)
+        symmetry = {} if self.symmetry is None else self.symmetry.tensors()
         save_checkpoint(
             folder / REPRESENTATIONS,
-            {"representations": self.representations},
+            {"representations": self.representations, **symmetry},
             {"layout": self.layout.model_dump(mode="json")},
             kind=KIND,
         )
@@ -110,11 +116,18 @@ class EncodedSet(CrystalViews):
                 f"{folder} holds {len(crystals)} crystals and {len(tensors['representations'])} representations, "
                 "expected as many: encode the data set again"
             )
+        try:
+            symmetry = SymmetryTable.from_tensors(tensors) if "protostructures" in tensors else None
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                f"{folder / REPRESENTATIONS}: protostructures cannot be read ({error}): encode the data set again"
+            ) from error
         return cls(
             crystals=crystals,
             representations=tensors["representations"],
             layout=layout,
             rejected=_read_rejected(folder / REJECTED),
+            symmetry=symmetry,
         )
 
 

@@ -13,8 +13,10 @@ from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.readers.rows import Rejection
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
+from repdiff.hardware import n_cores
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.layout import RepresentationSpec
+from repdiff.symmetry import SymmetryTable, read_protostructures, with_protostructures
 
 
 def encode_crystals(
@@ -40,9 +42,23 @@ def encode_crystals(
 
 
 def encode_dataset(
-    dataset: Dataset, descriptor: str, *, niggli: bool, device: torch.device, progress: bool = True
+    dataset: Dataset,
+    descriptor: str,
+    *,
+    niggli: bool,
+    device: torch.device,
+    symprec: float | None = None,
+    progress: bool = True,
 ) -> EncodedSet:
     """Encode a data set; what was rejected in reading and here goes along with its reasons.
+
+    Args:
+        dataset: The crystals, and what was rejected already.
+        descriptor: NAME or NAME:PRESET.
+        niggli: Whether to reduce every cell to its Niggli cell first.
+        device: Where to compute the vectors.
+        symprec: Tolerance within which protostructures are read off the crystals, Å; None leaves them out.
+        progress: Whether to show bars.
 
     Raises:
         UserError: If there is no such descriptor, or no crystal could be reduced to its Niggli cell.
@@ -55,12 +71,21 @@ def encode_dataset(
         raise UserError(
             f"no crystal of {dataset.name} could be reduced to its Niggli cell: try `niggli=False`"
         )
+    symmetry = None
+    if symprec is not None:
+        readings = read_protostructures(
+            crystals, symprec=symprec, canonical=True, n_workers=n_cores(), progress=progress
+        )
+        crystals = with_protostructures(crystals, readings)
+        symmetry = SymmetryTable.of_readings(readings)
     elements = sorted({int(z) for crystal in crystals for z in crystal.atomic_numbers})
     layout = RepresentationSpec.of(
         descriptor, elements, niggli=niggli, dataset=dataset.name, note=dataset.note
     )
     vectors = encode_crystals(crystals, layout.representation(), device=device, progress=progress)
-    return EncodedSet(crystals=crystals, representations=vectors, layout=layout, rejected=rejected)
+    return EncodedSet(
+        crystals=crystals, representations=vectors, layout=layout, rejected=rejected, symmetry=symmetry
+    )
 
 
 def _reduce(crystals: list[Crystal], progress: bool) -> tuple[list[Crystal], list[Rejection]]:

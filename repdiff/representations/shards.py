@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from repdiff.crystals.resumable_parts import SHARDS
 from repdiff.errors import UserError
+from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
+from repdiff.symmetry import SymmetryTable
 
 NAMES = "names.json"
 KIND = "generated"
@@ -21,26 +19,31 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / SHARDS / f"{number:05d}.safetensors"
 
 
-def write_shard(
-    folder: Path, number: int, vectors: Float[Tensor, "n_vectors n_features"], layout: RepresentationSpec
-) -> None:
+def write_shard(folder: Path, number: int, batch: RepresentationBatch) -> None:
     """Write one shard of vectors in physical units, whole or not at all."""
+    symmetry = {} if batch.symmetry is None else batch.symmetry.tensors()
     save_checkpoint(
         shard_path(folder, number),
-        {"vectors": vectors},
-        {"layout": layout.model_dump(mode="json")},
+        {"vectors": batch.vectors, **symmetry},
+        {"layout": batch.layout.model_dump(mode="json")},
         kind=KIND,
     )
 
 
-def read_shard(path: Path) -> tuple[Float[Tensor, "n_vectors n_features"], RepresentationSpec]:
+def read_shard(path: Path) -> RepresentationBatch:
     """Read one shard.
 
     Raises:
         UserError: If the file is damaged or no shard.
     """
     tensors, metadata = load_checkpoint(path, kind=KIND)
-    return tensors["vectors"], RepresentationSpec.of_file(path, metadata)
+    try:
+        symmetry = SymmetryTable.from_tensors(tensors) if "protostructures" in tensors else None
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}: protostructures cannot be read ({error}): generate again") from error
+    return RepresentationBatch(
+        vectors=tensors["vectors"], layout=RepresentationSpec.of_file(path, metadata), symmetry=symmetry
+    )
 
 
 def write_names(folder: Path, names: list[str]) -> None:
@@ -60,7 +63,7 @@ def read_names(folder: Path, n: int) -> list[str]:
     return names[:n]
 
 
-def read_generated(folder: Path) -> tuple[Float[Tensor, "n_vectors n_features"], RepresentationSpec]:
+def read_generated(folder: Path) -> RepresentationBatch:
     """Read all shards of a folder, in order.
 
     Raises:
@@ -69,5 +72,4 @@ def read_generated(folder: Path) -> tuple[Float[Tensor, "n_vectors n_features"],
     paths = sorted((folder / SHARDS).glob("*.safetensors"))
     if not paths:
         raise UserError(f"{folder} holds no generated representations, expected files in {folder / SHARDS}")
-    shards = [read_shard(path) for path in paths]
-    return torch.cat([vectors for vectors, _ in shards]), shards[0][1]
+    return RepresentationBatch.joined([read_shard(path) for path in paths])

@@ -24,6 +24,12 @@ class EncodeSettings(Settings):
     )
     descriptor: str = setting("ead", "Descriptor, NAME or NAME:PRESET, such as ead, ead:paper or soap")
     niggli: bool = setting(True, "Reduce every cell to its Niggli cell first")
+    symprec: float | None = setting(
+        0.1,
+        "Tolerance within which the protostructure (space group and occupied Wyckoff positions) is read off each "
+        "crystal, Å; none leaves it out",
+        gt=0,
+    )
     max_atoms: int | None = setting(None, "Leave out crystals with more atoms per cell than this", ge=1)
     limit: int | None = setting(None, "Use only this many crystals, chosen at random", ge=1)
     seed: int = setting(

@@ -123,8 +123,8 @@ def read_protostructures(
         crystals: They may be of any quality; those that fail `check_structures` get its reason.
         symprec: How far an atom may be from where an operation puts it, Å.
         angle_tolerance: How far angles of the cell may be off, degrees; None derives that from `symprec`.
-        canonical: Describe each crystal in the setting of its canonical protostructure. Triclinic and monoclinic cells
-            may become skew; without it the cell is the reduced one that moyopy chooses.
+        canonical: Describe each crystal in the first of its equivalent settings, those aside that shear a triclinic or
+            monoclinic cell: it stays the reduced one that moyopy chooses. Without it origin and axes are moyopy's too.
         n_workers: Processes, if there are more than 4 000 crystals for each.
         progress: Show a bar on stderr, if there are more than 4 000 crystals.
 
@@ -257,7 +257,7 @@ def _in_canonical_setting(symmetrized: SymmetrizedCrystal) -> SymmetrizedCrystal
         symmetrized.protostructure,
         symmetrized.free,
         lattice,
-        canonical_setting(symmetrized.protostructure)[1],
+        canonical_setting(symmetrized.protostructure, sheared=False)[1],
     )
     return SymmetrizedCrystal(
         protostructure=protostructure,

@@ -19,26 +19,30 @@ class PositionTable:
     Attributes:
         features: Multiplicity, order and symbol of the site symmetry, free coordinates, crystal system.
         size: Atoms of an orbit in the primitive cell.
+        n_free: Free coordinates of an orbit.
         start: Number of the first position of each group; place 0 is unused.
     """
 
     features: Float[Tensor, "n_positions n_features"]
     size: Int[Tensor, " n_positions"]
+    n_free: Int[Tensor, " n_positions"]
     start: Int[Tensor, " 231"]
 
     @classmethod
     @cache
     def of_all_groups(cls) -> "PositionTable":
         """Build the table, once."""
-        features, size, start = [], [], [0]
+        features, size, n_free, start = [], [], [], [0]
         for number in range(1, N_SPACE_GROUPS + 1):
             start.append(len(size))
             for position in space_group(number).positions:
                 features.append(_features(position))
                 size.append(position.primitive_multiplicity)
+                n_free.append(position.n_free)
         return cls(
             features=torch.tensor(np.array(features), dtype=torch.float32),
             size=torch.tensor(size),
+            n_free=torch.tensor(n_free),
             start=torch.tensor(start),
         )
 

@@ -1,6 +1,6 @@
 """Protostructures as sequences of orbits in the order in which the model draws them, in arrays of whole numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,29 +77,27 @@ class SequenceCoder:
     order: tuple[int, ...]
 
     def encode(
-        self, protostructures: Sequence[Protostructure], *, all_settings: bool = True, progress: bool = False
+        self, protostructures: Iterable[Protostructure], *, all_settings: bool = True
     ) -> OrbitSequences:
-        """Write protostructures as sequences, in all their equivalent settings or as they are.
+        """Write protostructures as sequences, in all their equivalent settings that keep the cell or as they are.
 
         Args:
-            protostructures: Their elements must be among those of the order.
+            protostructures: Their elements must be among those of the order; 1 ms each.
             all_settings: Write a row for each setting that differs.
-            progress: Show a bar on stderr.
 
         Raises:
             ValueError: If there is an element that the order lacks.
         """
         place = {number: column for column, number in enumerate(self.order)}
         rows: list[_Row] = []
-        bar = progress_bar(protostructures, desc="orbits", unit="crystal", disable=not progress)
-        for crystal, protostructure in enumerate(bar):
+        for crystal, protostructure in enumerate(protostructures):
             if strange := set(protostructure.elements) - set(place):
                 raise ValueError(
                     f"protostructure {crystal} has the element of atomic number {min(strange)}, expected those of "
                     f"the model: {sorted(self.order)}"
                 )
             variants = (
-                {variant for variant, _ in equivalent_settings(protostructure)}
+                {variant for variant, _ in equivalent_settings(protostructure, sheared=False)}
                 if all_settings
                 else {protostructure}
             )

@@ -12,13 +12,15 @@ from descriptors.symmetry.feasibility import possible_sizes
 from descriptors.symmetry.protostructure import Protostructure
 
 SMOOTHING = 0.01  # share of the probability that is spread over combinations that the training set lacks
+UNSEEN = 0.01  # share of that for numbers of atoms and elements that no training crystal has
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeTable:
     """How often groups, numbers of atoms and numbers of elements occur together.
 
-    A share of the probability is that of the product of the three frequencies, where the cell can hold so many atoms.
+    A share of the probability is that of the product of the three frequencies, where the cell can hold so many atoms;
+    a share of this share is for any numbers of atoms and elements up to the largest ones.
 
     Attributes:
         entries: Group, atoms of the primitive cell, elements: what occurs in the training set, each once.
@@ -66,7 +68,10 @@ class SizeTable:
         possible = torch.from_numpy(possible_sizes(self.n_max).copy())[:, :, None]
         places = torch.arange(self.k_max + 1)
         possible = possible & (places <= torch.arange(self.n_max + 1)[:, None])
-        spread = torch.einsum("g,n,k->gnk", found.sum((1, 2)), found.sum((0, 2)), found.sum((0, 1)))
+        groups, atoms, kinds = found.sum((1, 2)), found.sum((0, 2)), found.sum((0, 1))
+        spread = (1 - UNSEEN) * torch.einsum("g,n,k->gnk", groups, atoms, kinds)
+        spread = spread + UNSEEN * groups[:, None, None] / (self.n_max * self.k_max)
+        spread[:, 0], spread[:, :, 0] = 0.0, 0.0
         spread = spread * possible
         return (1 - SMOOTHING) * found + SMOOTHING * spread / spread.sum()
 

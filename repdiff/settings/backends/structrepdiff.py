@@ -51,10 +51,26 @@ class StructRepDiffTraining(NoiseSettings):
         "Settings of the network that differ from its defaults, such as width=512 or dim=64",
         group="model",
     )
-    compositions: Literal["first", "joint"] = setting(
-        "first",
-        "First: sample the formula, then condition on it; joint: diffuse it with the rest",
+    compositions: Literal["protostructure", "first", "joint"] = setting(
+        "protostructure",
+        "Protostructure: sample space group and occupied Wyckoff positions, which hold the formula, then condition on "
+        "them; first: sample the formula alone; joint: diffuse it with the rest, as in the paper",
         group="model",
+    )
+    first_share: float = setting(
+        0.4,
+        "Share of the training minutes for the model of what is sampled first",
+        group="optimiser",
+        gt=0,
+        lt=1,
+    )
+    protostructure_options: dict[str, Any] = setting(
+        {},
+        "Settings of the model of protostructures that differ from its defaults, such as width=512",
+        group="model",
+    )
+    encoder_width: int = setting(
+        192, "Channels of the encoder that shows the network the protostructure", group="model", ge=8
     )
 
 
@@ -73,13 +89,34 @@ class StructRepDiffSampling(Options):
         ge=0,
         le=1,
     )
-    composition_temperature: float = setting(
+    temperature: float = setting(
         1.0,
-        "Sampling temperature of formulas that are drawn first; below 1 likelier formulas are favoured, with less "
-        "diversity",
+        "Sampling temperature of the protostructures or formulas that are drawn first; below 1 likelier ones are "
+        "favoured, with less diversity",
         group="noise process",
         gt=0,
         le=2,
+    )
+    space_group: str | None = setting(
+        None, "Space groups that samples may have, by number, such as 225 or 221,225,227", group="model"
+    )
+    crystal_system: str | None = setting(
+        None, "Crystal systems that samples may have, such as cubic or tetragonal,cubic", group="model"
+    )
+    chemical_system: str | None = setting(
+        None, "Elements that samples shall have, all of them and no others, such as Li-Fe-O", group="model"
+    )
+    elements_allowed: str | None = setting(
+        None, "Elements that samples may have, such as Li-Na-K-O-S", group="model"
+    )
+    elements_excluded: str | None = setting(
+        None, "Elements that samples shall not have, such as Pb-Cd-Hg", group="model"
+    )
+    n_atoms: str | None = setting(None, "Atoms of the primitive cell, such as 8 or 5-12", group="model")
+    formula_units: str | None = setting(
+        None,
+        "With a composition: how many times it the primitive cell holds, such as 1-4; default: once",
+        group="model",
     )
 
 

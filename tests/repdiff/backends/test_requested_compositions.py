@@ -27,7 +27,8 @@ def test_what_is_no_formula_of_a_cell_is_refused_with_its_text(text):
 
 
 def formulas(path):
-    vectors, layout = read_generated(path)
+    made = read_generated(path)
+    vectors, layout = made.vectors, made.layout
     blocks = layout.representation().blocks
     counts = vectors[:, blocks["composition"]] * vectors[:, blocks["n_atoms"]]
     return [
@@ -38,7 +39,7 @@ def formulas(path):
 
 def known_formula(run):
     """Return a formula of elements that the tiny set has, as text and as counts."""
-    elements = read_generated(run("generate", "--n", "1", *SAMPLING, "--name", "probe")[1])[1].elements
+    elements = read_generated(run("generate", "--n", "1", *SAMPLING, "--name", "probe")[1]).layout.elements
     from ase.data import chemical_symbols
 
     return f"{chemical_symbols[elements[0]]}2{chemical_symbols[elements[1]]}", {
@@ -131,6 +132,10 @@ def test_an_unknown_backend_is_refused_with_the_nearest_name(run):
 
 def test_the_rest_of_a_vector_follows_the_formula_that_was_given(run):
     text, _ = known_formula(run)
-    one = read_generated(run("generate", "--composition", text, "--n", "2", *SAMPLING, "--name", "a")[1])[0]
-    two = read_generated(run("generate", "--composition", text, "--n", "2", *SAMPLING, "--name", "b")[1])[0]
+    one = read_generated(
+        run("generate", "--composition", text, "--n", "2", *SAMPLING, "--name", "a")[1]
+    ).vectors
+    two = read_generated(
+        run("generate", "--composition", text, "--n", "2", *SAMPLING, "--name", "b")[1]
+    ).vectors
     assert torch.equal(one, two)

@@ -360,7 +360,7 @@ def test_a_read_only_disk_is_named_with_the_way_out(read_only, refused, tiny_fil
 
 
 def test_a_disk_that_turns_read_only_keeps_what_is_there(refused, workspace, monkeypatch):
-    before = read_generated(workspace / "generate" / GENERATED)[0]
+    before = read_generated(workspace / "generate" / GENERATED).vectors
 
     def refuse(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), "shard")
@@ -369,11 +369,11 @@ def test_a_disk_that_turns_read_only_keeps_what_is_there(refused, workspace, mon
         patch.setattr("repdiff.runs.checkpoint.save_file", refuse)
         said = refused("generate", "--n", "6", *SAMPLING, workspace=workspace)
     assert "read-only" in said.lower()
-    after = read_generated(workspace / "generate" / GENERATED)[0]
+    after = read_generated(workspace / "generate" / GENERATED).vectors
     np.testing.assert_array_equal(after, before)
     assert read_manifest(workspace / "generate" / GENERATED).status == "interrupted"
     assert main(["generate", "--n", "6", *SAMPLING, "--workspace", str(workspace)]) == 0
-    assert len(read_generated(workspace / "generate" / GENERATED)[0]) == 6
+    assert len(read_generated(workspace / "generate" / GENERATED).vectors) == 6
 
 
 def test_a_full_disk_while_crystals_are_written_loses_no_crystal(refused, workspace, monkeypatch):

@@ -17,7 +17,7 @@ def model(tiny_workspace):
 def generate(run, n, *flags):
     code, path, said = run("generate", "--n", str(n), *SAMPLING, *flags)
     assert code == 0, said
-    return read_generated(path)[0], path
+    return read_generated(path).vectors, path
 
 
 def test_more_are_appended_and_the_first_stay_as_they_are(run):
@@ -89,7 +89,7 @@ def test_more_steps_than_the_model_was_trained_with_are_refused(run):
 def test_every_sampler_gives_finite_vectors(sampler, run):
     code, path, said = run("generate", "--n", "2", "--sampler", sampler)
     assert code == 0, said
-    assert bool(read_generated(path)[0].isfinite().all())
+    assert bool(read_generated(path).vectors.isfinite().all())
 
 
 def test_a_drawn_formula_survives_though_no_training_crystal_has_its_frequencies(model, monkeypatch):

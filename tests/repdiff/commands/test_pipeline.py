@@ -68,7 +68,8 @@ def test_encoding_keeps_every_crystal_and_counts_them(tiny_workspace):
 
 
 def test_formulas_drawn_first_are_exact(tiny_workspace):
-    vectors, layout = read_generated(tiny_workspace / "generate" / CHAIN[2][1])
+    made = read_generated(tiny_workspace / "generate" / CHAIN[2][1])
+    vectors, layout = made.vectors, made.layout
     blocks = layout.representation().blocks
     counts = vectors[:, blocks["composition"]] * vectors[:, blocks["n_atoms"]]
     np.testing.assert_allclose(counts, counts.round(), atol=1e-4)
@@ -159,7 +160,7 @@ def test_compositions_may_be_learnt_together_with_the_rest(run):
     assert run("train", *TRAINING, "--compositions", "joint", "--name", "joint")[0] == 0
     code, generated, _ = run("generate", "--n", "3", *SAMPLING)
     assert (code, generated.name) == (0, "joint-ddim5-seed0")
-    assert bool(read_generated(generated)[0].isfinite().all())
+    assert bool(read_generated(generated).vectors.isfinite().all())
     code, path, _ = run(*RECONSTRUCT)
     assert code == 0
     summary = read_manifest(path).summary

@@ -85,12 +85,13 @@ def test_parts_of_a_run_with_another_number_of_crystals_are_not_taken_for_its_ow
     run, workspace, monkeypatch
 ):
     folder = workspace / "generate" / "tiny-ead-mlp-ddim5-seed0"
-    vectors, layout = read_generated(folder)
+    made = read_generated(folder)
+    vectors, layout = made.vectors, made.layout
     blocks = layout.representation().blocks
     vectors = vectors[:1].repeat(3, 1)
     lengths = slice(blocks["lattice"].start, blocks["lattice"].start + 3)
     vectors[:, lengths] *= torch.tensor([[1.0], [1.2], [1.1]])
-    write_shard(folder, 0, vectors, layout)
+    write_shard(folder, 0, replace(made, vectors=vectors))
     two_crystals = 2 * TINY.n_proposals * int(vectors[0, blocks["n_atoms"]])
     monkeypatch.setattr("reconstruction.plan.CPU_ATOMS", two_crystals)
     whole = crystals_of(run, "--name", "whole")  # in groups of the rows 0 and 2, and 1
@@ -165,12 +166,13 @@ def test_a_crystal_that_cannot_be_reduced_is_listed_among_the_failed(run, tiny_f
 def spoilt(workspace):
     """Generated vectors of which the second has no finite cell and the third no atoms."""
     folder = workspace / "generate" / "tiny-ead-mlp-ddim5-seed0"
-    vectors, layout = read_generated(folder)
+    made = read_generated(folder)
+    vectors, layout = made.vectors, made.layout
     blocks = layout.representation().blocks
     vectors[1, blocks["lattice"]] = float("nan")
     vectors[2, blocks["n_atoms"]] = 0.0
     shutil.rmtree(folder / "shards")
-    write_shard(folder, 0, vectors, layout)
+    write_shard(folder, 0, replace(made, vectors=vectors))
     return folder
 
 
@@ -188,8 +190,9 @@ def test_vectors_that_make_no_crystal_are_listed_with_their_reasons(run, spoilt)
 
 
 def test_if_no_vector_makes_a_crystal_the_first_reason_is_told(run, workspace, spoilt):
-    vectors, layout = read_generated(spoilt)
-    write_shard(spoilt, 0, vectors[1:3], layout)
+    made = read_generated(spoilt)
+    vectors, layout = made.vectors, made.layout
+    write_shard(spoilt, 0, replace(made, vectors=vectors[1:3]))
     code, _, said = run(*FAST, "--name", "none")
     assert code == 2
     assert "none of 2 vectors makes a crystal" in said.splitlines()[-1]

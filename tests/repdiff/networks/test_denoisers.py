@@ -11,10 +11,15 @@ SMALL = {
 }
 
 
-def build(name, *, n_features=11, n_outputs=None, self_condition=False, stir=True):
+def build(name, *, n_features=11, n_outputs=None, self_condition=False, n_context=0, stir=True):
     settings = parse_denoiser(SMALL[name])
     network = make_denoiser(
-        n_features, settings, n_outputs=n_outputs or n_features, self_condition=self_condition, seed=0
+        n_features,
+        settings,
+        n_outputs=n_outputs or n_features,
+        self_condition=self_condition,
+        seed=0,
+        n_context=n_context,
     ).eval()
     generator = torch.Generator().manual_seed(1)
     for parameter in network.parameters() if stir else ():
@@ -65,6 +70,24 @@ def test_every_weight_receives_a_gradient(name, self_condition):
         assert parameter.grad is not None, label
         assert torch.isfinite(parameter.grad).all(), label
         assert parameter.grad.abs().max() > 0, label
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+@pytest.mark.parametrize("self_condition", [False, True])
+def test_every_weight_is_moved_by_a_context_and_each_vector_sees_its_own(name, self_condition):
+    network = build(name, self_condition=self_condition, n_context=6)
+    noisy, times = inputs()
+    context = torch.randn(4, 6, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    previous = torch.ones_like(noisy)
+    found = network(noisy, times, previous, context)
+    alone = torch.cat(
+        [network(noisy[k : k + 1], times[k : k + 1], previous[:1], context[k : k + 1]) for k in range(4)]
+    )
+    torch.testing.assert_close(found, alone, atol=1e-5, rtol=1e-4)
+    found[0].square().sum().backward()
+    assert context.grad[0].abs().max() > 0 and context.grad[1:].abs().max() == 0
+    for label, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, label
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))

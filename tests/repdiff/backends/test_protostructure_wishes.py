@@ -1,0 +1,70 @@
+import pytest
+
+from repdiff.backends.protostructure_wishes import read_wishes
+from repdiff.errors import UserError
+from repdiff.settings.backends.structrepdiff import StructRepDiffSampling
+
+ELEMENTS = (3, 8, 22, 26, 38)
+
+
+def wishes(compositions=None, conditions=None, **options):
+    return read_wishes(StructRepDiffSampling(**options), conditions, compositions, ELEMENTS)
+
+
+def test_nothing_asked_is_nothing():
+    assert wishes() is None
+
+
+def test_groups_and_systems_are_combined():
+    assert wishes(space_group="225")[0].groups == {225}
+    assert wishes(space_group="221, 225,12", crystal_system="cubic")[0].groups == {221, 225}
+    assert wishes(crystal_system="triclinic")[0].groups == {1, 2}
+    assert wishes(crystal_system="Monoclinic,cubic")[0].groups == {*range(3, 16), *range(195, 231)}
+
+
+def test_elements_are_allowed_required_and_excluded():
+    (system,) = wishes(chemical_system="Li-Fe-O")
+    assert system.allowed == system.required == {3, 26, 8}
+    assert wishes(elements_allowed="Li,O,Ti", elements_excluded="Ti")[0].allowed == {3, 8}
+    assert wishes(elements_excluded="Sr-Fe")[0].allowed == {3, 8, 22}
+
+
+def test_sizes_are_numbers_or_ranges():
+    assert wishes(n_atoms="8")[0].n_atoms == {8}
+    assert wishes(n_atoms="5-7")[0].n_atoms == {5, 6, 7}
+
+
+def test_compositions_are_asked_one_by_one_in_all_numbers_of_formula_units():
+    asked = wishes([{22: 1, 8: 2}, {3: 1, 8: 1}], formula_units="1-2", space_group="136")
+    assert [wish.formulas for wish in asked] == [
+        (((8, 2), (22, 1)), ((8, 4), (22, 2))),
+        (((3, 1), (8, 1)), ((3, 2), (8, 2))),
+    ]
+    assert all(wish.groups == {136} for wish in asked)
+
+
+def test_conditions_by_name_mean_the_same():
+    assert wishes(conditions={"space_group": 225, "chemical_system": ["Li", "O"]}) == wishes(
+        space_group="225", chemical_system="Li-O"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"space_group": "231"}, "231"),
+        ({"space_group": "Fm-3m"}, "expected numbers from 1 to 230"),
+        ({"crystal_system": "cubik"}, "Did you mean cubic|did you mean 'cubic'|cubic"),
+        ({"space_group": "225", "crystal_system": "tetragonal"}, "no space group of 225 is tetragonal"),
+        ({"chemical_system": "Li-Fe-Ox"}, "'Ox' is none"),
+        ({"n_atoms": "9-5"}, "smaller number first"),
+        ({"n_atoms": "few"}, "expected a number or a range"),
+        ({"elements_allowed": "Li", "elements_excluded": "Li"}, "no element is left"),
+        ({"formula_units": "2"}, "beside a composition only"),
+        ({"conditions": {"band_gap": 1.5}}, "band_gap"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_line(options, message):
+    with pytest.raises(UserError, match=message) as caught:
+        wishes(**options)
+    assert "\n" not in str(caught.value)
