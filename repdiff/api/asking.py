@@ -67,7 +67,7 @@ class Request:
             wanted = CompositionRequest(compositions=[parse_formula(formula) for formula in formulas])
         steps = None if "steps" not in options else a_count("steps", options["steps"])
         own = {key: value for key, value in options.items() if key != "steps"}
-        how = {
+        how: dict[str, Any] = {
             "steps": steps,
             "conditions": dict(conditions) or None,
             "guidance": guidance,
