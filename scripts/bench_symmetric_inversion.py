@@ -11,8 +11,8 @@ group of the periodic table, and all atoms are displaced by 0.1 Å at random wit
 are crystals of more than one free coordinate with 25 to 52 atoms in the primitive cell that is then found.
 
 A crystal comes back if StructureMatcher (stol 0.5, ltol 0.3, angle_tol 10) matches it with the true one. Vectors are
-those of the symmetrised crystals. Seconds are those of the processor, of one process with one thread; a structure's are its
-share, by evaluations, of those of its batch. The last line on stdout is JSON. Example:
+those of the symmetrised crystals. Seconds are those of the processor, of one process with one thread; a structure's are
+its share, by evaluations, of those of its batch. The last line on stdout is JSON. Example:
     python scripts/bench_symmetric_inversion.py --data-dir DIR --out benchmarks/symmetric_inversion.json
 """
 

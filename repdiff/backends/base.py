@@ -111,8 +111,8 @@ class Backend(ABC):
     Attributes:
         description: One line for `repdiff backends`.
         makes: "representations", which `repdiff reconstruct` turns into crystals, or "crystals".
-        conditions: What samples can be asked to have: "composition", "properties", "protostructure", or "symmetry"
-            (space group, elements and size, exactly).
+        conditions: What samples can be asked to have: "composition", "properties", "symmetry" (space group, elements
+            and size, exactly), or "protostructure" (one given for each sample, kept exactly).
         kind: File type tag, used to find the backend of a checkpoint.
         training_options: Options of training.
         sampling_options: Options of sampling.

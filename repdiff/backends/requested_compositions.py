@@ -1,15 +1,23 @@
-"""Compositions that a user asks for: one formula, a file of them, or those of a data set."""
+"""What a user asks samples to be: one formula, a file of formulas or of protostructures, or those of a data set."""
 
-from collections.abc import Container
+import logging
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from descriptors.symmetry.labels import parse_label
+from descriptors.symmetry.protostructure import Protostructure
 from repdiff.crystals.formula import Composition, count_elements, parse_formula
 from repdiff.datasets.sources import CrystalSets
 from repdiff.errors import UserError
+from repdiff.hardware import n_cores
 from repdiff.metrics.targets import MARK
 from repdiff.runs.workspace import Workspace
 from repdiff.settings import GenerateSettings
+from repdiff.symmetry import read_protostructures
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +27,23 @@ class CompositionRequest:
     Attributes:
         compositions: One or more.
         targets: Names of the known crystals that these are the compositions of; empty if there are none.
+        protostructures: One for each composition, where samples are asked to have these; else None.
     """
 
     compositions: list[Composition]
     targets: list[str] = field(default_factory=list)
+    protostructures: list[Protostructure] | None = None
 
     def part(self, first: int, n: int) -> list[Composition]:
         """Return the compositions of samples number `first` to `first + n`."""
         return [self.compositions[number % len(self.compositions)] for number in range(first, first + n)]
+
+    def arguments(self, first: int, n: int) -> dict[str, Any]:
+        """Return what `Backend.sample` and `check` are given of it for samples number `first` to `first + n`."""
+        if self.protostructures is None:
+            return {"compositions": self.part(first, n)}
+        places = [number % len(self.protostructures) for number in range(first, first + n)]
+        return {"protostructures": [self.protostructures[place] for place in places]}
 
     def without(self, targets: Container[str]) -> "CompositionRequest":
         """Leave the compositions of some targets out."""
@@ -34,6 +51,7 @@ class CompositionRequest:
         return CompositionRequest(
             compositions=[self.compositions[place] for place in kept],
             targets=[self.targets[place] for place in kept],
+            protostructures=self.protostructures and [self.protostructures[place] for place in kept],
         )
 
 
@@ -50,15 +68,16 @@ def sample_names(wanted: CompositionRequest | None, n: int) -> list[str]:
 
 
 def read_compositions(settings: GenerateSettings, workspace: Workspace) -> CompositionRequest | None:
-    """Return the compositions that were asked for; None if none were.
+    """Return the compositions or protostructures that were asked for; None if none were.
 
     Raises:
-        UserError: If a formula cannot be read, there is none, or they are asked for in two ways.
+        UserError: If one cannot be read, there is none, or they are asked for in two ways.
     """
     ways = {
         "`composition`": settings.composition,
         "`compositions`": settings.compositions,
         "`compositions_from`": settings.compositions_from,
+        "`protostructures`": settings.protostructures,
     }
     given = [name for name, value in ways.items() if value is not None]
     if len(given) > 1:
@@ -74,16 +93,57 @@ def read_compositions(settings: GenerateSettings, workspace: Workspace) -> Compo
             compositions=[count_elements(crystal) for crystal in known],
             targets=[crystal.id for crystal in known],
         )
+    if settings.protostructures is not None:
+        return _read_protostructures(settings, workspace)
     return None
 
 
+def _read_protostructures(settings: GenerateSettings, workspace: Workspace) -> CompositionRequest:
+    """Read labels from a file, or protostructures off the crystals of a data set; what has none is left out."""
+    source = str(settings.protostructures)
+    if Path(source).is_file():
+        found = [_parse(source, label) for label in _lines(Path(source), "label", "AB_cF8_225_a_b:Cl-Na")]
+        return _request(found)
+    crystals = CrystalSets(data_dir=settings.data_dir, workspace=workspace).known(source)
+    readings = read_protostructures(crystals, n_workers=n_cores(), progress=True)
+    pairs = [
+        (crystal.id, reading.protostructure)
+        for crystal, reading in zip(crystals, readings, strict=True)
+        if reading.protostructure is not None
+    ]
+    if lost := [reading.reason for reading in readings if reading.protostructure is None]:
+        log.warning(
+            "%d of %d crystals of %s left out, which have no protostructure, the first: %s",
+            len(lost), len(crystals), source, lost[0],
+        )  # fmt: skip
+    if not pairs:
+        raise UserError(f"no crystal of {source} has a protostructure: {lost[0]}")
+    return _request([one for _, one in pairs], [name for name, _ in pairs])
+
+
+def _request(protostructures: list[Protostructure], targets: Sequence[str] = ()) -> CompositionRequest:
+    formulas: list[Composition] = [one.composition() for one in protostructures]
+    return CompositionRequest(compositions=formulas, targets=list(targets), protostructures=protostructures)
+
+
+def _parse(source: str, label: str) -> Protostructure:
+    try:
+        return parse_label(label)
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from error
+
+
 def _read_file(path: Path) -> list[Composition]:
-    """Read one formula a line; empty lines and what follows a # do not count."""
+    return [parse_formula(formula) for formula in _lines(path, "formula", "Li2Fe2O4")]
+
+
+def _lines(path: Path, what: str, example: str) -> list[str]:
+    """Read a text file line by line; empty lines and what follows a # do not count."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read, expected a text file with one formula a line") from error
-    formulas = [text for line in lines if (text := line.partition("#")[0].strip())]
-    if not formulas:
-        raise UserError(f"{path} holds no formula, expected one a line, such as Li2Fe2O4")
-    return [parse_formula(formula) for formula in formulas]
+        raise UserError(f"{path} cannot be read, expected a text file with one {what} a line") from error
+    found = [text for line in lines if (text := line.partition("#")[0].strip())]
+    if not found:
+        raise UserError(f"{path} holds no {what}, expected one a line, such as {example}")
+    return found

@@ -48,8 +48,9 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     wanted = read_compositions(settings, workspace)
     path = find_model(settings.model, workspace, newest=newest_verb(settings), backend=settings.backend)
     name = backend_of(path)
-    if wanted is not None and "composition" not in BACKENDS[name].conditions:
-        raise UserError(f"the backend {name} takes no compositions: leave them out, or train another")
+    kind = "composition" if settings.protostructures is None else "protostructure"
+    if wanted is not None and kind not in BACKENDS[name].conditions:
+        raise UserError(f"the backend {name} takes no {kind}s: leave them out, or train another")
     backend = BACKENDS[name].load(path, device=device)
     how = _how(backend, settings)
     wanted, left_out = _possible(backend, how, settings, wanted)
@@ -94,30 +95,29 @@ def _possible(
     settings: GenerateSettings,
     wanted: CompositionRequest | None,
 ) -> tuple[CompositionRequest | None, list[str]]:
-    """Leave out of a data set's compositions those that the backend cannot make, and name them.
+    """Leave out of what a data set asks for what the backend cannot make, and name it.
 
     Raises:
-        UserError: If a setting does not fit, a composition of the user's own cannot be made, or none can.
+        UserError: If a setting does not fit, what the user asks for cannot be made, or nothing of a data set can.
     """
     if wanted is None or not wanted.targets:
-        backend.check(**how, compositions=None if wanted is None else wanted.compositions)
+        backend.check(**how, **({} if wanted is None else wanted.arguments(0, len(wanted.compositions))))
         return wanted, []
     backend.check(**how)
+    source = settings.compositions_from or settings.protostructures
     reasons = {}
-    for name, composition in zip(wanted.targets, wanted.compositions, strict=True):
+    for place, name in enumerate(wanted.targets):
         try:
-            backend.check(**how, compositions=[composition])
+            backend.check(**how, **wanted.arguments(place, 1))
         except UserError as error:
             reasons[name] = str(error)
     if len(reasons) == len(wanted.targets):
-        raise UserError(
-            f"no composition of {settings.compositions_from} can be made: {next(iter(reasons.values()))}"
-        )
+        raise UserError(f"nothing that {source} asks for can be made: {next(iter(reasons.values()))}")
     if reasons:
         first = next(iter(reasons))
         log.warning(
-            "%d of %d compositions of %s left out, the first: %s: %s",
-            len(reasons), len(wanted.targets), settings.compositions_from, first, reasons[first],
+            "%d of %d crystals of %s left out, the first: %s: %s",
+            len(reasons), len(wanted.targets), source, first, reasons[first],
         )  # fmt: skip
     return wanted.without(reasons), list(reasons)
 
@@ -160,8 +160,8 @@ def _fill_crystals(
 def _sample(
     backend: Backend, how: Mapping[str, Any], seed: int, wanted: CompositionRequest | None, first: int, n: int
 ) -> Samples:
-    asked = None if wanted is None else wanted.part(first, n)
-    return backend.sample(n, seed=seed, first=first, compositions=asked, **how)
+    asked = {} if wanted is None else wanted.arguments(first, n)
+    return backend.sample(n, seed=seed, first=first, **asked, **how)
 
 
 def _label(settings: GenerateSettings, backend: str) -> str:
@@ -178,7 +178,12 @@ def _label(settings: GenerateSettings, backend: str) -> str:
     parts += [f"eta{options.pop('eta'):g}"] if "eta" in options else []
     if "temperature" in options:
         parts.append(f"temperature{options.pop('temperature'):g}")
-    asked = (settings.composition, settings.compositions, settings.compositions_from)
+    asked = (
+        settings.composition,
+        settings.compositions,
+        settings.compositions_from,
+        settings.protostructures,
+    )
     parts += [f"for-{Path(str(one)).name}" for one in asked if one is not None]
     parts += [f"{name}-{value}" for name, value in [*options.items(), *condition.items()]]
     parts += [f"guidance{guidance:g}"] if guidance is not None else []

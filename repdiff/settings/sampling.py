@@ -22,7 +22,7 @@ class GenerateSettings(Settings):
     )
     n: int | None = setting(
         None,
-        "Number of samples; default: 1000, or one for each of several compositions",
+        "Number of samples; default: 1000, or one for each of several compositions or protostructures",
         ge=1,
         role="extent",
     )
@@ -35,9 +35,16 @@ class GenerateSettings(Settings):
     compositions_from: str | None = setting(
         None, "Data set whose formulas the samples take in turn, such as mp_20:test"
     )
+    protostructures: str | None = setting(
+        None,
+        "Protostructures that the samples keep exactly, taken in turn: a file with one label per line, such as "
+        "AB_cF8_225_a_b:Cl-Na, or a data set such as mp_20:test",
+        group="more",
+    )
     data_dir: Path | None = setting(
         None,
-        "With --compositions-from: folder with the benchmark files; default: `data` in the workspace",
+        "With --compositions-from or --protostructures: folder with the benchmark files; default: `data` in the "
+        "workspace",
         role="input",
         group="more",
     )

@@ -1,6 +1,7 @@
 """What every backend must do: learn, be saved, be resumed, sample alike in any company, honour what it is given."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from descriptors.symmetry import unit_cell
+from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends import BACKENDS, Backend, Samples, backend_of
 from repdiff.backends.fit import train_job
 from repdiff.crystals.crystal_set import CrystalSet
@@ -17,6 +20,7 @@ from repdiff.crystals.formula import Composition, count_elements
 from repdiff.crystals.geometry import check_structures
 from repdiff.crystals.symmetry import SYMPREC
 from repdiff.datasets.dataset import Dataset
+from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.execution.progress import bars
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
@@ -29,6 +33,7 @@ from repdiff.training import TrainingResult
 from repdiff.training.log import METRICS_FILE, read_metrics
 
 CPU = torch.device("cpu")
+SYMMETRIC = 1e-5  # of the cell, by which atoms may be away from their symmetry
 SAMPLES = 2e-3  # by which numbers of a sample may differ with its company
 QUICK = {"log_every": 1, "validate_every": 5, "warmup_steps": 0, "ema_every": 1, "lr_schedule": "constant"}
 
@@ -179,6 +184,38 @@ def check_compositions(trial: Trial) -> None:
         backend.check(compositions=[asked[0], {elements[0]: n_most + 90}])
 
 
+def check_protostructures(trial: Trial) -> None:
+    """Check that given protostructures are kept exactly, and a strange element or compositions beside them refused."""
+    if "protostructure" not in trial.kind.conditions:
+        return
+    backend = trial.load()
+    salt = Protostructure.of(225, [(11, "a"), (17, "b")])
+    layered = Protostructure.of(194, [(20, "c"), (8, "f")])
+    tilted = Protostructure.of(14, [(22, "a"), (8, "e")])
+    asked = [salt, layered, tilted, salt]
+    made = backend.sample(4, seed=3, protostructures=asked).crystals
+    for wanted, one in zip(asked, made, strict=True):
+        found = Counter(one.atomic_numbers.tolist())
+        require(found == wanted.composition(), f"asked for {wanted}, and made {dict(found)}")
+        constraint = SymmetryConstraint.of([wanted])
+        frac = torch.from_numpy(one.frac_coords)
+        gap = constraint.exact(frac) - frac
+        away = float((gap - gap.round()).abs().max())
+        require(
+            away < SYMMETRIC, f"an atom is {away} of the cell from where the symmetry of {wanted} puts it"
+        )
+        cell = torch.linalg.inv(constraint.maps.cell_vectors[0]) @ torch.from_numpy(one.lattice)
+        unit_cell.from_lattice(cell[None], constraint.maps.numbers, exact=True)
+    apart = backend.sample(2, seed=3, first=2, protostructures=asked[2:]).crystals
+    together, alone = numbers(Samples(made=tuple(made[2:]))), numbers(Samples(made=tuple(apart)))
+    fits = torch.allclose(together, alone, rtol=SAMPLES, atol=SAMPLES)
+    require(fits, "samples 2 and 3 differ with what is drawn before them")
+    with refused("an element that training crystals lack", "118"):
+        backend.check(protostructures=[Protostructure.of(225, [(118, "a")])])
+    with refused("compositions beside protostructures", "one of them"):
+        backend.check(protostructures=[salt], compositions=[{11: 1, 17: 1}])
+
+
 def check_unknown_options(trial: Trial) -> None:
     """Check that an unknown option of sampling is refused before anything is made."""
     with refused("an unknown option", "widht"):
@@ -193,6 +230,7 @@ CHECKS: dict[str, Callable[[Trial], None]] = {
     "company": check_company,
     "samples": check_samples,
     "compositions": check_compositions,
+    "protostructures": check_protostructures,
     "unknown options": check_unknown_options,
 }
 
