@@ -179,8 +179,8 @@ class ReconstructSettings(Settings):
     symmetry: Literal["auto", "given", "none"] = setting(
         "auto",
         "Given: keep to the protostructures that come with the vectors, or are read off the crystals of --dataset, and "
-        "search free coordinates only; none: search the positions of all atoms; auto: given for generated vectors, none "
-        "with --dataset",
+        "search free coordinates only; none: search the positions of all atoms; auto: given for generated vectors, "
+        "none with --dataset",
         group="more",
     )
     preset: Literal["default", "fast", "thorough", "paper"] = setting(
