@@ -9,8 +9,9 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends import Backend, Composition, Samples, TrainingJob
-from repdiff.backends.base import refuse_conditions
+from repdiff.backends.base import refuse_conditions, refuse_protostructures
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.options import parse_options
 from repdiff.crystals.crystal import Crystal, from_batch, to_batch
@@ -104,6 +105,7 @@ class Memory(Backend):
         *,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
@@ -111,6 +113,7 @@ class Memory(Backend):
         """Refuse options and conditions."""
         parse_options(NoOptions, options)
         refuse_conditions("memory", conditions, guidance)
+        refuse_protostructures("memory", protostructures)
 
     def sample(
         self,
@@ -120,6 +123,7 @@ class Memory(Backend):
         first: int = 0,
         steps: int | None = None,
         compositions: Sequence[Composition] | None = None,
+        protostructures: Sequence[Protostructure] | None = None,
         conditions: Mapping[str, Any] | None = None,
         guidance: float | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
