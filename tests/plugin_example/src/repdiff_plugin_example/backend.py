@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends import Backend, Composition, Samples, TrainingJob
-from repdiff.backends.base import refuse_conditions
+from repdiff.backends.base import refuse_conditions, refuse_protostructures
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.options import parse_options
 from repdiff.crystals.crystal import Crystal, from_batch, to_batch
@@ -113,6 +113,7 @@ class Memory(Backend):
         """Refuse options and conditions."""
         parse_options(NoOptions, options)
         refuse_conditions("memory", conditions, guidance)
+        refuse_protostructures("memory", protostructures)
 
     def sample(
         self,
