@@ -257,12 +257,15 @@ def find(frac_coords, lattice, reach, centres, systems, first_atom, cutoff, coun
 
 @compiled
 @no_type_check
-def separate(frac_coords, lattice, neighbor_idx, shifts, centres, systems, vectors):
-    """Fill `vectors` with those from each centre to its neighbours."""
+def separate(frac_coords, lattice, neighbor_idx, shifts, centres, systems, present, vectors):
+    """Fill `vectors` with those from each centre to its neighbours; absent ones are (1, 1, 1)."""
     step = np.zeros(3, vectors.dtype)
     for row in range(len(centres)):
         i, cell = centres[row], lattice[systems[row]]
         for slot in range(neighbor_idx.shape[1]):
+            if not present[row, slot]:
+                vectors[row, slot] = 1
+                continue
             j = neighbor_idx[row, slot]
             for axis in range(3):
                 step[axis] = frac_coords[j, axis] + shifts[row, slot, axis] - frac_coords[i, axis]

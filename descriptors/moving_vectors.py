@@ -21,7 +21,7 @@ def moving_vectors(
     frac_coords: Float[Tensor, "n_atoms 3"],
     lattice: Float[Tensor, "n_systems 3 3"],
 ) -> Float[Tensor, "n_centres n_slots 3"]:
-    """Return what `Neighborhood.vectors` does; on a CPU it can be differentiated once only."""
+    """Return what `Neighborhood.vectors` does, but for absent entries; on a CPU it can be differentiated once only."""
     if frac_coords.device.type != "cpu":
         return neighborhood.vectors(frac_coords, lattice)
     return _Vectors.apply(frac_coords, lattice, neighborhood)
@@ -38,9 +38,8 @@ class _Vectors(Function):
         ctx.arrays = (
             frac_coords.detach().contiguous().numpy(), lattice.detach().contiguous().numpy(),
             neighborhood.neighbor_idx.numpy(), neighborhood.shifts.to(frac_coords).numpy(), atoms.numpy(),
-            neighborhood.system_of_centre.numpy(),
+            neighborhood.system_of_centre.numpy(), neighborhood.present.numpy(),
         )  # fmt: skip
-        ctx.present = neighborhood.present.numpy()
         vectors = frac_coords.new_empty(neighborhood.shifts.shape)
         compiled_loops.separate(*ctx.arrays, vectors.numpy())
         return vectors
@@ -51,7 +50,5 @@ class _Vectors(Function):
         """Compute the gradients by coordinates and cells."""
         frac_coords, lattice = ctx.arrays[:2]
         by_frac, by_lattice = upstream.new_zeros(frac_coords.shape), upstream.new_zeros(lattice.shape)
-        compiled_loops.gather(
-            *ctx.arrays, ctx.present, upstream.contiguous().numpy(), by_frac.numpy(), by_lattice.numpy()
-        )
+        compiled_loops.gather(*ctx.arrays, upstream.contiguous().numpy(), by_frac.numpy(), by_lattice.numpy())
         return by_frac, by_lattice, None

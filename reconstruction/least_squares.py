@@ -60,7 +60,7 @@ class LeastSquares:
             spent=torch.ones_like(start[:, 0]),
         )
 
-    def solve(self, means: Bool[Tensor, " n_features"], n_steps: int) -> None:
+    def solve(self, means: Bool[Tensor, " n_features"], n_steps: int, *, goal: float = CONVERGED) -> None:
         """Descend with all residuals, and where that gets stuck near zero with the means alone and all again.
 
         Where an extreme over atoms passes from one atom to another the error has a kink, and steps stall at it; means
@@ -69,13 +69,14 @@ class LeastSquares:
         Args:
             means: Residuals that have no kinks.
             n_steps: Iterations at most, each time that all residuals are used; twice as many with the means.
+            goal: Loss at which a problem is done.
         """
         everything = torch.ones_like(means)
-        self.descend(everything, n_steps, goal=CONVERGED, patience=IDLE)
+        self.descend(everything, n_steps, goal=goal, patience=IDLE)
         stuck = (self.lowest >= STUCK) & (self.lowest < NEAR)
         if bool(stuck.any()) and not bool(means.all()):
             self.descend(means, 2 * n_steps, goal=MEANS_GOAL, patience=MEANS_IDLE, among=stuck)
-            self.descend(everything, n_steps, goal=CONVERGED, patience=IDLE, among=stuck)
+            self.descend(everything, n_steps, goal=goal, patience=IDLE, among=stuck)
 
     def slopes(
         self,

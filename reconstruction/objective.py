@@ -10,6 +10,7 @@ from descriptors.base import Descriptor
 from descriptors.ead import EmbeddedAtomDensity
 from descriptors.neighbors import Neighborhood
 from descriptors.pooling import pool
+from reconstruction.compiled_overlap import missing_squares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +53,13 @@ class Objective:
         self, neighborhood: Neighborhood, vectors: Float[Tensor, "n_centres n_slots 3"]
     ) -> Float[Tensor, " n_systems"]:
         """Return the mean over atoms of Σ max(0, shortest - r)², Å²."""
-        floor = self.shortest[neighborhood.system_of_centre][:, None]
-        squared = (vectors**2).sum(2).clamp(min=1e-12)
-        missing = torch.where(neighborhood.present, (floor - squared.sqrt()).clamp(min=0), 0.0)
-        per_centre = (missing**2).sum(1)[:, None]
+        floor = self.shortest[neighborhood.system_of_centre]
+        if neighborhood.centres is not None and vectors.device.type == "cpu":
+            per_centre = missing_squares(neighborhood, vectors, floor)[:, None]
+        else:
+            squared = (vectors**2).sum(2).clamp(min=1e-12)
+            missing = torch.where(neighborhood.present, (floor[:, None] - squared.sqrt()).clamp(min=0), 0.0)
+            per_centre = (missing**2).sum(1)[:, None]
         return pool(
             per_centre,
             neighborhood.system_of_centre,

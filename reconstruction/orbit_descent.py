@@ -119,14 +119,13 @@ def descend(
         better = losses < best_loss[active]
         best_loss[active] = torch.where(better, losses, best_loss[active])
         best[active] = torch.where(better[:, None, None], here, best[active])
-        gradient = torch.where(space.is_free, gradient / space.lengths, torch.zeros_like(gradient))
+        gradient = torch.einsum("sri,srki->srk", gradient, space.steps)
         first = BETA_1 * first + (1 - BETA_1) * gradient
         second = BETA_2 * second + (1 - BETA_2) * gradient**2
         direction = (first / (1 - BETA_1 ** (step + 1))) / (
             (second / (1 - BETA_2 ** (step + 1))).sqrt() + EPSILON
         )
-        move = torch.where(space.is_free, direction / space.lengths, torch.zeros_like(direction))
-        here = here - descent.rate(step) * move
+        here = here - descent.rate(step) * torch.einsum("srk,srki->sri", direction, space.steps)
         if descent.solved_below and step % descent.check_every == descent.check_every - 1:
             unsolved = ~torch.isin(rivals, rivals[best_loss < descent.solved_below])[active]
             if not bool(unsolved.any()):
@@ -140,6 +139,6 @@ def descend(
 
 def _moved(space: OrbitSpace, step: Float[Tensor, "n n_rows 3"], reach: float) -> float:
     """Return how far an atom has moved at most, Å, counting half of what a strain moves the farthest neighbour."""
-    moves = (step * space.lengths).norm(dim=2)
+    moves = torch.einsum("sri,srij->srj", step, space.moves).norm(dim=2)
     strain = moves[:, STRAINS].norm(dim=1) / STRAIN_LENGTH
     return float((moves[:, : STRAINS.start].amax(1) + strain * reach / 2).max())

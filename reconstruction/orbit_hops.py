@@ -9,6 +9,9 @@ from torch import Tensor
 from reconstruction.orbit_space import STRAINS, OrbitSpace
 
 SIZE = 0.8  # Å, of a displacement along each free coordinate
+FARTHER = (
+    1.0  # Å, that an orbit drawn anew moves along each free coordinate at least, or a quarter of a period
+)
 ODDS = (0.5, 0.4, 0.1)  # of drawing an orbit anew, an exchange, and a displacement of everything
 
 
@@ -83,7 +86,9 @@ class Hops:
         is_free, random = self.is_free[systems], uniform(*points.shape)
         one = torch.where(self.movable[systems], uniform(n, points.shape[1]), -1.0).argmax(1)
         redrawn = points.clone()
-        redrawn[each, one] = torch.where(is_free[each, one], random[each, one], points[each, one])
+        nearest = (FARTHER / self.lengths[systems[each], one].clamp(min=1e-6)).clamp(max=0.25)
+        away = points[each, one] + nearest + (1 - 2 * nearest) * random[each, one]
+        redrawn[each, one] = torch.where(is_free[each, one], away, points[each, one])
         steps = (2 * random - 1) * SIZE / self.lengths[systems].clamp(min=1e-6)
         displaced = torch.where(is_free, points + steps, points)
         which = (uniform(n) * self.n_pairs[systems]).long()

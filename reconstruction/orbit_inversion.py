@@ -19,9 +19,9 @@ from reconstruction.presets import Search
 from reconstruction.result import Placed, Reconstructed
 
 CPU_CENTRES, GPU_CENTRES = 1200, 6000  # of all trials in one batch: more of them are no faster
-PULL = 1e-3  # of a cell that is one standard deviation off
+PULL = 3e-4  # of a cell that is one standard deviation off
 REFINED_BELOW = 0.08  # loss from which least squares may find the crystal of an exact vector
-AGREEING, PATIENCE = 6, 8  # when the search for a vector that is exact, or should be, is given up
+AGREEING, PATIENCE = 8, 12  # when the search for a vector that is exact, or should be, is given up
 
 
 def plan_orbits(symmetry: GivenSymmetry, rows: Iterable[int], *, device: torch.device) -> list[list[int]]:

@@ -9,6 +9,8 @@ from reconstruction.orbit_descent import Aim, Reached
 from reconstruction.orbit_space import OrbitSpace
 from reconstruction.refine import CPU_ATOMS, GPU_ATOMS, relative_errors, smooth_columns
 
+CONVERGED = 1e-6  # loss that is as good as zero, in single precision
+
 
 def refine_points(
     space: OrbitSpace, points: Float[Tensor, "n n_rows 3"], aim: Aim, *, n_steps: int
@@ -54,7 +56,7 @@ def refine_points(
     most = CPU_ATOMS if device.type == "cpu" else GPU_ATOMS
     start = (base * lengths).gather(1, order)
     problem = LeastSquares.begin(residuals, start, n_unknowns, n_at_once=int(most / n_centres))
-    problem.solve(smooth_columns(objective.descriptor).to(device), n_steps)
+    problem.solve(smooth_columns(objective.descriptor).to(device), n_steps, goal=CONVERGED)
     rows = torch.arange(len(points), device=device)
     return Reached(
         points=placed(problem.best, rows).to(points.dtype),

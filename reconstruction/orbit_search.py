@@ -18,7 +18,6 @@ from reconstruction.result import AGREED, SOLVED, SPENT, STALLED
 
 NEARLY = 5e-3  # loss below which a crystal is right, and only its last digits are missing
 CPU_CENTRES, GPU_CENTRES = 4000, 100_000  # in one evaluation
-SCREENED = 0.5  # share of the starts drawn that are compared by the descriptor; overlaps decide before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +48,28 @@ class Effort:
 
 
 EFFORTS = (  # most free coordinates, effort
-    (2, Effort(n_drawn=12, rungs=(Rung(n_trials=4, n_steps=15, n_stages=1),))),
-    (5, Effort(n_drawn=16, rungs=(Rung(n_trials=8, n_steps=25, n_stages=1),), n_refined=2)),
+    (2, Effort(n_drawn=12, rungs=(Rung(n_trials=2, n_steps=14, n_stages=1),))),
+    (5, Effort(n_drawn=24, rungs=(Rung(n_trials=4, n_steps=25, n_stages=1),), n_refined=2)),
     (
         10,
         Effort(
-            n_drawn=16,
-            rungs=(Rung(n_trials=8, n_steps=30, n_stages=1), Rung(n_trials=3, n_steps=30)),
-            n_refined=1,
+            n_drawn=24,
+            rungs=(
+                Rung(n_trials=6, n_steps=12, n_stages=1),
+                Rung(n_trials=3, n_steps=25, n_stages=1),
+                Rung(n_trials=1, n_steps=30),
+            ),
         ),
     ),
     (
         10_000,
         Effort(
-            n_drawn=16,
-            rungs=(Rung(n_trials=16, n_steps=50, n_stages=1), Rung(n_trials=5, n_steps=80)),
+            n_drawn=24,
+            rungs=(
+                Rung(n_trials=12, n_steps=15, n_stages=1),
+                Rung(n_trials=5, n_steps=30, n_stages=1),
+                Rung(n_trials=2, n_steps=60),
+            ),
             learning_rate=0.2,
         ),
     ),
@@ -124,7 +130,8 @@ def search_orbits(
     lowest = state.population.losses[:, 0].clone()
     state.settle(active[~coordinates_free])
     for row in active[~coordinates_free].tolist():
-        stopped[row] = SOLVED
+        solved = float(state.population.losses[row].min()) < settings.solved_below
+        stopped[row] = SOLVED if solved else STALLED
     active = active[coordinates_free]
     for number in range(settings.n_rounds):
         if len(active) == 0:

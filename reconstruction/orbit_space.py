@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -31,14 +32,17 @@ class OrbitSpace:
         maps: Orbit maps, of primitive cells.
         lattice: Given primitive cells, rows in Å.
         strains: Basis of the strains that are sought; zeros fill it up, and stand where the cell is held.
-        lengths: Å by which an atom moves, to first order, for each unit of each entry of a point; 0 where an entry
-            has no effect.
+        moves: Cartesian vector by which the representative atom moves for each unit of each entry of a point, Å; of
+            strains the multiples of an axis, and zeros where an entry has no effect.
+        steps: Entries that move it by 1 Å along orthogonal directions, one a row: what a descent steps along, since
+            cell vectors may be skew.
     """
 
     maps: OrbitMaps
     lattice: Float[Tensor, "n_systems 3 3"]
     strains: Float[Tensor, "n_systems 6 3 3"]
-    lengths: Float[Tensor, "n_systems n_rows 3"]
+    moves: Float[Tensor, "n_systems n_rows 3 3"]
+    steps: Float[Tensor, "n_systems n_rows 3 3"]
 
     @classmethod
     def make(
@@ -64,19 +68,23 @@ class OrbitSpace:
         strains = lattice.new_zeros(len(protostructures), 6, 3, 3)
         if not hold_cell:
             for row, protostructure in enumerate(protostructures):
-                basis = torch.from_numpy(unit_cell.symmetric_strains(protostructure.number))
+                basis = _strains(protostructure.number)
                 strains[row, : len(basis)] = basis
         n_orbits = max(len(protostructure.orbits) for protostructure in protostructures)
-        lengths = lattice.new_zeros(len(protostructures), n_orbits + N_EXTRA_ROWS, 3)
-        steps = torch.einsum("ofi,oij->ofj", maps.directions, lattice[maps.system_of_orbit])
-        lengths[maps.system_of_orbit, _rank(maps)] = steps.norm(dim=2)
-        moves = strains.flatten(2).norm(dim=2) * STRAIN_LENGTH
-        lengths[:, STRAINS] = moves.unflatten(1, (2, 3))
+        moves = lattice.new_zeros(len(protostructures), n_orbits + N_EXTRA_ROWS, 3, 3)
+        along = torch.einsum("ofi,oij->ofj", maps.directions, lattice[maps.system_of_orbit])
+        moves[maps.system_of_orbit, _rank(maps)] = along
+        sizes = strains.flatten(2).norm(dim=2) * STRAIN_LENGTH
+        moves[:, STRAINS] = torch.diag_embed(sizes.unflatten(1, (2, 3)))
+        free = moves.norm(dim=3) > 0
+        gram = moves @ moves.mT + torch.diag_embed((~free).double())
+        steps = torch.linalg.inv(torch.linalg.cholesky(gram)) * free[..., None]
         return cls(
             maps=maps.to(device, dtype),
             lattice=lattice.to(device, dtype),
             strains=strains.to(device, dtype),
-            lengths=lengths.to(device, dtype),
+            moves=moves.to(device, dtype),
+            steps=steps.to(device, dtype),
         )
 
     @property
@@ -89,7 +97,12 @@ class OrbitSpace:
         """One atom of each orbit, which stands for all of it."""
         return Centres(atoms=self.maps.representative, multiplicity=self.maps.multiplicity)
 
-    @property
+    @cached_property
+    def lengths(self) -> Float[Tensor, "n_systems n_rows 3"]:
+        """Å by which an atom moves for each unit of each entry of a point; 0 where an entry has no effect."""
+        return self.moves.norm(dim=3)
+
+    @cached_property
     def is_free(self) -> Bool[Tensor, "n_systems n_rows 3"]:
         """Tell which entries of a point have an effect."""
         return self.lengths > 0
@@ -100,7 +113,8 @@ class OrbitSpace:
             maps=self.maps.to(dtype=dtype),
             lattice=self.lattice.to(dtype),
             strains=self.strains.to(dtype),
-            lengths=self.lengths.to(dtype),
+            moves=self.moves.to(dtype),
+            steps=self.steps.to(dtype),
         )
 
     def select(self, systems: Int[Tensor, " n_selected"]) -> "OrbitSpace":
@@ -109,7 +123,8 @@ class OrbitSpace:
             maps=self.maps.select(systems),
             lattice=self.lattice[systems],
             strains=self.strains[systems],
-            lengths=self.lengths[systems],
+            moves=self.moves[systems],
+            steps=self.steps[systems],
         )
 
     def coordinates(
@@ -185,6 +200,11 @@ class OrbitSpace:
         strain = (axes * strains[:, None] @ axes.mT).to(points)
         points[:, STRAINS] = torch.einsum("sij,skij->sk", strain, self.strains).unflatten(1, (-1, 3))
         return points
+
+
+@cache
+def _strains(number: int) -> Float[Tensor, "n_strains 3 3"]:
+    return torch.from_numpy(unit_cell.symmetric_strains(number))
 
 
 def _rank(maps: OrbitMaps) -> Int[Tensor, " n_orbits"]:

@@ -11,8 +11,10 @@ group of the periodic table, and all atoms are displaced by 0.1 Å at random wit
 are crystals of more than one free coordinate with 25 to 52 atoms in the primitive cell that is then found.
 
 A crystal comes back if StructureMatcher (stol 0.5, ltol 0.3, angle_tol 10) matches it with the true one. Vectors are
-those of the symmetrised crystals. Seconds are those of the processor, of one process with one thread; a structure's are
-its share, by evaluations, of those of its batch. The last line on stdout is JSON. Example:
+those of the symmetrised crystals. Seconds are those of the processor, of one process with one thread; the share of a
+structure in those of its batch is by evaluations. The last line on stdout is JSON.
+
+Example:
     python scripts/bench_symmetric_inversion.py --data-dir DIR --out benchmarks/symmetric_inversion.json
 """
 
@@ -97,11 +99,7 @@ def _decorated(crystal: Crystal, symmetrized: SymmetrizedCrystal, rng: np.random
         frac, numbers = np.concatenate([frac, frac + step]), np.tile(numbers, 2)
         changed = np.arange(len(numbers)) < len(numbers) // 2
     else:
-        n_primitive = len(numbers) // len(points)
-        tree = symmetrized.crystal(crystal.id, primitive=False)
-        assert len(tree.atomic_numbers) == n_primitive * len(points)
-        first = _one_of_each_translate(frac, numbers, points)
-        changed = first
+        changed = _one_of_each_translate(frac, numbers, points)
     if not LARGE[0] <= len(numbers) <= LARGE[1]:
         return None
     element = int(rng.choice(np.unique(numbers)))
@@ -216,8 +214,6 @@ def invert(
     rms = match_pairs(crystals, from_batch(join(parts).wrapped(), [crystal.id for crystal, _ in known]))
     n_free = np.array([protostructure.n_free for protostructure in protostructures])
     matched, losses = ~np.isnan(rms), result.losses.numpy()
-    true_volumes = np.array([crystal.volume for crystal, _ in known])
-    del true_volumes
 
     def summary(chosen: np.ndarray) -> dict[str, object]:
         if not chosen.any():

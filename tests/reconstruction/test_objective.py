@@ -1,10 +1,12 @@
 import known_crystals
 import pytest
 import torch
+from textbook_symmetry import textbook, textbook_batch
 
 from descriptors.base import make_descriptor
 from descriptors.batch import CrystalBatch, from_structures
-from descriptors.neighbors import find_neighborhood
+from descriptors.neighbors import Centres, find_neighborhood
+from descriptors.symmetry.orbit_maps import orbit_maps
 from reconstruction.objective import Objective
 
 
@@ -112,3 +114,20 @@ def test_a_selection_has_the_losses_of_its_crystals(known, descriptor):
     losses = found(*at(known, descriptor))
     picked = found.select(rows)(*at(known.select(rows), descriptor))
     torch.testing.assert_close(picked, losses[rows])
+
+
+def test_the_overlap_of_one_atom_of_each_orbit_is_that_of_all_with_its_gradient(descriptor):
+    batch = textbook_batch("quartz", "orthorhombic perovskite")
+    maps = orbit_maps(textbook("quartz", "orthorhombic perovskite")[0])
+    targets = descriptor(batch)
+    goal = objective(descriptor, targets, shortest=(2.7, 2.9))
+    whole = goal.overlap(*at(batch, descriptor))
+    centres = Centres(atoms=maps.representative, multiplicity=maps.multiplicity)
+    neighborhood = find_neighborhood(batch, 4.0, centres=centres)
+    vectors = neighborhood.vectors(batch.frac_coords, batch.lattice).requires_grad_()
+    assert bool((whole > 0.1).all())
+    torch.testing.assert_close(goal.overlap(neighborhood, vectors), whole)
+    (gradient,) = torch.autograd.grad((goal.overlap(neighborhood, vectors) ** 2).sum(), vectors)
+    step = 1e-5 * torch.randn(vectors.shape, dtype=vectors.dtype, generator=torch.Generator().manual_seed(0))
+    higher, lower = ((goal.overlap(neighborhood, vectors + n * step) ** 2).sum() for n in (1, -1))
+    torch.testing.assert_close((higher - lower) / 2, (gradient * step).sum(), rtol=1e-4, atol=1e-12)
