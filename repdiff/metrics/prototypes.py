@@ -42,6 +42,7 @@ class Prototypes(Metric):
     """
 
     description = "distinct prototypes, and shares of prototypes and protostructures new to the training set"
+    takes = frozenset({"training"})
 
     def __init__(self, symprec: float = SYMPREC) -> None:
         self.symprec = symprec

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from repdiff.errors import UserError
@@ -14,16 +14,30 @@ from repdiff.networks.element_table import ElementTable
 from repdiff.networks.random_streams import choose, uniform_streams
 
 CRYSTALS_AT_ONCE = 4096
+OF_EARLIER_FITS = frozenset(
+    {
+        "max_epochs", "min_steps", "batch_size", "learning_rate", "warmup_steps", "weight_decay", "clip_norm",
+        "ema_decay", "held_out",
+    }
+)  # fmt: skip
 
 
 class CompositionModelSettings(BaseModel):
     """Size of the composition model."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")  # files of earlier versions hold more
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(256, ge=1, description="channels of the residual stream")
     n_blocks: int = Field(2, ge=0, description="residual blocks, two linear layers each")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout probability inside the blocks")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_the_fit(cls, values: Any) -> Any:  # noqa: ANN401 (whatever is to be validated)
+        """Leave out how earlier versions, whose files say so, fitted the model."""
+        if not isinstance(values, Mapping):
+            return values
+        return {name: value for name, value in values.items() if name not in OF_EARLIER_FITS}
 
 
 class CompositionModel(nn.Module):

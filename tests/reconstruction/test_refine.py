@@ -135,10 +135,10 @@ def test_what_has_converged_costs_nothing_more(descriptor):
 def test_what_stalls_at_a_kink_goes_on_with_means_alone(descriptor, monkeypatch):
     known, objective = problem(descriptor, [known_crystals.diamond()] * 2)
     start = moved(known, by=0.2, seed=1)
-    monkeypatch.setattr(module, "STUCK", 0.0)
-    monkeypatch.setattr(module, "NEAR", 0.0)
+    monkeypatch.setattr("reconstruction.least_squares.STUCK", 0.0)
+    monkeypatch.setattr("reconstruction.least_squares.NEAR", 0.0)
     once = refine(start, objective, n_steps=1)
-    monkeypatch.setattr(module, "NEAR", float(once.losses.max()) * 1.01)
+    monkeypatch.setattr("reconstruction.least_squares.NEAR", float(once.losses.max()) * 1.01)
     again = refine(start, objective, n_steps=1)
     assert bool((again.n_evaluations > once.n_evaluations).all())
     assert bool((again.losses < once.losses).all())

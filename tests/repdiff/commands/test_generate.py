@@ -1,8 +1,11 @@
+import shutil
+
 import pytest
 import torch
-from small_runs import SAMPLING
+from small_runs import SAMPLING, TRAINING
 
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
+from repdiff.cli.main import main
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
@@ -10,8 +13,12 @@ from repdiff.representations.shards import read_generated, shard_path
 
 
 @pytest.fixture(scope="module")
-def model(tiny_workspace):
-    return GenerativeModel.load(tiny_workspace / "train" / "tiny-ead-mlp", device=torch.device("cpu"))
+def model(tiny_workspace, tmp_path_factory):
+    """A model that draws formulas first."""
+    root = shutil.copytree(tiny_workspace, tmp_path_factory.mktemp("first") / "workspace")
+    flags = ["--compositions", "first", "--name", "first", "--workspace", str(root)]
+    assert main(["train", *TRAINING, *flags]) == 0
+    return GenerativeModel.load(root / "train" / "first", device=torch.device("cpu"))
 
 
 def generate(run, n, *flags):
@@ -99,7 +106,7 @@ def test_a_drawn_formula_survives_though_no_training_crystal_has_its_frequencies
     odd[1, -1] = 7
     odd[2, :elements] = 1
     monkeypatch.setattr(model.compositions, "sample", lambda *_, **__: odd)
-    vectors = model.sample(3, seed=0, sampler=SamplerSettings(name="ddim", n_steps=2))
+    vectors = model.sample(3, seed=0, sampler=SamplerSettings(name="ddim", n_steps=2)).vectors
     blocks = model.layout.representation().blocks
     counts = vectors[:, blocks[GIVEN[0]]] * vectors[:, blocks[GIVEN[1]]]
     torch.testing.assert_close(counts, odd.float())
@@ -109,7 +116,7 @@ def test_the_temperature_reaches_the_composition_model(model):
     def formulas(temperature):
         vectors = model.sample(
             60, seed=0, sampler=SamplerSettings(name="ddim", n_steps=1), temperature=temperature
-        )
+        ).vectors
         columns = model.layout.representation().blocks["composition"]
         return len(vectors[:, columns].unique(dim=0))
 

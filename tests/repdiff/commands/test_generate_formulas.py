@@ -13,7 +13,7 @@ N_FORMULAS = 5
 @pytest.fixture
 def asked(run, tmp_path):
     """A file of formulas that differ, and their counts of atoms."""
-    layout = read_generated(run("generate", "--n", "1", *SAMPLING, "--name", "probe")[1])[1]
+    layout = read_generated(run("generate", "--n", "1", *SAMPLING, "--name", "probe")[1]).layout
     one, other = layout.elements[:2]
     wanted = [{one: n, other: m} for n, m in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1))]
     lines = ["".join(f"{chemical_symbols[z]}{n}" for z, n in counts.items()) for counts in wanted]
@@ -22,7 +22,8 @@ def asked(run, tmp_path):
 
 
 def made(path):
-    vectors, layout = read_generated(path)
+    batch = read_generated(path)
+    vectors, layout = batch.vectors, batch.layout
     blocks = layout.representation().blocks
     counts = (vectors[:, blocks["composition"]] * vectors[:, blocks["n_atoms"]]).round().long()
     return [{z: int(n) for z, n in zip(layout.elements, row, strict=True) if n} for row in counts]
