@@ -8,6 +8,8 @@ from torch import Tensor
 
 from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 
+SAME_STRAIN = 1e-4  # squared logarithmic strains that differ by less are equal
+
 
 def nearest_allowed(
     lattice: Float[Tensor, "n_systems 3 3"], constraint: SymmetryConstraint
@@ -30,7 +32,10 @@ def nearest_allowed(
         values, vectors = torch.linalg.eigh(rows @ rows.mT)
         logs = (vectors * (values.clamp(min=1e-12).log() / 2)[:, None]) @ vectors.mT
         allowed = (logs.flatten(1) @ projector.mT).view_as(logs)
-        best = int((logs - allowed).square().sum((1, 2)).argmin())
+        strain = (logs - allowed).square().sum((1, 2))
+        best = int(
+            (strain <= strain.min() + SAME_STRAIN).nonzero()[0]
+        )  # of equal ones the first, whatever rounding says
         found.append(reference @ torch.linalg.matrix_exp(allowed[best]))
     return torch.stack(found).to(lattice)
 
