@@ -1,7 +1,7 @@
 """What a backend is: one system that learns from crystals and makes new ones."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -26,15 +26,14 @@ class FirstStage:
     """A smaller model that is trained before the main one, within the same budget.
 
     Attributes:
-        name: Folder of its checkpoints inside that of the run.
+        name: Folder of its checkpoints inside that of the run; in every file with weights of the main model its best
+            weights stand under it, and what it says of itself is the metadata of this name.
         model: Model with its initial weights.
         training: The examples.
         validation: May be empty.
         share: Share of the minutes that it may take; budgets of steps and epochs hold for each model by itself.
         max_epochs: Passes over the examples at most, whatever the budget.
         settings: Settings of its training that differ from those of the main model.
-        finish: Called with the weights of the lowest validation loss, or the last ones; returns tensors and metadata
-            that go into every file with weights.
     """
 
     name: str
@@ -44,7 +43,6 @@ class FirstStage:
     share: float
     max_epochs: int
     settings: Mapping[str, Any]
-    finish: Callable[[Mapping[str, Tensor]], tuple[Mapping[str, Tensor], Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)

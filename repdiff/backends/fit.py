@@ -74,8 +74,9 @@ def train_job(
         if result.stopped_by == "signal":
             return result
         stored, _ = load_checkpoint(result.best or result.model, kind=job.first.model.kind)
-        more_tensors, more_metadata = job.first.finish(tensors_under("network.", stored)[0])
-        tensors, metadata = tensors | dict(more_tensors), metadata | dict(more_metadata)
+        weights, _ = tensors_under("network.", stored)
+        tensors |= {f"{job.first.name}.{name}": weight for name, weight in weights.items()}
+        metadata[job.first.name] = job.first.model.describe()
         settings = _without(settings, min(result.seconds / 60, job.first.share * (settings.max_minutes or 0)))
     result = train(
         job.model,

@@ -95,10 +95,6 @@ def protostructure_stage(
         one for one in known["val"] if one.n_atoms() <= sizes.n_max and len(one.elements) <= sizes.k_max
     ]
 
-    def finish(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors = {f"{PROTOSTRUCTURES}.{name}": value for name, value in weights.items()}
-        return tensors, {PROTOSTRUCTURES: model.tensors_and_metadata()[1]}
-
     return FirstStage(
         name=PROTOSTRUCTURES,
         model=ProtostructureTraining(model),
@@ -107,7 +103,6 @@ def protostructure_stage(
         share=share,
         max_epochs=MAX_EPOCHS,
         settings=OF_PROTOSTRUCTURES,
-        finish=finish,
     )
 
 
@@ -132,21 +127,14 @@ def formula_stage(
         model = CompositionModel(CompositionModelSettings(), elements, torch.bincount(counts["train"].sum(1)))
     inside = counts["val"][counts["val"].sum(1) <= model.n_max]
 
-    def finish(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors = {f"{COMPOSITIONS}.{name}": value for name, value in weights.items()}
-        return tensors, {COMPOSITIONS: model.tensors_and_metadata()[1]}
-
     return FirstStage(
         name=COMPOSITIONS,
         model=CompositionTraining(model),
         training=training,
         validation=CompositionData("validation", inside, elements),
         share=share,
-        max_epochs=MAX_EPOCHS_OF_FORMULAS
-        if len(elements) > 1
-        else 1,  # of one element there is nothing to learn
+        max_epochs=MAX_EPOCHS_OF_FORMULAS if len(elements) > 1 else 1,  # one element leaves nothing to learn
         settings=OF_FORMULAS,
-        finish=finish,
     )
 
 

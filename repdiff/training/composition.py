@@ -1,15 +1,15 @@
 """The model of formulas as the training loop sees it."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from repdiff.errors import UserError
 from repdiff.networks.composition import CompositionModel
-from repdiff.training.trainable import Trainable, TrainingData
+from repdiff.training.likelihood import Likelihood
+from repdiff.training.trainable import TrainingData
 
 KIND = "compositions"
 
@@ -53,7 +53,7 @@ class CompositionData(TrainingData):
         return CompositionData(self.what, self.counts.to(device), self.elements)
 
 
-class CompositionTraining(Trainable):
+class CompositionTraining(Likelihood[CompositionModel]):
     """Maximum likelihood of elements and counts, given the number of atoms.
 
     The errors for the log are the negative log-probability of a whole formula, and of one element with its count.
@@ -61,24 +61,10 @@ class CompositionTraining(Trainable):
 
     kind = KIND
 
-    def __init__(self, model: CompositionModel) -> None:
-        super().__init__()
-        self.model = model
-
-    @property
-    def learnt(self) -> nn.Module:
-        """The model."""
-        return self.model
-
     @property
     def parts(self) -> Mapping[str, slice]:
         """Nats a formula, and nats an element."""
         return {"formula": slice(0, 1), "element": slice(1, 2)}
-
-    @property
-    def n_errors(self) -> int:
-        """Two."""
-        return 2
 
     def inputs(
         self, data: CompositionData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
@@ -95,10 +81,6 @@ class CompositionTraining(Trainable):
         found = -self.model.step_log_prob(counts[crystal], element)
         by_formula = found.sum() / len(counts)
         return found.mean(), torch.stack([by_formula, found.mean()]).detach()
-
-    def describe(self) -> dict[str, Any]:
-        """Return what `CompositionModel.from_tensors_and_metadata` needs beside the tensors."""
-        return self.model.tensors_and_metadata()[1]
 
 
 @torch.no_grad()

@@ -1,14 +1,14 @@
 """The model of protostructures as the training loop sees it."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from repdiff.networks.protostructure import OrbitSequences, ProtostructureModel
-from repdiff.training.trainable import Trainable, TrainingData
+from repdiff.training.likelihood import Likelihood
+from repdiff.training.trainable import TrainingData
 
 KIND = "protostructures"
 
@@ -34,7 +34,7 @@ class ProtostructureData(TrainingData):
         return ProtostructureData(self.sequences.to(device))
 
 
-class ProtostructureTraining(Trainable):
+class ProtostructureTraining(Likelihood[ProtostructureModel]):
     """Maximum likelihood of the orbits given group, number of atoms and of elements, in a random setting each time.
 
     The errors for the log are the negative log-probability of all orbits of a crystal, and of one orbit.
@@ -42,24 +42,10 @@ class ProtostructureTraining(Trainable):
 
     kind = KIND
 
-    def __init__(self, model: ProtostructureModel) -> None:
-        super().__init__()
-        self.model = model
-
-    @property
-    def learnt(self) -> nn.Module:
-        """The model."""
-        return self.model
-
     @property
     def parts(self) -> Mapping[str, slice]:
         """Nats a crystal, and nats an orbit."""
         return {"protostructure": slice(0, 1), "orbit": slice(1, 2)}
-
-    @property
-    def n_errors(self) -> int:
-        """Two."""
-        return 2
 
     def inputs(
         self, data: ProtostructureData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
@@ -76,7 +62,3 @@ class ProtostructureTraining(Trainable):
         by_orbit = -found.sum() / inputs.present.sum()
         by_crystal = -found.sum(1).mean()
         return by_orbit, torch.stack([by_crystal, by_orbit]).detach()
-
-    def describe(self) -> dict[str, Any]:
-        """Return what `ProtostructureModel.from_tensors_and_metadata` needs beside the tensors."""
-        return self.model.tensors_and_metadata()[1]
