@@ -1,7 +1,6 @@
 """Search of many crystals at once, in rounds: propose, screen the proposals by short descents, finish the lowest."""
 
 import math
-import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,10 +13,11 @@ from descriptors.neighbors import find_neighborhood
 from reconstruction import initialize
 from reconstruction.minimize import SKIN, Descended, Descent, descend
 from reconstruction.objective import Objective
-from reconstruction.population import SAME, Population
+from reconstruction.population import Population
 from reconstruction.presets import Rung, Search
 from reconstruction.refine import refine
-from reconstruction.result import AGREED, SOLVED, SPENT, STALLED, Reconstructed
+from reconstruction.result import Reconstructed
+from reconstruction.stopping import Stopping
 from reconstruction.symmetry import SymmetricStarts
 
 N_GROUPS = 40  # space groups prepared for each crystal at most
@@ -46,32 +46,16 @@ def search(
     numbers = start.atomic_numbers.reshape(start.n_systems, size)
     if not bool((numbers != numbers[:, :1]).any()):
         settings = settings.of_one_element()
-    began = time.perf_counter()
+    stopping = Stopping.begin(settings, start.lattice.new_full((start.n_systems,), torch.inf))
     state = _State.begin(start, objective, settings, generator)
-    stopped = [SPENT] * start.n_systems
-    active = torch.arange(start.n_systems, device=start.device)
-    idle = torch.zeros_like(active)
-    lowest = start.lattice.new_full((start.n_systems,), torch.inf)
     for _ in range(settings.n_rounds):
-        state.round(active)
-        before, lowest = lowest, state.population.lowest()[1]
-        idle = torch.where(lowest < (1 - SAME) * before, 0, idle + 1)
-        done = torch.zeros_like(active, dtype=torch.bool)
-        for limit, reached, reason in (
-            (settings.max_evaluations, state.spent >= settings.max_evaluations, SPENT),
-            (settings.patience, idle >= settings.patience, STALLED),
-            (settings.n_agreeing, state.population.n_agreeing >= settings.n_agreeing, AGREED),
-            (settings.solved_below, lowest < settings.solved_below, SOLVED),
+        state.round(stopping.active)
+        population = state.population
+        if not stopping.after_round(
+            population.lowest()[1], spent=state.spent, n_agreeing=population.n_agreeing
         ):
-            if limit:
-                done |= reached[active]
-                for row in active[reached[active]].tolist():
-                    stopped[row] = reason
-        active = active[~done]
-        late = settings.max_seconds and time.perf_counter() - began > settings.max_seconds * start.n_systems
-        if len(active) == 0 or late:
             break
-    return _finish(state, stopped)
+    return _finish(state, stopping.reasons)
 
 
 @dataclass(kw_only=True)

@@ -45,6 +45,39 @@ class Descent:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (self.n_done + step) / total))
 
 
+@dataclass(kw_only=True)
+class Moments:
+    """Adam's averages of gradients and of their squares.
+
+    Attributes:
+        first: Average of the gradients.
+        second: Average of their squares.
+        n_steps: Gradients that are in them.
+    """
+
+    first: Tensor
+    second: Tensor
+    n_steps: int = 0
+
+    @classmethod
+    def like(cls, values: Tensor) -> "Moments":
+        """Begin with none, for gradients by some values."""
+        return cls(first=torch.zeros_like(values), second=torch.zeros_like(values))
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Take a gradient in, and return the direction to step against."""
+        self.first = BETA_1 * self.first + (1 - BETA_1) * gradient
+        self.second = BETA_2 * self.second + (1 - BETA_2) * gradient**2
+        self.n_steps += 1
+        return (self.first / (1 - BETA_1**self.n_steps)) / (
+            (self.second / (1 - BETA_2**self.n_steps)).sqrt() + EPSILON
+        )
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all rows but some, given by number or by flag."""
+        self.first, self.second = self.first[rows], self.second[rows]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Descended:
     """Outcome of a descent: the best point of each crystal, its loss, and the evaluations it took."""
@@ -83,7 +116,7 @@ def descend(
     spent = torch.zeros_like(best_loss)
     current, target = batch, objective
     rows = torch.arange(batch.n_atoms, device=batch.device)
-    first, second = torch.zeros_like(cart), torch.zeros_like(cart)
+    moments = Moments.like(cart)
     neighborhood, origin = None, cart
     for step in range(descent.n_steps):
         if neighborhood is None or float((cart - origin).norm(dim=1).max()) * 2 > SKIN + SLACK:
@@ -101,12 +134,7 @@ def descend(
         better = losses < best_loss[active]
         best_loss[active] = torch.where(better, losses, best_loss[active])
         best_cart[rows] = torch.where(better[current.system_idx, None], cart, best_cart[rows])
-        first = BETA_1 * first + (1 - BETA_1) * gradient
-        second = BETA_2 * second + (1 - BETA_2) * gradient**2
-        direction = (first / (1 - BETA_1 ** (step + 1))) / (
-            (second / (1 - BETA_2 ** (step + 1))).sqrt() + EPSILON
-        )
-        cart = cart - descent.rate(step) * direction
+        cart = cart - descent.rate(step) * moments.direction(gradient)
         if descent.solved_below and step % descent.check_every == descent.check_every - 1:
             solved = best_loss < descent.solved_below
             if rivals is not None:
@@ -118,7 +146,7 @@ def descend(
                 keep = unsolved[current.system_idx]
                 systems = torch.nonzero(unsolved).flatten()
                 current, target, active = current.select(systems), target.select(systems), active[systems]
-                rows, cart, first, second = rows[keep], cart[keep], first[keep], second[keep]
-                neighborhood = None
+                rows, cart, neighborhood = rows[keep], cart[keep], None
+                moments.keep(keep)
     frac = cells.cart_to_frac(best_cart, lattice, batch.system_idx)
     return Descended(batch=replace(batch, frac_coords=frac), losses=best_loss, n_evaluations=spent)

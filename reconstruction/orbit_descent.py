@@ -9,7 +9,7 @@ from torch import Tensor
 
 from descriptors.moving_vectors import moving_vectors
 from descriptors.neighbors import Neighborhood
-from reconstruction.minimize import BETA_1, BETA_2, EPSILON, SKIN, SLACK, Descent
+from reconstruction.minimize import SKIN, SLACK, Descent, Moments
 from reconstruction.objective import Objective
 from reconstruction.orbit_space import STRAIN_LENGTH, STRAINS, OrbitSpace
 
@@ -106,7 +106,7 @@ def descend(
     active = torch.arange(len(points), device=points.device)
     best, best_loss = points.clone(), points.new_full((len(points),), math.inf)
     spent = torch.zeros_like(best_loss)
-    first, second = torch.zeros_like(points), torch.zeros_like(points)
+    moments = Moments.like(points)
     here, neighborhood, origin = points, None, points
     for step in range(descent.n_steps):
         if neighborhood is None or _moved(space, here - origin, reach) * 2 > SKIN + SLACK:
@@ -119,12 +119,7 @@ def descend(
         better = losses < best_loss[active]
         best_loss[active] = torch.where(better, losses, best_loss[active])
         best[active] = torch.where(better[:, None, None], here, best[active])
-        gradient = torch.einsum("sri,srki->srk", gradient, space.steps)
-        first = BETA_1 * first + (1 - BETA_1) * gradient
-        second = BETA_2 * second + (1 - BETA_2) * gradient**2
-        direction = (first / (1 - BETA_1 ** (step + 1))) / (
-            (second / (1 - BETA_2 ** (step + 1))).sqrt() + EPSILON
-        )
+        direction = moments.direction(torch.einsum("sri,srki->srk", gradient, space.steps))
         here = here - descent.rate(step) * torch.einsum("srk,srki->sri", direction, space.steps)
         if descent.solved_below and step % descent.check_every == descent.check_every - 1:
             unsolved = ~torch.isin(rivals, rivals[best_loss < descent.solved_below])[active]
@@ -133,7 +128,8 @@ def descend(
             if float(unsolved.float().mean()) < 0.85:
                 left = torch.nonzero(unsolved).flatten()
                 space, aim, active = space.select(left), aim.select(left), active[left]
-                here, first, second, neighborhood = here[left], first[left], second[left], None
+                here, neighborhood = here[left], None
+                moments.keep(left)
     return Reached(points=best, losses=best_loss, n_evaluations=spent)
 
 

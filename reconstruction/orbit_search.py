@@ -1,6 +1,5 @@
 """Search for many crystals of given, unlike symmetry at once: draw, screen, descend, refine, hop."""
 
-import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,9 +11,10 @@ from reconstruction.orbit_descent import Aim, Reached, descend
 from reconstruction.orbit_hops import Hops
 from reconstruction.orbit_refine import refine_points
 from reconstruction.orbit_space import MARK, OrbitSpace
-from reconstruction.population import SAME, Population
+from reconstruction.population import Population
 from reconstruction.presets import Rung, Search
-from reconstruction.result import AGREED, SOLVED, SPENT, STALLED
+from reconstruction.result import SOLVED, STALLED
+from reconstruction.stopping import Stopping
 
 NEARLY = 5e-3  # loss below which a crystal is right, and only its last digits are missing
 CPU_CENTRES, GPU_CENTRES = 4000, 100_000  # in one evaluation
@@ -121,39 +121,16 @@ def search_orbits(
         n_templates: How many each crystal has.
         generator: Source of all randomness, on the device of the space.
     """
-    began = time.perf_counter()
+    unknown = space.lengths.new_full((space.n_systems,), torch.inf)
+    stopping = Stopping.begin(settings, unknown, nearly=NEARLY)
     state = _State.begin(space, aim, settings, effort, generator)
-    stopped = [SPENT] * space.n_systems
-    coordinates_free = state.hops.movable.any(1)
-    active = torch.arange(space.n_systems, device=space.lengths.device)
-    idle = torch.zeros_like(active)
-    lowest = state.population.losses[:, 0].clone()
-    state.settle(active[~coordinates_free])
-    for row in active[~coordinates_free].tolist():
-        solved = float(state.population.losses[row].min()) < settings.solved_below
-        stopped[row] = SOLVED if solved else STALLED
-    active = active[coordinates_free]
-    for number in range(settings.n_rounds):
-        if len(active) == 0:
-            break
-        state.round(active, (templates, n_templates) if number == 0 else None)
-        before, lowest = lowest, state.population.losses.amin(1)
-        idle = torch.where(lowest < (1 - SAME) * before, 0, idle + 1)
-        done = torch.zeros_like(active, dtype=torch.bool)
-        agreeing = state.population.n_agreeing
-        for limit, reached, reason in (
-            (settings.max_evaluations, state.spent >= settings.max_evaluations, SPENT),
-            (settings.patience, idle >= settings.patience, STALLED),
-            (1, (idle >= 1) & (lowest < NEARLY), STALLED),
-            (settings.n_agreeing, agreeing >= settings.n_agreeing, AGREED),
-            (settings.solved_below, lowest < settings.solved_below, SOLVED),
+    stopping.active = _settled(state, stopping)
+    for number in range(settings.n_rounds if len(stopping.active) else 0):
+        state.round(stopping.active, (templates, n_templates) if number == 0 else None)
+        population = state.population
+        if not stopping.after_round(
+            population.losses.amin(1), spent=state.spent, n_agreeing=population.n_agreeing
         ):
-            if limit:
-                done |= reached[active]
-                for row in active[reached[active]].tolist():
-                    stopped[row] = reason
-        active = active[~done]
-        if settings.max_seconds and time.perf_counter() - began > settings.max_seconds * space.n_systems:
             break
     state.finish()
     points, _ = state.population.lowest_points()
@@ -162,9 +139,20 @@ def search_orbits(
         points=points,
         losses=plain.measure(space, points),
         n_evaluations=state.spent.long(),
-        stopped=stopped,
+        stopped=stopping.reasons,
         n_agreeing=state.population.n_agreeing,
     )
+
+
+def _settled(state: "_State", stopping: Stopping) -> Int[Tensor, " n_active"]:
+    """Settle crystals that have no free coordinate, and return the others."""
+    coordinates_free = state.hops.movable.any(1)
+    fixed = stopping.active[~coordinates_free]
+    state.settle(fixed)
+    for row in fixed.tolist():
+        solved = float(state.population.losses[row].min()) < state.settings.solved_below
+        stopping.reasons[row] = SOLVED if solved else STALLED
+    return stopping.active[coordinates_free]
 
 
 @dataclass(kw_only=True)
