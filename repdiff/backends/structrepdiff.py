@@ -143,7 +143,7 @@ class StructRepDiff(Backend):
                 first=first,
                 sampler=sampler,
                 temperature=sampling.temperature,
-                counts=None if compositions is None else self._columns(compositions),
+                counts=None if compositions is None else self.model.layout.composition_counts(compositions),
             )
             return Samples(made=made)
         if protostructures is not None:
@@ -170,15 +170,6 @@ class StructRepDiff(Backend):
         for wish in dict.fromkeys(wishes or ()):
             if reason := choices(wish, model.sizes, model.elements).reason:
                 raise UserError(f"no protostructure can be drawn as asked: {reason}")
-
-    def _columns(self, compositions: Sequence[Composition]) -> Tensor:
-        """Put compositions into the columns of the model's elements."""
-        column = {number: place for place, number in enumerate(self.model.layout.elements)}
-        counts = torch.zeros(len(compositions), len(column), dtype=torch.long)
-        for row, composition in enumerate(compositions):
-            for number, count in composition.items():
-                counts[row, column[number]] = count
-        return counts
 
 
 def _symmetric_job(encoded: EncodedSet, options: StructRepDiffTraining, *, seed: int) -> TrainingJob:

@@ -116,12 +116,9 @@ class EncodedSet(CrystalViews):
                 f"{folder} holds {len(crystals)} crystals and {len(tensors['representations'])} representations, "
                 "expected as many: encode the data set again"
             )
-        try:
-            symmetry = SymmetryTable.from_tensors(tensors) if "protostructures" in tensors else None
-        except (KeyError, ValueError) as error:
-            raise UserError(
-                f"{folder / REPRESENTATIONS}: protostructures cannot be read ({error}): encode the data set again"
-            ) from error
+        symmetry = SymmetryTable.of_file(
+            folder / REPRESENTATIONS, tensors, remedy="encode the data set again"
+        )
         return cls(
             crystals=crystals,
             representations=tensors["representations"],

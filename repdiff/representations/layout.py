@@ -5,10 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
 
 from descriptors.base import Descriptor, make_descriptor
 from descriptors.representation import Representation
+from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError
 
 
@@ -84,3 +88,16 @@ class RepresentationSpec(BaseModel):
                 "encode and train again, or use the version that wrote it"
             )
         return Representation(descriptor=descriptor, elements=self.elements)
+
+    def composition_counts(self, compositions: Sequence[Composition]) -> Int[Tensor, "n n_elements"]:
+        """Count the atoms of compositions by the columns of the composition block.
+
+        Args:
+            compositions: Their elements must be among those of the layout.
+        """
+        column = {number: place for place, number in enumerate(self.elements)}
+        counts = torch.zeros(len(compositions), len(column), dtype=torch.long)
+        for row, composition in enumerate(compositions):
+            for number, count in composition.items():
+                counts[row, column[number]] = count
+        return counts

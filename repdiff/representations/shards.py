@@ -37,12 +37,10 @@ def read_shard(path: Path) -> RepresentationBatch:
         UserError: If the file is damaged or no shard.
     """
     tensors, metadata = load_checkpoint(path, kind=KIND)
-    try:
-        symmetry = SymmetryTable.from_tensors(tensors) if "protostructures" in tensors else None
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{path}: protostructures cannot be read ({error}): generate again") from error
     return RepresentationBatch(
-        vectors=tensors["vectors"], layout=RepresentationSpec.of_file(path, metadata), symmetry=symmetry
+        vectors=tensors["vectors"],
+        layout=RepresentationSpec.of_file(path, metadata),
+        symmetry=SymmetryTable.of_file(path, tensors, remedy="generate again"),
     )
 
 

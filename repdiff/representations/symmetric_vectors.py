@@ -76,7 +76,8 @@ def from_symmetric_vectors(
         filled = torch.zeros(len(rows), representation.n_features)
         for name in KEPT:
             filled[:, blocks[name]] = found[:, own[name]].float()
-        filled[:, blocks["composition"]] = _frequencies(present, representation.elements)
+        counts = layout.composition_counts([one.composition() for one in present])
+        filled[:, blocks["composition"]] = counts / sizes[:, None]
         filled[:, blocks["n_atoms"]] = sizes[:, None].float()
         filled[:, blocks["lattice"]] = _lattice_block(present, free, niggli=layout.niggli).float()
         vectors[rows], free_cells[rows] = filled, free.float()
@@ -92,18 +93,6 @@ def _numbers(
     if len(pairs) != len(protostructures):
         raise ValueError(f"{len(protostructures) - len(pairs)} rows have no protostructure, expected none")
     return torch.tensor([number for number, _ in pairs]), torch.tensor([size for _, size in pairs])
-
-
-def _frequencies(
-    protostructures: Sequence[Protostructure], elements: tuple[int, ...]
-) -> Float[Tensor, "n n_elements"]:
-    column = {number: place for place, number in enumerate(elements)}
-    found = torch.zeros(len(protostructures), len(elements))
-    for row, one in enumerate(protostructures):
-        counts = one.composition()
-        for number, count in counts.items():
-            found[row, column[number]] = count / sum(counts.values())
-    return found
 
 
 def _lattice_block(

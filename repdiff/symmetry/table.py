@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,9 +11,8 @@ from torch import Tensor
 
 from descriptors.symmetry.encoding import decode_protostructures, encode_protostructures
 from descriptors.symmetry.protostructure import Protostructure
+from repdiff.errors import UserError
 from repdiff.symmetry.reading import Reading
-
-NAMES = ("protostructures", "cells", "free")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +97,25 @@ class SymmetryTable:
         for row, one in zip(present.tolist(), decode_protostructures(encoded[present]), strict=True):
             protostructures[row] = one
         return cls(protostructures=tuple(protostructures), cells=tensors["cells"], free=tensors["free"])
+
+    @classmethod
+    def of_file(cls, path: Path, tensors: Mapping[str, Tensor], *, remedy: str) -> "SymmetryTable | None":
+        """Take the table out of the tensors of a file; None if it holds none.
+
+        Args:
+            path: The file, for the message.
+            tensors: All that it holds.
+            remedy: How to make the file again, for the message.
+
+        Raises:
+            UserError: If a part of it is missing, or describes what cannot exist.
+        """
+        if "protostructures" not in tensors:
+            return None
+        try:
+            return cls.from_tensors(tensors)
+        except (KeyError, ValueError) as error:
+            raise UserError(f"{path}: protostructures cannot be read ({error}): {remedy}") from error
 
     @classmethod
     def joined(cls, parts: "Sequence[SymmetryTable]") -> "SymmetryTable":

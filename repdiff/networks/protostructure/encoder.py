@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from repdiff.networks.element_table import ElementTable
-from repdiff.networks.protostructure.positions import PositionTable
+from repdiff.networks.protostructure.positions import PositionTable, read_orbits
 
 N_TOTALS = 3  # logarithms of the numbers of atoms and of free coordinates, and the number of orbits
 
@@ -88,14 +88,10 @@ class ProtostructureEncoder(nn.Module):
         Args:
             encoded: As `descriptors.symmetry.encoding.encode_protostructures` writes them.
         """
-        numbers = encoded.long()
-        group, atomic, letter = numbers[:, 0], numbers[:, 1::2], numbers[:, 2::2]
-        present = atomic > 0
-        element = self.column[atomic]
-        place = torch.where(present, self.position_start[group][:, None] + letter - 1, 0)
-        size = torch.where(present, self.position_size[place], 0)
-        n_atoms = size.sum(1, keepdim=True)
-        share = (size / n_atoms)[..., None]
+        group, atomic, present, place, n_atoms, by_orbit = read_orbits(
+            encoded, self.position_start, self.position_size
+        )
+        element, share = self.column[atomic], by_orbit[..., None]
         who = self.element(element) + self.of_element(self.properties[element])
         where = self.position(place) + self.of_position(self.position_features[place])
         orbits = self.alone(torch.cat([who, where, who * where], -1))
@@ -106,7 +102,7 @@ class ProtostructureEncoder(nn.Module):
         highest = orbits.masked_fill(~present[..., None], -torch.inf).amax(1)
         pooled = [self.scale_mean(mean), self.scale_highest(highest)]
         composition = orbits.new_zeros(len(group), len(self.settings.elements))
-        composition = composition.scatter_add(1, element, share[..., 0].to(composition))
+        composition = composition.scatter_add(1, element, by_orbit.to(composition))
         n_free = torch.where(present, self.position_free[place], 0).sum(1, keepdim=True)
         totals = torch.cat([n_atoms.log(), (1 + n_free).log(), present.sum(1, keepdim=True) / 8], 1).to(mean)
         return self.whole(

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from descriptors.symmetry.space_group import N_SPACE_GROUPS
-from repdiff.networks.protostructure.positions import PositionTable
+from repdiff.networks.protostructure.positions import PositionTable, read_orbits
 
 
 def linear_features(
@@ -17,14 +17,9 @@ def linear_features(
         encoded: As `descriptors.symmetry.encoding.encode_protostructures` writes them.
         elements: Atomic numbers that may occur, ascending.
     """
-    table, numbers = PositionTable.of_all_groups(), encoded.long()
-    group, atomic, letter = numbers[:, 0], numbers[:, 1::2], numbers[:, 2::2]
-    present = atomic > 0
-    place = torch.where(present, table.start[group][:, None] + letter - 1, 0)
-    size = torch.where(present, table.size[place], 0)
-    n_atoms = size.sum(1, keepdim=True)
-    share = size / n_atoms
-    composition = torch.zeros(len(numbers), 119).scatter_add(1, atomic, share)[:, list(elements)]
+    table = PositionTable.of_all_groups()
+    group, atomic, present, place, n_atoms, share = read_orbits(encoded, table.start, table.size)
+    composition = torch.zeros(len(encoded), 119).scatter_add(1, atomic, share)[:, list(elements)]
     position = (table.features[place] * share[..., None]).sum(1)
     groups = torch.nn.functional.one_hot(group, N_SPACE_GROUPS + 1).to(position)
     totals = torch.cat([n_atoms.log(), present.sum(1, keepdim=True) / 8, torch.ones_like(n_atoms)], 1)

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from descriptors.symmetry.point_groups import POINT_GROUPS
@@ -45,6 +46,45 @@ class PositionTable:
             n_free=torch.tensor(n_free),
             start=torch.tensor(start),
         )
+
+
+class EncodedOrbits(NamedTuple):
+    """Orbits of encoded protostructures, padded to one length.
+
+    Attributes:
+        group: Space group of each.
+        atomic: Atomic number of each orbit, 0 behind the last.
+        present: Whether there is an orbit.
+        place: Number of its position among those of all groups, 0 behind the last.
+        n_atoms: Atoms of the primitive cell, as a column.
+        share: Share of these in each orbit.
+    """
+
+    group: Int[Tensor, " n"]
+    atomic: Int[Tensor, "n n_orbits"]
+    present: Bool[Tensor, "n n_orbits"]
+    place: Int[Tensor, "n n_orbits"]
+    n_atoms: Int[Tensor, "n 1"]
+    share: Float[Tensor, "n n_orbits"]
+
+
+def read_orbits(
+    encoded: Int[Tensor, "n n_columns"], start: Int[Tensor, " 231"], size: Int[Tensor, " n_positions"]
+) -> EncodedOrbits:
+    """Read what `descriptors.symmetry.encoding.encode_protostructures` wrote, on the device of the table.
+
+    Args:
+        encoded: Protostructures.
+        start: As in `PositionTable`.
+        size: As in `PositionTable`.
+    """
+    numbers = encoded.long()
+    group, atomic, letter = numbers[:, 0], numbers[:, 1::2], numbers[:, 2::2]
+    present = atomic > 0
+    place = torch.where(present, start[group][:, None] + letter - 1, 0)
+    atoms = torch.where(present, size[place], 0)
+    n_atoms = atoms.sum(1, keepdim=True)
+    return EncodedOrbits(group, atomic, present, place, n_atoms, atoms / n_atoms)
 
 
 def _features(position: WyckoffPosition) -> list[float]:
