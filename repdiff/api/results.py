@@ -145,7 +145,7 @@ def relax(
             given,
             force_field=force_field,
             limits=Limits(fmax=fmax, max_steps=steps or 0),
-            rattle=Rattle(width=rattle, seed=a_count("seed", seed, least=0) or 0),
+            rattle=Rattle(width=rattle, seed=a_seed(seed)),
             device=choose_device(device),
             folder=Path(folder),
             n_workers=a_count("n_workers", n_workers),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from descriptors.symmetry.space_group import LAST_OF_SYSTEM, N_SPACE_GROUPS
-from descriptors.symmetry.symbols import SYMBOLS
+from descriptors.symmetry.symbols import ATOMIC_NUMBERS
 from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError, unknown
 from repdiff.networks.protostructure import ProtostructureRequest
@@ -31,7 +31,7 @@ def read_wishes(
     """Return what is asked of each sample, or of all if there are no compositions; None for nothing.
 
     Args:
-        options: Of sampling.
+        options: Sampling options, which may hold wishes.
         conditions: The same wishes by name; they go before the options.
         compositions: One for each sample.
         elements: Atomic numbers that the model knows.
@@ -107,11 +107,11 @@ def _elements(name: str, text: str) -> frozenset[int]:
     """Read element symbols that are joined by - or commas."""
     words = text.replace(",", "-").replace(" ", "").split("-")
     for word in words:
-        if word not in SYMBOLS:
+        if word not in ATOMIC_NUMBERS:
             raise UserError(
                 f"`{name}` is {text!r}, expected element symbols such as Li-Fe-O: {word!r} is none"
             )
-    return frozenset(SYMBOLS.index(word) + 1 for word in words)
+    return frozenset(ATOMIC_NUMBERS[word] for word in words)
 
 
 def _range(name: str, text: str) -> frozenset[int]:

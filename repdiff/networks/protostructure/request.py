@@ -75,7 +75,7 @@ class Choices:
 
     Attributes:
         entries: Space group, atoms, elements, and the place of the formula among those asked for.
-        log_prob: Of each, as in the training set, not normalised.
+        log_prob: Log-probability of each, as in the training set, not normalised.
         reason: Why there is none; "" if there are some.
     """
 
@@ -89,7 +89,7 @@ def choices(request: ProtostructureRequest, sizes: SizeTable, elements: tuple[in
 
     Args:
         request: What is asked for.
-        sizes: Of the model.
+        sizes: Frequencies of groups and sizes that the model draws from.
         elements: Atomic numbers that the model knows, ascending.
     """
     table = sizes.table.clone()
