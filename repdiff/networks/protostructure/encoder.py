@@ -91,19 +91,27 @@ class ProtostructureEncoder(nn.Module):
         group, atomic, present, place, n_atoms, by_orbit = read_orbits(
             encoded, self.position_start, self.position_size
         )
-        element, share = self.column[atomic], by_orbit[..., None]
+        row, column = present.nonzero(
+            as_tuple=True
+        )  # most protostructures have far fewer orbits than the largest
+        element, place, share = (
+            self.column[atomic[row, column]],
+            place[row, column],
+            by_orbit[row, column, None],
+        )
         who = self.element(element) + self.of_element(self.properties[element])
         where = self.position(place) + self.of_position(self.position_features[place])
         orbits = self.alone(torch.cat([who, where, who * where], -1))
-        mean = (orbits * share).sum(1)
-        spread = mean[:, None].expand_as(orbits)
+        nothing = orbits.new_zeros(len(group), orbits.shape[1])
+        spread = nothing.index_add(0, row, orbits * share)[row]
         orbits = orbits + self.beside(torch.cat([orbits, spread, orbits * spread], -1))
-        mean = (orbits * share).sum(1)
-        highest = orbits.masked_fill(~present[..., None], -torch.inf).amax(1)
+        mean = nothing.index_add(0, row, orbits * share)
+        own = row[:, None].expand_as(orbits)
+        highest = nothing.scatter_reduce(0, own, orbits, "amax", include_self=False)
         pooled = [self.scale_mean(mean), self.scale_highest(highest)]
         composition = orbits.new_zeros(len(group), len(self.settings.elements))
-        composition = composition.scatter_add(1, element, by_orbit.to(composition))
-        n_free = torch.where(present, self.position_free[place], 0).sum(1, keepdim=True)
+        composition = composition.index_put((row, element), share[:, 0].to(composition), accumulate=True)
+        n_free = torch.zeros_like(n_atoms).index_add(0, row, self.position_free[place][:, None])
         totals = torch.cat([n_atoms.log(), (1 + n_free).log(), present.sum(1, keepdim=True) / 8], 1).to(mean)
         return self.whole(
             torch.cat([*pooled, self.group(group), 4 * composition, composition @ self.properties, totals], 1)

@@ -197,7 +197,8 @@ class ProtostructureModel(nn.Module):
         wanted = self.letter(hidden + element)
         letters = torch.arange(27, device=self.device)
         keys = (self.position_start[group][:, None] + letters).clamp(max=len(positions) - 1)
-        return torch.einsum("nw,nlw->nl", wanted, positions[keys]) * self.settings.width**-0.5
+        scores = wanted @ positions.T  # of all groups: faster than to gather the vectors of one
+        return scores.gather(1, keys) * self.settings.width**-0.5
 
     def allowed_elements(
         self,
@@ -245,7 +246,11 @@ class ProtostructureModel(nn.Module):
             present, self.position_start[sequences.group][:, None] + sequences.letter, len(positions) - 1
         )
         size = torch.where(present, nn.functional.pad(self.position_size, (0, 1))[number], 0)
-        vectors = self.orbit_vectors(elements[element], positions[number]) * present[..., None]
+        vectors = elements.new_zeros(*present.shape, elements.shape[1])
+        vectors = vectors.index_put(
+            present.nonzero(as_tuple=True),
+            self.orbit_vectors(elements[element[present]], positions[number[present]]),
+        )
         is_new = element != nn.functional.pad(element, (1, 0), value=-1)[:, :-1]
         atoms = nn.functional.one_hot(element, n_elements + 1)[..., :-1] * size[..., None]
 
