@@ -17,14 +17,14 @@ NEAREST = 1e-6  # Å; atoms nearer than this do not push each other in any direc
 def missing_squares(
     neighborhood: Neighborhood,
     vectors: Float[Tensor, "n_centres n_slots 3"],
-    floor: Float[Tensor, " n_centres"],
+    floor: Float[Tensor, "n_centres n_slots"],
 ) -> Float[Tensor, " n_centres"]:
     """Return Σ max(0, floor - r)² over the neighbours of each centre, Å²; differentiable once by the vectors.
 
     Args:
         neighborhood: The neighbours.
         vectors: From each centre to its neighbours, Å, on the CPU.
-        floor: Distance that none should fall below, Å.
+        floor: Distance that each should not fall below, Å.
     """
     return _Missing.apply(vectors, neighborhood.present, floor)
 
@@ -53,14 +53,14 @@ class _Missing(Function):
 @no_type_check
 def _sum(vectors, present, floor, sums):  # noqa: ANN001, ANN202
     for i in range(vectors.shape[0]):
-        limit = floor[i] * floor[i]
         for slot in range(vectors.shape[1]):
             if not present[i, slot]:
                 continue
+            limit = floor[i, slot] * floor[i, slot]
             x, y, z = vectors[i, slot, 0], vectors[i, slot, 1], vectors[i, slot, 2]
             squared = x * x + y * y + z * z
             if squared < limit:
-                missing = floor[i] - math.sqrt(squared)
+                missing = floor[i, slot] - math.sqrt(squared)
                 sums[i] += missing * missing
 
 
@@ -68,15 +68,15 @@ def _sum(vectors, present, floor, sums):  # noqa: ANN001, ANN202
 @no_type_check
 def _push(vectors, present, floor, upstream, gradient):  # noqa: ANN001, ANN202
     for i in range(vectors.shape[0]):
-        limit = floor[i] * floor[i]
         for slot in range(vectors.shape[1]):
             if not present[i, slot]:
                 continue
+            limit = floor[i, slot] * floor[i, slot]
             x, y, z = vectors[i, slot, 0], vectors[i, slot, 1], vectors[i, slot, 2]
             squared = x * x + y * y + z * z
             if squared < limit and squared > NEAREST * NEAREST:
                 r = math.sqrt(squared)
-                scale = -2 * upstream[i] * (floor[i] - r) / r
+                scale = -2 * upstream[i] * (floor[i, slot] - r) / r
                 gradient[i, slot, 0] = scale * x
                 gradient[i, slot, 1] = scale * y
                 gradient[i, slot, 2] = scale * z

@@ -20,7 +20,7 @@ from reconstruction.basin_hopping import search
 from reconstruction.confidence import Confidence, Evidence, find_confidence
 from reconstruction.decode import Decoded, decode
 from reconstruction.given_symmetry import GivenSymmetry, impose
-from reconstruction.objective import Objective
+from reconstruction.objective import Objective, closest_radii
 from reconstruction.orbit_inversion import invert_orbits, plan_orbits
 from reconstruction.plan import plan
 from reconstruction.presets import SEARCHES, Search
@@ -111,6 +111,7 @@ class Inversion:
                 targets=decoded.features[chosen].to(self.device, dtype=torch.float32),
                 shortest=decoded.shortest[chosen].to(self.device, dtype=torch.float32),
                 repulsion=self.search.repulsion,
+                radii=closest_radii(exact=self.exact, device=self.device),
             )
             return search(start, objective, self.search, generator=generator)
         except torch.OutOfMemoryError:

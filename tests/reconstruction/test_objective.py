@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import known_crystals
 import pytest
 import torch
@@ -7,7 +9,7 @@ from descriptors.base import make_descriptor
 from descriptors.batch import CrystalBatch, from_structures
 from descriptors.neighbors import Centres, find_neighborhood
 from descriptors.symmetry.orbit_maps import orbit_maps
-from reconstruction.objective import Objective
+from reconstruction.objective import Objective, closest_radii
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,28 @@ def test_the_overlap_is_the_mean_over_atoms_of_what_is_missing_squared(known, de
     found = objective(descriptor, descriptor(known), shortest=(bond + 0.1, 1.0))
     overlap = found.overlap(*at(known, descriptor))
     torch.testing.assert_close(overlap, torch.tensor([8 * 0.1**2, 0.0], dtype=known.dtype))
+
+
+def test_each_pair_has_the_larger_of_two_floors(known, descriptor):
+    structure = known_crystals.caesium_chloride()
+    bond = float(structure.get_distance(0, 1))
+    radii = torch.zeros(119, dtype=known.dtype)
+    radii[55], radii[17] = (bond + 0.1) / 2 + 0.2, (bond + 0.1) / 2 - 0.2
+    plain = objective(descriptor, descriptor(known))
+    found = replace(plain, radii=radii).overlap(*at(known, descriptor))
+    torch.testing.assert_close(found, torch.tensor([8 * 0.1**2, 0.0], dtype=known.dtype))
+    alone = (
+        replace(plain, radii=radii)
+        .select(torch.tensor([0]))
+        .overlap(*at(known.select(torch.tensor([0])), descriptor))
+    )
+    torch.testing.assert_close(alone, found[:1])
+
+
+def test_inexact_vectors_keep_atoms_apart_by_their_radii():
+    assert closest_radii(exact=True, device=torch.device("cpu")) is None
+    radii = closest_radii(exact=False, device=torch.device("cpu"))
+    torch.testing.assert_close(radii[26] * 2, torch.tensor(0.75 * 2 * 1.32))
 
 
 def test_the_overlap_enters_the_loss_with_its_weight(known, descriptor):
