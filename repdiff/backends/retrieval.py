@@ -30,9 +30,10 @@ from repdiff.backends.base import (
 )
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.options import loading, parse_options
-from repdiff.backends.substitutions import atomic_volumes, count_places, substitution_probabilities
+from repdiff.backends.substitutions import count_places, substitution_probabilities
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition, count_elements
+from repdiff.crystals.volumes import atomic_volumes
 from repdiff.errors import UserError
 from repdiff.hardware import n_cores
 from repdiff.metrics.charge_balance import check_composition
@@ -138,12 +139,11 @@ class Retrieval(Backend):
         elements = sorted(
             {int(number) for crystal in crystals for number in set(crystal.atomic_numbers.tolist())}
         )
-        readings = read_protostructures(crystals, symprec=chosen.symprec, n_workers=n_cores(), progress=True)
-        found = [reading.protostructure for reading in readings if reading.protostructure is not None]
+        found = _protostructures(encoded, crystals)
         if len(found) < len(crystals):
             log.warning(
-                "%d of %d training crystals have no protostructure at %g Å: their elements are not counted",
-                len(crystals) - len(found), len(crystals), chosen.symprec,
+                "%d of %d training crystals have no protostructure: their elements are not counted",
+                len(crystals) - len(found), len(crystals),
             )  # fmt: skip
         return TrainingJob(
             model=CountedModel(chosen),
@@ -163,7 +163,7 @@ class Retrieval(Backend):
                 "templates.lattice": torch.from_numpy(np.stack([crystal.lattice for crystal in crystals])),
                 "elements": torch.tensor(elements),
                 "probabilities": torch.from_numpy(substitution_probabilities(count_places(found), elements)),
-                "volumes": torch.from_numpy(atomic_volumes(crystals, elements, least=chosen.min_volume)),
+                "volumes": torch.from_numpy(_atomic_volumes(crystals, elements, least=chosen.min_volume)),
             },
         )
 
@@ -268,3 +268,20 @@ class Retrieval(Backend):
     def _room(self, numbers: Int[np.ndarray, " n_atoms"]) -> float:
         """Sum the atomic volumes, Å³."""
         return float(sum(self.volumes[self._column[number]] for number in numbers.tolist()))
+
+
+def _protostructures(encoded: EncodedSet, crystals: Sequence[Crystal]) -> list[Protostructure]:
+    """Return those that were stored when the training set was encoded, or else read them off its crystals."""
+    if encoded.symmetry is not None:
+        stored = encoded.symmetry.rows(encoded.rows("train")).protostructures
+        return [one for one in stored if one is not None]
+    readings = read_protostructures(crystals, n_workers=n_cores(), progress=True)
+    return [reading.protostructure for reading in readings if reading.protostructure is not None]
+
+
+def _atomic_volumes(
+    crystals: Sequence[Crystal], elements: Sequence[int], *, least: float
+) -> Float[np.ndarray, " n_elements"]:
+    counts = [[count_elements(crystal).get(element, 0) for element in elements] for crystal in crystals]
+    volumes = np.array([crystal.volume for crystal in crystals])
+    return atomic_volumes(np.array(counts, dtype=float), volumes, least=least)

@@ -1,4 +1,4 @@
-"""What a set of crystals tells of elements: which take the same place, and how much room each needs."""
+"""What a set of crystals tells of elements: which take the same place."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,6 @@ from descriptors.symmetry.labels import prototype_label
 from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import prototype, settings
 from descriptors.symmetry.space_group import LETTERS
-from repdiff.crystals.crystal import Crystal
 
 Place = tuple[str, str]  # label of the prototype, and the letters of an element in it
 
@@ -70,23 +69,3 @@ def substitution_probabilities(
     lost = table.sum(0) == 0
     probabilities[lost, lost] = 1.0
     return probabilities
-
-
-def atomic_volumes(
-    crystals: Sequence[Crystal], elements: Sequence[int], *, least: float
-) -> Float[np.ndarray, " n_elements"]:
-    """Fit volumes of atoms, Å³, whose sums are nearest to the volumes of crystals in relative error.
-
-    Args:
-        crystals: At least one.
-        elements: Atomic numbers, all that occur.
-        least: Lower bound of each volume, Å³.
-    """
-    from scipy.optimize import lsq_linear
-
-    column = {element: place for place, element in enumerate(elements)}
-    counts = np.zeros((len(crystals), len(elements)))
-    for row, crystal in enumerate(crystals):
-        for element in crystal.atomic_numbers.tolist():
-            counts[row, column[element]] += 1 / crystal.volume
-    return lsq_linear(counts, np.ones(len(crystals)), bounds=(least, np.inf)).x

@@ -23,7 +23,8 @@ class SymmetryTable:
         protostructures: One a row, None where there is none.
         cells: Free parameters of the conventional cell, as `descriptors.symmetry.unit_cell` orders them; NaN where
             there is none.
-        free: Free coordinates of the orbits, one after another, filled up with NaN; no column if they are not known.
+        free: Free coordinates of the orbits, one after another, filled up with NaN, which also stand where they are
+            not known; there may be no column then.
     """
 
     protostructures: tuple[Protostructure | None, ...]
@@ -59,6 +60,19 @@ class SymmetryTable:
     ) -> "SymmetryTable":
         """Lay out protostructures and cells whose free coordinates are still to be found."""
         return cls(protostructures=tuple(protostructures), cells=cells, free=cells.new_zeros(len(cells), 0))
+
+    def with_coordinates(self, free: Sequence[Float[Tensor, " _"] | None]) -> "SymmetryTable":
+        """Return the same with free coordinates, where there are any.
+
+        Args:
+            free: One vector a row; None where they are not known.
+        """
+        width = max((len(one) for one in free if one is not None), default=0)
+        filled = self.cells.new_full((len(self), width), torch.nan)
+        for row, one in enumerate(free):
+            if one is not None:
+                filled[row, : len(one)] = one
+        return SymmetryTable(protostructures=self.protostructures, cells=self.cells, free=filled)
 
     def rows(self, rows: Sequence[int]) -> "SymmetryTable":
         """Return some of the rows."""

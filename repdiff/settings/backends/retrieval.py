@@ -7,12 +7,6 @@ from repdiff.settings.base import Options, setting
 class RetrievalSettings(Options):
     """What is counted in the training set."""
 
-    symprec: float = setting(
-        0.1,
-        "Tolerance of the symmetry by which elements in the same place of a prototype are found, Å",
-        group="model",
-        gt=0,
-    )
     min_volume: float = setting(
         1.0, "Lower bound of the volume of an atom of any element, Å³", group="model", gt=0
     )

@@ -7,12 +7,7 @@ import torch
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends import BACKENDS
 from repdiff.backends.retrieval import Retrieval
-from repdiff.backends.substitutions import (
-    atomic_volumes,
-    count_places,
-    places_of,
-    substitution_probabilities,
-)
+from repdiff.backends.substitutions import count_places, places_of, substitution_probabilities
 from repdiff.crystals.symmetry import space_groups
 from repdiff.errors import UserError
 from repdiff.metrics.charge_balance import check_composition
@@ -51,17 +46,6 @@ def test_probabilities_are_those_of_a_walk_over_places_by_hand():
     np.testing.assert_allclose(found, expected)
     walked = substitution_probabilities(count_places([SALT]), [11, 17])
     np.testing.assert_allclose(walked, np.full((2, 2), 0.5))
-
-
-def test_atomic_volumes_are_found_again_where_volumes_are_their_sums():
-    rooms = {11: 20.0, 19: 35.0, 9: 11.0, 17: 25.0}
-    crystals = [
-        rock_salt(f"{z}{x}", z, x, (4 * (rooms[z] + rooms[x])) ** (1 / 3)) for z in (11, 19) for x in (9, 17)
-    ]
-    crystals.append(rock_salt("metal", 11, 11, (8 * rooms[11]) ** (1 / 3)))
-    np.testing.assert_allclose(
-        atomic_volumes(crystals, [9, 11, 17, 19], least=1.0), [11, 20, 25, 35], rtol=1e-6
-    )
 
 
 def test_samples_are_templates_with_other_elements_in_a_scaled_cell(trial):
@@ -120,8 +104,8 @@ def test_what_it_cannot_honour_is_refused(trial, asked, message):
 
 
 def test_an_unknown_option_is_refused(trial, tmp_path):
-    with pytest.raises(UserError, match="symprec"):
-        BACKENDS["retrieval"].prepare(trial.encoded, options={"symprek": 0.1}, folder=tmp_path)
+    with pytest.raises(UserError, match="min_volume"):
+        BACKENDS["retrieval"].prepare(trial.encoded, options={"min_volum": 0.1}, folder=tmp_path)
 
 
 def test_it_goes_through_the_verbs(run):

@@ -1,0 +1,252 @@
+"""Known crystals of the prototypes that are asked for: what a new crystal of a prototype will look like."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from itertools import islice, permutations, product
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from descriptors.symmetry import unit_cell
+from descriptors.symmetry.encoding import decode_protostructures, encode_protostructures
+from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER, Protostructure
+from descriptors.symmetry.settings import canonical, prototype, settings
+from descriptors.symmetry.space_group import LETTERS
+from descriptors.symmetry.substitution import MAX_ASSIGNMENTS, substitute, substitutions
+from repdiff.crystals.volumes import atomic_volumes
+from repdiff.symmetry.table import SymmetryTable
+
+Pattern = tuple[int, tuple[str, ...]]  # space group, and the Wyckoff letters of each element
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Template:
+    """A known crystal, described as one of the protostructure that is asked for.
+
+    Attributes:
+        row: Place of the known crystal in its library.
+        free: Free coordinates of the orbits, in the order of the protostructure asked for.
+        cell: Free parameters of its conventional cell, Å and degrees, scaled by the volumes of the atoms.
+        distance: Mean difference of the Pettifor numbers of its elements from those asked for, by atoms.
+    """
+
+    row: int
+    free: Float[np.ndarray, " n_free"]
+    cell: Float[np.ndarray, "6"]
+    distance: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Family:
+    """The known crystals of one prototype, each in all its descriptions with the positions of the prototype.
+
+    Attributes:
+        rows: Place of the crystal in the library, for each description.
+        scale: Pettifor number of the element on each part of the prototype.
+    """
+
+    rows: Int[np.ndarray, " n_descriptions"]
+    scale: Float[np.ndarray, "n_descriptions n_parts"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TemplateLibrary:
+    """Known crystals by prototype.
+
+    Attributes:
+        names: One for each crystal.
+        known: Their protostructures, cells and free coordinates; each has all of them.
+        volumes: Volume of an atom by atomic number, Å³, as these crystals tell it.
+    """
+
+    names: tuple[str, ...]
+    known: SymmetryTable
+    volumes: Float[np.ndarray, "119"]
+
+    @classmethod
+    def of(cls, names: Sequence[str], known: SymmetryTable) -> "TemplateLibrary":
+        """Build a library of the crystals that have a protostructure, and learn volumes of atoms from them."""
+        table = known.rows(known.known)
+        present = [one for one in table.protostructures if one is not None]
+        counts = np.zeros((len(present), MAX_ATOMIC_NUMBER + 1))
+        for row, one in enumerate(present):
+            for element, count in one.composition(primitive=False).items():
+                counts[row, element] = count
+        numbers = torch.tensor([one.number for one in present])
+        volumes = torch.linalg.det(unit_cell.to_lattice(table.cells.double(), numbers)).abs().numpy()
+        return cls(
+            names=tuple(names[row] for row in known.known),
+            known=table,
+            volumes=atomic_volumes(counts, volumes),
+        )
+
+    def __len__(self) -> int:
+        """Count the crystals."""
+        return len(self.names)
+
+    def holds(self, protostructure: Protostructure) -> bool:
+        """Tell whether a known crystal has this protostructure, in whatever setting."""
+        return canonical(protostructure) in self._canonical
+
+    @cached_property
+    def _canonical(self) -> frozenset[Protostructure]:
+        return frozenset(canonical(one) for one in self.known.protostructures if one is not None)
+
+    def nearest(self, wanted: Protostructure, most: int = 1, *, but: int | None = None) -> list[Template]:
+        """Return the known crystals of a prototype whose elements are most like those asked for, the nearest first.
+
+        Likeness is that on Pettifor's chemical scale: the mean, over the atoms, of the difference of the numbers of the
+        two elements. A crystal comes once, with the assignment of its elements that suits best.
+
+        Args:
+            wanted: Protostructure asked for.
+            most: Number of templates at most.
+            but: Place of a crystal that is left out.
+        """
+        family = self._families.get(prototype(wanted))
+        if family is None:
+            return []
+        own = _descriptions(_pattern(wanted))[0]
+        scale = np.array([_pettifor(wanted.elements[place]) for place in own])
+        counts = np.array([wanted.composition()[wanted.elements[place]] for place in own], dtype=float)
+        distances = np.abs(family.scale - scale) @ (counts / counts.sum())
+        found: dict[int, Template] = {}
+        for place in np.argsort(distances, kind="stable").tolist():
+            row = int(family.rows[place])
+            if row == but or row in found:
+                continue
+            template = self._described(row, wanted)
+            if template is not None:
+                found[row] = template
+            if len(found) == most:
+                break
+        return list(found.values())
+
+    @cached_property
+    def _families(self) -> Mapping[Pattern, _Family]:
+        parts: dict[Pattern, list[tuple[int, list[float]]]] = {}
+        for row, one in enumerate(self.known.protostructures):
+            if one is None:
+                continue
+            scale = [_pettifor(element) for element in one.elements]
+            for order in _descriptions(_pattern(one)):
+                parts.setdefault(prototype(one), []).append((row, [scale[place] for place in order]))
+        return {
+            key: _Family(
+                rows=np.array([row for row, _ in some]), scale=np.array([numbers for _, numbers in some])
+            )
+            for key, some in parts.items()
+        }
+
+    def _described(self, row: int, wanted: Protostructure) -> Template | None:
+        """Describe a known crystal as one of the protostructure asked for, by the likest elements."""
+        known = self.known.protostructures[row]
+        assert known is not None
+        possible = [(_distance(known, one.elements), one) for one in substitutions(known, wanted)]
+        if not possible:  # they differ by a setting that shears the cell
+            return None
+        distance, chosen = min(possible, key=lambda pair: pair[0])
+        numbers = torch.tensor([known.number])
+        lattice = unit_cell.to_lattice(self.known.cells[row : row + 1].double(), numbers)[0].numpy()
+        _, free, cell = substitute(known, self.known.free_of(row).double().numpy(), lattice, chosen)
+        cell = cell * (self._room(wanted) / self._room(known)) ** (1 / 3)
+        return Template(
+            row=row,
+            free=free,
+            cell=unit_cell.from_lattice(torch.from_numpy(cell)[None], numbers, exact=True)[0].numpy(),
+            distance=distance,
+        )
+
+    def _room(self, protostructure: Protostructure) -> float:
+        """Sum the volumes of the atoms, Å³."""
+        return sum(count * self.volumes[element] for element, count in protostructure.composition().items())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return protostructures, cells and free coordinates as named tensors, packed."""
+        present = [one for one in self.known.protostructures if one is not None]
+        packed = [encode_protostructures([one], max_orbits=len(one.orbits))[0] for one in present]
+        free = [self.known.free_of(row) for row in range(len(self))]
+        return {
+            "lengths": torch.tensor([len(one) for one in packed], dtype=torch.int16),
+            "protostructures": torch.from_numpy(np.concatenate([*packed, np.zeros(0, dtype=np.int16)])),
+            "cells": self.known.cells.float(),
+            "free": torch.cat([*free, torch.zeros(0)]).float(),
+            "volumes": torch.from_numpy(self.volumes).float(),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], names: Sequence[str]) -> "TemplateLibrary":
+        """Build from what `tensors` returned.
+
+        Raises:
+            KeyError: If one is missing.
+            ValueError: If a row describes what cannot exist, or the numbers of rows differ.
+        """
+        lengths = tensors["lengths"].long()
+        rows = tensors["protostructures"].numpy()
+        parts = np.split(rows, lengths.cumsum(0).numpy()[:-1]) if len(lengths) else []
+        found = [decode_protostructures(part[None])[0] for part in parts]
+        counts = [one.n_free for one in found]
+        if not len(found) == len(names) == len(tensors["cells"]) or sum(counts) != len(tensors["free"]):
+            raise ValueError(
+                f"{len(found)} templates with {len(names)} names, {len(tensors['cells'])} cells and "
+                f"{len(tensors['free'])} free coordinates, expected as many of each and {sum(counts)} coordinates"
+            )
+        free = torch.full((len(found), max(counts, default=0)), torch.nan)
+        for row, part in enumerate(tensors["free"].split(counts)):
+            free[row, : len(part)] = part
+        table = SymmetryTable(protostructures=tuple(found), cells=tensors["cells"], free=free)
+        volumes = tensors["volumes"].double().numpy()
+        return cls(names=tuple(names), known=table, volumes=volumes)
+
+
+def _pattern(protostructure: Protostructure) -> Pattern:
+    letters = protostructure.letters_by_element()
+    return protostructure.number, tuple(letters[element] for element in protostructure.elements)
+
+
+@lru_cache(maxsize=65536)
+def _descriptions(pattern: Pattern) -> list[tuple[int, ...]]:
+    """Return, for each way to lay elements on the parts of their prototype, which element lies on which part."""
+    number, letters = pattern
+    kinds = [[LETTERS.index(letter) for letter in part] for part in letters]
+    described = [
+        [
+            "".join(LETTERS[place] for place in sorted(setting.letters[index] for index in kind))
+            for kind in kinds
+        ]
+        for setting in settings(number)
+    ]
+    first = min(_in_order(parts) for parts in described)
+    found: dict[tuple[int, ...], None] = {}
+    for parts in described:
+        if _in_order(parts) != first:
+            continue
+        alike = [
+            [place for place, part in enumerate(parts) if part == wanted] for wanted in dict.fromkeys(first)
+        ]
+        choices = product(*(permutations(places) for places in alike))
+        for choice in islice(choices, MAX_ASSIGNMENTS):
+            found[tuple(place for part in choice for place in part)] = None
+    return list(found)
+
+
+def _in_order(parts: Sequence[str]) -> tuple[str, ...]:
+    """Sort lists of letters as `descriptors.symmetry.settings.prototype` does."""
+    return tuple(sorted(parts, key=lambda part: [LETTERS.index(letter) for letter in part]))
+
+
+def _distance(known: Protostructure, elements: Mapping[int, int]) -> float:
+    counts = known.composition()
+    total = sum(count * abs(_pettifor(old) - _pettifor(elements[old])) for old, count in counts.items())
+    return total / sum(counts.values())
+
+
+@cache
+def _pettifor(element: int) -> float:
+    from pymatgen.core import Element
+
+    return float(Element.from_Z(element).mendeleev_no)
