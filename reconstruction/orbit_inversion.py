@@ -11,7 +11,7 @@ from descriptors.base import Descriptor
 from descriptors.symmetry import unit_cell
 from reconstruction.decode import Decoded
 from reconstruction.given_symmetry import GivenSymmetry
-from reconstruction.objective import Objective
+from reconstruction.objective import Objective, closest_radii
 from reconstruction.orbit_descent import Aim, Pull
 from reconstruction.orbit_search import EFFORTS, Effort, effort_for, search_orbits
 from reconstruction.orbit_space import MARK, OrbitSpace
@@ -21,6 +21,12 @@ from reconstruction.result import Placed, Reconstructed
 CPU_CENTRES, GPU_CENTRES = 1200, 6000  # of all trials in one batch: more of them are no faster
 PULL = 3e-4  # of a cell that is one standard deviation off
 REFINED_BELOW = 0.08  # loss from which least squares may find the crystal of an exact vector
+NEAR_TEMPLATE = (
+    0.1  # loss of a vector that is not exact, below which the crystal that a template leads to is taken
+)
+FRESH = (
+    0.8  # share of new starts; with 0.5 and 0.2 fewer crystals of more than ten free coordinates are found
+)
 AGREEING, PATIENCE = 8, 12  # when the search for a vector that is exact, or should be, is given up
 
 
@@ -56,6 +62,7 @@ def search_settings(settings: Search, *, exact: bool) -> Search:
     """Return what of a search holds for crystals of given symmetry, and when to stop."""
     return replace(
         settings,
+        fresh=max(settings.fresh, FRESH),
         n_agreeing=settings.n_agreeing or AGREEING,
         patience=settings.patience or PATIENCE,
         n_refine=settings.n_refine if exact else 0,
@@ -98,6 +105,7 @@ def invert_orbits(
         targets=decoded.features[chosen].to(device, dtype=torch.float32),
         shortest=decoded.shortest[chosen].to(device, dtype=torch.float32),
         repulsion=settings.repulsion,
+        radii=closest_radii(exact=exact, device=device),
     )
     templates, n_templates = _template_points(space, symmetry, rows)
     found = search_orbits(
@@ -107,6 +115,7 @@ def invert_orbits(
         _effort([p.n_free for p in protostructures]),
         templates=templates,
         n_templates=n_templates,
+        followed_below=settings.solved_below if exact else NEAR_TEMPLATE,
         generator=generator,
     )
     free, cell = space.free_values(found.points)

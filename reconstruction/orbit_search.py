@@ -13,10 +13,11 @@ from reconstruction.orbit_refine import refine_points
 from reconstruction.orbit_space import MARK, OrbitSpace
 from reconstruction.population import Population
 from reconstruction.presets import Rung, Search
-from reconstruction.result import SOLVED, STALLED
+from reconstruction.result import NEAR, SOLVED, STALLED
 from reconstruction.stopping import Stopping
 
 NEARLY = 5e-3  # loss below which a crystal is right, and only its last digits are missing
+FROM_TEMPLATE = Descent(n_steps=40, learning_rate=0.04)  # a template is near: small steps
 CPU_CENTRES, GPU_CENTRES = 4000, 100_000  # in one evaluation
 
 
@@ -108,6 +109,7 @@ def search_orbits(
     *,
     templates: Float[Tensor, "n_systems n_templates n_rows 3"],
     n_templates: Int[Tensor, " n_systems"],
+    followed_below: float,
     generator: torch.Generator,
 ) -> Found:
     """Find free coordinates, and strains of cells that are not held, for the target vectors.
@@ -117,16 +119,22 @@ def search_orbits(
         aim: One target for each.
         settings: How many rounds to search, and when to stop; the trials of a round are those of `effort`.
         effort: How hard to search in a round.
-        templates: Points to start from besides those drawn; filled up.
+        templates: Points of known crystals to start from before any that are drawn; filled up.
         n_templates: How many each crystal has.
+        followed_below: Loss below which the crystal that a template leads to is taken, and nothing else is tried.
         generator: Source of all randomness, on the device of the space.
     """
     unknown = space.lengths.new_full((space.n_systems,), torch.inf)
     stopping = Stopping.begin(settings, unknown, nearly=NEARLY)
     state = _State.begin(space, aim, settings, effort, generator)
     stopping.active = _settled(state, stopping)
-    for number in range(settings.n_rounds if len(stopping.active) else 0):
-        state.round(stopping.active, (templates, n_templates) if number == 0 else None)
+    state.start_from(templates, n_templates)
+    followed = state.population.losses.amin(1)[stopping.active] < followed_below
+    for row in stopping.active[followed].tolist():
+        stopping.reasons[row] = NEAR
+    stopping.active = stopping.active[~followed]
+    for _ in range(settings.n_rounds if len(stopping.active) else 0):
+        state.round(stopping.active)
         population = state.population
         if not stopping.after_round(
             population.losses.amin(1), spent=state.spent, n_agreeing=population.n_agreeing
@@ -199,13 +207,26 @@ class _State:
         self.spent[rows] += reached.n_evaluations
         self.population.add(rows, reached.points, reached.losses, torch.full_like(rows, -1))
 
-    def round(
+    def start_from(
         self,
-        active: Int[Tensor, " n_active"],
-        templates: tuple[Float[Tensor, "n_systems n_templates n_rows 3"], Int[Tensor, " n_systems"]] | None,
+        templates: Float[Tensor, "n_systems n_templates n_rows 3"],
+        n_templates: Int[Tensor, " n_systems"],
     ) -> None:
+        """Descend from known crystals by small steps, and remember where that ended."""
+        for number in range(templates.shape[1]):
+            systems = torch.nonzero((n_templates > number) & self.hops.movable.any(1)).flatten()
+            if not len(systems):
+                continue
+            points = templates[systems, number].clone()
+            points[:, MARK, 0] = 1
+            points, losses = self._descend(points, systems, FROM_TEMPLATE)
+            if self.settings.n_refine:
+                self._refine(points, losses, systems, 1)
+            self.population.add(systems, points, losses, torch.full_like(systems, -1))
+
+    def round(self, active: Int[Tensor, " n_active"]) -> None:
         """Propose, descend rung by rung, refine the lowest, and remember where they ended."""
-        points, parents = self._propose(active, templates)
+        points, parents = self._propose(active)
         width = points.shape[1]
         systems, points, parents = active.repeat_interleave(width), points.flatten(0, 1), parents.flatten()
         n_done, losses = 0, None
@@ -282,27 +303,18 @@ class _State:
         self.population.losses[rows[better], place[better]] = reached.losses[better]
 
     def _propose(
-        self,
-        active: Int[Tensor, " n_active"],
-        templates: tuple[Float[Tensor, "n_systems n_templates n_rows 3"], Int[Tensor, " n_systems"]] | None,
+        self, active: Int[Tensor, " n_active"]
     ) -> tuple[Float[Tensor, "n_active n_trials n_rows 3"], Int[Tensor, "n_active n_trials"]]:
         """Return the points to descend from, and the place of the minimum hopped from, or -1."""
         effort, n = self.effort, self.effort.n_trials
-        first = templates is not None
-        n_fresh = n if first else round(self.settings.fresh * n)
+        known = torch.isfinite(self.population.losses[active]).any(1)
+        n_fresh = round(self.settings.fresh * n) if bool(known.all()) else n
         systems = active.repeat_interleave(n_fresh * effort.n_drawn)
         drawn = self.space.select(systems).drawn(
             torch.zeros_like(self.space.lengths[systems]), generator=self.generator
         )
         points = self._screened(active, drawn.unflatten(0, (len(active), -1)))[0][:, :n_fresh]
         parents = torch.full((len(active), n_fresh), -1, device=active.device)
-        if templates is not None and templates[0].shape[1]:
-            given = templates[0][active].clone()
-            given[:, :, MARK, 0] = 1
-            absent = torch.arange(given.shape[1], device=given.device) >= templates[1][active][:, None]
-            spare = points[:, torch.arange(given.shape[1], device=given.device) % n_fresh]
-            given = torch.where(absent[:, :, None, None], spare, given)
-            return torch.cat([points, given], 1), torch.cat([parents, torch.full_like(absent, -1).long()], 1)
         if n_fresh == n:
             return points, parents
         place = self.population.draw(active, (n - n_fresh) * effort.n_drawn, generator=self.generator)

@@ -13,6 +13,7 @@ SOLVED = "solved"
 AGREED = "trials agree"
 STALLED = "no progress"
 SPENT = "budget spent"
+NEAR = "near its template"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Reconstructed:
         losses: Relative L1 error of each crystal's descriptor, without the overlap term.
         n_evaluations: Evaluations of the descriptor spent on each, with gradient or (to screen and to refine) without.
         stopped: Why the search ended: "solved" (loss below the threshold), "trials agree" (independent trials ended
-            in the same minimum), "no progress" (no lower minimum for some rounds) or "budget spent".
+            in the same minimum), "no progress" (no lower minimum for some rounds), "near its template" (a known crystal
+            led to a low loss) or "budget spent".
         n_agreeing: Trials whose best loss is within 1 % of the lowest.
         placed: Where each was found, if its symmetry was given; else None.
     """

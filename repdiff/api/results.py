@@ -38,6 +38,7 @@ def reconstruct(
     *,
     search: str = "default",
     symmetric: bool = True,
+    proposals: bool = False,
     seed: int = 0,
     n_workers: int = 1,
     device: str = "auto",
@@ -51,6 +52,8 @@ def reconstruct(
         search: How hard to search: "fast", "default", "thorough" or "paper".
         symmetric: Whether to keep to the protostructures that come with the vectors, so that only free coordinates are
             sought; otherwise the positions of all atoms are.
+        proposals: Whether crystals without a given protostructure get the symmetry that they nearly have, where the
+            vector allows it; labels say which, and by how much they were changed.
         seed: Seed of the random starts.
         n_workers: Processes. With more than one, a script must guard its main part by
             `if __name__ == "__main__":`; a notebook need not.
@@ -92,6 +95,7 @@ def reconstruct(
             n_workers=a_count("n_workers", n_workers),
             folder=Path(folder),
             symmetric=symmetric,
+            proposals=proposals,
             progress=progress,
         ).crystals
 

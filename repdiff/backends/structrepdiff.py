@@ -45,9 +45,14 @@ from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.symmetric_scale import SymmetricScale
 from repdiff.representations.symmetric_vectors import CELL, symmetric_blocks, to_symmetric_vectors
 from repdiff.settings.backends.structrepdiff import StructRepDiffSampling, StructRepDiffTraining
+from repdiff.symmetry.templates import TemplateLibrary
 
 EXACT_BLOCKS = ("composition", "n_atoms")  # discrete: no tails in their normalisation
 SYMMETRIC_WEIGHTS = {CELL: 10.0}  # seven features among hundreds, on which the search depends most
+NO_LIBRARY = (
+    "`new_only` is given, but the model does not know which protostructures its training crystals have: train one with "
+    "compositions='protostructure'"
+)
 log = logging.getLogger(__name__)
 
 
@@ -102,10 +107,14 @@ class StructRepDiff(Backend):
             sizes = self.model.protostructures.sizes
             asked = formulas_asked(compositions, protostructures)
             check_compositions(asked, self.model.layout.elements, sizes.n_max)
+            if sampling.new_only and self.model.library is None:
+                raise UserError(NO_LIBRARY)
             self._check_wishes(read_wishes(sampling, conditions, compositions, self.model.layout.elements))
             return
         refuse_conditions("structrepdiff", conditions, guidance)
         refuse_protostructures("structrepdiff", protostructures)
+        if sampling.new_only:
+            raise UserError(NO_LIBRARY)
         if asked := [name for name in (*WISHES, "formula_units") if getattr(sampling, name) is not None]:
             raise UserError(
                 f"`{asked[0]}` is given, which a model needs protostructures for: train one with "
@@ -155,9 +164,17 @@ class StructRepDiff(Backend):
             if wishes is not None and compositions is None:
                 wishes = wishes * n
             drawn = self.model.draw_protostructures(
-                n, seed=seed, first=first, temperature=sampling.temperature, requests=wishes
+                n,
+                seed=seed,
+                first=first,
+                temperature=sampling.temperature,
+                requests=wishes,
+                new_only=sampling.new_only,
             )
-        return Samples(made=self.model.sample_given(drawn, seed=seed, sampler=sampler, first=first))
+        made = self.model.sample_given(
+            drawn, seed=seed, sampler=sampler, first=first, templates=sampling.templates
+        )
+        return Samples(made=made)
 
     def _check_wishes(self, wishes: Sequence[ProtostructureRequest] | None) -> None:
         """Refuse what no protostructure could satisfy.
@@ -188,7 +205,9 @@ def _symmetric_job(encoded: EncodedSet, options: StructRepDiffTraining, *, seed:
     encoder = ProtostructureEncoderSettings(elements=elements, width=options.encoder_width)
     weighted = options.model_copy(update={"block_weights": SYMMETRIC_WEIGHTS | options.block_weights})
     diffusion = _build(symmetric_blocks(representation), weighted, seed=seed, encoder=encoder)
-    tensors, metadata = GenerativeModel.stored(scale, encoded.layout)
+    names = [encoded.crystals[row].id for row in rows["train"]]
+    library = TemplateLibrary.of(names, symmetry["train"])
+    tensors, metadata = GenerativeModel.stored(scale, encoded.layout, library)
 
     def data(what: str, split: str) -> VectorData:
         return VectorData(

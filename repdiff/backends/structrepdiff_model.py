@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import ValidationError
 from torch import Tensor
 
 from descriptors.normalization import Normalizer
@@ -29,10 +28,13 @@ from repdiff.networks.protostructure import (
 )
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.layout import RepresentationSpec
+from repdiff.representations.references import find_references
 from repdiff.representations.symmetric_scale import SymmetricScale
 from repdiff.representations.symmetric_vectors import from_symmetric_vectors, symmetric_blocks
 from repdiff.runs.checkpoint import tensors_under
+from repdiff.symmetry.templates import TemplateLibrary
 
+TEMPLATES = "templates"
 GIVEN = ("composition", "n_atoms")  # blocks that the composition model decides
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class GenerativeModel:
             With neither of the two, the diffusion draws all together, as in the paper.
         scale: Maps physical units to [0, 1] and back; a `SymmetricScale` where protostructures are drawn first.
         layout: What the columns of the vectors mean.
+        library: Training crystals by prototype; None where protostructures are not drawn first.
     """
 
     diffusion: VectorDiffusion
@@ -55,6 +58,7 @@ class GenerativeModel:
     protostructures: ProtostructureModel | None
     scale: Normalizer | SymmetricScale
     layout: RepresentationSpec
+    library: TemplateLibrary | None = None
 
     def sample(
         self,
@@ -106,10 +110,12 @@ class GenerativeModel:
         first: int = 0,
         temperature: float = 1.0,
         requests: Sequence[ProtostructureRequest] | None = None,
+        new_only: bool = False,
     ) -> list[Protostructure | None]:
         """Draw protostructures number `first` to `first + n` of a seed; None where a request could not be met.
 
-        Each is in the first of its equivalent settings, as the vectors are learnt.
+        Each is in the first of its equivalent settings, as the vectors are learnt. What a training crystal has is drawn
+        again if only new ones are wanted.
 
         Args:
             n: How many.
@@ -117,6 +123,7 @@ class GenerativeModel:
             first: Number of the first within the stream.
             temperature: Sampling temperature.
             requests: One for each; None to ask for nothing.
+            new_only: Whether to draw again what training crystals have, as far as the model knows them.
         """
         assert self.protostructures is not None
         generator = torch.Generator().manual_seed(seed)
@@ -127,11 +134,15 @@ class GenerativeModel:
             requests=requests,
             temperature=temperature,
             first=first,
+            unwanted=self._is_known if new_only else None,
         )
         if failed := [draw.reason for draw in draws if draw.protostructure is None]:
             log.warning("%d of %d samples have no protostructure; the first: %s", len(failed), n, failed[0])
         found = [draw.protostructure for draw in draws]
         return [None if one is None else canonical_setting(one, sheared=False)[0] for one in found]
+
+    def _is_known(self, protostructure: Protostructure) -> bool:
+        return self.library is not None and self.library.holds(protostructure)
 
     def sample_given(
         self,
@@ -140,6 +151,7 @@ class GenerativeModel:
         seed: int,
         sampler: SamplerSettings,
         first: int = 0,
+        templates: bool = True,
     ) -> RepresentationBatch:
         """Draw the vectors that belong to protostructures, number `first` and on of a seed, on the CPU.
 
@@ -148,6 +160,7 @@ class GenerativeModel:
             seed: Seed of the stream of vectors.
             sampler: How the diffusion samples.
             first: Number of the first within the stream.
+            templates: Whether to draw vectors towards those of the nearest training crystals of their prototypes.
         """
         assert isinstance(self.scale, SymmetricScale)
         stand_in = next((one for one in protostructures if one is not None), None)
@@ -167,7 +180,18 @@ class GenerativeModel:
             progress=True,
         )
         vectors = self.scale.restore(unit.cpu(), encoded)
-        return from_symmetric_vectors(vectors, protostructures, self.layout)
+        if self.library is None or not templates:
+            return from_symmetric_vectors(vectors, protostructures, self.layout)
+        references = find_references(self.library, protostructures, self.layout)
+        drawn = from_symmetric_vectors(references.draw(vectors), protostructures, self.layout)
+        assert drawn.symmetry is not None
+        known = references.templates
+        free = [None if one is None else torch.from_numpy(one.free) for one in known]
+        return replace(
+            drawn,
+            symmetry=drawn.symmetry.with_coordinates(free),
+            templates=tuple(None if one is None else self.library.names[one.row] for one in known),
+        )
 
     def _as_given(self, counts: Tensor) -> Float[Tensor, "n n_features"]:
         """Put formulas into vectors that hold nothing else."""
@@ -182,10 +206,15 @@ class GenerativeModel:
     def stored(
         scale: Normalizer | SymmetricScale,
         layout: RepresentationSpec,
+        library: TemplateLibrary | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and the metadata that go into every checkpoint beside the diffusion."""
         tensors = {f"normalizer.{name}": tensor for name, tensor in scale.tensors().items()}
-        return tensors, {"layout": layout.model_dump(mode="json")}
+        metadata: dict[str, Any] = {"layout": layout.model_dump(mode="json")}
+        if library is not None:
+            tensors |= {f"{TEMPLATES}.{name}": tensor for name, tensor in library.tensors().items()}
+            metadata[TEMPLATES] = list(library.names)
+        return tensors, metadata
 
     @classmethod
     def load(cls, path: Path, *, device: torch.device) -> "GenerativeModel":
@@ -205,7 +234,8 @@ class GenerativeModel:
             )
             compositions = cls._compositions(others, metadata)
             protostructures = cls._protostructures(others, metadata)
-        except (KeyError, ValidationError, RuntimeError) as error:
+            library = cls._library(others, metadata)
+        except (KeyError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{path}: not a model of `repdiff train` ({reason})") from error
         try:
@@ -219,7 +249,14 @@ class GenerativeModel:
             protostructures=protostructures,
             scale=scale,
             layout=layout,
+            library=library,
         )
+
+    @staticmethod
+    def _library(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> TemplateLibrary | None:
+        if metadata.get(TEMPLATES) is None:
+            return None
+        return TemplateLibrary.from_tensors(tensors_under(f"{TEMPLATES}.", tensors)[0], metadata[TEMPLATES])
 
     @staticmethod
     def _compositions(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> CompositionModel | None:

@@ -135,7 +135,7 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
     )
     default = type(settings).model_fields["descriptor"].default
     other = "" if settings.descriptor == default else f"-{settings.descriptor}"
-    other += "-symmetric" if settings.symmetry == "given" else ""
+    other += {"given": "-symmetric", "propose": "-proposed"}.get(settings.symmetry, "")
     return Source(
         name=f"{dataset.name}-{settings.split}-n{len(chosen)}-seed{settings.seed}{other}",
         batch=encoded.to_batch(),
@@ -158,6 +158,7 @@ def _reconstruct(
         n_workers=settings.n_workers,
         folder=folder,
         symmetric=settings.symmetry == "given",
+        proposals=settings.symmetry == "propose",
     )
     found = done.crystals
     failed = {**found.failed, **source.refused}

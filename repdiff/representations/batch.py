@@ -24,13 +24,16 @@ class RepresentationBatch:
         vectors: One a row.
         layout: What the columns mean.
         names: One for each vector; without them they are called gen-000000, gen-000001, ...
-        symmetry: Protostructure and cell that belong to each vector, if they are known.
+        symmetry: Protostructure and cell that belong to each vector, if they are known, and free coordinates to start
+            from, as far as there are any.
+        templates: Names of the known crystals that the vectors were drawn towards; None, and None in it, for none.
     """
 
     vectors: Float[Tensor, "n_vectors n_features"]
     layout: RepresentationSpec
     names: Sequence[str] | None = None
     symmetry: SymmetryTable | None = None
+    templates: tuple[str | None, ...] | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -50,6 +53,7 @@ class RepresentationBatch:
             vectors=self.vectors[:n],
             names=None if self.names is None else list(self.names)[:n],
             symmetry=None if self.symmetry is None else self.symmetry.rows(range(min(n, len(self)))),
+            templates=None if self.templates is None else self.templates[:n],
         )
 
     @classmethod
@@ -60,6 +64,7 @@ class RepresentationBatch:
             vectors=torch.cat([part.vectors for part in parts]),
             layout=parts[0].layout,
             symmetry=SymmetryTable.joined(tables) if len(tables) == len(parts) else None,
+            templates=tuple(name for part in parts for name in part.templates or len(part) * (None,)),
         )
 
     def to_frame(self) -> "pd.DataFrame":

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from descriptors.batch import CrystalBatch
 from descriptors.representation import Representation, chunks_by_cost
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.crystals.niggli import niggli_reduced
@@ -28,11 +29,22 @@ def encode_crystals(
 ) -> Float[Tensor, "n_crystals n_features"]:
     """Encode crystals in chunks of bounded memory; float32, in their order, on the CPU."""
     batch = to_batch(crystals, dtype=torch.float32)
-    result = torch.empty(len(crystals), representation.n_features)
+    return encode_batch(batch, representation, device=device, progress=progress)
+
+
+def encode_batch(
+    batch: CrystalBatch,
+    representation: Representation,
+    *,
+    device: torch.device,
+    progress: bool = True,
+) -> Float[Tensor, "n_crystals n_features"]:
+    """Encode a batch of any size in chunks of bounded memory; in its order, on the CPU."""
+    result = torch.empty(batch.n_systems, representation.n_features, dtype=batch.dtype)
     representation.descriptor.to(device)
     with (
         torch.no_grad(),
-        progress_bar(total=len(crystals), desc="encoding", unit="crystal", disable=not progress) as bar,
+        progress_bar(total=batch.n_systems, desc="encoding", unit="crystal", disable=not progress) as bar,
     ):
         for chunk in chunks_by_cost(batch, representation.descriptor):
             rows = torch.tensor(chunk)

@@ -1,14 +1,13 @@
 """Representation vectors → crystals by a search, over processes that may share a GPU; resumable in a folder."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from reconstruction.given_symmetry import GivenSymmetry
+from reconstruction.given_symmetry import GivenSymmetry, Template
 from reconstruction.inversion import TooLargeError, prepare
 from reconstruction.parallel import reconstruct_groups
 from reconstruction.presets import SEARCHES, Search
@@ -21,7 +20,7 @@ from repdiff.errors import UserError, unknown
 from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 from repdiff.representations.batch import RepresentationBatch
-from repdiff.symmetry import SymmetryTable
+from repdiff.representations.proposals import propose
 
 MAX_ATOMS = 300
 GPU_WORKERS, GPU_SHARE = 12, 6 * 2**30  # processes that share a GPU at most, and bytes of its memory for each
@@ -66,6 +65,7 @@ def invert(
     n_workers: int | None,
     folder: Path,
     symmetric: bool = True,
+    proposals: bool = False,
     progress: bool = True,
 ) -> Inverted:
     """Find the crystals of vectors; every group is on disk once it is found, so that a later call resumes.
@@ -80,6 +80,8 @@ def invert(
         folder: Keeps finished groups in a folder of their own until `repdiff.crystals.resumable_parts.forget_parts`.
         symmetric: Whether to keep to the protostructures that come with the vectors; where there are none, all
             positions are sought.
+        proposals: Whether crystals without a given protostructure get the symmetry that they nearly have; see
+            `repdiff.representations.proposals`.
         progress: Whether to show a bar.
 
     Raises:
@@ -94,7 +96,7 @@ def invert(
         seed=seed,
         device=device,
         max_atoms=MAX_ATOMS,
-        symmetry=_given(batch.symmetry) if symmetric and batch.symmetry is not None else None,
+        symmetry=_given(batch) if symmetric else None,
     )
     groups, reasons = inversion.groups, inversion.decoded.reasons
     if not groups:
@@ -106,7 +108,7 @@ def invert(
     with ReconstructionBar(inversion, missing=missing, disable=not progress, make_bar=progress_bar) as bar:
         try:
             for group, found in reconstruct_groups(inversion, missing, n_workers=workers):
-                parts.write(places[tuple(group)], _labelled(found, ids))
+                parts.write(places[tuple(group)], _labelled(found, batch))
                 bar.add(group)
         except TooLargeError as error:
             raise UserError(str(error)) from error
@@ -115,6 +117,12 @@ def invert(
     if missing != groups:  # resumed: nobody knows how long the earlier part took, but the crystals do
         own = np.array([crystal.labels["seconds"] for crystal in crystals.values()], dtype=float)
         seconds = float(own.sum()) / workers
+    if proposals:
+        sought = {row: crystals[name] for row, name in enumerate(ids) if name in crystals}
+        given = [] if inversion.symmetry is None else inversion.symmetry.protostructures
+        unknown_ones = {row: one for row, one in sought.items() if not given or given[row] is None}
+        symmetrised = propose(batch, unknown_ones, search=search, seed=seed, device=device)
+        crystals |= {ids[row]: crystal for row, crystal in symmetrised.items()}
     whys = dict(zip(ids, reasons, strict=True))
     found = CrystalSet(
         crystals=[crystals[name] for name, reason in whys.items() if reason is None],
@@ -123,9 +131,19 @@ def invert(
     return Inverted(crystals=found, seconds=seconds, n_workers=workers, search=inversion.search)
 
 
-def _given(table: SymmetryTable) -> GivenSymmetry:
-    """Hand protostructures and cells over to the search."""
-    return GivenSymmetry(protostructures=table.protostructures, cells=table.cells.nan_to_num(0.0).double())
+def _given(batch: RepresentationBatch) -> GivenSymmetry | None:
+    """Hand protostructures, cells, and the coordinates of templates in these cells over to the search."""
+    table = batch.symmetry
+    if table is None:
+        return None
+    cells = table.cells.nan_to_num(0.0).double()
+    templates = None
+    if batch.templates is not None:
+        templates = [
+            () if name is None else (Template(free=table.free_of(row), cell=cells[row]),)
+            for row, name in enumerate(batch.templates)
+        ]
+    return GivenSymmetry(protostructures=table.protostructures, cells=cells, templates=templates)
 
 
 def default_workers(device: torch.device) -> int:
@@ -136,7 +154,18 @@ def default_workers(device: torch.device) -> int:
     return max(1, min(n_cores(), GPU_WORKERS, n_shares))
 
 
-def _labelled(found: ReconstructionResult, ids: Sequence[str]) -> list[Crystal]:
-    """Turn a group of results into crystals with labels."""
-    crystals = from_batch(found.batch, [ids[row] for row in found.rows])
-    return [crystal.replace(labels=found.labels(place)) for place, crystal in enumerate(crystals)]
+def _labelled(found: ReconstructionResult, batch: RepresentationBatch) -> list[Crystal]:
+    """Turn a group of results into crystals with labels.
+
+    A crystal whose vector was drawn towards a template counts as one from a template, whatever start led to it.
+    """
+    ids, labelled = batch.ids, []
+    for place, (row, crystal) in enumerate(
+        zip(found.rows, from_batch(found.batch, [ids[row] for row in found.rows]), strict=True)
+    ):
+        labels = found.labels(place)
+        if batch.templates is not None:
+            name = batch.templates[row]
+            labels |= {"start": labels["start"] if name is None else "template", "template": name}
+        labelled.append(crystal.replace(labels=labels))
+    return labelled

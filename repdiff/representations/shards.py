@@ -25,7 +25,7 @@ def write_shard(folder: Path, number: int, batch: RepresentationBatch) -> None:
     save_checkpoint(
         shard_path(folder, number),
         {"vectors": batch.vectors, **symmetry},
-        {"layout": batch.layout.model_dump(mode="json")},
+        {"layout": batch.layout.model_dump(mode="json"), "templates": batch.templates},
         kind=KIND,
     )
 
@@ -41,6 +41,7 @@ def read_shard(path: Path) -> RepresentationBatch:
         vectors=tensors["vectors"],
         layout=RepresentationSpec.of_file(path, metadata),
         symmetry=SymmetryTable.of_file(path, tensors, remedy="generate again"),
+        templates=None if metadata.get("templates") is None else tuple(metadata["templates"]),
     )
 
 

@@ -176,11 +176,11 @@ class ReconstructSettings(Settings):
     dataset: str | None = setting(None, "Benchmark: instead invert the true representations of this data set")
     split: Literal["train", "val", "test", "all"] = setting("test", "With --dataset: split to invert")
     n: int | None = setting(None, "Number of crystals to reconstruct; default: all", ge=1, role="extent")
-    symmetry: Literal["auto", "given", "none"] = setting(
+    symmetry: Literal["auto", "given", "none", "propose"] = setting(
         "auto",
         "Given: keep to the protostructures that come with the vectors, or are read off the crystals of --dataset, and "
-        "search free coordinates only; none: search the positions of all atoms; auto: given for generated vectors, "
-        "none with --dataset",
+        "search free coordinates only; none: search the positions of all atoms; propose: as none, and symmetrise what "
+        "is nearly symmetric where the vector allows it; auto: given for generated vectors, none with --dataset",
         group="more",
     )
     preset: Literal["default", "fast", "thorough", "paper"] = setting(

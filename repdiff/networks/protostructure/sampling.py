@@ -6,7 +6,7 @@ candidates the draws come nearer to the model's own distribution given the condi
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,7 +24,7 @@ from repdiff.networks.random_streams import choose, uniform_streams
 
 DRAWS_AT_ONCE = 2048
 N_CANDIDATES = 16  # of a sample under conditions
-N_ATTEMPTS = 8  # at a sample whose candidates all came to a dead end
+N_ATTEMPTS = 8  # at a sample whose candidates all came to a dead end, or that was unwanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Draw:
     Attributes:
         protostructure: None if there is none.
         reason: Why there is none; "" if there is one.
-        n_dead_ends: Candidates that could not be completed.
+        n_dead_ends: Candidates that could not be completed, or were unwanted.
     """
 
     protostructure: Protostructure | None
@@ -51,6 +51,7 @@ def sample_protostructures(
     temperature: float = 1.0,
     first: int = 0,
     n_candidates: int = N_CANDIDATES,
+    unwanted: Callable[[Protostructure], bool] | None = None,
 ) -> list[Draw]:
     """Draw protostructures.
 
@@ -65,6 +66,7 @@ def sample_protostructures(
         temperature: Divides all scores; below 1 the likely protostructures become likelier.
         first: Number of the first sample within the run.
         n_candidates: Candidates of each sample of which something is asked.
+        unwanted: Tells which protostructures are to be drawn again; None for none.
 
     Raises:
         UserError: If the temperature or the number of candidates is not positive.
@@ -89,11 +91,16 @@ def sample_protostructures(
             batch = _Batch(exact, [wanted[place] for place in places], known, temperature, n_candidates)
             found = batch.run(key, [first + place for place in places])
             for place, draw in zip(places, found, strict=True):
-                draws[place] = replace(draw, n_dead_ends=draw.n_dead_ends + draws[place].n_dead_ends)
+                dropped = unwanted is not None and (one := draw.protostructure) is not None and unwanted(one)
+                draws[place] = replace(
+                    draw,
+                    protostructure=None if dropped else draw.protostructure,
+                    n_dead_ends=draw.n_dead_ends + draws[place].n_dead_ends + dropped,
+                )
     return [
         draw
         if draw.protostructure is not None or draw.reason
-        else replace(draw, reason=f"no way was found to complete one in {draw.n_dead_ends} draws")
+        else replace(draw, reason=f"none that was wanted was completed in {draw.n_dead_ends} draws")
         for draw in draws
     ]
 

@@ -98,6 +98,17 @@ class StructRepDiffSampling(Options):
         gt=0,
         le=2,
     )
+    new_only: bool = setting(
+        False,
+        "Draw protostructures again that a training crystal has: the same elements on the same positions",
+        group="model",
+    )
+    templates: bool = setting(
+        True,
+        "Templates: draw each vector towards that of the training crystal of its prototype whose elements are most "
+        "alike, and start the search from its coordinates",
+        group="model",
+    )
     space_group: str | None = setting(
         None, "Space groups that samples may have, by number, such as 225 or 221,225,227", group="model"
     )

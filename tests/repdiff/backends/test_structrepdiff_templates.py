@@ -1,0 +1,105 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from descriptors.symmetry.protostructure import Protostructure
+from descriptors.symmetry.settings import canonical
+from reconstruction.presets import SEARCHES
+from repdiff.backends.structrepdiff import StructRepDiff
+from repdiff.errors import UserError
+from repdiff.representations.inversion import invert
+from repdiff.representations.shards import read_generated, write_shard
+from repdiff.testing.backend import Trial, small_set
+
+CPU = torch.device("cpu")
+SMALL = {
+    "denoiser_options": {"width": 16, "n_blocks": 1},
+    "protostructure_options": {"width": 16, "n_blocks": 1},
+    "encoder_width": 8,
+    "timesteps": 20,
+}
+STRANGE = Protostructure.of(136, [(20, "a"), (8, "f")])  # a prototype that no training crystal has
+NEW = Protostructure.of(221, [(56, "a"), (22, "b"), (17, "c")])  # elements that none has together
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("structrepdiff")
+    trial = Trial(name="structrepdiff", folder=folder, options=SMALL, encoded=small_set())
+    found = trial.load()
+    assert isinstance(found, StructRepDiff)
+    return found
+
+
+def made_of(backend, wanted, **options):
+    made = backend.sample(len(wanted), protostructures=wanted, steps=5, options=options)
+    return made.representations
+
+
+def test_the_model_file_holds_the_training_crystals(backend):
+    training = [crystal.id for crystal in small_set().crystals if crystal.split == "train"]
+    assert list(backend.model.library.names) == training
+
+
+def test_vectors_are_drawn_towards_templates_and_say_which(backend):
+    library = backend.model.library
+    known = library.known.protostructures[0]
+    drawn = made_of(backend, [known, STRANGE, NEW])
+    plain = made_of(backend, [known, STRANGE, NEW], templates=False)
+    assert plain.templates is None
+    assert drawn.templates[0] == library.names[0]
+    assert drawn.templates[1] is None
+    assert drawn.templates[2] in library.names
+    torch.testing.assert_close(drawn.vectors[1], plain.vectors[1])
+    assert not torch.allclose(drawn.vectors[2], plain.vectors[2])
+    torch.testing.assert_close(drawn.symmetry.cells[0], library.known.cells[0], rtol=1e-4, atol=1e-4)
+    assert bool(drawn.symmetry.free[1].isnan().all())
+
+
+def test_templates_go_through_files_and_parts(backend, tmp_path):
+    drawn = made_of(backend, [STRANGE, NEW])
+    for number, rows in enumerate((slice(0, 1), slice(1, 2))):
+        part = replace(
+            drawn,
+            vectors=drawn.vectors[rows],
+            symmetry=drawn.symmetry.rows(range(2)[rows]),
+            templates=drawn.templates[rows],
+        )
+        write_shard(tmp_path, number, part)
+    again = read_generated(tmp_path)
+    assert again.templates == drawn.templates
+    torch.testing.assert_close(again.symmetry.free, drawn.symmetry.free, equal_nan=True)
+    assert again.first(1).templates == (None,)
+
+
+def test_crystals_found_say_that_they_came_from_a_template(backend, tmp_path):
+    drawn = made_of(backend, [STRANGE, NEW])
+    search = replace(SEARCHES["fast"], n_rounds=1)
+    found = invert(
+        drawn, search=search, exact=False, seed=0, device=CPU, n_workers=1, folder=tmp_path, progress=False
+    )
+    strange, new = found.crystals.crystals
+    assert (strange.labels["start"], strange.labels["template"]) == ("random", None)
+    assert (new.labels["start"], new.labels["template"]) == ("template", drawn.templates[1])
+
+
+def test_new_protostructures_are_new_in_every_setting(backend):
+    known = {canonical(one) for one in backend.model.library.known.protostructures}
+    plain = backend.sample(60, steps=2).representations
+    new = backend.sample(60, steps=2, options={"new_only": True}).representations
+    drawn = [one for one in new.symmetry.protostructures if one is not None]
+    assert any(canonical(one) in known for one in plain.symmetry.protostructures if one is not None)
+    assert drawn
+    assert not any(canonical(one) in known for one in drawn)
+
+
+def test_a_model_without_protostructures_knows_no_new_ones(tmp_path):
+    trial = Trial(
+        name="structrepdiff",
+        folder=tmp_path,
+        options={"compositions": "joint", "denoiser_options": SMALL["denoiser_options"]},
+        encoded=small_set(),
+    )
+    with pytest.raises(UserError, match="train one with compositions='protostructure'"):
+        trial.load().check(options={"new_only": True})
