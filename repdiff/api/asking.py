@@ -41,6 +41,7 @@ class Request:
         *,
         n: int,
         compositions: str | Sequence[str] | None,
+        protostructures: str | Sequence[str] | None = None,
         conditions: Mapping[str, Any],
         guidance: float | None,
         seed: int,
@@ -49,28 +50,26 @@ class Request:
         """Put a request together.
 
         Raises:
-            UserError: If a formula or option cannot be read, or the model cannot make what is asked for.
+            UserError: If a formula, a label or an option cannot be read, or the model cannot make what is asked for.
         """
         if conditions and not backend.conditions & {"properties", "symmetry"}:
             raise UserError(
                 f"a model of {backend_name} takes no {next(iter(conditions))}: leave it out, or use another"
             )
-        if compositions is not None and "composition" not in backend.conditions:
+        for what, value in (("composition", compositions), ("protostructure", protostructures)):
+            if value is not None and what not in backend.conditions:
+                raise UserError(f"a model of {backend_name} takes no {what}s: leave them out, or use another")
+        if compositions is not None and protostructures is not None:
             raise UserError(
-                f"a model of {backend_name} takes no compositions: leave them out, or use another"
+                "composition and protostructure are given, expected one: the latter has a formula"
             )
         wanted = None
         if compositions is not None:
-            a_kind(
-                "composition",
-                compositions,
-                (str, list, tuple),
-                "a formula such as 'Li2Fe2O4', or a list of them",
-            )
-            formulas = [compositions] if isinstance(compositions, str) else list(compositions)
-            if not formulas or not all(isinstance(formula, str) for formula in formulas):
-                raise UserError(f"composition is {compositions!r}, expected formulas such as 'Li2Fe2O4'")
+            formulas = _texts("composition", compositions, "formula", "'Li2Fe2O4'")
             wanted = CompositionRequest(compositions=[parse_formula(formula) for formula in formulas])
+        if protostructures is not None:
+            labels = _texts("protostructure", protostructures, "label", "'AB_cF8_225_a_b:Cl-Na'")
+            wanted = CompositionRequest.of_labels(labels, source="protostructure")
         steps = None if "steps" not in options else a_count("steps", options["steps"])
         own = {key: value for key, value in options.items() if key != "steps"}
         how: dict[str, Any] = {
@@ -79,8 +78,21 @@ class Request:
             "guidance": guidance,
             "options": parse_options(backend.sampling_options, own),
         }
-        backend.check(**how, compositions=None if wanted is None else wanted.compositions)
+        backend.check(**how, **({} if wanted is None else wanted.arguments(0, len(wanted.compositions))))
         return cls(n=n, wanted=wanted, seed=a_seed(seed), how=how)
+
+
+def _texts(name: str, value: object, what: str, example: str) -> list[str]:
+    """Return one text or several as a list.
+
+    Raises:
+        UserError: If it is something else, or nothing.
+    """
+    a_kind(name, value, (str, list, tuple), f"a {what} such as {example}, or a list of them")
+    texts = [value] if isinstance(value, str) else list(value)  # ty: ignore[invalid-argument-type]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise UserError(f"{name} is {value!r}, expected {what}s such as {example}")
+    return texts
 
 
 def draw(backend: Backend, request: Request) -> RepresentationBatch | CrystalSet:
@@ -89,8 +101,8 @@ def draw(backend: Backend, request: Request) -> RepresentationBatch | CrystalSet
     crystals: list[Crystal] = []
     for first in range(0, request.n, SAMPLES_AT_ONCE):
         size = min(SAMPLES_AT_ONCE, request.n - first)
-        asked = None if request.wanted is None else request.wanted.part(first, size)
-        made = backend.sample(size, seed=request.seed, first=first, compositions=asked, **request.how)
+        asked = {} if request.wanted is None else request.wanted.arguments(first, size)
+        made = backend.sample(size, seed=request.seed, first=first, **asked, **request.how)
         if backend.makes == "representations":
             vectors.append(made.representations)
         else:

@@ -39,6 +39,7 @@ class Model:
         n: int,
         *,
         composition: str | Sequence[str] | None = None,
+        protostructure: str | Sequence[str] | None = None,
         chemical_system: str | None = None,
         space_group: int | str | None = None,
         conditions: Mapping[str, object] | None = None,
@@ -57,8 +58,10 @@ class Model:
         Args:
             n: Number of crystals.
             composition: Formula of all atoms in the cell, such as "Li2Fe2O4", or several that are taken in turn.
-            chemical_system: Elements of all samples, such as "Li-Fe-O", for models that take properties.
-            space_group: Number or symbol of the space group, for models that were taught it.
+            protostructure: Label of what sits where, such as "AB_cF8_225_a_b:Cl-Na", or several that are taken in turn.
+            chemical_system: Elements of all samples, such as "Li-Fe-O", for models that draw protostructures or take
+                properties.
+            space_group: Number of the space group, for models that draw protostructures or were taught it.
             conditions: Values of properties, for models that were taught them.
             guidance: Strength of the conditions: 0 ignores them, 1 is as trained, more exaggerates.
             seed: Seed of the samples, and of the search.
@@ -81,7 +84,7 @@ class Model:
         """
         named_search(search)
         request = self._request(
-            n, composition, chemical_system, space_group, conditions, guidance, seed, options
+            n, composition, protostructure, chemical_system, space_group, conditions, guidance, seed, options
         )
         with bars(progress):
             made = draw(self.backend, request)
@@ -94,6 +97,7 @@ class Model:
         n: int,
         *,
         composition: str | Sequence[str] | None = None,
+        protostructure: str | Sequence[str] | None = None,
         seed: int = 0,
         progress: bool = True,
         **options: object,
@@ -103,6 +107,7 @@ class Model:
         Args:
             n: Number of vectors.
             composition: One or several formulas, see `sample`.
+            protostructure: One or several labels, see `sample`.
             seed: Seed of the samples.
             progress: Whether to show bars.
             options: Sampling settings of the backend.
@@ -112,7 +117,7 @@ class Model:
         """
         if self.backend.makes != "representations":
             raise UserError(f"a model of {self.backend_name} makes crystals, not vectors: use Model.sample")
-        request = self._request(n, composition, None, None, None, None, seed, options)
+        request = self._request(n, composition, protostructure, None, None, None, None, seed, options)
         with bars(progress):
             made = draw(self.backend, request)
         assert isinstance(made, RepresentationBatch)
@@ -146,6 +151,7 @@ class Model:
         self,
         n: int,
         composition: str | Sequence[str] | None,
+        protostructure: str | Sequence[str] | None,
         chemical_system: str | None,
         space_group: int | str | None,
         conditions: Mapping[str, object] | None,
@@ -163,6 +169,7 @@ class Model:
             self.backend_name,
             n=a_count("n", n) or 1,
             compositions=composition,
+            protostructures=protostructure,
             conditions=asked,
             guidance=guidance,
             seed=seed,

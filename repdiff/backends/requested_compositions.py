@@ -34,6 +34,19 @@ class CompositionRequest:
     targets: list[str] = field(default_factory=list)
     protostructures: list[Protostructure] | None = None
 
+    @classmethod
+    def of_labels(cls, labels: Sequence[str], *, source: str) -> "CompositionRequest":
+        """Ask for protostructures that are written as labels.
+
+        Args:
+            labels: One or more, such as "AB_cF8_225_a_b:Cl-Na".
+            source: Where they come from, for the message.
+
+        Raises:
+            UserError: If one cannot be read.
+        """
+        return _request([_parse(source, label) for label in labels])
+
     def part(self, first: int, n: int) -> list[Composition]:
         """Return the compositions of samples number `first` to `first + n`."""
         return [self.compositions[number % len(self.compositions)] for number in range(first, first + n)]
@@ -102,8 +115,8 @@ def _read_protostructures(settings: GenerateSettings, workspace: Workspace) -> C
     """Read labels from a file, or protostructures off the crystals of a data set; what has none is left out."""
     source = str(settings.protostructures)
     if Path(source).is_file():
-        found = [_parse(source, label) for label in _lines(Path(source), "label", "AB_cF8_225_a_b:Cl-Na")]
-        return _request(found)
+        labels = _lines(Path(source), "label", "AB_cF8_225_a_b:Cl-Na")
+        return CompositionRequest.of_labels(labels, source=source)
     crystals = CrystalSets(data_dir=settings.data_dir, workspace=workspace).known(source)
     readings = read_protostructures(crystals, n_workers=n_cores(), progress=True)
     pairs = [

@@ -99,6 +99,15 @@ def test_asked_formulas_are_honoured(model):
     assert sorted(crystal.formula for crystal in made) == ["F2K2", "NaCl"]
 
 
+def test_asked_protostructures_are_honoured(model):
+    made = model.sample(2, protostructure=["AB_cF8_225_a_b:Cl-Na", "AB_cF8_225_a_b:F-K"], **QUICK)
+    assert {frozenset(crystal.atomic_numbers.tolist()) for crystal in made} == {
+        frozenset({11, 17}),
+        frozenset({9, 19}),
+    }
+    assert {crystal.labels["start"] for crystal in made} == {"template"}
+
+
 def test_results_are_tables_in_data_frames_and_notebooks(encoded, sampled):
     scores = rd.evaluate(sampled, encoded, metrics=["validity", "uniqueness"], progress=False)
     assert "validity.structure_valid" in scores.to_frame().index
@@ -170,6 +179,14 @@ def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
         (lambda model, encoded: model.sample(0), "n is 0, expected a whole number"),
         (lambda model, encoded: model.sample(2, composition="NaXx"), "Xx"),
         (lambda model, encoded: model.sample(2, composition=[]), r"composition is \[\], expected formulas"),
+        (
+            lambda model, encoded: model.sample(2, protostructure="AB_cF8_225_a"),
+            "is no label of a protostructure",
+        ),
+        (
+            lambda model, encoded: model.sample(2, composition="NaCl", protostructure="AB_cF8_225_a_b:Cl-Na"),
+            "composition and protostructure are given, expected one",
+        ),
         (lambda model, encoded: model.sample(2, conditions={"band_gap": 1.0}), "takes no properties"),
         (lambda model, encoded: model.sample(2, space_group=300), "expected numbers from 1 to 230"),
         (lambda model, encoded: model.sample(2, search="slow"), "unknown search 'slow'"),
