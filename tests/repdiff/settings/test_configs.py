@@ -87,7 +87,7 @@ def test_a_config_is_found_by_name_and_by_path(tmp_path, monkeypatch):
 
 def test_an_unknown_config_lists_those_there_are():
     with pytest.raises(
-        UserError, match=r"unknown config 'perov_cpu'; known: compare_.*Did you mean 'perov5_cpu'"
+        UserError, match=r"unknown config 'perov_cpu'; known: carbon24_cpu.*Did you mean 'perov5_cpu'"
     ):
         find_config(Path("perov_cpu"))
     with pytest.raises(UserError, match=r"none\.yaml: No such file"):
