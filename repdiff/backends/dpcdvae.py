@@ -45,7 +45,7 @@ from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.networks.random_streams import NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.runs.checkpoint import load_checkpoint, tensors_under
+from repdiff.runs.checkpoint import check_shapes, load_checkpoint, tensors_under
 from repdiff.settings.backends.dpcdvae import OPTIONS, CdvaeSampling, CdvaeSettings
 
 STEPS_AHEAD = 32  # random numbers are drawn for so many steps at a time, which does not change them
@@ -105,6 +105,8 @@ class DpCdvae(Backend):
         """Read the averaged weights and what is known of the training set."""
         tensors, metadata = load_checkpoint(path, kind=cls.kind)
         with loading(path, cls.kind):
+            check_shapes(tensors, {"parameters.mean": (6,), "parameters.std": (6,)})
+            check_shapes(tensors, {"elements": (None,), "sizes": (None,)})
             scale = ParameterScale(mean=tensors["parameters.mean"], std=tensors["parameters.std"])
             vocabulary = Vocabulary(elements=tensors["elements"], sizes=tensors["sizes"], scale=scale)
             model = Cdvae(CdvaeSettings.model_validate(metadata["model"]), vocabulary)

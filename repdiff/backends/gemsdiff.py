@@ -44,7 +44,7 @@ from repdiff.diffusion.torus_lattice import (
 from repdiff.errors import UserError
 from repdiff.networks.random_streams import NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.runs.checkpoint import load_checkpoint, tensors_under
+from repdiff.runs.checkpoint import check_shapes, load_checkpoint, tensors_under
 from repdiff.settings.backends.gemsdiff import (
     OPTIONS,
     GemsDiffSampling,
@@ -168,6 +168,9 @@ class GemsDiff(Backend):
         tensors, metadata = load_checkpoint(path, kind=cls.kind)
         with loading(path, cls.kind):
             options = TorusLatticeSettings.model_validate(metadata["model"])
+            check_shapes(tensors, {"lattice.mean": (N_COORDINATES,), "lattice.std": (N_COORDINATES,)})
+            check_shapes(tensors, {"formulas": (None, None)})
+            check_shapes(tensors, {"parameters.mean": (6,), "parameters.std": (6,)})
             coordinates = LatticeCoordinates(
                 gauge=options.lattice.gauge,
                 mean=tensors["lattice.mean"],

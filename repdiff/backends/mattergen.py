@@ -47,7 +47,7 @@ from repdiff.errors import UserError
 from repdiff.networks.crystal import AdapterInput
 from repdiff.networks.random_streams import FORMULA, NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.runs.checkpoint import load_checkpoint, tensors_under
+from repdiff.runs.checkpoint import check_shapes, load_checkpoint, tensors_under
 from repdiff.settings.backends.mattergen import OPTIONS, JointSettings, MatterGenSampling
 
 AHEAD = 16  # steps for which a stream gives its numbers at once
@@ -160,6 +160,9 @@ class MatterGen(Backend):
         """Read the averaged weights, the limit of the cells, the sizes of training crystals and the properties."""
         tensors, metadata = load_checkpoint(path, kind=cls.kind)
         with loading(path, cls.kind):
+            check_shapes(
+                tensors, {"lattice.density": (), "lattice.std": (), "elements": (None,), "sizes": (None,)}
+            )
             diffusion = JointDiffusion(
                 JointSettings.model_validate(metadata["model"]),
                 Limit(float(tensors["lattice.density"])),

@@ -39,7 +39,7 @@ from repdiff.hardware import n_cores
 from repdiff.metrics.charge_balance import check_composition
 from repdiff.networks.random_streams import FORMULA, stream
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.runs.checkpoint import load_checkpoint
+from repdiff.runs.checkpoint import check_shapes, load_checkpoint
 from repdiff.settings.backends.retrieval import OPTIONS, RetrievalSampling, RetrievalSettings
 from repdiff.symmetry import read_protostructures
 from repdiff.training import Trainable
@@ -172,6 +172,16 @@ class Retrieval(Backend):
         """Read templates, probabilities and volumes; they stay on the CPU."""
         tensors, metadata = load_checkpoint(path, kind=cls.kind)
         with loading(path, cls.kind):
+            n, n_atoms = len(metadata["templates"]), int(tensors["templates.n_atoms"].sum())
+            n_elements = tensors["elements"].numel()
+            check_shapes(tensors, {"templates.n_atoms": (n,), "templates.lattice": (n, 3, 3)})
+            check_shapes(
+                tensors, {"templates.atomic_numbers": (n_atoms,), "templates.frac_coords": (n_atoms, 3)}
+            )
+            check_shapes(
+                tensors,
+                {"probabilities": (n_elements, n_elements), "volumes": (n_elements,), "elements": (None,)},
+            )
             ends = tensors["templates.n_atoms"].numpy().cumsum()[:-1]
             numbers, coords = (
                 np.split(tensors[f"templates.{name}"].numpy(), ends)

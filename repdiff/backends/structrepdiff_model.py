@@ -13,7 +13,7 @@ from torch import Tensor
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
 from descriptors.symmetry.encoding import encode_protostructures
-from descriptors.symmetry.protostructure import Protostructure
+from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER, Protostructure
 from descriptors.symmetry.settings import canonical_setting
 from repdiff.backends.structrepdiff_stages import COMPOSITIONS, PROTOSTRUCTURES
 from repdiff.diffusion.build import load_diffusion
@@ -31,7 +31,7 @@ from repdiff.representations.layout import RepresentationSpec
 from repdiff.representations.references import find_references
 from repdiff.representations.symmetric_scale import SymmetricScale
 from repdiff.representations.symmetric_vectors import from_symmetric_vectors, symmetric_blocks
-from repdiff.runs.checkpoint import tensors_under
+from repdiff.runs.checkpoint import check_shapes, tensors_under
 from repdiff.symmetry.templates import TemplateLibrary
 
 TEMPLATES = "templates"
@@ -227,6 +227,7 @@ class GenerativeModel:
         try:
             layout = RepresentationSpec.model_validate(metadata["layout"])
             stored, _ = tensors_under("normalizer.", others)
+            check_shapes(stored, _shapes_of_scale(stored, diffusion.n_features))
             scale = (
                 Normalizer.from_tensors(stored)
                 if diffusion.encoder is None
@@ -235,9 +236,13 @@ class GenerativeModel:
             compositions = cls._compositions(others, metadata)
             protostructures = cls._protostructures(others, metadata)
             library = cls._library(others, metadata)
-        except (KeyError, ValueError, RuntimeError) as error:
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        except (KeyError, ValueError, RuntimeError) as error:  # pydantic's error is a ValueError
             reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{path}: not a model of `repdiff train` ({reason})") from error
+            raise UserError(
+                f"{path}: not a model of `repdiff train` of this version; train it again ({reason})"
+            ) from error
         try:
             representation = layout.representation()
         except UserError as error:
@@ -256,13 +261,19 @@ class GenerativeModel:
     def _library(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> TemplateLibrary | None:
         if metadata.get(TEMPLATES) is None:
             return None
-        return TemplateLibrary.from_tensors(tensors_under(f"{TEMPLATES}.", tensors)[0], metadata[TEMPLATES])
+        own, _ = tensors_under(f"{TEMPLATES}.", tensors)
+        n = len(metadata[TEMPLATES])
+        shapes = {"lengths": (n,), "cells": (n, 6), "volumes": (MAX_ATOMIC_NUMBER + 1,)}
+        check_shapes(own, {**shapes, "protostructures": (None,), "free": (None,)})
+        return TemplateLibrary.from_tensors(own, metadata[TEMPLATES])
 
     @staticmethod
     def _compositions(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> CompositionModel | None:
         if metadata.get(COMPOSITIONS) is None:
             return None
         own, _ = tensors_under(f"{COMPOSITIONS}.", tensors)
+        n_elements = len(metadata[COMPOSITIONS]["elements"])
+        check_shapes(own, {"order": (n_elements,), "properties": (n_elements, None), "size_counts": (None,)})
         return CompositionModel.from_tensors_and_metadata(own, metadata[COMPOSITIONS])
 
     @staticmethod
@@ -272,7 +283,19 @@ class GenerativeModel:
         if metadata.get(PROTOSTRUCTURES) is None:
             return None
         own, _ = tensors_under(f"{PROTOSTRUCTURES}.", tensors)
+        n_elements = len(metadata[PROTOSTRUCTURES]["elements"])
+        check_shapes(own, {"order": (n_elements,), "properties": (n_elements, None)})
+        check_shapes(own, {"size_entries": (None, 3), "size_counts": (len(own["size_entries"]),)})
         return ProtostructureModel.from_tensors_and_metadata(own, metadata[PROTOSTRUCTURES])
+
+
+def _shapes_of_scale(tensors: Mapping[str, Tensor], n_features: int) -> dict[str, tuple[int | None, ...]]:
+    """Return the shapes that the tensors of a scale must have."""
+    shapes: dict[str, tuple[int | None, ...]] = dict.fromkeys(tensors, (n_features,))
+    if "trend.weights" in tensors:
+        shapes["trend.weights"] = (len(tensors["trend.center"]), n_features)
+        shapes["trend.center"] = (None,)
+    return shapes
 
 
 def _check_width(path: Path, representation: Representation, diffusion: VectorDiffusion) -> None:

@@ -81,6 +81,6 @@ def load_diffusion(
     except (KeyError, ValidationError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path}: weights and settings do not fit together ({reason}): was it written by another version?"
+            f"{path}: weights and settings do not fit together ({reason}): train it again"
         ) from error
     return diffusion.to(device).eval(), others, metadata

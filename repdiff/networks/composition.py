@@ -254,7 +254,5 @@ class CompositionModel(nn.Module):
             model.load_state_dict(dict(tensors))
         except (KeyError, ValueError, RuntimeError) as error:  # pydantic's error is a ValueError
             reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"the composition model cannot be restored ({reason}): was it written by another version?"
-            ) from error
+            raise UserError(f"the composition model cannot be restored ({reason}): train it again") from error
         return model.eval()

@@ -75,6 +75,23 @@ def tensors_under(prefix: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str,
     return inside, {name: value for name, value in tensors.items() if not name.startswith(prefix)}
 
 
+def check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int | None, ...]]) -> None:
+    """Refuse tensors of other shapes; None stands for any length.
+
+    Raises:
+        KeyError: If one is missing.
+        ValueError: If a shape differs; the message names the first that does.
+    """
+    for name, shape in expected.items():
+        found = tuple(tensors[name].shape)
+        fits = len(found) == len(shape) and all(
+            wanted in (None, length) for length, wanted in zip(found, shape, strict=True)
+        )
+        if not fits:
+            told = ", ".join("any" if length is None else str(length) for length in shape)
+            raise ValueError(f"`{name}` has shape {found}, expected ({told})")
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """Return an optimiser's state as named tensors, and its parameter groups as JSON values."""
     state = optimizer.state_dict()

@@ -317,6 +317,6 @@ class ProtostructureModel(nn.Module):
         except (KeyError, ValueError, RuntimeError) as error:  # pydantic's error is a ValueError
             reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"the model of protostructures cannot be restored ({reason}): was it written by another version?"
+                f"the model of protostructures cannot be restored ({reason}): train it again"
             ) from error
         return model.eval()

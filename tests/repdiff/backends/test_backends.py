@@ -8,6 +8,7 @@ from stand_in_gpu import GPU, stand_in_gpu
 from repdiff.backends import BACKENDS, Samples
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
+from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.settings.backends import backend_options
 from repdiff.settings.training import TrainingSettings
 from repdiff.testing.backend import CHECKS, Trial, numbers, sample
@@ -159,6 +160,38 @@ def test_options_are_taken_built_or_by_name_and_give_the_same_samples(name, tria
     built = backend.sampling_options.model_validate(changed)
     first, second = (numbers(backend.sample(2, options=options)) for options in (built, changed))
     torch.testing.assert_close(first, second)
+
+
+OF_ANY_LENGTH = {"gemsdiff": {"formulas"}, "mattergen": {"sizes"}}  # nothing else in the file tells how many
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, {}) for name in sorted(BACKENDS)), ("structrepdiff", {"compositions": "first"})],
+)
+def test_a_file_in_which_one_tensor_has_another_shape_is_refused_whichever_it_is(
+    name, options, trials, encoded, tmp_path
+):
+    trial = trials(name)
+    if options:
+        trial = Trial(name=name, folder=tmp_path, options=SMALL[name] | options, encoded=encoded)
+    kind = trial.kind.kind
+    trial.load()  # takes what is right
+    tensors, metadata = load_checkpoint(trial.trained(), kind=kind)
+    del metadata["kind"], metadata["format"]
+    learnt = [key for key in tensors if key.endswith((".weight", ".bias"))]
+    for key in {*tensors} - {*learnt[1:]}:
+        wrong = [tensors[key][None]]
+        if key not in OF_ANY_LENGTH.get(name, ()) and tensors[key].ndim:
+            wrong.append(torch.cat([tensors[key], tensors[key]]))
+        for tensor in wrong:
+            file = save_checkpoint(
+                tmp_path / "model.safetensors", tensors | {key: tensor}, metadata, kind=kind
+            )
+            with pytest.raises(UserError, match=f"^{file}: .*(shape|size)") as refused:
+                trial.kind.load(file, device=CPU)
+            assert "again" in str(refused.value), key
+            assert "\n" not in str(refused.value), key
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))

@@ -209,7 +209,7 @@ def test_a_model_survives_its_file():
     ).double()
     sequences = model.coder.encode(KNOWN)
     torch.testing.assert_close(model.log_prob(sequences), again.log_prob(sequences), rtol=1e-5, atol=1e-5)
-    with pytest.raises(UserError, match="another version"):
+    with pytest.raises(UserError, match="train it again"):
         ProtostructureModel.from_tensors_and_metadata({}, metadata)
 
 
