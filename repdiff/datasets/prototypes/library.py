@@ -1,13 +1,17 @@
 """`Prototype`, a crystal type without its chemistry, and the library of them that pymatgen ships."""
 
 import functools
+import importlib.util
+import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from monty.io import zopen
 from pymatgen.core import Element, Structure
 
 NEIGHBOR_CUTOFF = 7.0  # Å at the scale of the library entry: beyond the first shell of every one of them
@@ -92,12 +96,13 @@ def load_prototypes(*, max_atoms: int) -> tuple[Prototype, ...]:
     prototypes: list[Prototype] = []
     groups: dict[tuple[str, int], list[Structure]] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the libraries that read the entries, about themselves
-        from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
+        warnings.simplefilter("ignore")  # of the libraries, about themselves
         from pymatgen.analysis.structure_matcher import StructureMatcher
     matcher = StructureMatcher(ltol=0.02, stol=0.03, angle_tol=1, primitive_cell=False)
-    for entry in AFLOW_PROTOTYPE_LIBRARY:
-        structure = entry["snl"].structure.get_reduced_structure("niggli").get_primitive_structure()
+    for entry in _entries():
+        structure = (
+            Structure.from_dict(entry["snl"]).get_reduced_structure("niggli").get_primitive_structure()
+        )
         structure = Structure(structure.lattice, structure.species, structure.frac_coords)
         if len(structure) > max_atoms or _is_molecular(structure):
             continue
@@ -106,6 +111,16 @@ def load_prototypes(*, max_atoms: int) -> tuple[Prototype, ...]:
             alike.append(structure)
             prototypes.append(_measure(structure, entry["tags"]))
     return tuple(prototypes)
+
+
+def _entries() -> list[dict[str, Any]]:
+    """Read the file behind `pymatgen.analysis.prototypes`, whose import takes ten seconds to check all citations."""
+    module = importlib.util.find_spec("pymatgen.analysis.prototypes")
+    assert module is not None
+    assert module.origin is not None
+    (file,) = Path(module.origin).parent.glob("aflow_prototypes.json*")
+    with zopen(file, "rt", encoding="utf-8") as text:
+        return json.load(text)
 
 
 def _is_molecular(structure: Structure) -> bool:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from pymatgen.analysis.structure_prediction.volume_predictor import bond_params
 from pymatgen.core import Element
 
 HEAVIEST = 92
@@ -211,6 +210,8 @@ def _prior(element: Element, charge: int) -> float:
 
 @functools.cache
 def _bond_parameters(symbol: str) -> tuple[float, float]:
+    from pymatgen.analysis.structure_prediction.volume_predictor import bond_params  # takes seconds to import
+
     return float(bond_params[symbol]["r"]), float(bond_params[symbol]["k"])
 
 

@@ -153,10 +153,18 @@ def test_another_process_with_another_hash_seed_builds_the_same(crystals, pytest
     assert result.stderr == ""
 
 
-def test_another_seed_builds_others(crystals):
-    other = build_prototypes(n_crystals=200, seed=1, progress=False)
-    assert len(other) == 200
-    assert len({formula(c) for c in other} - {formula(c) for c in crystals}) > 20
+@pytest.fixture
+def _few_prototypes(monkeypatch):
+    """Build from every eighth prototype alone."""
+    few = load_prototypes(max_atoms=20)[::8]
+    monkeypatch.setattr("repdiff.datasets.prototypes.build.load_prototypes", lambda *, max_atoms: few)
+
+
+@pytest.mark.usefixtures("_few_prototypes")
+def test_another_seed_builds_others():
+    one, other = (build_prototypes(n_crystals=200, seed=seed, progress=False) for seed in (0, 1))
+    assert len(one) == len(other) == 200
+    assert len({formula(c) for c in other} - {formula(c) for c in one}) > 20
 
 
 @pytest.mark.parametrize(
@@ -227,6 +235,7 @@ def test_shares_are_even_and_never_beyond_what_there_is():
     assert _fill_evenly(capacity, share, 1).sum() == 1
 
 
+@pytest.mark.usefixtures("_few_prototypes")
 @pytest.mark.parametrize("n_crystals", [0, -3, 10**6])
 def test_impossible_numbers_of_crystals_are_refused_in_one_line(n_crystals):
     with pytest.raises(UserError, match=f"n_crystals is {n_crystals}, expected at") as error:
