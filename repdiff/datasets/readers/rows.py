@@ -38,6 +38,18 @@ NUMBER = re.compile(
     r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$|[+-]?(inf|infinity|nan)$", re.I
 )
 BOOLEANS = {"true": True, "false": False}
+BOOLS, INTEGERS, FLOATS = (bool, np.bool_), (int, np.integer), (float, np.floating)
+SCALARS = (
+    str,
+    type(None),
+    *BOOLS,
+    *INTEGERS,
+    *FLOATS,
+    Decimal,
+    date,
+    time,
+    np.datetime64,
+)  # that can be labels
 LARGEST_INTEGER = 2**63 - 1  # that a column of a table can hold
 EXACT_INTEGER = 2**53  # beyond it a float has lost digits
 
@@ -205,8 +217,7 @@ def is_scalar(value: object) -> bool:
     """Tell whether a value can be a label: a number, a truth value, a date, a text of one line, or nothing."""
     if isinstance(value, str):
         return "\n" not in value
-    numbers = bool | int | float | Decimal | np.integer | np.floating | np.bool_
-    return value is None or isinstance(value, numbers | date | time | np.datetime64)
+    return isinstance(value, SCALARS)
 
 
 def clean_label(value: object) -> Label:
@@ -219,11 +230,11 @@ def clean_label(value: object) -> Label:
         return None
     if isinstance(value, str):
         return value
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, BOOLS):
         return bool(value)
-    if isinstance(value, int | np.integer):
+    if isinstance(value, INTEGERS):
         return int(value) if -LARGEST_INTEGER <= int(value) <= LARGEST_INTEGER else str(value)
-    if isinstance(value, float | np.floating):
+    if isinstance(value, FLOATS):
         return float(value)
     if isinstance(value, Decimal):
         if value == value.to_integral_value() and value.as_tuple().exponent == 0:
@@ -267,7 +278,7 @@ def _what(value: object) -> str:
 def _is_missing(value: object) -> bool:
     if value is None or (isinstance(value, str) and not value):
         return True
-    if isinstance(value, float | np.floating):
+    if isinstance(value, FLOATS):
         return math.isnan(value)
     if isinstance(value, Decimal):
         return value.is_nan()
