@@ -8,6 +8,8 @@ from pathlib import Path
 import nox
 
 PYTHONS = ("3.11", "3.12", "3.13")
+# A file stays in one process, so that its fixtures are made once; tests/conftest.py puts the longest files first.
+PYTEST = ("pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "imports", "tests-3.11"]
@@ -39,22 +41,15 @@ def imports(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests with the newest dependencies; arguments go to pytest."""
     session.install("--editable", ".[dev]")
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run(*PYTEST, *session.posargs)
 
 
 @nox.session(python="3.12")
 def coverage(session: nox.Session) -> None:
     """Run the tests, and report the lines and branches that they do not reach."""
     session.install("--editable", ".[dev]")
-    session.run(
-        "pytest",
-        "-n",
-        "auto",
-        "--cov",
-        "--cov-report=term",
-        "--cov-report=xml:build/coverage.xml",
-        *session.posargs,
-    )
+    reports = ("--cov", "--cov-report=term", "--cov-report=xml:build/coverage.xml")
+    session.run(*PYTEST, *reports, *session.posargs)
 
 
 @nox.session(python="3.11")
