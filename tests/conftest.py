@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from pickled_pool import PickledPool
 
 torch.set_num_threads(1)  # tests run side by side
 settings.register_profile("default", deadline=None)
@@ -50,6 +51,14 @@ def _seconds(path: Path) -> float:
     if not path.is_relative_to(REPOSITORY):
         return 0.0
     return _measured().get(path.relative_to(REPOSITORY).as_posix(), 0.0)
+
+
+@pytest.fixture
+def pickled_pool(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let worker processes be this one; returns the numbers of workers of the pools that were opened."""
+    monkeypatch.setattr("reconstruction.process_pool.ProcessPoolExecutor", PickledPool)
+    monkeypatch.setattr(PickledPool, "opened", [])
+    return PickledPool.opened
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 import known_crystals
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descriptors.base import make_descriptor
@@ -71,6 +71,7 @@ def test_a_loss_that_is_no_number_has_no_confidence():
     assert STEP.predict(evidence([torch.nan, 1e-3])).isnan().tolist() == [True, False]
 
 
+@settings(max_examples=25)  # each fits
 @given(pair=st.lists(st.floats(1e-9, 10.0), min_size=2, max_size=2), seed=st.integers(0, 9))
 def test_a_fitted_confidence_never_rises_with_the_loss(pair, seed):
     known, _, _ = simulated(200, seed)

@@ -75,7 +75,9 @@ def test_labels_tell_where_a_crystal_was_found(found):
         assert labels["confidence"] is None
 
 
-def test_the_seed_and_not_the_number_of_workers_decides(vectors, representation, symmetry, monkeypatch):
+def test_the_seed_and_not_the_number_of_workers_decides(
+    vectors, representation, symmetry, monkeypatch, pickled_pool
+):
     monkeypatch.setattr("reconstruction.orbit_inversion.CPU_CENTRES", 20)
     settings = replace(FAST, n_rounds=1)
     one, two, other = (
@@ -86,6 +88,7 @@ def test_the_seed_and_not_the_number_of_workers_decides(vectors, representation,
     )
     assert torch.equal(one.batch.frac_coords, two.batch.frac_coords)
     assert not torch.equal(one.batch.frac_coords, other.batch.frac_coords)
+    assert pickled_pool == [2]
 
 
 def test_cells_that_are_off_are_found_with_the_coordinates(vectors, representation):

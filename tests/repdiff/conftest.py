@@ -1,13 +1,15 @@
 """One tiny data set, encoded, trained and sampled once for all tests of the verbs."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import known_crystals
 import pytest
 from report_fixtures import browser, evaluation, page, report_workspace
-from small_runs import SAMPLING, TRAINING
+from small_runs import SAMPLING, TINY_SEARCH, TRAINING
 
+from reconstruction.presets import SEARCHES
 from repdiff.cli.main import main
 from repdiff.networks.composition import CompositionModelSettings
 
@@ -38,14 +40,32 @@ def tiny_file(tmp_path_factory) -> Path:
 def tiny_workspace(tiny_file, _tiny_composition_model) -> Path:
     """A workspace after encode, train, generate and reconstruct; not to be changed."""
     root = tiny_file.parent / "workspace"
-    for argv in (
-        ["encode", str(tiny_file)],
-        ["train", *TRAINING],
-        ["generate", "--n", "4", *SAMPLING],
-        ["reconstruct", "--preset", "fast", "--n-workers", "1"],
-    ):
-        assert main([*argv, "--workspace", str(root)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SEARCHES, "fast", TINY_SEARCH)
+        for argv in (
+            ["encode", str(tiny_file)],
+            ["train", *TRAINING],
+            ["generate", "--n", "4", *SAMPLING],
+            ["reconstruct", "--preset", "fast", "--n-workers", "1"],
+        ):
+            assert main([*argv, "--workspace", str(root)]) == 0
     return root
+
+
+@pytest.fixture(scope="module")
+def _quick_search():
+    """Make the preset `fast` faster than is of use."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SEARCHES, "fast", TINY_SEARCH)
+        yield
+
+
+@pytest.fixture
+def _heeds_interrupts():
+    """Let what a test starts take SIGINT, also where the tests run in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_the_examples_of_a_module_hold(module, tmp_path, monkeypatch):
     assert not result.failed
 
 
-@pytest.mark.usefixtures("_tiny_composition_model")
+@pytest.mark.usefixtures("_tiny_composition_model", "_quick_search")
 def test_the_python_of_the_readme_goes_from_cif_files_to_new_crystals_and_a_table(
     tmp_path, monkeypatch, capsys
 ):

@@ -146,8 +146,11 @@ class _Calls(TorchFunctionMode):
                 for part in where
             )
             args = (args[0], listed, *args[2:])
-        args, kwargs = tree_map(lambda leaf: "meta" if _is_gpu(leaf) else leaf, (args, kwargs))
-        return func(*args, **kwargs)
+        return func(*map(_as_meta, args), **{name: _as_meta(value) for name, value in kwargs.items()})
+
+
+def _as_meta(value: Any) -> Any:
+    return "meta" if _is_gpu(value) else value
 
 
 def _is_gpu(value: object) -> bool:

@@ -24,6 +24,7 @@ SMALL = {
 }
 QUICK = {"sampler": "ddim", "steps": 5, "search": "fast", "progress": False}
 COPPER = bulk("Cu", cubic=True)
+pytestmark = pytest.mark.usefixtures("_quick_search")
 
 
 @pytest.fixture(scope="module")

@@ -108,12 +108,12 @@ class OnGpu(Accelerator):
 @pytest.mark.parametrize("name", LEARNING)
 def test_a_gpu_trains_and_samples_as_the_processor(name, trials, tmp_path, monkeypatch):
     trial = trials(name)
-    trial.fit(tmp_path / "here", steps=3, precision="fp32")
-    expected = numbers(sample(trial.load(), 3))
+    trial.fit(tmp_path / "here", steps=2, precision="fp32")
+    expected = numbers(sample(trial.load(), 2))
     monkeypatch.setattr("repdiff.training.loop.Accelerator", OnGpu)
     with stand_in_gpu() as gpu:
-        trial.fit(tmp_path / "there", steps=3, device="auto", precision="fp32")
-        found = numbers(sample(trial.load(gpu), 3))
+        trial.fit(tmp_path / "there", steps=2, device="auto", precision="fp32")
+        found = numbers(sample(trial.load(gpu), 2))
     here, there = (
         [record["train_loss"] for record in read_metrics(tmp_path / run)] for run in ("here", "there")
     )
@@ -128,7 +128,7 @@ def test_a_training_takes_the_gpu_it_is_told(trials, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     for device in ("cpu:0", "cuda", "cuda:1"):
         with stand_in_gpu():
-            trials("structrepdiff").fit(tmp_path / device, steps=1, device=device, precision="fp32")
+            trials("gemsdiff").fit(tmp_path / device, steps=1, device=device, precision="fp32")
     assert set(taken) == {torch.device("cuda:1")}
 
 

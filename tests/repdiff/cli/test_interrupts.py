@@ -18,12 +18,7 @@ run()
 """
 
 
-@pytest.fixture(autouse=True)
-def _heeds_interrupts():
-    """Let what a test starts take SIGINT, also where the tests run in the background and ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("_heeds_interrupts")
 
 
 def launch(words, *, cwd):

@@ -376,6 +376,7 @@ def test_a_disk_that_turns_read_only_keeps_what_is_there(refused, workspace, mon
     assert len(read_generated(workspace / "generate" / GENERATED).vectors) == 6
 
 
+@pytest.mark.usefixtures("_quick_search")
 def test_a_full_disk_while_crystals_are_written_loses_no_crystal(refused, workspace, monkeypatch):
     def refuse(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "part")

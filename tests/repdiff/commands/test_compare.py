@@ -1,5 +1,6 @@
 """`repdiff compare`: cells that are run, a cell that fails, and evaluations that are there already."""
 
+import io
 import json
 import os
 import shutil
@@ -7,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from small_runs import SAMPLING
 
 from repdiff.cli.main import main
+from repdiff.comparison import cells
 from repdiff.comparison.plan import BASELINE, Planner
 from repdiff.comparison.results import Result, System, group_by_settings, read_costs, read_result
 from repdiff.comparison.table import Comparison
@@ -152,10 +156,29 @@ def compare(path, tmp_path, capsys, *flags):
     return code, capsys.readouterr()
 
 
+class InThisProcess(subprocess.Popen):
+    """Stands in for the process of a cell, which would import all the libraries; the next test has real ones."""
+
+    def __init__(self, words, *, stderr, **_):
+        said, told = io.StringIO(), io.StringIO()
+        with redirect_stdout(said), redirect_stderr(told):
+            commands = json.loads(Path(words[-1]).read_text())
+            self.status = next((status for command in commands if (status := main(command))), 0)
+        stderr.write(told.getvalue().encode())
+        self.stdout, self.stdin = io.BytesIO(said.getvalue().encode()), io.BytesIO()
+
+    def wait(self, timeout=None):
+        return self.status
+
+
+@pytest.mark.usefixtures("_quick_search")
 def test_systems_are_trained_judged_and_put_in_one_table_and_a_failing_one_is_reported(
-    write, tmp_path, capsys
+    write, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setattr(cells, "subprocess", SimpleNamespace(Popen=InThisProcess, PIPE=None))
+
     def spoil(document):
+        document["compare"]["at_once"] = 1
         document["compare"]["systems"]["broken"] = {
             "train": {"backend": "gemsdiff", "encoded": "nowhere", **TORUS}
         }
@@ -184,9 +207,9 @@ def test_systems_are_trained_judged_and_put_in_one_table_and_a_failing_one_is_re
     trained = tmp_path / "w" / "train" / "three-torus-seed3" / "model.safetensors"
     before = trained.stat().st_mtime_ns
 
-    def keep_torus(document):  # each system is a process that imports all the libraries
+    def keep_torus(document):
         systems = document["compare"]["systems"]
-        document["compare"].update(systems={"torus": systems["torus"]}, baseline=False)
+        document["compare"].update(systems={"torus": systems["torus"]}, baseline=False, at_once=1)
 
     path = write(keep_torus)
     code, said = compare(path, tmp_path, capsys)
@@ -303,14 +326,6 @@ def test_finished_evaluations_are_compared_and_seeds_of_one_system_put_together(
     assert names == [f"{paths[0].parts[-3]}/evaluate/e1", "elsewhere/evaluate/e1"]
     code, _, said = run("compare", str(paths[0]), str(inverted))
     assert (code, "expected a finished evaluation" in said) == (2, True)
-
-
-@pytest.fixture
-def _heeds_interrupts():
-    """Let what a test starts take SIGINT, also where the tests run in the background and ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("_heeds_interrupts")

@@ -28,6 +28,7 @@ CHAIN = (
     ("reconstruct", "tiny-ead-mlp-ddim5-seed0-n4-fast"),
 )
 RECONSTRUCT = ["reconstruct", "--preset", "fast", "--n-workers", "1"]
+pytestmark = pytest.mark.usefixtures("_quick_search")
 
 
 @pytest.fixture(scope="module")

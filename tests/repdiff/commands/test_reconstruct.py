@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
+from small_runs import TINY_SEARCH
 
-from reconstruction.presets import Rung, Search
 from repdiff.crystals import resumable_parts
 from repdiff.crystals.crystal import to_structure
 from repdiff.crystals.structure_files import read_structures
@@ -18,14 +18,8 @@ from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.shards import read_generated, write_shard
 from repdiff.runs.manifest import read_manifest
 
-TINY = Search(rungs=(Rung(n_trials=2, n_steps=8),), n_rounds=3, n_kept=2, learning_rate=0.3, n_polish=5)
 FAST = ["reconstruct", "--preset", "fast", "--n-workers", "1"]
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """Make the preset `fast` faster than is of use."""
-    monkeypatch.setitem(inversion.SEARCHES, "fast", TINY)
+pytestmark = pytest.mark.usefixtures("_quick_search")
 
 
 @pytest.fixture
@@ -93,7 +87,7 @@ def test_parts_of_a_run_with_another_number_of_crystals_are_not_taken_for_its_ow
     lengths = slice(blocks["lattice"].start, blocks["lattice"].start + 3)
     vectors[:, lengths] *= torch.tensor([[1.0], [1.2], [1.1]])
     write_shard(folder, 0, replace(made, vectors=vectors, symmetry=None))
-    two_crystals = 2 * TINY.n_proposals * int(vectors[0, blocks["n_atoms"]])
+    two_crystals = 2 * TINY_SEARCH.n_proposals * int(vectors[0, blocks["n_atoms"]])
     monkeypatch.setattr("reconstruction.plan.CPU_ATOMS", two_crystals)
     whole = crystals_of(run, "--name", "whole")  # in groups of the rows 0 and 2, and 1
 
@@ -106,11 +100,12 @@ def test_parts_of_a_run_with_another_number_of_crystals_are_not_taken_for_its_ow
     assert_same(crystals_of(run, "--name", "cut"), whole)
 
 
-def test_worker_processes_give_the_same_crystals(run, small_groups):
+def test_worker_processes_give_the_same_crystals(run, small_groups, pickled_pool):
     alone = crystals_of(run, "--name", "alone")
     code, path, said = run("reconstruct", "--preset", "fast", "--n-workers", "2", "--name", "two")
     assert code == 0, said
     assert_same(read_structures(path), alone)
+    assert pickled_pool == [2]
 
 
 def test_the_first_n_are_taken(run):
@@ -210,12 +205,12 @@ def test_values_of_the_preset_that_the_user_left_alone_are_recorded(run):
     manifest = read_manifest(path)
     assert manifest.config["repulsion"] == manifest.summary["search"]["repulsion"] == 3
     assert manifest.config["max_evaluations"] == manifest.summary["search"]["max_evaluations"] == 40
-    assert manifest.config["max_seconds"] == TINY.max_seconds
-    assert manifest.summary["search"]["n_rounds"] == TINY.n_rounds
+    assert manifest.config["max_seconds"] == TINY_SEARCH.max_seconds
+    assert manifest.summary["search"]["n_rounds"] == TINY_SEARCH.n_rounds
 
 
 def test_budgets_end_the_search_for_a_crystal(run, monkeypatch):
-    endless = replace(TINY, n_rounds=10**6, solved_below=0.0, n_agreeing=10**6, patience=10**6)
+    endless = replace(TINY_SEARCH, n_rounds=10**6, solved_below=0.0, n_agreeing=10**6, patience=10**6)
     monkeypatch.setitem(inversion.SEARCHES, "fast", endless)
     for flags in (("--max-evaluations", "50"), ("--max-seconds", "0.1")):
         (crystal,) = crystals_of(run, "--n", "1", "--symmetry", "none", "--name", flags[0].strip("-"), *flags)

@@ -58,6 +58,7 @@ def test_nothing_is_left_five_seconds_after_the_parent_was_killed(start, kind):
     assert [pid for pid in workers if alive(pid)] == []
 
 
+@pytest.mark.usefixtures("_heeds_interrupts")
 def test_ctrl_c_ends_a_pool_at_work_within_two_seconds_and_no_worker_complains(start):
     process, workers = start("jobs")
     began = time.monotonic()

@@ -190,11 +190,11 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path):
         assert compute_fingerprints(PEROVSKITES[:1], cache=tmp_path / "file").present.all()
 
 
-@pytest.mark.slow
-def test_processes_give_what_one_gives(tmp_path, monkeypatch):
+def test_processes_give_what_one_gives(tmp_path, monkeypatch, pickled_pool):
     monkeypatch.setattr(fingerprints, "PER_PROCESS", 1)
     monkeypatch.setattr(fingerprints, "PER_TASK", 2)
     together = compute_fingerprints(PEROVSKITES, cache=tmp_path, n_workers=2)
     alone = compute_fingerprints(PEROVSKITES)
     np.testing.assert_array_equal(together.structure, alone.structure)
     np.testing.assert_array_equal(together.composition, alone.composition)
+    assert pickled_pool == [2]

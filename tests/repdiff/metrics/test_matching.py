@@ -81,13 +81,13 @@ def test_any_takes_the_nearest_reference_of_the_formula():
     assert match.rms == pytest.approx(match_pairs([salt()], [known[1]])[0])
 
 
-@pytest.mark.slow  # two processes import torch
-def test_processes_give_what_one_process_gives(monkeypatch):
+def test_processes_give_what_one_process_gives(monkeypatch, pickled_pool):
     monkeypatch.setattr(matching, "COMPARISONS_PER_PROCESS", 1)
     generated = [salt(displacement=d) for d in (0.0, 0.1, 0.2, 0.3)] + [cubic_perovskite()]
     reference = [salt()] * 4 + [cubic_perovskite()]
     one, two = (match_pairs(generated, reference, n_workers=n) for n in (1, 2))
     assert np.array_equal(one, two)
+    assert pickled_pool == [2]
 
 
 def test_names_that_are_all_known_are_paired_and_the_failed_count():

@@ -141,10 +141,10 @@ def test_without_training_crystals_novelty_says_how_to_name_them():
         assert "`training`" in result.values[name].reason
 
 
-@pytest.mark.slow  # processes import torch
-def test_processes_say_what_one_process_says(monkeypatch):
+def test_processes_say_what_one_process_says(monkeypatch, pickled_pool):
     monkeypatch.setattr(structure_groups, "COMPARISONS_PER_PROCESS", 1)
     monkeypatch.setattr(primitive_cells, "REDUCTIONS_PER_PROCESS", 1)
     crystals = [cesium_chloride("a"), rock_salt("b"), cesium_chloride("c"), *invalid_crystals()]
     one, two = (unique_flags(crystals + [cubic_perovskite("d")] * 2, n_workers=n) for n in (1, 2))
     assert one == two
+    assert pickled_pool == [2, 2]

@@ -119,12 +119,13 @@ def test_a_tolerance_that_is_none_is_refused():
         read_protostructures([cubic_perovskite()], symprec=0.0)
 
 
-def test_processes_give_what_one_gives(monkeypatch):
+def test_processes_give_what_one_gives(monkeypatch, pickled_pool):
     monkeypatch.setattr("repdiff.symmetry.reading.CHUNKS_PER_PROCESS", 1)
     monkeypatch.setattr("repdiff.symmetry.reading.CRYSTALS_PER_CHUNK", 1)
     several = [cubic_perovskite(), cubic_perovskite(a_site=56)]
     alone, together = (read_protostructures(several, n_workers=n) for n in (1, 2))
     assert [r.protostructure for r in together] == [r.protostructure for r in alone]
+    assert pickled_pool == [2]
 
 
 def test_protostructures_are_kept_beside_the_crystals(tmp_path):
