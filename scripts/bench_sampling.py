@@ -3,7 +3,9 @@
 Every model samples crystals for the compositions of the first test crystals (match rate and RMSE, each against its own
 target) and, without --given-only, as many of its own. Space groups are compared with those of those test crystals or of
 all test crystals. Reported: mean and standard deviation over the models. Models of other trainings, for comparison, go
-under another --label in the same file. Example:
+under another --label in the same file; further options of the same models are added to the rows of their label.
+
+Example:
     python scripts/bench_sampling.py --label default --models RUN RUN --options step=posterior --options step=renoise \
         --dataset perov_5 --data-dir DIR --n 300 --steps 200 --out benchmarks/sampling_dpcdvae_perov_5.json
 """
@@ -115,6 +117,20 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         yield row
 
 
+def rows_to_keep(before: Mapping[str, Any], result: Mapping[str, Any], options: Sequence[str]) -> list[Any]:
+    """Return the rows that a label has already, but for the options that are measured now.
+
+    Raises:
+        SystemExit: If they were measured with other models, another data set, or other numbers of crystals or steps.
+    """
+    other = [
+        name for name, value in json.loads(json.dumps(result)).items() if before.get(name, value) != value
+    ]
+    if other:
+        raise SystemExit(f"the rows of this label differ in {', '.join(other)}: take another --label")
+    return [row for row in before.get("rows", []) if row["options"] not in options]
+
+
 def main() -> None:
     """Measure, and add the result to a file under its label."""
     parser = argparse.ArgumentParser(
@@ -143,7 +159,7 @@ def main() -> None:
         ],
     }
     before = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
-    rows: list[dict[str, Any]] = []
+    rows = rows_to_keep(before.get(arguments.label, {}), result, arguments.options)
     for row in measure(arguments):  # written as they come: an interrupted run leaves what it has
         rows.append(row)
         record(arguments.out, {**before, arguments.label: {**result, "rows": rows}})

@@ -190,15 +190,21 @@ class Tree:
     def with_fault(
         self, one: dict, tests: Sequence[str], *, limit: int, examples: int | None = None
     ) -> tuple[str, str, float]:
-        """Run tests while a file of the copy has a fault."""
+        """Run tests while a file of the copy has a fault; what is compiled of it stays for those that come after."""
         path = self.folder / one["file"]
         source, stamp = path.read_text(encoding="utf-8"), path.stat()
+        compiled, loops = path.parent / "__pycache__", f"{path.stem}.*.nb[ci]"
+        kept = {file: file.read_bytes() for file in compiled.glob(loops)}
         path.write_text(faulty(source, one), encoding="utf-8")
         try:
             return self.run(tests, limit=limit, examples=examples, names=names_at(source, one.get("line", 0)))
         finally:
             path.write_text(source, encoding="utf-8")
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+            for file in compiled.glob(loops):
+                file.unlink()
+            for file, content in kept.items():
+                file.write_bytes(content)
 
 
 def _cpu_of_children() -> float:

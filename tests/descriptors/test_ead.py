@@ -81,6 +81,14 @@ def test_the_paper_preset_has_the_published_settings():
     assert EmbeddedAtomDensity(PAPER).n_features == 1200
 
 
+def test_the_compact_preset_looks_evenly_from_half_an_angstrom_to_each_cutoff():
+    assert [(block.cutoff, block.centers[0], block.centers[-1]) for block in COMPACT] == [
+        (6.0, 0.5, 6.0),
+        (4.5, 0.5, 4.5),
+    ]
+    assert all(block.spacing is not None for block in COMPACT)
+
+
 def test_one_pair_of_atoms_gives_the_closed_form():
     batch = CrystalBatch(
         frac_coords=torch.tensor([[0.0, 0, 0], [0.1, 0, 0]], dtype=torch.float64),
@@ -106,11 +114,14 @@ def test_random_crystals_keep_the_declared_invariances(batch):
 def test_blocks_stand_one_after_another_each_a_stage():
     other = replace(SMALL, orders=(0,), weights=("one", "rank"), poolings=("mean", "mean:number"))
     batch = join([golden_crystal("NaCl"), golden_crystal("triclinic")])
-    both = EmbeddedAtomDensity((SMALL, other))
-    parts = [EmbeddedAtomDensity((block,)) for block in (SMALL, other)]
-    torch.testing.assert_close(both(batch), torch.cat([part(batch) for part in parts], 1))
-    assert both.stages == (slice(0, SMALL.n_features), slice(SMALL.n_features, both.n_features))
-    assert both.feature_names() == [name for part in parts for name in part.feature_names()]
+    blocks = (SMALL, other, replace(other, poolings=("max",)))
+    whole = EmbeddedAtomDensity(blocks)
+    parts = [EmbeddedAtomDensity((block,)) for block in blocks]
+    torch.testing.assert_close(whole(batch), torch.cat([part(batch) for part in parts], 1))
+    assert [stage.stop - stage.start for stage in whole.stages] == [part.n_features for part in parts]
+    assert [stage.start for stage in whole.stages] == [0, *(stage.stop for stage in whole.stages[:-1])]
+    assert whole.n_features == whole.stages[-1].stop
+    assert whole.feature_names() == [name for part in parts for name in part.feature_names()]
 
 
 def test_a_lone_atom_has_no_density():

@@ -162,6 +162,15 @@ def test_reconstructed_mp_20_leaves_leaking_rows_out_of_train_and_says_its_name(
     assert dataset.note == "MP-20 (reconstructed train split)"
 
 
+@pytest.mark.parametrize(("name", "label"), [("mp_20", "band_gap"), ("mp_21", "matches_val_test")])
+def test_other_sets_than_the_reconstructed_mp_20_keep_their_rows_and_bear_no_such_name(name, label, tmp_path):
+    rows = [crystal(n, split=split, labels={label: 1}) for n, split in enumerate(["train", "val", "test"])]
+    write_crystals(tmp_path / f"{name}.parquet", rows)
+    source = name if name in BENCHMARKS else str(tmp_path / f"{name}.parquet")
+    dataset = load_dataset(source, data_dir=tmp_path, progress=False)
+    assert (len(dataset.crystals), dataset.note) == (3, None)
+
+
 COUNT = """
 import collections, json, sys
 from pathlib import Path

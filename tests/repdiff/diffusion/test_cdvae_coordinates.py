@@ -76,6 +76,14 @@ def test_the_last_time_is_uniform_on_the_torus(kind):
         assert kstest(between.numpy(), "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["kept", "cartesian"])
+def test_the_prior_is_what_the_last_time_makes_of_atoms_at_the_origin(kind):
+    process, batch = make_process(KINDS[kind]), copies([[0.0, 0, 0], [0.0, 0, 0]], 3)
+    noise = centred(normal(6, 3), batch)
+    off = process.add_noise(batch, last(process, batch), noise) - process.prior(batch, noise)
+    torch.testing.assert_close(off, off.round(), rtol=0, atol=1e-9)
+
+
 def test_the_last_time_about_a_scaled_mean_is_nearly_the_prior():
     process = make_process(KINDS["scaled"])
     batch = copies([[0.1, 0.2, 0.3], [0.6, 0.7, 0.3]], 4000)

@@ -15,8 +15,9 @@ from repdiff.diffusion.cdvae.latents import (
     whole_compositions,
 )
 from repdiff.diffusion.cdvae.losses import noised_types
-from repdiff.diffusion.cdvae.model import Cdvae, DenoiserOutput, Posterior
+from repdiff.diffusion.cdvae.model import Cdvae, DenoiserOutput, Noise, Posterior
 from repdiff.diffusion.lattice_ddpm import ParameterScale
+from repdiff.diffusion.nearest_image import ImageFinder
 from repdiff.diffusion.torus import centred
 from repdiff.networks.crystal import CrystalNetworkSettings
 from repdiff.settings.backends.dpcdvae import CdvaeSampling, CdvaeSettings
@@ -291,3 +292,21 @@ def test_moments_that_rounding_has_left_indefinite_still_have_a_factor(negative)
     covariance = axes @ torch.diag(torch.tensor([negative, 0.3, 1.0, 2.0], dtype=torch.float64)) @ axes.mT
     factor = _factor(covariance)
     torch.testing.assert_close(factor @ factor.mT, covariance, rtol=0, atol=2 * abs(negative) + 1e-4)
+
+
+def test_noised_kinds_are_drawn_from_the_composition_that_the_model_predicts(batch, monkeypatch):
+    model, shown = build(batch, type_noise="predicted"), []
+    guess, denoise = model.guess, model.denoise
+    certain = 100 * torch.eye(len(model.elements), dtype=DOUBLE)[: batch.n_systems]  # one element a crystal
+    monkeypatch.setattr(model, "guess", lambda latents: guess(latents)._replace(composition=certain))
+    monkeypatch.setattr(model, "denoise", lambda noisy, *more: shown.append(noisy) or denoise(noisy, *more))
+    n, counts = batch.n_atoms, batch.n_systems
+    noise = Noise(
+        times=torch.full((counts,), 20),
+        latents=normal(counts, 8),
+        coords=normal(n, 3),
+        type_noise=torch.full((counts,), 1e9, dtype=DOUBLE),
+        types=torch.rand(n, 2, generator=torch.Generator().manual_seed(0), dtype=DOUBLE),
+    )
+    model(batch, ImageFinder.of(batch.lattice), noise)
+    assert shown[0].atomic_numbers.tolist() == model.elements[batch.system_idx].tolist()

@@ -1,5 +1,7 @@
 """The joint network: what it predicts moves with the crystal, and so does a whole step back."""
 
+import copy
+
 import pytest
 import torch
 
@@ -8,8 +10,9 @@ from repdiff.diffusion.joint import JointDiffusion, JointNoise, JointSettings
 from repdiff.diffusion.joint_process import StateNoise
 from repdiff.diffusion.masked_types import MASK
 from repdiff.diffusion.predictor_corrector import Draws, ReverseSettings, sample
+from repdiff.diffusion.property_embedding import PROPERTY_KINDS
 from repdiff.diffusion.symmetric_lattice import Limit
-from repdiff.networks.crystal import CrystalNetworkSettings
+from repdiff.networks.crystal import AdapterInput, CrystalNetworkSettings
 
 ELEMENTS = torch.tensor([8, 22, 38])
 NETWORK = CrystalNetworkSettings(width=16, n_blocks=2, n_neighbors=12, max_neighbors=20)
@@ -193,3 +196,21 @@ def test_the_loss_reaches_every_weight_that_the_first_block_uses(model):
 def test_widths_that_the_joint_model_sets_itself_are_refused():
     with pytest.raises(ValueError, match="condition_width"):
         JointSettings(network=CrystalNetworkSettings(condition_width=3))
+
+
+def test_a_property_changes_the_answers_for_the_crystals_alone_that_it_is_given_for(model):
+    asked = copy.deepcopy(model)
+    asked.add_properties({"gap": PROPERTY_KINDS["scalar"](0.0, 1.0)})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        for parameter in asked.network.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.3)
+    asked, state, times = asked.double(), start(model), torch.full((3,), 40)
+    given = torch.tensor([True, False, True])
+    labels = {"gap": AdapterInput(values=torch.ones(3, 1, dtype=torch.float64), given=given)}
+    with torch.no_grad():
+        plain, found = model.predict(state, times), asked.predict(state, times, asked.adapters(labels))
+    same = {name: (getattr(plain, name) - getattr(found, name)).abs() for name in ("clean", "logits")}
+    assert (same["clean"].flatten(1).amax(1) < 1e-9).tolist() == [False, True, False]
+    assert (same["logits"].amax(1) < 1e-9).tolist() == (INDEX == 1).tolist()

@@ -105,6 +105,14 @@ def test_an_impossible_crystal_gets_a_reason_or_a_finite_fingerprint(bad):
     assert found.present[0] == (bad.id == "overlap")  # as in the published evaluation
 
 
+@pytest.mark.parametrize("n_wrong", [1, 61])
+def test_a_fingerprint_with_any_number_that_is_not_finite_is_none(n_wrong, monkeypatch):
+    broken = np.where(np.arange(61) < n_wrong, np.nan, 1.0)
+    monkeypatch.setattr(fingerprints, "structure_features", lambda one: broken)
+    found = compute_fingerprints(PEROVSKITES[:1])
+    assert (found.present.tolist(), found.reasons) == ([False], ["no fingerprint: not finite"])
+
+
 def test_a_cell_too_dense_to_search_gets_a_reason_at_once():
     dense = crystal(
         "dense", [11] * 4, np.eye(3) * 1.2, [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]

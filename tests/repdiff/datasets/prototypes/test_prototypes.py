@@ -220,6 +220,17 @@ def test_alloys_keep_the_size_ratio_of_the_laves_phase(library, table):
     assert (ratios[:, large] / ratios[:, small]).min() > 1.05
 
 
+@pytest.mark.parametrize(
+    ("pair", "mix"),
+    [("NaFe", False), ("KY", False), ("YMo", False), ("YSc", True), ("YRh", True), ("NaMg", True)],
+)
+def test_few_alloys_have_metals_of_families_that_hardly_mix(pair, mix, table):
+    symbols = [symbol.symbol for symbol in Composition(pair)]
+    rows = np.array([[np.flatnonzero((table.symbol == one) & (table.charge == 0))[0] for one in symbols]])
+    spread = np.ptp(table.electronegativity[rows])
+    assert table.miscibility(rows)[0] == pytest.approx(min(0.2 + spread, 1) * (1 if mix else 0.05))
+
+
 def test_elements_get_their_measured_volume(library, table):
     fcc = library[TEXTBOOK["fcc"]]
     ways = decorate_with_one_element(fcc, table)

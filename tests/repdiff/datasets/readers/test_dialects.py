@@ -196,9 +196,11 @@ def test_energies_and_data_of_a_database_become_labels(tmp_path):
     assert only(tmp_path / "t.db").labels == {"energy": -5.5, "hull": 0.25, "gap": 1.0}
 
 
-def test_deuterium_of_extxyz_is_hydrogen_and_said(tmp_path):
-    (tmp_path / "d.extxyz").write_text(XYZ.replace("Na 0", "D 0"))
-    dataset = load(tmp_path / "d.extxyz")
+@pytest.mark.parametrize("name", ["d.extxyz", "d.json"])
+def test_deuterium_is_hydrogen_and_said_so(name, tmp_path):
+    heavy = XYZ if name == "d.extxyz" else json.dumps([{"jid": "J", "atoms": JARVIS}])
+    (tmp_path / name).write_text(heavy.replace("Na 0", "D 0").replace('"Na', '"D'))
+    dataset = load(tmp_path / name)
     assert dataset.crystals[0].atomic_numbers.tolist() == [1, 17]
     assert dataset.remarks == ("1 × deuterium or tritium read as hydrogen",)
 

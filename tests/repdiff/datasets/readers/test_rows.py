@@ -1,6 +1,14 @@
 import pytest
+from pymatgen.core import Lattice, Structure
 
-from repdiff.datasets.readers.rows import SPLIT_NAMES, clean_label, row_of, split_name, typed_columns
+from repdiff.datasets.readers.rows import (
+    SPLIT_NAMES,
+    clean_label,
+    parse_rows,
+    row_of,
+    split_name,
+    typed_columns,
+)
 
 ALIASES = {
     "train": "train",
@@ -42,3 +50,12 @@ def test_integers_stay_numbers_as_long_as_64_bits_hold_them(number, sign):
 def test_integers_among_decimals_stay_texts_where_a_float_would_lose_digits(value):
     (read, _) = typed_columns({"n": [str(value), "0.5"]})["n"]
     assert read == (float(value) if value <= 2**53 else str(value))
+
+
+def test_a_row_without_structure_is_refused_and_takes_no_other_row_s_text():
+    cif = Structure(Lattice.cubic(4), ["Na"], [[0, 0, 0]]).to(fmt="cif")
+    rows = [row_of("file", number, content, {}) for number, content in enumerate([None, cif, None])]
+    pairs = parse_rows(rows, progress=False, processes=1)
+    assert [row.row for row, _ in pairs] == [0, 1, 2]
+    assert [pairs[0][1], pairs[2][1]] == ["no structure"] * 2
+    assert pairs[1][1].atomic_numbers.tolist() == [11]
