@@ -8,6 +8,7 @@ from torch.autograd import gradcheck
 
 from descriptors.base import make_descriptor
 from descriptors.moving_vectors import moving_vectors
+from descriptors.symmetry import unit_cell
 from reconstruction.orbit_space import MARK, STRAINS, OrbitSpace
 from reconstruction.refine import smooth_columns
 
@@ -69,6 +70,21 @@ def test_any_point_keeps_the_symmetry(choice):
         return  # atoms of two orbits on top of each other
     n_kept = len(protostructure.group.rotations) / len(protostructure.group.to_primitive) * 3
     assert len(dataset.operations) >= n_kept
+
+
+@pytest.mark.parametrize(
+    "size", [0.01, 1.0]
+)  # of the cell: it does not matter how far an entry moves an atom
+@settings(max_examples=20, deadline=None)
+@given(choice=choices(max_orbits=4))
+def test_free_entries_of_a_point_are_free_coordinates_and_cell_parameters(choice, size):
+    protostructure = protostructure_of(choice)
+    names = unit_cell.parameter_names(protostructure.number)
+    scales = [size if name in ("a", "b", "c") else 1.0 for name in names] + [1.0] * (6 - len(names))
+    cells = generic_cell(protostructure.number) * torch.tensor(scales, dtype=torch.float64)
+    space = space_of([protostructure], cells)
+    assert int(space.is_free[:, STRAINS].sum()) == len(names)
+    assert int(space.is_free.sum()) == len(names) + int(space.maps.free_mask.sum())
 
 
 def test_cells_that_are_held_do_not_move():

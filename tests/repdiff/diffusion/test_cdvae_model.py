@@ -310,3 +310,14 @@ def test_noised_kinds_are_drawn_from_the_composition_that_the_model_predicts(bat
     )
     model(batch, ImageFinder.of(batch.lattice), noise)
     assert shown[0].atomic_numbers.tolist() == model.elements[batch.system_idx].tolist()
+
+
+def test_kinds_cost_what_they_cost_over_their_noise_where_that_is_asked_for_alone(batch):
+    times, n = torch.full((batch.n_systems,), 20), batch.n_atoms
+    noise = Noise(times, normal(3, 8), normal(n, 3), torch.full((3,), 4.0, dtype=DOUBLE), normal(n, 2) % 1)
+    plain, over = (
+        build(batch, type_loss=kind)(batch, ImageFinder.of(batch.lattice), noise)[1]
+        for kind in ("plain", "over_noise")
+    )
+    torch.testing.assert_close(over[-1] * 4, plain[-1])
+    torch.testing.assert_close(over[:-1], plain[:-1])

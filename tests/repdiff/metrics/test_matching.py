@@ -109,6 +109,13 @@ def test_crystals_without_a_partner_are_no_match_and_are_named():
     assert result.details["unpaired"] == ["stray"]
 
 
+def test_any_says_whether_the_formula_or_the_number_of_atoms_has_no_reference():
+    places = [[0, 0, 0], [0.5, 0.5, 0.3], [0, 0, 0.4], [0.5, 0.5, 0.7]]
+    doubled = crystal("doubled", [11, 17, 11, 17], np.diag([4, 4, 8.0]), places)
+    found = match_any([doubled, cubic_perovskite(), salt()], [salt()])
+    assert [match.reason for match in found] == [matching.OTHER_SIZE, matching.OTHER_COMPOSITION, ""]
+
+
 def test_one_strange_name_makes_auto_look_through_all_references():
     generated = CrystalSet(crystals=[salt("a"), salt("stray")])
     result = Matching().compute(generated, Context(reference=CrystalSet(crystals=[salt("a")])))
