@@ -50,8 +50,9 @@ def substitutions(known: Protostructure, wanted: Protostructure) -> list[Substit
         choices = product(*(permutations(places[place]) for place in own))
         old = [element for elements in own.values() for element in elements]
         for choice in islice(choices, MAX_ASSIGNMENTS):
-            elements = dict(zip(old, (element for part in choice for element in part), strict=True))
-            key = tuple(elements[element] for element in known.elements)
+            new = dict(zip(old, (element for part in choice for element in part), strict=True))
+            elements = {element: new[element] for element in known.elements}
+            key = tuple(elements.values())
             found.setdefault(key, Substitution(setting=setting, elements=elements))
     return list(found.values())
 

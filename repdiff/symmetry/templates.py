@@ -185,15 +185,16 @@ class TemplateLibrary:
             KeyError: If one is missing.
             ValueError: If a row describes what cannot exist, or the numbers of rows differ.
         """
-        lengths = tensors["lengths"].long()
-        rows = tensors["protostructures"].numpy()
+        lengths, rows = tensors["lengths"].long(), tensors["protostructures"].numpy()
+        if len(rows) != int(lengths.sum()):
+            raise ValueError(f"`protostructures` has shape ({len(rows)},), expected ({int(lengths.sum())},)")
         parts = np.split(rows, lengths.cumsum(0).numpy()[:-1]) if len(lengths) else []
         found = [decode_protostructures(part[None])[0] for part in parts]
         counts = [one.n_free for one in found]
         if not len(found) == len(names) == len(tensors["cells"]) or sum(counts) != len(tensors["free"]):
             raise ValueError(
-                f"{len(found)} templates with {len(names)} names, {len(tensors['cells'])} cells and "
-                f"{len(tensors['free'])} free coordinates, expected as many of each and {sum(counts)} coordinates"
+                f"the shapes of {len(found)} templates with {len(names)} names, {len(tensors['cells'])} cells and "
+                f"{len(tensors['free'])} free coordinates differ, expected as many and {sum(counts)} coordinates"
             )
         free = torch.full((len(found), max(counts, default=0)), torch.nan)
         for row, part in enumerate(tensors["free"].split(counts)):
