@@ -230,8 +230,8 @@ def test_a_position_that_is_no_number_harms_its_own_densities_alone(monkeypatch)
     for interpreted in (True, False):  # interpreted first: compiled, an index out of range is not noticed
         with monkeypatch.context() as patch:
             if interpreted:
-                patch.setattr(compiled_loops, "forward", compiled_loops.forward.py_func)
-                patch.setattr(compiled_loops, "backward", compiled_loops.backward.py_func)
+                patch.setattr(compiled_loops, "forward", compiled_loops.forward.function.py_func)
+                patch.setattr(compiled_loops, "backward", compiled_loops.backward.function.py_func)
             moved = vectors.clone().requires_grad_()
             found = ead_compiled.densities(block, neighborhood, moved, weights)
             (gradient,) = torch.autograd.grad(found.sum(), moved)
