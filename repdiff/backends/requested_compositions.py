@@ -17,6 +17,7 @@ from repdiff.runs.workspace import Workspace
 from repdiff.settings import GenerateSettings
 from repdiff.symmetry import read_protostructures
 
+LABEL_FILES = ("", ".txt")  # endings of files of labels; others hold crystals
 log = logging.getLogger(__name__)
 
 
@@ -112,9 +113,9 @@ def read_compositions(settings: GenerateSettings, workspace: Workspace) -> Compo
 
 
 def _read_protostructures(settings: GenerateSettings, workspace: Workspace) -> CompositionRequest:
-    """Read labels from a file, or protostructures off the crystals of a data set; what has none is left out."""
+    """Read labels from a text file, or protostructures off crystals; what has none is left out."""
     source = str(settings.protostructures)
-    if Path(source).is_file():
+    if Path(source).is_file() and Path(source).suffix in LABEL_FILES:
         labels = _lines(Path(source), "label", "AB_cF8_225_a_b:Cl-Na")
         return CompositionRequest.of_labels(labels, source=source)
     crystals = CrystalSets(data_dir=settings.data_dir, workspace=workspace).known(source)

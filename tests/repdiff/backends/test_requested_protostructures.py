@@ -54,6 +54,14 @@ def test_those_of_a_data_set_carry_the_names_of_its_crystals(tmp_path):
     assert (left.targets, [one.number for one in left.protostructures]) == (["c01"], [229])
 
 
+def test_a_file_of_crystals_is_read_as_crystals(tmp_path):
+    metal = Structure.from_spacegroup(
+        "Im-3m", [[2.87, 0, 0], [0, 2.87, 0], [0, 0, 2.87]], ["Fe"], [[0, 0, 0]]
+    )
+    write_extxyz(tmp_path / "known.extxyz", [metal])
+    assert [one.number for one in asked(tmp_path, tmp_path / "known.extxyz").protostructures] == [229]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
