@@ -37,7 +37,7 @@ class GenerateSettings(Settings):
     )
     protostructures: str | None = setting(
         None,
-        "Protostructures that the samples keep exactly, taken in turn: a text file (.txt) of labels, one a line, such as "
+        "Protostructures that the samples keep exactly, in turn: a text file (.txt) of labels, one a line, such as "
         "AB_cF8_225_a_b:Cl-Na, a file of crystals, or a data set such as mp_20:test",
         group="more",
     )
