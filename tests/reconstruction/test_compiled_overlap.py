@@ -27,14 +27,15 @@ def test_loops_agree_with_arrays_in_values_and_gradients(dtype, seed, n_slots):
     generator = torch.Generator().manual_seed(seed)
     vectors = (3 * torch.randn(5, n_slots, 3, generator=generator)).to(dtype)
     present = torch.rand(5, n_slots, generator=generator) < 0.7
-    floor, upstream = (torch.rand(5, generator=generator).to(dtype) * size for size in (6, 1))
+    floor = 6 * torch.rand(5, n_slots, generator=generator).to(dtype)
+    upstream = torch.rand(5, generator=generator).to(dtype)
     found = []
     for compiled in (True, False):
         moved = vectors.clone().requires_grad_()
         if compiled:
             sums = missing_squares(table(present), moved, floor)
         else:
-            missing = (floor[:, None] - moved.norm(dim=2)).clamp(min=0)
+            missing = (floor - moved.norm(dim=2)).clamp(min=0)
             sums = torch.where(present, missing.square(), 0.0).sum(1)
         found.append((sums.detach(), *torch.autograd.grad(sums, moved, upstream)))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
