@@ -73,6 +73,7 @@ def find_references(
         but: For each, the place of a known crystal that is left out; None leaves none out.
         progress: Whether to show bars.
     """
+    library.index(progress=progress)
     bar = progress_bar(protostructures, desc="templates", unit="crystal", disable=not progress)
     found: list[Template | None] = []
     for row, one in enumerate(bar):

@@ -17,6 +17,7 @@ from descriptors.symmetry.settings import canonical, prototype, settings
 from descriptors.symmetry.space_group import LETTERS
 from descriptors.symmetry.substitution import MAX_ASSIGNMENTS, substitute, substitutions
 from repdiff.crystals.volumes import atomic_volumes
+from repdiff.execution.progress import progress_bar
 from repdiff.symmetry.table import SymmetryTable
 
 Pattern = tuple[int, tuple[str, ...]]  # space group, and the Wyckoff letters of each element
@@ -125,10 +126,25 @@ class TemplateLibrary:
                 break
         return list(found.values())
 
+    def index(self, *, progress: bool = True) -> None:
+        """Sort the crystals by prototype, which the first call of `nearest` does otherwise; some seconds for MP-20.
+
+        Args:
+            progress: Whether to show a bar.
+        """
+        if "_families" not in self.__dict__:
+            self.__dict__["_families"] = self._sorted(progress)
+
     @cached_property
     def _families(self) -> Mapping[Pattern, _Family]:
+        return self._sorted(False)
+
+    def _sorted(self, progress: bool) -> Mapping[Pattern, _Family]:
         parts: dict[Pattern, list[tuple[int, list[float]]]] = {}
-        for row, one in enumerate(self.known.protostructures):
+        bar = progress_bar(
+            self.known.protostructures, desc="prototypes", unit="crystal", disable=not progress
+        )
+        for row, one in enumerate(bar):
             if one is None:
                 continue
             scale = [_pettifor(element) for element in one.elements]
