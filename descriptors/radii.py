@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER
+
 # Index Z - 1, hydrogen to curium, Å: Cordero et al., Dalton Trans. 2008, 2832; of carbon the value of sp3, of
 # manganese, iron and cobalt those of low spin. Beyond, where nothing is tabulated, that of curium.
 COVALENT = (
@@ -14,7 +16,6 @@ COVALENT = (
     1.94, 1.92, 1.92, 1.89, 1.9, 1.87, 1.87, 1.75, 1.7, 1.62, 1.51, 1.44, 1.41, 1.36, 1.36, 1.32,
     1.45, 1.46, 1.48, 1.4, 1.5, 1.5, 2.6, 2.21, 2.15, 2.06, 2.0, 1.96, 1.9, 1.87, 1.8, 1.69,
 )  # fmt: skip
-N_ELEMENTS = 118
 
 
 def covalent_radii() -> Float[Tensor, "119"]:
@@ -23,5 +24,5 @@ def covalent_radii() -> Float[Tensor, "119"]:
     >>> covalent_radii()[[1, 8, 26]].tolist()
     [0.3100000023841858, 0.6600000262260437, 1.3200000524520874]
     """
-    beyond = (N_ELEMENTS - len(COVALENT)) * COVALENT[-1:]
+    beyond = (MAX_ATOMIC_NUMBER - len(COVALENT)) * COVALENT[-1:]
     return torch.tensor((0.0, *COVALENT, *beyond))

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import torch
 
-from descriptors.symmetry.labels import write_label
 from reconstruction.given_symmetry import GivenSymmetry, Template
 from reconstruction.inversion import prepare
 from reconstruction.presets import Search
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.symmetry import SymmetrizedCrystal, read_protostructures
-from repdiff.symmetry.columns import DISPLACEMENT, PROTOSTRUCTURE, STRAIN, TOLERANCE
+from repdiff.symmetry.columns import symmetry_labels
 
 TOLERANCES = (0.6, 0.4, 0.2, 0.1, 0.05)  # Å, the loosest first
 WORSE = 1.1  # times the loss, which is what the vector is off by at least
@@ -58,7 +57,8 @@ def propose(
             for row, crystal in _search(batch, proposed, quick, seed, device).items():
                 before = crystals[row]
                 if _loss(crystal) <= max(WORSE * _loss(before), EXACT):
-                    labels = {**before.labels, **crystal.labels, **_told(proposed[row])}
+                    labels = {**before.labels, **crystal.labels, "start": "proposed"}
+                    labels |= symmetry_labels(proposed[row])
                     found[row] = crystal.replace(id=before.id, labels=labels)
     return found
 
@@ -106,13 +106,3 @@ def _search(
         for place, (row, crystal) in enumerate(zip(result.rows, made, strict=True)):
             crystals[rows[row]] = crystal.replace(labels=result.labels(place))
     return crystals
-
-
-def _told(symmetrized: SymmetrizedCrystal) -> dict[str, str | float]:
-    return {
-        "start": "proposed",
-        PROTOSTRUCTURE: write_label(symmetrized.protostructure),
-        DISPLACEMENT: symmetrized.displacement,
-        STRAIN: symmetrized.strain,
-        TOLERANCE: symmetrized.symprec,
-    }

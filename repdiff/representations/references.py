@@ -61,7 +61,6 @@ def find_references(
     protostructures: Sequence[Protostructure | None],
     layout: RepresentationSpec,
     *,
-    but: Sequence[int] | None = None,
     progress: bool = True,
 ) -> References:
     """Find the nearest known crystals, and encode them with the elements and the volume asked for.
@@ -70,14 +69,13 @@ def find_references(
         library: The known crystals.
         protostructures: What is asked for; where there is none, there is no reference.
         layout: What the columns of whole vectors mean.
-        but: For each, the place of a known crystal that is left out; None leaves none out.
         progress: Whether to show bars.
     """
     library.index(progress=progress)
     bar = progress_bar(protostructures, desc="templates", unit="crystal", disable=not progress)
     found: list[Template | None] = []
-    for row, one in enumerate(bar):
-        nearest = [] if one is None else library.nearest(one, but=None if but is None else but[row])
+    for one in bar:
+        nearest = [] if one is None else library.nearest(one)
         found.append(nearest[0] if nearest else None)
     representation = layout.representation()
     width = max(part.stop for part in symmetric_blocks(representation).values())

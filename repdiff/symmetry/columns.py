@@ -6,7 +6,7 @@ from descriptors.symmetry.labels import parse_label, write_label
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
-from repdiff.symmetry.reading import Reading
+from repdiff.symmetry.reading import Reading, SymmetrizedCrystal
 
 PROTOSTRUCTURE = "protostructure"
 DISPLACEMENT, STRAIN, TOLERANCE = "symmetry_displacement", "symmetry_strain", "symmetry_symprec"
@@ -21,16 +21,19 @@ def with_protostructures(crystals: Sequence[Crystal], readings: Sequence[Reading
     """
     labelled = []
     for crystal, reading in zip(crystals, readings, strict=True):
-        found = reading.symmetrized
-        labels = {
-            PROTOSTRUCTURE: None if found is None else write_label(found.protostructure),
-            DISPLACEMENT: None if found is None else found.displacement,
-            STRAIN: None if found is None else found.strain,
-            TOLERANCE: None if found is None else found.symprec,
-            REASON: reading.reason or None,
-        }
+        labels = {**symmetry_labels(reading.symmetrized), REASON: reading.reason or None}
         labelled.append(crystal.replace(labels={**crystal.labels, **labels}))
     return labelled
+
+
+def symmetry_labels(found: SymmetrizedCrystal | None) -> dict[str, str | float | None]:
+    """Return protostructure, displacement, strain and tolerance as labels, each None where there is none."""
+    return {
+        PROTOSTRUCTURE: None if found is None else write_label(found.protostructure),
+        DISPLACEMENT: None if found is None else found.displacement,
+        STRAIN: None if found is None else found.strain,
+        TOLERANCE: None if found is None else found.symprec,
+    }
 
 
 def protostructures_of(crystals: Sequence[Crystal]) -> list[Protostructure | None]:

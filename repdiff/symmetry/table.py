@@ -44,15 +44,12 @@ class SymmetryTable:
     def of_readings(cls, readings: Sequence[Reading]) -> "SymmetryTable":
         """Lay out what was read off crystals."""
         found = [reading.symmetrized for reading in readings]
-        n_free = max((one.protostructure.n_free for one in found if one is not None), default=0)
         cells = torch.full((len(found), 6), torch.nan)
-        free = torch.full((len(found), n_free), torch.nan)
         for row, one in enumerate(found):
             if one is not None:
                 cells[row] = torch.from_numpy(one.cell)
-                free[row, : len(one.free)] = torch.from_numpy(one.free)
-        protostructures = tuple(None if one is None else one.protostructure for one in found)
-        return cls(protostructures=protostructures, cells=cells, free=free)
+        bare = cls.without_coordinates([reading.protostructure for reading in readings], cells)
+        return bare.with_coordinates([None if one is None else torch.from_numpy(one.free) for one in found])
 
     @classmethod
     def without_coordinates(

@@ -212,10 +212,8 @@ class TemplateLibrary:
                 f"the shapes of {len(found)} templates with {len(names)} names, {len(tensors['cells'])} cells and "
                 f"{len(tensors['free'])} free coordinates differ, expected as many and {sum(counts)} coordinates"
             )
-        free = torch.full((len(found), max(counts, default=0)), torch.nan)
-        for row, part in enumerate(tensors["free"].split(counts)):
-            free[row, : len(part)] = part
-        table = SymmetryTable(protostructures=tuple(found), cells=tensors["cells"], free=free)
+        bare = SymmetryTable.without_coordinates(found, tensors["cells"])
+        table = bare.with_coordinates(tensors["free"].split(counts))
         volumes = tensors["volumes"].double().numpy()
         return cls(names=tuple(names), known=table, volumes=volumes)
 
