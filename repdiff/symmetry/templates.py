@@ -96,7 +96,7 @@ class TemplateLibrary:
     def _canonical(self) -> frozenset[Protostructure]:
         return frozenset(canonical(one) for one in self.known.protostructures if one is not None)
 
-    def nearest(self, wanted: Protostructure, most: int = 1, *, but: int | None = None) -> list[Template]:
+    def nearest(self, wanted: Protostructure, most: int = 1) -> list[Template]:
         """Return the known crystals of a prototype whose elements are most like those asked for, the nearest first.
 
         Likeness is that on Pettifor's chemical scale: the mean, over the atoms, of the difference of the numbers of the
@@ -105,7 +105,6 @@ class TemplateLibrary:
         Args:
             wanted: Protostructure asked for.
             most: Number of templates at most.
-            but: Place of a crystal that is left out.
         """
         family = self._families.get(prototype(wanted))
         if family is None:
@@ -117,7 +116,7 @@ class TemplateLibrary:
         found: dict[int, Template] = {}
         for place in np.argsort(distances, kind="stable").tolist():
             row = int(family.rows[place])
-            if row == but or row in found:
+            if row in found:
                 continue
             template = self._described(row, wanted)
             if template is not None:
