@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from first_calls import begin_test
 from hypothesis import settings
 from pickled_pool import PickledPool
 
 torch.set_num_threads(1)  # tests run side by side
-settings.register_profile("default", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+settings.register_profile("default", deadline=None, max_examples=30)
+settings.register_profile("ci", deadline=None, max_examples=30, derandomize=True)
+settings.register_profile("thorough", deadline=None, max_examples=500)
+settings.load_profile(
+    "ci" if os.environ.get("CI") else "default"
+)  # --hypothesis-profile=thorough is stronger
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIMES = REPOSITORY / "benchmarks" / "test_times.json"  # by scripts/time_tests.py
@@ -39,6 +43,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("slow")]
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
+
+
+def pytest_runtest_setup() -> None:
+    """Let types and shapes be checked in the first calls of each test."""
+    begin_test()
 
 
 @functools.cache

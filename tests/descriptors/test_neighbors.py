@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from ase.neighborlist import neighbor_list
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import crystals
 
@@ -64,7 +64,6 @@ def test_pairs_of_special_cells_agree_with_ase_and_matscipy(name):
     )
 
 
-@settings(max_examples=40)
 @given(batch=crystals(max_systems=1), cutoff=st.floats(1.0, 9.0))
 def test_pairs_of_random_crystals_agree_with_ase(batch, cutoff):
     (atoms,) = to_atoms(batch)
@@ -193,7 +192,6 @@ def test_the_compiled_table_is_that_of_the_pairs(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@settings(max_examples=40)
 @given(batch=crystals(), cutoff=st.floats(0.5, 9.0))
 def test_the_compiled_table_of_random_crystals_is_that_of_the_pairs(dtype, batch, cutoff):
     lengths = find_pairs(batch, cutoff + 0.01).displacements(batch).norm(dim=1)

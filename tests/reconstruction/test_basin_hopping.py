@@ -16,8 +16,9 @@ from reconstruction.objective import Objective
 from reconstruction.presets import SEARCHES, Elemental, Rung, Search
 from reconstruction.result import AGREED, SOLVED, SPENT, STALLED
 
+STEPS = 10
 SHORT = Search(
-    rungs=(Rung(n_trials=3, n_steps=20),),
+    rungs=(Rung(n_trials=3, n_steps=STEPS),),
     n_rounds=2,
     n_kept=3,
     learning_rate=0.3,
@@ -27,12 +28,12 @@ SHORT = Search(
 LADDER = replace(
     SHORT,
     rungs=(
-        Rung(n_trials=6, n_steps=10, n_stages=1),
-        Rung(n_trials=4, n_steps=5),
-        Rung(n_trials=2, n_steps=15),
+        Rung(n_trials=6, n_steps=6, n_stages=1),
+        Rung(n_trials=4, n_steps=4),
+        Rung(n_trials=2, n_steps=8),
     ),
 )
-ROUND = 6 * 10 + 4 * 5 + 2 * 15  # evaluations of a round of the ladder
+ROUND = 6 * 6 + 4 * 4 + 2 * 8  # evaluations of a round of the ladder
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +155,7 @@ def test_losses_are_those_of_the_returned_crystals_without_the_overlap_term(pero
     torch.testing.assert_close(found.losses, error, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize(("settings", "per_round"), [(SHORT, 3 * 20), (LADDER, ROUND)])
+@pytest.mark.parametrize(("settings", "per_round"), [(SHORT, 3 * STEPS), (LADDER, ROUND)])
 @pytest.mark.parametrize("n_rounds", [1, 3])
 def test_a_spent_budget_is_named_and_counted(perovskites, settings, per_round, n_rounds):
     found = run(*perovskites, replace(settings, n_rounds=n_rounds))
@@ -165,7 +166,7 @@ def test_a_spent_budget_is_named_and_counted(perovskites, settings, per_round, n
 def test_the_proposals_screened_count_one_evaluation_each(perovskites):
     screened = replace(SHORT, n_drawn=4, fresh=0.4)
     found = run(*perovskites, screened)
-    assert found.n_evaluations.tolist() == [2 * (3 * 20 + 3 * 4)] * 2
+    assert found.n_evaluations.tolist() == [2 * (3 * STEPS + 3 * 4)] * 2
 
 
 def test_the_lowest_of_the_proposals_screened_are_taken(perovskites, descents):
@@ -194,7 +195,7 @@ def test_each_rung_goes_on_with_the_lowest_of_the_one_before(perovskites, descen
         )
         assert torch.equal(after.frac_coords, before.batch.select(chosen.flatten()).frac_coords)
     lengths = [(descent.n_done, descent.n_steps, descent.n_total) for _, descent, _ in descents]
-    assert lengths == [(0, 10, 30), (10, 5, 30), (15, 15, 30)]
+    assert lengths == [(0, 6, 18), (6, 4, 18), (10, 8, 18)]
     assert [descent.n_stages for _, descent, _ in descents] == [1, None, None]
 
 
@@ -321,7 +322,7 @@ def test_a_solved_crystal_ends_its_search_and_not_that_of_others(descriptor):
     found = run(start, hopeless, replace(SHORT, n_rounds=12, solved_below=0.02))
     assert found.stopped == [SOLVED, SPENT]
     assert float(found.losses[0]) < 0.021
-    assert int(found.n_evaluations[0]) < int(found.n_evaluations[1]) == 12 * 3 * 20
+    assert int(found.n_evaluations[0]) < int(found.n_evaluations[1]) == 12 * 3 * STEPS
 
 
 def test_trials_that_agree_end_the_search(descriptor):
@@ -336,12 +337,12 @@ def test_trials_that_agree_end_the_search(descriptor):
     assert 6 * 80 <= int(found.n_evaluations[0]) < 9 * 6 * 80
 
 
-@pytest.mark.parametrize(("limit", "n_rounds"), [(1, 1), (60, 1), (61, 2), (130, 3)])
+@pytest.mark.parametrize(("limit", "n_rounds"), [(1, 1), (30, 1), (31, 2), (65, 3)])
 def test_a_limit_of_evaluations_ends_the_search_with_what_was_found(perovskites, limit, n_rounds):
     found = run(*perovskites, replace(SHORT, n_rounds=20, max_evaluations=limit))
     expected = run(*perovskites, replace(SHORT, n_rounds=n_rounds))
     assert found.stopped == [SPENT] * 2
-    assert found.n_evaluations.tolist() == [n_rounds * 60] * 2
+    assert found.n_evaluations.tolist() == [n_rounds * 3 * STEPS] * 2
     assert torch.equal(found.batch.frac_coords, expected.batch.frac_coords)
 
 
@@ -364,7 +365,7 @@ def test_rounds_without_a_lower_minimum_end_the_search(carbon, patience):
     still = replace(SHORT, n_rounds=30, learning_rate=1e-6, moves={"swap": 1.0}, hop_size=1e-6)
     found = run(start, objective, replace(still, patience=patience))
     assert found.stopped == [STALLED]
-    assert found.n_evaluations.tolist() == [(1 + patience) * 60]
+    assert found.n_evaluations.tolist() == [(1 + patience) * 3 * STEPS]
 
 
 def test_the_bound_on_memory_does_not_change_the_result(perovskites, descents, monkeypatch):

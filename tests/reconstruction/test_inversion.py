@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from stand_in_gpu import stand_in_gpu
 from strategies import crystals
@@ -138,7 +138,6 @@ def test_the_search_for_an_inexact_vector_ends_by_agreement(exact, given, taken,
 
 
 @given(batch=crystals())
-@settings(max_examples=30)
 def test_the_shortest_distance_is_that_of_any_pair(batch):
     pairs = find_pairs(batch, 12.0)
     lengths = pairs.displacements(batch).norm(dim=1)

@@ -54,7 +54,6 @@ def test_gradient_by_free_coordinates_and_strains_is_that_of_the_features(severa
     assert gradcheck(features, (points.requires_grad_(),), atol=1e-6, rtol=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
 @given(choice=choices(max_orbits=4))
 def test_any_point_keeps_the_symmetry(choice):
     protostructure = protostructure_of(choice)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from descriptors import lattice as cells
@@ -27,7 +27,6 @@ def free_cells(draw):
     return numbers, unit_cell.from_cell(cell, numbers)
 
 
-@settings(max_examples=200, deadline=None)
 @given(free_cells(), st.integers(1, 40))
 def test_cells_come_back_from_their_shape(cell, n_atoms):
     numbers, free = cell
@@ -55,7 +54,6 @@ def test_shape_is_what_it_says_it_is():
     assert shape[1].tolist() == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 230), st.lists(st.floats(-3, 3), min_size=7, max_size=7))
 def test_any_seven_numbers_give_a_cell_of_the_group_with_the_volume_that_they_say(number, values):
     numbers, sizes = torch.tensor([number]), torch.tensor([6])

@@ -61,7 +61,6 @@ def test_every_position_is_recognised_by_moyopy_and_spglib(number):
     free=st.lists(st.floats(0, 1, exclude_max=True, allow_subnormal=False), min_size=3, max_size=3),
     primitive=st.booleans(),
 )
-@settings(max_examples=60)
 def test_positions_are_recognised_wherever_the_atom_sits_on_them(number, where, free, primitive):
     positions = space_group(number).positions
     protostructure, coordinates = on_position(number, int(where * len(positions)), np.array(free))

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from symmetric_crystals import choices, generic_cell, on_position, protostructure_of
 
@@ -80,7 +79,6 @@ def test_equivalent_settings_share_canonical_form_and_prototype(choice, pick):
 
 
 @given(choice=choices(max_orbits=4), pick=st.floats(0, 1, exclude_max=True), seed=st.integers(0, 1000))
-@hypothesis_settings(max_examples=40)
 def test_another_setting_is_the_same_crystal(choice, pick, seed):
     protostructure = protostructure_of(choice)
     equivalents = equivalent_settings(protostructure)
@@ -112,7 +110,6 @@ def test_another_setting_is_the_same_crystal(choice, pick, seed):
     where=st.floats(0, 1, exclude_max=True),
     free=st.lists(st.floats(0.01, 0.99, allow_subnormal=False), min_size=3, max_size=3),
 )
-@hypothesis_settings(max_examples=40)
 def test_every_atom_of_an_orbit_gives_the_same_free_coordinates(number, where, free):
     positions = space_group(number).positions
     position = positions[int(where * len(positions))]

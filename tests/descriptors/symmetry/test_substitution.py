@@ -1,6 +1,5 @@
 import torch
 from hypothesis import assume, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from symmetric_crystals import choices, generic_cell, protostructure_of, with_random_coordinates
 
@@ -29,7 +28,6 @@ def vector(protostructure, free, cell):
     return descriptor.evaluate(neighborhood, neighborhood.vectors(batch.frac_coords, batch.lattice))
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
 @given(choices(4), st.integers(0, 10_000))
 def test_a_crystal_with_other_elements_in_another_setting_becomes_itself_again(choice, seed):
     protostructure = protostructure_of(choice)
@@ -54,7 +52,6 @@ def test_a_crystal_with_other_elements_in_another_setting_becomes_itself_again(c
     torch.testing.assert_close(vector(again, again_free, again_cell), expected, rtol=1e-5, atol=1e-6)
 
 
-@hypothesis_settings(max_examples=100, deadline=None)
 @given(choices(3), choices(3))
 def test_there_is_a_substitution_only_within_a_prototype(one, other):
     known, wanted = protostructure_of(one), protostructure_of(other)

@@ -37,7 +37,6 @@ def parameters(crystal):
     return np.array(to_structure(crystal).lattice.parameters)
 
 
-@settings(max_examples=50)
 @given(batch=batches)
 def test_the_result_is_right_handed_wrapped_and_of_the_same_volume(batch):
     (crystal,) = from_batch(batch, ["x"])
@@ -47,7 +46,6 @@ def test_the_result_is_right_handed_wrapped_and_of_the_same_volume(batch):
     assert reduced.id == "x"
 
 
-@settings(max_examples=50)
 @given(batch=batches, numbers=changes)
 def test_every_atom_stays_where_it_is_but_for_lattice_vectors(batch, numbers):
     (crystal,) = from_batch(batch, ["x"])
@@ -60,7 +58,6 @@ def test_every_atom_stays_where_it_is_but_for_lattice_vectors(batch, numbers):
     np.testing.assert_allclose(change, change.round(), atol=1e-6)
 
 
-@settings(max_examples=50)
 @given(batch=batches, numbers=changes)
 def test_every_cell_of_a_lattice_has_the_same_reduced_parameters(batch, numbers):
     (crystal,) = from_batch(batch, ["x"])
@@ -68,7 +65,6 @@ def test_every_cell_of_a_lattice_has_the_same_reduced_parameters(batch, numbers)
     np.testing.assert_allclose(parameters(one), parameters(other), atol=2e-3)
 
 
-@settings(max_examples=50)
 @given(batch=batches)
 def test_the_edges_are_those_of_pymatgen(batch):
     (crystal,) = from_batch(batch, ["x"])
@@ -76,7 +72,6 @@ def test_the_edges_are_those_of_pymatgen(batch):
     np.testing.assert_allclose(parameters(niggli_reduced(crystal))[:3], expected, atol=1e-4)
 
 
-@settings(max_examples=50)
 @given(batch=batches)
 def test_a_reduced_crystal_stays_as_it_is(batch):
     (crystal,) = from_batch(batch, ["x"])

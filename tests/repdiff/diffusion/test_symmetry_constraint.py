@@ -3,7 +3,7 @@
 import pytest
 import torch
 from exact_targets import Modes, measure
-from hypothesis import given, settings
+from hypothesis import given
 from symmetric_crystals import choices, generic_cell, protostructure_of
 
 from descriptors.symmetry import unit_cell
@@ -34,7 +34,6 @@ def normal(seed, *shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
 
 
-@settings(max_examples=60, deadline=None)
 @given(choice=choices())
 def test_noise_keeps_the_symmetry_and_has_unit_mean_square_along_every_free_direction(choice):
     constraint = SymmetryConstraint.of([protostructure_of(choice)])
@@ -66,7 +65,6 @@ def test_noise_in_angstrom_has_the_same_length_for_all_atoms_of_an_orbit():
     assert float(torch.stack(many).mean()) == pytest.approx(3, rel=0.06)
 
 
-@settings(max_examples=60, deadline=None)
 @given(choice=choices())
 def test_rounding_and_whole_cells_are_taken_away(choice):
     constraint = SymmetryConstraint.of([protostructure_of(choice)])

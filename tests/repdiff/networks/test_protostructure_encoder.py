@@ -1,5 +1,5 @@
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from symmetric_crystals import choices, protostructure_of
 
@@ -18,7 +18,6 @@ def encoded(protostructures, max_orbits=8):
     return torch.from_numpy(encode_protostructures(protostructures, max_orbits=max_orbits))
 
 
-@settings(max_examples=60, deadline=None)
 @given(choices(), st.integers(0, 100))
 def test_the_order_of_orbits_and_the_room_for_more_do_not_count(choice, seed):
     encoder, known = small_encoder(), encoded([protostructure_of(choice)])
@@ -30,7 +29,6 @@ def test_the_order_of_orbits_and_the_room_for_more_do_not_count(choice, seed):
     torch.testing.assert_close(encoder(known[:, : 1 + 2 * n_orbits]), encoder(known))
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(choices(), min_size=2, max_size=5))
 def test_each_protostructure_is_encoded_on_its_own(several):
     encoder, known = small_encoder(), encoded([protostructure_of(choice) for choice in several])
