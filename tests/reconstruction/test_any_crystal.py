@@ -11,14 +11,14 @@ from descriptors.representation import Representation
 from reconstruction import Rung, Search, prepare, reconstruct
 
 TINY = Search(
-    rungs=(Rung(n_trials=4, n_steps=20, n_stages=1), Rung(n_trials=2, n_steps=30)),
+    rungs=(Rung(n_trials=3, n_steps=15, n_stages=1), Rung(n_trials=1, n_steps=20)),
     n_rounds=2,
     n_kept=2,
     learning_rate=0.3,
     fresh=0.5,
     symmetric=0.5,
     moves={"swap": 0.5, "relocate": 0.5},
-    n_polish=40,
+    n_polish=30,
 )
 ELEMENTS = tuple(range(1, 104))
 TOLERANCE = 0.05  # of the distance that atoms should keep

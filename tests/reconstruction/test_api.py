@@ -42,10 +42,11 @@ def test_vectors_of_which_none_makes_a_crystal_give_an_empty_result(some, repres
     assert list(found.refused) == [0]
 
 
-def test_the_number_of_workers_does_not_matter(some, representation, small_groups):
+def test_the_number_of_workers_does_not_matter(some, representation, small_groups, pickled_pool):
     alone, together = (
         reconstruct(some, representation, search=TINY, exact=True, seed=3, n_workers=n) for n in (1, 2)
     )
+    assert pickled_pool == [2]
     assert together.rows == alone.rows
     assert torch.equal(together.batch.frac_coords, alone.batch.frac_coords)
     assert torch.equal(together.losses, alone.losses)

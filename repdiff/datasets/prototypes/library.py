@@ -107,8 +107,9 @@ def load_prototypes(*, max_atoms: int) -> tuple[Prototype, ...]:
         if len(structure) > max_atoms or _is_molecular(structure):
             continue
         alike = groups.setdefault((structure.composition.anonymized_formula, len(structure)), [])
-        if not any(matcher.fit_anonymous(structure, other) for other in alike):
-            alike.append(structure)
+        reduced = structure.get_reduced_structure("niggli")  # once, and not in each comparison
+        if not any(matcher.fit_anonymous(reduced, other, skip_structure_reduction=True) for other in alike):
+            alike.append(reduced)
             prototypes.append(_measure(structure, entry["tags"]))
     return tuple(prototypes)
 

@@ -50,7 +50,7 @@ def test_the_kit_catches_forces_that_are_not_the_slope_of_the_energy(monkeypatch
 def test_a_gpu_relaxes_as_the_processor(name, rattled, rock_salt):
     crystals, limits = [rattled, rock_salt], Limits(fmax=0.01, max_steps=3)
     try:
-        here = relax_part(load_force_field(name), crystals, limits=limits, atoms_at_once=64)
+        here = relax_part(loaded(name), crystals, limits=limits, atoms_at_once=64)
     except UserError as error:
         pytest.skip(str(error))
     with stand_in_gpu() as gpu:

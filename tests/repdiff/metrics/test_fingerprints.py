@@ -55,7 +55,7 @@ def test_the_mean_over_symmetry_unique_sites_is_that_over_all_sites():
 
 
 def test_symmetry_changes_real_crystals_by_less_than_the_stated_tolerance(benchmark):
-    some = benchmark("mp20", "test", 12)
+    some = benchmark("mp20", "test", 8)
     deviations = [np.abs(structure_features(one) - plain_sites(one).mean(0)).max() for one in some]
     assert max(deviations) < 1e-3
     assert np.median(deviations) < 1e-6
