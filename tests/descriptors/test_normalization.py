@@ -84,3 +84,11 @@ def test_tensors_rebuild_the_map():
 def test_what_cannot_be_fitted_is_refused(features, message):
     with pytest.raises(ValueError, match=message):
         Normalizer.fit(features, exact=no_exact(features))
+
+
+def test_where_training_has_no_tail_what_lies_beyond_is_cut():
+    features = vectors()
+    normalizer = Normalizer.fit(features, exact=no_exact(features))
+    beyond = features.clone()
+    beyond[:, 0] = features[:, 0].max() + 100.0
+    assert (normalizer.normalize(beyond)[:, 0] == normalizer.normalize(features)[:, 0].max()).all()

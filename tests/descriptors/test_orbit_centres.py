@@ -73,3 +73,11 @@ def test_selected_maps_make_the_selected_crystals():
     for field in ("frac_coords", "lattice", "atomic_numbers", "system_idx"):
         torch.testing.assert_close(getattr(chosen, field), getattr(expected, field))
     assert isinstance(expected, CrystalBatch)
+
+
+def test_a_size_is_told_where_every_atom_is_a_centre_and_all_crystals_have_as_many():
+    batch, centres = made(PAIR[:1] * 2, seed=3)
+    other, _ = made(PAIR, seed=3)
+    assert find_neighborhood(batch, 3.0).size == batch.n_atoms // 2
+    assert find_neighborhood(other, 3.0).size is None
+    assert find_neighborhood(batch, 3.0, centres=centres).size is None

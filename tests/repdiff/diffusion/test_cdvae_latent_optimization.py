@@ -111,3 +111,9 @@ def test_no_step_leaves_latent_vectors_alone():
 def test_labels_that_teach_nothing_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         fit_property(exact(normal(3, 4)), torch.tensor(values), QUICK, seed=0)
+
+
+def test_a_tight_tether_holds_latent_vectors_where_they_were(fitted):
+    latents, _, head = fitted
+    (moved,) = towards_property(latents[:20], head, LatentOptimizationSettings(n_steps=20, tether=1e6))
+    torch.testing.assert_close(moved, latents[:20], rtol=0, atol=0.1)

@@ -321,3 +321,22 @@ def test_kinds_cost_what_they_cost_over_their_noise_where_that_is_asked_for_alon
     )
     torch.testing.assert_close(over[-1] * 4, plain[-1])
     torch.testing.assert_close(over[:-1], plain[:-1])
+
+
+@pytest.mark.parametrize("kind", ["kept", "scaled"])
+def test_the_error_of_the_noise_does_not_depend_on_the_size_of_the_cell(kind, batch, monkeypatch):
+    """A network that is silent errs by the noise, which these processes draw in fractions of the cell."""
+    model = build(batch, coordinate_loss="noise", **KINDS[kind])
+    answer = model.denoise(batch, torch.full((3,), 9), normal(3, 8))
+    silent = answer._replace(path=torch.zeros(batch.n_atoms, 3, dtype=DOUBLE))
+    monkeypatch.setattr(model, "denoise", lambda *_: silent)
+    ones = torch.ones(3, dtype=DOUBLE)
+    noise = Noise(
+        torch.full((3,), 5), normal(3, 8), normal(batch.n_atoms, 3), ones, normal(batch.n_atoms, 2) % 1
+    )
+    small, large = (
+        model(crystals, ImageFinder.of(crystals.lattice), noise)[1]
+        for crystals in (batch, replace(batch, lattice=3 * batch.lattice))
+    )
+    assert float(small[-2]) == pytest.approx(3, rel=0.5)  # of three components, each of variance one
+    torch.testing.assert_close(large[-2], small[-2])

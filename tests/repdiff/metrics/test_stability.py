@@ -355,3 +355,9 @@ def test_sun_is_told_without_what_was_started_from_templates():
     assert values["sun_without_templates"].value == pytest.approx(2 / 3)
     assert values["sun_symmetric_without_templates"].value == pytest.approx(1 / 3)
     assert "sun_without_templates" not in symmetries().values
+
+
+def test_a_reference_of_which_the_table_holds_half_is_not_compared_with():
+    reference = CrystalSet(crystals=[st("Sr-1"), cubic_perovskite("elsewhere", a_site=19)])
+    found = value("energy_emd", reference=reference)
+    assert found.value is None

@@ -14,6 +14,7 @@ from repdiff.crystals.crystal import Crystal, to_batch, to_structure
 from repdiff.datasets.prototypes.build import _fill_evenly, build_prototypes
 from repdiff.datasets.prototypes.decoration import (
     Decorations,
+    all_different,
     decorate_with_metals,
     decorate_with_one_element,
 )
@@ -264,3 +265,24 @@ def _in_order(prototype: Prototype, *symbols: str) -> tuple[str, ...]:
     name = prototype.name.split(":")[1]
     rank = sorted(prototype.symbols, key=name.index)
     return tuple(symbols[rank.index(own)] for own in prototype.symbols)
+
+
+def test_no_way_has_an_element_twice_and_neighbours_in_the_table_are_two():
+    assert all_different(np.array([[22, 23], [22, 22], [8, 22], [23, 22]])).tolist() == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_species_take_the_numbers_of_neighbours_that_they_are_known_with(table):
+    """Be2+ is known with 3 to 6 neighbours, Cs+ with 6 to 12; one more or fewer is let pass."""
+    names = list(zip(table.symbol.tolist(), table.charge.tolist(), strict=True))
+    rows = np.array([[names.index(("Be", 2)), names.index(("Cs", 1))]])
+    taken = {
+        n: table.coordinates(rows, np.array([n, n], dtype=float))[0].tolist() for n in (1, 4, 6, 9, 12, 15)
+    }
+    assert taken == {
+        1: [False, False], 4: [True, False], 6: [True, True], 9: [False, True], 12: [False, True], 15: [False, False]
+    }  # fmt: skip
