@@ -45,6 +45,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(python="3.12")
+def thorough(session: nox.Session) -> None:
+    """Try every property on 500 random examples instead of 30."""
+    session.install("--editable", ".[dev]")
+    session.run(*PYTEST, "--hypothesis-profile=thorough", "--timeout=3000", *session.posargs)
+
+
+@nox.session(python="3.12")
 def coverage(session: nox.Session) -> None:
     """Run the tests, and report the lines and branches that they do not reach."""
     session.install("--editable", ".[dev]")
