@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Measure what the default descriptor cannot tell apart in the test splits, with `repdiff degeneracy`.
 
-python scripts/bench_degeneracy.py --data-dir DIR [--probe 60] [--max-comparisons 300] [--out benchmarks/degeneracy.json]
+python scripts/bench_degeneracy.py --data-dir DIR [--probe 60] [--max-comparisons 300] [--out FILE]
 
 Copies of one crystal are close pairs too; Carbon-24 has thousands, of which a comparison takes up to a second.
 """
