@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         data = self.site.files.get(name)
         if self.site.fail_times:
             self.site.fail_times -= 1
-            return self.answer(name, asked, 503, b"")
+            return self.answer(name, asked, 503 - 3 * (self.site.fail_times % 2), b"")  # 500 too
         if data is None:
             return self.answer(name, asked, 404, b"")
         if asked and self.site.knows_ranges:

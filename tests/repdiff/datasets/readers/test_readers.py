@@ -71,7 +71,8 @@ def as_zip(folder: Path) -> Path:
     with zipfile.ZipFile(folder / "t.zip", "w") as archive:
         for name, structure in reversed(list(zip(NAMES, STRUCTURES, strict=True))):
             archive.writestr(f"{name}.cif", structure.to(fmt="cif"))
-        archive.writestr("__MACOSX/._t0.cif", b"\x00\x05")
+        for left_by_a_system in ("__MACOSX/._t0.cif", "__MACOSX/t0.cif", "._t0.cif"):
+            archive.writestr(left_by_a_system, b"\x00\x05")
     return folder / "t.zip"
 
 
