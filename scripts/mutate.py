@@ -44,6 +44,7 @@ LOADED = (  # before each fork; torch.distributed.tensor by every comparison of 
 PLUGINS = ("_hypothesis_pytestplugin", "jaxtyping._pytest_plugin", "pytest_timeout")  # what the tests need
 NEAREST, EXAMPLES = 2, 10  # of the first run
 CPU_LIMIT, WIDER_CPU_LIMIT = 120, 600  # seconds; a test that waits is ended by its own time-out
+CONFTEST = "ImportError while loading conftest"
 KILLED, SURVIVED, TIMEOUT, UNTESTED = "killed", "survived", "timeout", "untested"
 
 
@@ -162,9 +163,12 @@ class Tree:
             code, KILLED
         )
         if outcome == KILLED and not failed:
-            if code >= 0:
+            if code == 4 and CONFTEST in (self.folder / "output.txt").read_text(encoding="utf-8"):
+                failed = "import"  # of what all tests of a room share
+            elif code >= 0:
                 raise RuntimeError(f"pytest ended with {code}: {self.folder / 'output.txt'}")
-            failed = signal.Signals(-code).name
+            else:
+                failed = signal.Signals(-code).name
         return outcome, failed, _cpu_of_children() - used
 
     def _test(self, tests: Sequence[str], report: Path, examples: int | None, names: Sequence[str]) -> None:
@@ -329,7 +333,7 @@ def main() -> None:
 
 def check(tree: Tree, mutants: Sequence[dict]) -> None:
     """Run the tests that caught mutants without any, and take back what a test caught that fails anyway."""
-    names = sorted({one["caught_by"] for one in mutants if one.get("caught_by")})
+    names = sorted({one["caught_by"] for one in mutants if one.get("caught_by", "").startswith("tests/")})
     for file in sorted({name.partition("::")[0] for name in names}):
         left = [name for name in names if name.startswith(f"{file}::") or name == file]
         while left:
