@@ -14,6 +14,7 @@ from repdiff.crystals.cif_symmetry import (
     Operations,
     is_invariant,
     operations_of_group,
+    same_but_for_origin,
     stated_groups,
 )
 from repdiff.crystals.cif_tags import number_of_tag, text_of
@@ -139,14 +140,14 @@ def _check_symbol(block: Block, arrays: Arrays, operations: Operations) -> None:
     except ValueError:
         return  # a symbol that nobody knows says nothing; the operations are listed
     allowed = [operations_of_group(group) for group in groups]
-    if any(len(one) <= len(operations) for one in allowed) or not allowed:
+    if not allowed or any(same_but_for_origin(operations, one) for one in allowed):
         return
     if not any(
         is_invariant(arrays.atomic_numbers, arrays.frac_coords, arrays.lattice, one) for one in allowed
     ):
         raise ValueError(
             f"the {len(operations)} operations listed are not those of {text_of(block, SYMBOL)!r} "
-            f"({len(allowed[0])}), and the atoms do not have its symmetry"
+            f"({len(allowed[0])}), in any of its settings, and the atoms do not have its symmetry"
         )
 
 

@@ -136,6 +136,25 @@ def is_invariant(
     return True
 
 
+def same_but_for_origin(one: Operations, other: Operations) -> bool:
+    """Tell whether a shift of the origin, in 24ths of the cell, makes some operations those of another set."""
+    if sorted(map(_key, one.rotations)) != sorted(map(_key, other.rotations)):
+        return False
+    shifts = np.stack(np.meshgrid(*[np.arange(24) / 24] * 3, indexing="ij"), -1).reshape(-1, 3)
+    known: dict[bytes, list[np.ndarray]] = {}
+    for rotation, translation in zip(other.rotations, other.translations, strict=True):
+        known.setdefault(_key(rotation), []).append(translation)
+    for rotation, translation in zip(one.rotations, one.translations, strict=True):
+        moved = translation + shifts @ (rotation - np.eye(3)).T
+        gaps = moved[:, None] - np.array(known[_key(rotation)])
+        shifts = shifts[(np.abs(gaps - np.round(gaps)) < 1e-3).all(2).any(1)]
+    return len(shifts) > 0
+
+
+def _key(rotation: Float[np.ndarray, "3 3"]) -> bytes:
+    return np.rint(rotation).astype(np.int8).tobytes()
+
+
 def _first_of_each(images: np.ndarray, lattice: np.ndarray) -> list[int]:
     kept: list[int] = []
     for number, image in enumerate(images):

@@ -92,7 +92,8 @@ def _numbers(
     pairs = [(one.number, one.n_atoms()) for one in protostructures if one is not None]
     if len(pairs) != len(protostructures):
         raise ValueError(f"{len(protostructures) - len(pairs)} rows have no protostructure, expected none")
-    return torch.tensor([number for number, _ in pairs]), torch.tensor([size for _, size in pairs])
+    numbers, sizes = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
+    return numbers, sizes
 
 
 def _lattice_block(

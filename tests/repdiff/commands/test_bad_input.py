@@ -388,3 +388,15 @@ def test_a_full_disk_while_crystals_are_written_loses_no_crystal(refused, worksp
     assert "No space left" in said or "disk is full" in said
     assert main(["reconstruct", *flags, "--workspace", str(workspace)]) == 0
     assert len(read_structures(workspace / "reconstruct" / "full")) == 4
+
+
+@pytest.mark.parametrize("compositions", ["protostructure", "first"])
+def test_a_data_set_of_one_crystal_is_learnt_and_sampled(compositions, tmp_path, capsys):
+    """It has no validation crystals."""
+    one = frames(tmp_path / "one.extxyz", salt())
+    place = ["--workspace", str(tmp_path / "w")]
+    assert main(["encode", str(one), *place]) == 0
+    small = ["--compositions", compositions, "--max-steps", "2", "--timesteps", "5"]
+    assert main(["train", *small, *place]) == 0
+    assert main(["generate", "--n", "2", *place]) == 0
+    capsys.readouterr()

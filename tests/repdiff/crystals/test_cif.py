@@ -1,6 +1,7 @@
 """A CIF gives the crystal that it states, or the reason why it cannot: symmetry, labels, syntax, contradictions."""
 
 from collections import Counter
+from dataclasses import replace
 
 import gemmi
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 import spglib
 from ase import Atoms
 from ase.data import chemical_symbols
+from hypothesis import given
+from hypothesis import strategies as st
 
 from repdiff.crystals.arrays import Arrays
 from repdiff.crystals.cif import DUMMY_NOTE, EMPTY_NOTE, read_cif, symbol_of
-from repdiff.crystals.cif_symmetry import _groups_of
+from repdiff.crystals.cif_symmetry import _groups_of, operations_of_group, same_but_for_origin
 
 HEAD = "_atom_site_label _atom_site_type_symbol _atom_site_fract_x _atom_site_fract_y _atom_site_fract_z"
 CUBIC = (5.64, 5.64, 5.64, 90, 90, 90)
@@ -192,6 +195,42 @@ def test_a_crystal_that_is_not_what_its_file_states_is_refused(name):
     more = () if name in ("formula",) else ("_chemical_formula_sum 'Na Cl'",)
     sites = SALT if name != "no group" else "Na1 Na 0.1 0 0.1\nCl1 Cl 0.6 0.5 0.6"
     assert words in reason(cif(CUBIC, sites, *facts[:-1], *more, facts[-1]))
+
+
+P21C = OPERATION + "'x,y,z'\n'-x,-y,-z'\n'-x,y+1/2,-z+1/2'\n'x,-y+1/2,z+1/2'"
+MONOCLINIC = (5.1, 6.2, 7.3, 90, 101, 90)
+
+
+@pytest.mark.parametrize(
+    ("cell", "symbol", "fits"),
+    [
+        (MONOCLINIC, "P 21/c", True),
+        (MONOCLINIC, "P 1 21/c 1", True),
+        (MONOCLINIC, "P 21/n", False),
+        (MONOCLINIC, "P 21/a", False),
+        ((5.1, 6.2, 7.3, 90, 90, 90), "P 2 2 2", False),
+    ],
+)
+def test_listed_operations_of_another_setting_or_group_than_the_symbol_are_refused(cell, symbol, fits):
+    text = cif(cell, "Zn1 Zn 0 0 0\nO1 O 0.11 0.23 0.34", f"_symmetry_space_group_name_H-M '{symbol}'", P21C)
+    if fits:
+        assert formula(crystal(text)) == {"Zn": 2, "O": 4}
+    else:
+        assert f"4 operations listed are not those of '{symbol}'" in reason(text)
+
+
+@given(number=st.integers(0, 558), shift=st.tuples(*[st.integers(0, 23)] * 3))
+def test_operations_about_another_origin_are_those_of_their_setting(number, shift):
+    groups = list(gemmi.spacegroup_table())
+    group = groups[number % len(groups)]
+    given = operations_of_group(group)
+    moved = replace(
+        given, translations=given.translations + (np.eye(3) - given.rotations) @ (np.array(shift) / 24)
+    )
+    assert same_but_for_origin(moved, given)
+    for other in groups:
+        if other.number != group.number and other.point_group_hm() == group.point_group_hm():
+            assert not same_but_for_origin(moved, operations_of_group(other)), (group.xhm(), other.xhm())
 
 
 def test_a_multiplicity_that_the_symmetry_does_not_make_is_refused():
