@@ -27,7 +27,11 @@ class TrainingSettings(Options):
         None, "Largest number of epochs (passes over the training set)", ge=1, role="budget"
     )
     max_steps: int | None = setting(
-        None, "Largest number of optimiser steps", ge=1, role="budget", group="optimiser"
+        None,
+        "Largest number of optimiser steps, of each model if a backend trains two",
+        ge=1,
+        role="budget",
+        group="optimiser",
     )
     max_minutes: float | None = setting(
         None,

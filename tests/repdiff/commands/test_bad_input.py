@@ -21,6 +21,7 @@ from repdiff.representations.shards import KIND as SHARD_KIND
 from repdiff.representations.shards import read_generated
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.runs.manifest import read_manifest
+from repdiff.training.log import read_metrics
 
 MODEL, GENERATED = "tiny-ead-mlp", "tiny-ead-mlp-ddim5-seed0"
 
@@ -397,6 +398,9 @@ def test_a_data_set_of_one_crystal_is_learnt_and_sampled(compositions, tmp_path,
     place = ["--workspace", str(tmp_path / "w")]
     assert main(["encode", str(one), *place]) == 0
     small = ["--compositions", compositions, "--max-steps", "2", "--timesteps", "5"]
-    assert main(["train", *small, *place]) == 0
-    assert main(["generate", "--n", "2", *place]) == 0
     capsys.readouterr()
+    assert main(["train", *small, *place]) == 0
+    trained = Path(capsys.readouterr().out.strip())
+    steps = [read_metrics(log.parent)[-1]["step"] for log in trained.rglob("metrics.jsonl")]
+    assert steps == [2, 2]  # of the vectors, and of what is drawn before them: the budget is that of each
+    assert main(["generate", "--n", "2", *place]) == 0
