@@ -21,7 +21,6 @@ from repdiff.representations.shards import KIND as SHARD_KIND
 from repdiff.representations.shards import read_generated
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.runs.manifest import read_manifest
-from repdiff.training.log import read_metrics
 
 MODEL, GENERATED = "tiny-ead-mlp", "tiny-ead-mlp-ddim5-seed0"
 
@@ -391,16 +390,27 @@ def test_a_full_disk_while_crystals_are_written_loses_no_crystal(refused, worksp
     assert len(read_structures(workspace / "reconstruct" / "full")) == 4
 
 
+@pytest.mark.usefixtures("_tiny_composition_model")
 @pytest.mark.parametrize("compositions", ["protostructure", "first"])
 def test_a_data_set_of_one_crystal_is_learnt_and_sampled(compositions, tmp_path, capsys):
     """It has no validation crystals."""
     one = frames(tmp_path / "one.extxyz", salt())
     place = ["--workspace", str(tmp_path / "w")]
     assert main(["encode", str(one), *place]) == 0
-    small = ["--compositions", compositions, "--max-steps", "2", "--timesteps", "5"]
+    small = [
+        "--compositions",
+        compositions,
+        "--max-steps",
+        "2",
+        "--timesteps",
+        "5",
+        "--denoiser-options",
+        "width=16",
+    ]
     capsys.readouterr()
     assert main(["train", *small, *place]) == 0
     trained = Path(capsys.readouterr().out.strip())
-    steps = [read_metrics(log.parent)[-1]["step"] for log in trained.rglob("metrics.jsonl")]
-    assert steps == [2, 2]  # of the vectors, and of what is drawn before them: the budget is that of each
+    summary = read_manifest(trained).summary
+    (first,) = (summary[name] for name in ("protostructures", "compositions") if name in summary)
+    assert (first["steps"], summary["steps"]) == (2, 2)  # the budget is that of each model
     assert main(["generate", "--n", "2", *place]) == 0
