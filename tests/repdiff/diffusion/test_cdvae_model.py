@@ -253,13 +253,17 @@ def test_whole_formulas_have_the_likeliest_number_of_atoms():
     assert [formula.tolist() for formula in formulas] == [[3, 8, 8, 8, 22], [3, 8]]
 
 
-def test_cells_come_back_from_their_scores_and_hopeless_ones_become_cubes(batch):
+def test_cells_come_back_from_their_scores_and_hopeless_ones_become_cubes(batch, caplog):
     vocabulary = Vocabulary.of(batch, min_length_std=0.02, min_angle_std=0.02)
     counts = batch.n_atoms_per_system
     shrunk = batch.lattice / counts.double().pow(1 / 3)[:, None, None]
     scores = vocabulary.scale.scores(shrunk)
     made = make_cells(scores, counts.tolist(), vocabulary.scale)
     torch.testing.assert_close(made @ made.mT, batch.lattice @ batch.lattice.mT, rtol=1e-6, atol=1e-6)
+    one_bad = torch.where(torch.arange(len(scores))[:, None] == 1, torch.nan, scores)
+    mixed = make_cells(one_bad, counts.tolist(), vocabulary.scale)
+    torch.testing.assert_close(mixed[[0, 2]], made[[0, 2]])
+    assert "1 of 3 cells could not be read" in caplog.text
     broken = make_cells(torch.full_like(scores, torch.nan), counts.tolist(), vocabulary.scale)
     edges = broken.norm(dim=2)
     torch.testing.assert_close(edges, edges[:, :1].expand(-1, 3))
