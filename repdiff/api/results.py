@@ -1,6 +1,7 @@
 """What becomes of vectors and crystals: reconstructed, relaxed, evaluated."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -223,4 +224,6 @@ def _known(crystals: CrystalsLike | str | Path | None, sets: CrystalSets, what: 
         return None
     if isinstance(crystals, str | Path):
         return sets.known_set(str(crystals))
-    return CrystalSet(crystals=as_crystal_set(crystals, what=what).crystals)
+    given = as_crystal_set(crystals, what=what)
+    unread = Counter(given.refused) + Counter(given.failed.values())
+    return CrystalSet(crystals=given.crystals, refused=dict(unread.most_common()), name=given.name)

@@ -9,6 +9,7 @@ from repdiff.energies.hull_table import HullTable, write_hull_table
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, CrystalSet
+from repdiff.metrics.evaluation import evaluate_crystals
 from repdiff.metrics.hull_rows import NOT_RELAXED
 from repdiff.metrics.stability import Stability
 from repdiff.metrics.sun import NONE_RELAXED
@@ -137,6 +138,25 @@ def test_what_counts_as_known_is_named_counted_and_need_not_be_the_training_set(
         assert (constants["n_novel_against"], constants["n_novel_against_not_read"]) == (2, 3)
         assert constants["filters"].startswith(filters)
         assert constants["stol"] == 0.3
+
+
+@pytest.mark.parametrize("role", ["known_set", "training"])
+def test_stable_unique_new_is_not_claimed_over_rows_of_the_known_set_that_were_refused(role):
+    marked = [one.replace(labels={"start": "random"}) for one in GENERATED]
+    refused = CrystalSet(name="hand-made", crystals=[st("known")], refused={"no cell": 2})
+    context = Context(relaxed=RELAXED, **{"training": TRAINING, role: refused})
+    values = Stability().compute(CrystalSet(crystals=marked), context).values
+    for name in ("sun", "sun_symmetric", "sun_symmetric_before", "sun_mattergen", "sun_without_templates"):
+        said = values[name].reason
+        assert "not claimed over all known crystals: 2 rows of its source were refused (2 × no cell)" in said
+    assert "not claimed" not in values["stable"].reason
+
+
+def test_rows_of_the_named_known_set_that_were_refused_are_counted_and_told():
+    known = CrystalSet(name="hand-made", crystals=[st("known")], refused={"no cell": 2})
+    found = evaluate_crystals(SET, Context(relaxed=RELAXED, known_set=known), metrics=["stability"])
+    assert found.to_json()["refused"] == {"novelty": {"no cell": 2}}
+    assert "note: novelty: 2 rows of its source were refused (2 × no cell)" in found.table()
 
 
 def test_training_crystals_that_could_not_be_read_are_counted_where_they_are_the_known_ones():
