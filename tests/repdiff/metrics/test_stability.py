@@ -1,4 +1,5 @@
 import math
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -187,7 +188,9 @@ def test_columns_say_what_became_of_each():
 
 
 def test_every_protocol_names_the_force_field_and_the_hull():
-    result = Stability().compute(SET, Context(relaxed=RELAXED))
+    result = Stability().compute(SET, Context(relaxed=RELAXED, training=TRAINING))
+    assert {value.protocol for value in result.values.values()} == set(result.protocols)
+    assert result.protocols[result.values["sun"].protocol]["pymatgen"] == version("pymatgen")
     for constants in result.protocols.values():
         assert constants["force_field"] == "toy"
         assert constants["version"] == "1"
