@@ -161,6 +161,16 @@ def split_name(name: str) -> tuple[str, str | None]:
     return (source, split) if source and split in SPLITS else (name, None)
 
 
+def whole_set(name: str | None) -> str | None:
+    """Name the data set that NAME:SPLIT is part of, or the set itself; None of None.
+
+    Example:
+        >>> whole_set("mp_20:test"), whole_set("known.csv")
+        ('mp_20', 'known.csv')
+    """
+    return None if name is None else split_name(name)[0]
+
+
 def find_crystals(workspace: Workspace, given: Path | None) -> Path:
     """Return the crystals a user means: a path, the name of a run, or (None) the newest run that made crystals.
 

@@ -18,6 +18,7 @@ from repdiff.energies.conventions import CONVENTIONS, Convention, convention_of
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import replacing
+from repdiff.runs.workspace import Workspace
 
 SHIPPED = Path(__file__).parent / "reference"
 TABLE_FILE = "hull.parquet"
@@ -206,6 +207,17 @@ def find_hull_table(force_field: ForceFieldIdentity, path: Path | None = None) -
         return max(fitting, key=len)
     others = ", ".join(f"{table.name} by {table.force_field}" for table in shipped) or "none"
     raise UserError(f"no hull table of {force_field} is shipped ({others}): {build}")
+
+
+def locate_hull(named: Path | None, workspace: Workspace) -> Path | None:
+    """Find the table that is named: one that is shipped, by its name, or a run of `repdiff hull build`, or a file.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if named is None or (not named.exists() and str(named) in shipped_names()):
+        return named
+    return workspace.find("hull", named)
 
 
 def reduced_name(formula: str) -> str:
