@@ -184,7 +184,8 @@ def evaluate(
         reference: Known crystals to compare with: of the same kinds, or the name of a data set or NAME:SPLIT.
         training: Crystals that the model was trained on, for novelty; the training split of a named reference
             without it.
-        novelty: Crystals that count as known in S.U.N., of the kinds that `reference` takes. None takes the whole data
+        novelty: Crystals that count as known in S.U.N., of the kinds that `reference` takes; a text may name several
+            sets, separated by commas. None takes the whole data
             set, all splits, that `training` or else `reference` names; without such a name the training crystals.
         matcher: What counts as the same crystal, for uniqueness and novelty: "mattergen-ordered", or
             "mattergen-disordered", for which orderings of one alloy are the same.
@@ -251,7 +252,7 @@ def _known(crystals: CrystalsLike | str | Path | None, sets: CrystalSets, what: 
     if crystals is None:
         return None
     if isinstance(crystals, str | Path):
-        return sets.known_set(str(crystals))
+        return (sets.known_sets if what == "novelty" else sets.known_set)(str(crystals))
     given = as_crystal_set(crystals, what=what)
     unread = Counter(given.refused) + Counter(given.failed.values())
     name = given.name or (crystals.part_name if isinstance(crystals, Dataset) else f"the crystals of {what}")

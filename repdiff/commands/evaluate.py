@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from repdiff.datasets.benchmarks import BENCHMARKS
-from repdiff.datasets.sources import CrystalSets, choose, split_name, whole_set
+from repdiff.datasets.sources import CrystalSets, choose, each_name, split_name, whole_set
 from repdiff.energies.hull_table import locate_hull
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed
@@ -61,7 +61,7 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
     context = Context(
         reference=_known(sets, settings.reference),
         training=_known(sets, settings.training),
-        known_set=_known(sets, settings.novelty),
+        known_set=None if settings.novelty is None else sets.known_sets(settings.novelty),
         matcher=settings.matcher,
         relaxed=_relaxed(settings.relaxed, workspace),
         hull=locate_hull(settings.hull, workspace),
@@ -103,8 +103,8 @@ def _known_inputs(
 ) -> dict[str, Path | Input]:
     """Say what files are read beside the structures."""
     inputs: dict[str, Path | Input] = {}
-    for known in (settings.reference, settings.training, settings.novelty):
-        if known is not None:
+    for known in (settings.reference, settings.training, *each_name(settings.novelty or "")):
+        if known:
             inputs.update(sets.input_of(known))
     if settings.relaxed is not None:
         inputs["relaxed"] = workspace.find("relax", settings.relaxed)

@@ -6,6 +6,7 @@ from functools import partial
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.datasets.sources import dataset_names, split_name
 from repdiff.energies.hull import Hull
 from repdiff.metrics.base import NEEDS, CellValue, Constant, Context, MetricValue, absent, share
 from repdiff.metrics.hull_rows import HullRow
@@ -89,12 +90,14 @@ def count_sun(
 
 
 def _cares(known: CrystalSet, hull: Hull | None) -> Iterator[str]:
-    """Say what of the known crystals could not be read, and that the hull is of others, if so."""
+    """Say what of the known crystals could not be read, and that the hull is of data sets beside them, if so."""
     if refusal := known.refusal:
         yield f"not claimed over all known crystals: {refusal}"
-    if hull is not None and known.name != hull.table.name:
+    built_from, held = () if hull is None else hull.table.datasets, dataset_names(known.name)
+    if not all({name, split_name(name)[0]} & held for name in built_from):
+        them = "them" if len(built_from) > 1 else "it"
         yield (
-            f"known is what {known.name} holds, and the hull is of {hull.table.name}: name its crystals by `novelty`"
+            f"known is what {known.name} holds, and the hull is of {' and '.join(built_from)}: name {them} by `novelty`"
         )
 
 

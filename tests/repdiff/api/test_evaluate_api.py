@@ -94,6 +94,7 @@ def hull(tmp_path):
         (lambda file: {"reference": f"{file}:test", "training": KNOWN[:1]}, 1, "training crystals"),
         (lambda file: {"reference": f"{file}:test", "novelty": f"{file}:train"}, 1, "{file}:train"),
         (lambda file: {"training": f"{file}:train", "novelty": KNOWN[1]}, 0, "the crystals of novelty"),
+        (lambda file: {"novelty": f"{file}:train, {file}:test"}, 0, "{file}:train, {file}:test"),
         (lambda file: {"novelty": rd.load_dataset(file)}, 0, "split"),
         (lambda file: {"novelty": rd.load_dataset(file, split="train")}, 1, "split:train"),
     ],

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from sample_crystals import cubic_perovskite, invalid_crystals
 
 from repdiff.energies import hull_table
-from repdiff.energies.hull_table import HullTable, write_hull_table
+from repdiff.energies.hull_table import HullTable, read_hull_table, write_hull_table
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, CrystalSet
@@ -158,6 +159,25 @@ def test_rows_of_the_named_known_set_that_were_refused_are_counted_and_told():
     found = evaluate_crystals(SET, Context(relaxed=RELAXED, known_set=known), metrics=["stability"])
     assert found.to_json()["refused"] == {"novelty": {"no cell": 2}}
     assert "note: novelty: 2 rows of its source were refused (2 × no cell)" in found.table()
+
+
+@pytest.mark.parametrize(
+    ("known", "cleared"),
+    [
+        ("mp_20", False),
+        ("data/mp_all.csv.gz", False),
+        ("mp_20:train,data/mp_all.csv.gz", False),
+        ("mp_20,data/mp_all.csv.gz", True),
+        ("data/mp_all.parquet, mp_20", True),
+        ("hand-made", False),
+    ],
+)
+def test_a_word_on_the_hull_goes_when_all_data_sets_that_it_was_built_from_are_known(hull, known, cleared):
+    table = replace(read_hull_table(hull), datasets=("mp_20", "mp_all:train"))
+    write_hull_table(hull, table)
+    found = value("sun", known_set=CrystalSet(name=known, crystals=[st("known")]))
+    said = f"known is what {known} holds, and the hull is of mp_20 and mp_all:train: name them by `novelty`"
+    assert found.reason == ("" if cleared else said)
 
 
 def test_training_crystals_that_could_not_be_read_are_counted_where_they_are_the_known_ones():
