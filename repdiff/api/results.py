@@ -1,15 +1,18 @@
 """What becomes of vectors and crystals: reconstructed, relaxed, evaluated."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from repdiff.api.checks import a_count, a_kind, a_seed
 from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.benchmarks import BENCHMARKS
-from repdiff.datasets.sources import CrystalSets, split_name
+from repdiff.datasets.dataset import Dataset
+from repdiff.datasets.sources import CrystalSets, whole_set
+from repdiff.energies.hull_table import locate_hull
 from repdiff.energies.rattle import Rattle
 from repdiff.energies.relax import Limits
 from repdiff.energies.relax_set import relax_set
@@ -20,6 +23,7 @@ from repdiff.hardware import choose_device
 from repdiff.metrics import Context, Metric
 from repdiff.metrics.baselines import evaluate_set
 from repdiff.metrics.evaluation import Evaluation, choose_metrics
+from repdiff.metrics.structure_groups import MatcherName
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.inversion import invert, named_search
@@ -162,9 +166,12 @@ def evaluate(
     reference: CrystalsLike | str | Path | None = None,
     *,
     training: CrystalsLike | str | Path | None = None,
+    novelty: CrystalsLike | str | Path | None = None,
+    matcher: MatcherName = "mattergen-ordered",
     relaxed: RelaxedSet | None = None,
+    hull: str | Path | None = None,
     metrics: Sequence[str | Metric] | None = None,
-    baseline: bool = False,
+    baseline: bool | None = None,
     benchmark: str | None = None,
     seed: int = 0,
     n_workers: int = 1,
@@ -177,9 +184,17 @@ def evaluate(
         reference: Known crystals to compare with: of the same kinds, or the name of a data set or NAME:SPLIT.
         training: Crystals that the model was trained on, for novelty; the training split of a named reference
             without it.
+        novelty: Crystals that count as known in S.U.N., of the kinds that `reference` takes; a text may name several
+            sets, separated by commas. None takes the whole data
+            set, all splits, that `training` or else `reference` names; without such a name the training crystals.
+        matcher: What counts as the same crystal, for uniqueness and novelty: "mattergen-ordered", or
+            "mattergen-disordered", for which orderings of one alloy are the same.
         relaxed: What `relax` made of the same crystals, for stability.
+        hull: Table of reference energies, eV per atom: what `repdiff hull build` made, by its path or name, or a
+            shipped table, "mp_le20" or "mp_20". None takes the largest shipped one of the force field that relaxed.
         metrics: Names of metrics, or metrics with settings of their own; None for all that can be computed.
-        baseline: Whether to score real crystals under the same metrics, beside the others.
+        baseline: Whether to score as many real crystals under the same metrics, beside the others; None does where
+            `reference` holds at least two.
         benchmark: Benchmark that has the published thresholds to use: "perov_5", "carbon_24" or "mp_20"; None takes
             that of a named reference.
         seed: Seed of random subsets and intervals.
@@ -201,15 +216,25 @@ def evaluate(
         a_kind("relaxed", relaxed, RelaxedSet, "what rd.relax returned")
     if benchmark not in (None, *BENCHMARKS):
         raise UserError(unknown("benchmark", str(benchmark), BENCHMARKS))
-    sets = CrystalSets(data_dir=None, workspace=Workspace())
+    if matcher not in get_args(MatcherName):
+        raise UserError(unknown("matcher", str(matcher), get_args(MatcherName)))
+    if hull is not None:
+        a_kind("hull", hull, (str, Path), "the name of a shipped table, or a path")
+    workspace = Workspace()
+    sets = CrystalSets(data_dir=None, workspace=workspace)
     generated = as_crystal_set(crystals)
-    name = str(reference) if isinstance(reference, str | Path) else None
-    source = split_name(name or "")[0]
+    source = whole_set(_name(reference))
+    training = sets.training_of(_name(reference)) if training is None else training
+    if novelty is None and relaxed is not None:
+        novelty = whole_set(_name(training)) if training is not None else source
     context = Context(
         reference=_known(reference, sets, "reference"),
-        training=_known(sets.training_of(name) if training is None else training, sets, "training"),
+        training=_known(training, sets, "training"),
+        known_set=_known(novelty, sets, "novelty"),
+        matcher=matcher,
         relaxed=relaxed,
-        benchmark=benchmark or (source if source in BENCHMARKS else DEFAULT_BENCHMARK),
+        hull=locate_hull(None if hull is None else Path(hull).expanduser(), workspace),
+        benchmark=benchmark or (source if source in BENCHMARKS else None) or DEFAULT_BENCHMARK,
         seed=a_seed(seed),
         n_workers=a_count("n_workers", n_workers) or 1,
         progress=progress,
@@ -218,9 +243,17 @@ def evaluate(
         return evaluate_set(generated, context, metrics=metrics, baseline=baseline, notes=sets.notes)
 
 
+def _name(crystals: CrystalsLike | str | Path | None) -> str | None:
+    """Return the name or path that was given in the place of crystals."""
+    return str(crystals) if isinstance(crystals, str | Path) else None
+
+
 def _known(crystals: CrystalsLike | str | Path | None, sets: CrystalSets, what: str) -> CrystalSet | None:
     if crystals is None:
         return None
     if isinstance(crystals, str | Path):
-        return sets.known_set(str(crystals))
-    return CrystalSet(crystals=as_crystal_set(crystals, what=what).crystals)
+        return (sets.known_sets if what == "novelty" else sets.known_set)(str(crystals))
+    given = as_crystal_set(crystals, what=what)
+    unread = Counter(given.refused) + Counter(given.failed.values())
+    name = given.name or (crystals.part_name if isinstance(crystals, Dataset) else f"the crystals of {what}")
+    return CrystalSet(crystals=given.crystals, refused=dict(unread.most_common()), name=name)

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from repdiff.datasets.benchmarks import BENCHMARKS
-from repdiff.datasets.sources import CrystalSets, choose, split_name
-from repdiff.energies.hull_table import shipped_names
+from repdiff.datasets.sources import CrystalSets, choose, each_name, split_name, whole_set
+from repdiff.energies.hull_table import locate_hull
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed
 from repdiff.hardware import n_cores
@@ -43,7 +43,7 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
     settings = settings.model_copy(
         update={
             "training": settings.training or sets.training_of(settings.reference),
-            "novelty": settings.novelty or (_whole_set(settings.reference) if settings.relaxed else None),
+            "novelty": settings.novelty or (whole_set(settings.reference) if settings.relaxed else None),
             "benchmark": settings.benchmark or _benchmark_of(settings.reference),
         }
     )
@@ -61,10 +61,10 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
     context = Context(
         reference=_known(sets, settings.reference),
         training=_known(sets, settings.training),
-        known_set=_known(sets, settings.novelty),
+        known_set=None if settings.novelty is None else sets.known_sets(settings.novelty),
         matcher=settings.matcher,
         relaxed=_relaxed(settings.relaxed, workspace),
-        hull=_hull(settings.hull, workspace),
+        hull=locate_hull(settings.hull, workspace),
         benchmark=settings.benchmark or DEFAULT_BENCHMARK,
         cache=settings.cache or workspace.root / "cache",
         seed=settings.seed,
@@ -79,7 +79,7 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
         generated,
         context,
         metrics=settings.only,
-        baseline=settings.baseline and context.reference is not None and len(context.reference.crystals) > 1,
+        baseline=None if settings.baseline else False,
         baseline_size=settings.baseline_size,
         halves=settings.baseline_halves,
         notes=sets.notes,
@@ -103,12 +103,12 @@ def _known_inputs(
 ) -> dict[str, Path | Input]:
     """Say what files are read beside the structures."""
     inputs: dict[str, Path | Input] = {}
-    for known in (settings.reference, settings.training, settings.novelty):
-        if known is not None:
+    for known in (settings.reference, settings.training, *each_name(settings.novelty or "")):
+        if known:
             inputs.update(sets.input_of(known))
     if settings.relaxed is not None:
         inputs["relaxed"] = workspace.find("relax", settings.relaxed)
-    if (hull := _hull(settings.hull, workspace)) is not None and hull.exists():
+    if (hull := locate_hull(settings.hull, workspace)) is not None and hull.exists():
         inputs["hull"] = hull
     return inputs
 
@@ -119,18 +119,6 @@ def _known(sets: CrystalSets, name: str | None) -> CrystalSet | None:
 
 def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:
     return None if path is None else read_relaxed(workspace.find("relax", path))
-
-
-def _whole_set(reference: str | None) -> str | None:
-    """Name the data set that a reference is part of, or the reference itself."""
-    return None if reference is None else split_name(reference)[0]
-
-
-def _hull(named: Path | None, workspace: Workspace) -> Path | None:
-    """Find the table that is named: one that is shipped, by its name, or a run of `repdiff hull build`."""
-    if named is None or (not named.exists() and str(named) in shipped_names()):
-        return named
-    return workspace.find("hull", named)
 
 
 def _benchmark_of(reference: str | None) -> str | None:

@@ -73,6 +73,13 @@ class Dataset(CrystalViews):
             )
         return replace(self, crystals=chosen)
 
+    @property
+    def part_name(self) -> str:
+        """The name, with the split behind a colon where all crystals are of one."""
+        splits = {crystal.split for crystal in self.crystals}
+        (split,) = splits if len(splits) == 1 else (None,)
+        return self.name if split is None else f"{self.name}:{split}"
+
     def __len__(self) -> int:
         """Count the crystals that can be used."""
         return len(self.crystals)

@@ -58,6 +58,17 @@ class CrystalSets:
         """
         return CrystalSet(name=name, crystals=self.known(name), refused=self.refused(name))
 
+    def known_sets(self, names: str) -> CrystalSet:
+        """Read crystals that count as known from one set or several, separated by commas; see `known_set`.
+
+        Raises:
+            UserError: As for `known`.
+        """
+        sets = [self.known_set(name) for name in each_name(names)]
+        refused = sum((Counter(one.refused) for one in sets), Counter[str]())
+        crystals = [crystal for one in sets for crystal in one.crystals]
+        return CrystalSet(name=names, crystals=crystals, refused=dict(refused.most_common()))
+
     def to_judge(self, name: str) -> CrystalSet:
         """Read crystals of any quality; what cannot be read at all is kept as failed, with its reason.
 
@@ -159,6 +170,43 @@ def split_name(name: str) -> tuple[str, str | None]:
     """
     source, _, split = name.rpartition(":")
     return (source, split) if source and split in SPLITS else (name, None)
+
+
+def each_name(names: str) -> list[str]:
+    """Take names separated by commas apart; a path that exists may hold some.
+
+    Example:
+        >>> each_name("mp_20:train, others.csv")
+        ['mp_20:train', 'others.csv']
+    """
+    if Path(split_name(names)[0]).expanduser().exists():
+        return [names]
+    return [name.strip() for name in names.split(",") if name.strip()] or [names]
+
+
+def dataset_names(names: str) -> set[str]:
+    """Return what data sets call themselves that are read by these names, with the split if one is named.
+
+    Example:
+        >>> sorted(dataset_names("mp_20:train, folder/others.csv.gz"))
+        ['mp_20:train', 'others']
+    """
+    found = set()
+    for source, split in map(split_name, each_name(names)):
+        named = source in (*BENCHMARKS, PROTOTYPES)
+        own = source if named else Path(source).expanduser().resolve().name.split(".")[0]
+        found.add(own if split is None else f"{own}:{split}")
+    return found
+
+
+def whole_set(name: str | None) -> str | None:
+    """Name the data set that NAME:SPLIT is part of, or the set itself; None of None.
+
+    Example:
+        >>> whole_set("mp_20:test"), whole_set("known.csv")
+        ('mp_20', 'known.csv')
+    """
+    return None if name is None else split_name(name)[0]
 
 
 def find_crystals(workspace: Workspace, given: Path | None) -> Path:

@@ -18,6 +18,7 @@ from repdiff.energies.conventions import CONVENTIONS, Convention, convention_of
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import replacing
+from repdiff.runs.workspace import Workspace
 
 SHIPPED = Path(__file__).parent / "reference"
 TABLE_FILE = "hull.parquet"
@@ -38,6 +39,7 @@ class HullTable:
         ids: Names in the data set; none in the table that is shipped, which holds formulas and energies only.
         formulas: Reduced, such as "SrTiO3".
         energies: eV per atom.
+        datasets: Names of the data sets that it was built from, NAME or NAME:SPLIT; its own name if none is given.
     """
 
     name: str
@@ -48,6 +50,11 @@ class HullTable:
     ids: Sequence[str]
     formulas: Sequence[str]
     energies: Float[np.ndarray, " n_crystals"]
+    datasets: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Take the name for that of the data set, where none is given."""
+        object.__setattr__(self, "datasets", tuple(self.datasets) or (self.name,))
 
     def __len__(self) -> int:
         """Count the crystals."""
@@ -101,6 +108,7 @@ def join_hull_tables(tables: Sequence[HullTable], *, name: str) -> HullTable:
         ids=(),
         formulas=[formula for table in tables for formula in table.formulas],
         energies=np.concatenate([table.energies for table in tables]),
+        datasets=tuple(dict.fromkeys(one for table in tables for one in table.datasets)),
     )
     lowest = dict(sorted(joined.lowest().items()))
     parts = " and ".join(f"{table.name} ({table.note})" if table.note else table.name for table in tables)
@@ -129,6 +137,7 @@ def write_hull_table(path: Path, table: HullTable) -> None:
         "convention": table.convention,
         "geometry": table.geometry,
         "note": table.note,
+        "datasets": list(table.datasets),
     }
     columns = {
         **({"id": pa.array(table.ids, pa.string())} if table.ids else {}),
@@ -165,6 +174,7 @@ def read_hull_table(path: Path) -> HullTable:
             ids=content["id"].to_pylist() if "id" in content.column_names else [],
             formulas=content["formula"].to_pylist(),
             energies=content["energy_per_atom"].to_numpy().astype(np.float64),
+            datasets=facts.get("datasets", ()),
         )
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise UserError(
@@ -206,6 +216,17 @@ def find_hull_table(force_field: ForceFieldIdentity, path: Path | None = None) -
         return max(fitting, key=len)
     others = ", ".join(f"{table.name} by {table.force_field}" for table in shipped) or "none"
     raise UserError(f"no hull table of {force_field} is shipped ({others}): {build}")
+
+
+def locate_hull(named: Path | None, workspace: Workspace) -> Path | None:
+    """Find the table that is named: one that is shipped, by its name, or a run of `repdiff hull build`, or a file.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if named is None or (not named.exists() and str(named) in shipped_names()):
+        return named
+    return workspace.find("hull", named)
 
 
 def reduced_name(formula: str) -> str:

@@ -27,7 +27,7 @@ def evaluate_set(
     context: Context,
     *,
     metrics: Sequence[str | Metric] | None = None,
-    baseline: bool = False,
+    baseline: bool | None = False,
     baseline_size: int | None = None,
     halves: bool = False,
     notes: Sequence[str] = (),
@@ -39,7 +39,8 @@ def evaluate_set(
         crystals: The crystals, of any quality.
         context: What to compare with, and how.
         metrics: Metrics to compute, see `evaluate_crystals`.
-        baseline: Whether to score real crystals under the same metrics; see `compute_baselines`.
+        baseline: Whether to score real crystals under the same metrics, see `compute_baselines`; None does where there
+            are at least two known crystals to compare with.
         baseline_size: Number of real crystals; None takes as many as there are `crystals`.
         halves: Whether the baseline compares two halves of the reference too.
         notes: What the table must say about the data, before the remarks of `crystals`.
@@ -48,6 +49,8 @@ def evaluate_set(
     Raises:
         UserError: If a metric is unknown or lacks what it needs, or the baseline has no known crystals.
     """
+    if baseline is None:
+        baseline = context.reference is not None and len(context.reference.crystals) > 1
     if baseline:
         need_reference(context)
     kept = kept or Kept()

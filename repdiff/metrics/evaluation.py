@@ -260,7 +260,12 @@ def evaluate_crystals(
 
 
 def _sets(generated: CrystalSet, context: Context) -> dict[str, CrystalSet]:
-    sets = {"crystals": generated, "reference": context.reference, "training": context.training}
+    sets = {
+        "crystals": generated,
+        "reference": context.reference,
+        "training": context.training,
+        "novelty": context.known_set,
+    }
     return {role: known for role, known in sets.items() if known is not None}
 
 

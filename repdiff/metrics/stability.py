@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,17 +81,19 @@ class Stability(Metric):
         over = f"{name}-hull-{hull.table.name if hull else 'none'}"
         groups = find_groups(generated, rows, context)
         sun, sun_values = count_sun(rows, groups, context, over, hull, why_not)
+        apart = without_templates(
+            generated,
+            {key: sun[key] for key in TOLD_APART if sun_values[key].value is not None},
+            dict.fromkeys(TOLD_APART, sun_values["sun"].protocol),
+        )
+        care = sun_values["sun"].reason
         constants = _constants(relaxed) | symmetry_constants()
         of_hull = constants | _hull_constants(hull, why_not, relaxed.force_field.convention)
         return MetricResult(
             values={
                 **_hull_values(counted, over, why_not),
                 **sun_values,
-                **without_templates(
-                    generated,
-                    {key: sun[key] for key in TOLD_APART if sun_values[key].value is not None},
-                    dict.fromkeys(TOLD_APART, sun_values["sun"].protocol),
-                ),
+                **{key: replace(value, reason=value.reason or care) for key, value in apart.items()},
                 "symmetry_kept": kept(groups, name),
                 **_relaxation_values([row.relaxation for row in counted if row.relaxation], name),
                 "energy_emd": _energy_distance(counted, context, hull.table if hull else None, why_not, over),

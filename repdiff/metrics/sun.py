@@ -1,10 +1,12 @@
 """S.U.N.: crystals that are stable, unique and novel at once, all of them and those that have symmetry."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.datasets.sources import dataset_names, split_name
 from repdiff.energies.hull import Hull
 from repdiff.metrics.base import NEEDS, CellValue, Constant, Context, MetricValue, absent, share
 from repdiff.metrics.hull_rows import HullRow
@@ -83,10 +85,20 @@ def count_sun(
         name: share(counted[name], f"{protocol}-{order}", reason=NONE_RELAXED)
         for name, order in ORDERS.items()
     }
-    if hull is None or known.name == hull.table.name:
-        return flags, values
-    care = f"known is what {known.name} holds, and the hull is of {hull.table.name}: name its crystals by `novelty`"
+    care = "; ".join(_cares(known, hull))
     return flags, {name: replace(value, reason=value.reason or care) for name, value in values.items()}
+
+
+def _cares(known: CrystalSet, hull: Hull | None) -> Iterator[str]:
+    """Say what of the known crystals could not be read, and that the hull is of data sets beside them, if so."""
+    if refusal := known.refusal:
+        yield f"not claimed over all known crystals: {refusal}"
+    built_from, held = () if hull is None else hull.table.datasets, dataset_names(known.name)
+    if not all({name, split_name(name)[0]} & held for name in built_from):
+        them = "them" if len(built_from) > 1 else "it"
+        yield (
+            f"known is what {known.name} holds, and the hull is of {' and '.join(built_from)}: name {them} by `novelty`"
+        )
 
 
 def _where(places: Sequence[int], flags: Sequence[bool]) -> list[int]:

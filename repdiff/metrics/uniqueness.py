@@ -226,7 +226,7 @@ def matcher_constants(matcher: MatcherName) -> dict[str, Constant]:
     }
     return {
         "matcher": "pymatgen StructureMatcher",
-        "version": version("pymatgen"),
+        "pymatgen": version("pymatgen"),
         "stol": STOL,
         "ltol": LTOL,
         "angle_tol_deg": ANGLE_TOL,

@@ -28,8 +28,8 @@ class EvaluateSettings(Settings):
     )
     novelty: str | None = setting(
         None,
-        "Known crystals for the novelty in S.U.N.: a data set, NAME:SPLIT, or a path; default: all splits of the "
-        "reference's data set",
+        "Known crystals for the novelty in S.U.N.: data sets, NAME:SPLIT, or paths, separated by commas; default: all "
+        "splits of the reference's data set",
         role="adds",
         of="relaxed",
         group="more",

@@ -196,3 +196,18 @@ def test_the_terminal_names_flags_where_the_files_name_arguments(place, evaluate
     told = (place / "w" / "evaluate" / "made" / "table.txt").read_text()
     assert "name them by `reference`" in told
     assert "name them by `reference`" in document(place)["skipped"]["coverage"]
+
+
+def test_several_sets_that_count_as_known_are_read_together_and_are_inputs_of_the_run(
+    place, evaluate, relaxed
+):
+    relaxed()
+    write_structures(place / "more", [crystal(f"more-{row}", 5 + row) for row in range(3)])
+    named = f"{place / 'known'}, {place / 'more'}"
+    evaluate("--only", "stability", "--relaxed", "made-toy", "--novelty", named)
+    protocols = document(place)["metrics"]["stability"]["protocols"].values()
+    counts = {(one["novel_against"], one["n_novel_against"]) for one in protocols if "novel_against" in one}
+    assert counts == {(named, 9)}
+    inputs = " ".join(read_manifest(place / "w" / "evaluate" / "made").inputs)
+    assert str(place / "known") in inputs
+    assert str(place / "more") in inputs

@@ -70,6 +70,7 @@ def test_a_table_comes_back_with_all_it_says(tmp_path):
         found = read_hull_table(path)
         assert found.force_field == IDENTITY
         assert (found.name, found.geometry, found.note) == ("hand-made", "as given", None)
+        assert found.datasets == ("hand-made",)
         assert (list(found.ids), list(found.formulas)) == (list(KNOWN.ids), list(KNOWN.formulas))
         np.testing.assert_allclose(found.energies, KNOWN.energies, rtol=1e-6)
 
@@ -135,8 +136,9 @@ def test_a_table_without_names_has_the_lowest_energy_of_each_formula_and_nothing
 
 def test_joined_tables_have_the_lowest_energy_of_each_formula_and_name_their_parts():
     other = replace(
-        table([("NaCl", -3.6), ("Cl2", -1.9), ("LiCl", -3.0)]), name="others", note="some left out"
-    )
+        table([("NaCl", -3.6), ("Cl2", -1.9), ("LiCl", -3.0)]),
+        name="others", note="some left out", datasets=("others",),
+    )  # fmt: skip
     joined = join_hull_tables([KNOWN.without_names(), other], name="all")
     assert joined.lowest() == {**KNOWN.lowest(), "NaCl": -3.6, "LiCl": -3.0}
     assert len(joined) == len(joined.lowest())
@@ -144,6 +146,7 @@ def test_joined_tables_have_the_lowest_energy_of_each_formula_and_name_their_par
         "all, 5 energies of crystals as given; hand-made (lowest of each formula of 5"
     )
     assert "others (some left out)" in joined.describe()
+    assert joined.datasets == ("hand-made", "others")
     with pytest.raises(ValueError, match="expected one"):
         join_hull_tables([KNOWN, replace(KNOWN, geometry="relaxed")], name="mixed")
 
@@ -164,6 +167,13 @@ def test_more_known_crystals_never_raise_the_hull(chgnet):
     assert len(large) > len(small)
     both = small.lowest(), large.lowest()
     assert all(both[1][formula] <= energy + 1e-5 for formula, energy in both[0].items())
+
+
+def test_the_data_sets_that_a_table_was_built_from_come_back_and_the_shipped_tables_name_theirs(tmp_path):
+    write_hull_table(tmp_path / "t.parquet", replace(KNOWN, datasets=("one", "two:train")))
+    assert read_hull_table(tmp_path / "t.parquet").datasets == ("one", "two:train")
+    shipped = {table.name: table.datasets for table in map(read_hull_table, SHIPPED.glob("*.parquet"))}
+    assert shipped == {"mp_20": ("mp_20",), "mp_le20": ("mp_20", "mp_le20_all")}
 
 
 def test_the_shipped_tables_hold_formulas_and_energies_only():

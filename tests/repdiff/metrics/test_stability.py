@@ -1,14 +1,17 @@
 import math
+from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 from sample_crystals import cubic_perovskite, invalid_crystals
 
 from repdiff.energies import hull_table
-from repdiff.energies.hull_table import HullTable, write_hull_table
+from repdiff.energies.hull_table import HullTable, read_hull_table, write_hull_table
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, CrystalSet
+from repdiff.metrics.evaluation import evaluate_crystals
 from repdiff.metrics.hull_rows import NOT_RELAXED
 from repdiff.metrics.stability import Stability
 from repdiff.metrics.sun import NONE_RELAXED
@@ -139,6 +142,44 @@ def test_what_counts_as_known_is_named_counted_and_need_not_be_the_training_set(
         assert constants["stol"] == 0.3
 
 
+@pytest.mark.parametrize("role", ["known_set", "training"])
+def test_stable_unique_new_is_not_claimed_over_rows_of_the_known_set_that_were_refused(role):
+    marked = [one.replace(labels={"start": "random"}) for one in GENERATED]
+    refused = CrystalSet(name="hand-made", crystals=[st("known")], refused={"no cell": 2})
+    context = Context(relaxed=RELAXED, **{"training": TRAINING, role: refused})
+    values = Stability().compute(CrystalSet(crystals=marked), context).values
+    for name in ("sun", "sun_symmetric", "sun_symmetric_before", "sun_mattergen", "sun_without_templates"):
+        said = values[name].reason
+        assert "not claimed over all known crystals: 2 rows of its source were refused (2 × no cell)" in said
+    assert "not claimed" not in values["stable"].reason
+
+
+def test_rows_of_the_named_known_set_that_were_refused_are_counted_and_told():
+    known = CrystalSet(name="hand-made", crystals=[st("known")], refused={"no cell": 2})
+    found = evaluate_crystals(SET, Context(relaxed=RELAXED, known_set=known), metrics=["stability"])
+    assert found.to_json()["refused"] == {"novelty": {"no cell": 2}}
+    assert "note: novelty: 2 rows of its source were refused (2 × no cell)" in found.table()
+
+
+@pytest.mark.parametrize(
+    ("known", "cleared"),
+    [
+        ("mp_20", False),
+        ("data/mp_all.csv.gz", False),
+        ("mp_20:train,data/mp_all.csv.gz", False),
+        ("mp_20,data/mp_all.csv.gz", True),
+        ("data/mp_all.parquet, mp_20", True),
+        ("hand-made", False),
+    ],
+)
+def test_a_word_on_the_hull_goes_when_all_data_sets_that_it_was_built_from_are_known(hull, known, cleared):
+    table = replace(read_hull_table(hull), datasets=("mp_20", "mp_all:train"))
+    write_hull_table(hull, table)
+    found = value("sun", known_set=CrystalSet(name=known, crystals=[st("known")]))
+    said = f"known is what {known} holds, and the hull is of mp_20 and mp_all:train: name them by `novelty`"
+    assert found.reason == ("" if cleared else said)
+
+
 def test_training_crystals_that_could_not_be_read_are_counted_where_they_are_the_known_ones():
     training = CrystalSet(crystals=[st("known")], failed={"a": "no cell", "b": "no cell"})
     result = Stability().compute(SET, Context(relaxed=RELAXED, training=training))
@@ -167,7 +208,9 @@ def test_columns_say_what_became_of_each():
 
 
 def test_every_protocol_names_the_force_field_and_the_hull():
-    result = Stability().compute(SET, Context(relaxed=RELAXED))
+    result = Stability().compute(SET, Context(relaxed=RELAXED, training=TRAINING))
+    assert {value.protocol for value in result.values.values()} == set(result.protocols)
+    assert result.protocols[result.values["sun"].protocol]["pymatgen"] == version("pymatgen")
     for constants in result.protocols.values():
         assert constants["force_field"] == "toy"
         assert constants["version"] == "1"
