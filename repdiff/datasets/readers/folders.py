@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from repdiff.crystals.structure_files import EXTXYZ, TABLE
 from repdiff.datasets.readers.formats import TABLE_SUFFIXES, is_readable, read_file, text_row
 from repdiff.datasets.readers.json_files import NoStructures
-from repdiff.datasets.readers.names import form_of_name, readable, stem_of_name
+from repdiff.datasets.readers.names import form_of_name, stem_of_name
 from repdiff.datasets.readers.rows import Row, row_of, split_name, unread
 from repdiff.datasets.readers.tables import read_csv, read_parquet
 from repdiff.errors import UserError
+from repdiff.settings.paths import readable
 
 ALIKE = {  # the file that holds all crystals of a folder that a program wrote, and what shows whose it is
     "generated_crystals.extxyz": None,  # MatterGen
@@ -112,7 +113,7 @@ def split_tables(folder: Path) -> dict[str, Path]:
 
 def _member(path: Path, name: str, start: int, read: Callable[[], bytes], file: Path | None) -> list[Row]:
     """Read one file of a collection; whatever is wrong with it stays with it."""
-    source, stem = f"{path}/{readable(name)}", stem_of_name(name)
+    source, stem = readable(f"{path}/{name}"), stem_of_name(name)
     try:
         if form_of_name(name):
             return [text_row(path, start, name, read())]

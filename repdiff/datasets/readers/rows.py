@@ -14,6 +14,7 @@ import numpy as np
 from repdiff.crystals.arrays import Arrays
 from repdiff.crystals.crystal import RESERVED_COLUMNS, SPLITS, Crystal, Label
 from repdiff.crystals.parse import parse_texts
+from repdiff.settings.paths import readable
 
 STRUCTURE_COLUMNS = ("cif", "cif_string", "structure")
 ID_COLUMNS = (
@@ -180,14 +181,14 @@ def row_of(
     if isinstance(content, Crystal):
         content = content.replace(id=name, split=split, labels=labels)
     return Row(
-        source=str(source),
+        source=readable(str(source)),
         row=row,
         id=name,
         content=content,
         form=form,
         split=split,
         labels=labels,
-        reason=reason,
+        reason=None if reason is None else readable(reason),
         notes=(*notes, *left),
     )
 
@@ -203,7 +204,7 @@ def reasons_by_name(rejected: Iterable[Rejection]) -> dict[str, str]:
 
 def unread(source: Path | str, name: str, reason: str) -> Row:
     """Make the row of something that was not read, so that it is counted and named."""
-    return Row(source=str(source), row=0, id=name, content=None, reason=reason, unread=True)
+    return Row(source=readable(str(source)), row=0, id=name, content=None, reason=reason, unread=True)
 
 
 def split_name(value: object) -> str | None:

@@ -23,6 +23,7 @@ from repdiff.datasets.readers.rows import (
     typed_columns,
 )
 from repdiff.errors import UserError
+from repdiff.runs.parquet_files import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,10 +83,9 @@ def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
         UserError: If the file is no parquet, has no rows, or lacks the columns; those found are listed.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        table = read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"{path} cannot be read as parquet: {' '.join(str(error).split())[:150]}; is it complete?"
