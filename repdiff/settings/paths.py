@@ -18,7 +18,7 @@ def home_expanded(path: str | Path) -> Path:
         if path.exists():
             return path
         raise UserError(
-            f"{path}: {path.parts[0]} is no home folder, expected one of a user of this machine; "
+            f"{path}, but {path.parts[0]} is no home folder, expected one of a user of this machine; "
             f"for a file that is called so write ./{path}"
         ) from error
 
