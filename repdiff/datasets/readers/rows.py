@@ -157,16 +157,17 @@ def row_of(
     form: str | None = None,
     reason: str | None = None,
     notes: Sequence[str] = (),
+    suffix: str = "",
 ) -> Row:
     """Make a row, taking its name, split and labels out of what the source says of it.
 
-    The first of `ID_COLUMNS` among the facts names it, else `id`, else the row number. Scalars under other
-    names become labels, except those that the structure itself says ("natoms"); a label named "id" becomes
-    "id_label". A split that is none of train, val and test becomes the label "split_name". What is no scalar
+    The first of `ID_COLUMNS` among the facts names it, else `id`, else the row number, `suffix` behind it. Scalars
+    under other names become labels, except those that the structure itself says ("natoms"); a label named "id"
+    becomes "id_label". A split that is none of train, val and test becomes the label "split_name". What is no scalar
     is noted.
     """
     naming = next((key for key in ID_COLUMNS if not _is_missing(facts.get(key))), None)
-    name = str(facts[naming]) if naming else id if id is not None else str(row)
+    name = (str(facts[naming]) if naming else id if id is not None else str(row)) + suffix
     split = split_name(facts.get("split"))
     labels, left = {}, []
     for key, value in facts.items():

@@ -13,7 +13,7 @@ from repdiff.crystals.arrays import Arrays
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.readers.entries import OPTIMADE, structure_of
 from repdiff.datasets.readers.json_files import NoStructures
-from repdiff.datasets.readers.names import form_of_name
+from repdiff.datasets.readers.linked import text_rows
 from repdiff.datasets.readers.rows import (
     ID_COLUMNS,
     STRUCTURE_COLUMNS,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGEST_FIELD = 2**31 - 1
-LONGEST_PATH = 1000  # longer texts hold structures
 ARRAY_COLUMNS = {  # what the arrays may be called
     "atomic_numbers": ("atomic_numbers", "numbers"),
     "lattice": ("lattice", "cell"),
@@ -66,9 +65,13 @@ def read_csv(path: Path, *, split: str | None = None) -> list[Row]:
     facts |= typed_columns({name: values for name, values in texts.items() if name not in ID_COLUMNS})
     facts |= {name: values for name, values in texts.items() if name in ID_COLUMNS}
     forced = {"split": split} if split else {}
+    described = [
+        {name: values[row] for name, values in facts.items()} | forced for row in range(len(records))
+    ]
     return [
-        _text_row(path, row, record.get(column) or "", {name: facts[name][row] for name in facts} | forced)
+        one
         for row, record in enumerate(records)
+        for one in text_rows(path, row, record.get(column) or "", described[row])
     ]
 
 
@@ -110,10 +113,13 @@ def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
         return [_entry_row(path, row, entry, described[row]) for row, entry in enumerate(entries)]
     column = _structure_column(path, table.column_names)
     return [
-        _text_row(path, row, value, described[row])
-        if isinstance(value, str)
-        else _entry_row(path, row, value, described[row])
+        one
         for row, value in enumerate(table[column].to_pylist())
+        for one in (
+            text_rows(path, row, value, described[row])
+            if isinstance(value, str)
+            else [_entry_row(path, row, value, described[row])]
+        )
     ]
 
 
@@ -142,19 +148,6 @@ def _facts(table: "pa.Table") -> dict[str, list[Any]]:
         name for name in scalar if not name.startswith("__index_level_") and name not in STRUCTURE_COLUMNS
     ]
     return {name: table[name].to_pylist() for name in names}
-
-
-def _text_row(path: Path, row: int, text: str, facts: Mapping[str, Any]) -> Row:
-    """Make the row of a text: a structure, or the path of one, relative to the table."""
-    form = form_of_name(text) if len(text) < LONGEST_PATH and "\n" not in text.strip() else None
-    if form is None:
-        return row_of(path, row, text, facts)
-    file = path.parent / text.strip()
-    try:
-        return row_of(path, row, file.read_text(encoding="utf-8", errors="replace"), facts, form=form)
-    except OSError as error:
-        reason = f"the column holds the path {text.strip()}, which cannot be opened: {error.strerror}"
-        return row_of(path, row, None, facts, reason=reason)
 
 
 def _entry_row(path: Path, row: int, entry: object, facts: Mapping[str, Any]) -> Row:

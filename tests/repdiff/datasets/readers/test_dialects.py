@@ -260,6 +260,41 @@ def test_paths_in_a_column_are_read_beside_the_table(tmp_path):
     assert "the column holds the path s/b.cif" in dataset.rejected[0].reason
 
 
+LINKED = {
+    "a.cif.gz": lambda: gzip.compress(CIF.encode()),
+    "a.json": lambda: json.dumps(SALT.as_dict()).encode(),
+    "a.json.gz": lambda: gzip.compress(json.dumps(SALT.as_dict()).encode()),
+    "a.xyz": XYZ.encode,
+    "POSCAR": lambda: SALT.to(fmt="poscar").encode(),
+    "~/a.cif": CIF.encode,
+}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize("name", sorted(LINKED))
+def test_paths_in_a_column_are_read_by_the_reader_of_their_form(name, ending, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / name.replace("~", "home")).write_bytes(LINKED[name]())
+    table = pd.DataFrame([{"id": "own", "structure": name, "gap": 1.5}])
+    table.to_csv(tmp_path / "t.csv") if ending == ".csv" else table.to_parquet(tmp_path / "t.parquet")
+    crystal = only(tmp_path / f"t{ending}")
+    assert crystal.id == "own"
+    assert crystal.labels["gap"] == 1.5
+
+
+def test_a_path_to_several_structures_gives_them_all_and_a_table_none(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([SALT.as_dict(), SALT.as_dict()]))
+    names = ["a.json", "t.csv", "gone.json", "~no-such-user/a.cif"]
+    pd.DataFrame({"id": [*"abcd"], "cif": names}).to_csv(tmp_path / "t.csv")
+    dataset = load(tmp_path / "t.csv")
+    assert [crystal.id for crystal in dataset.crystals] == ["a#1", "a#2"]
+    reasons = {entry.id: entry.reason for entry in dataset.rejected}
+    assert sorted(reasons) == [*"bcd"]
+    assert "the path gone.json, which cannot be opened: No such file" in reasons["c"]
+    assert "no home folder" in reasons["d"]
+
+
 def test_refused_rows_of_one_name_have_names_of_their_own(tmp_path):
     bad = CIF.replace("  Na  Na0", "  Qq  Qq0")
     (tmp_path / "x.cif").write_text(CIF + bad + bad + bad)
