@@ -19,7 +19,7 @@ def read_table(path: Path) -> "pa.Table":
     import pyarrow.parquet as pq
 
     with path.open("rb") as file:
-        return pq.read_table(file)
+        return pq.ParquetFile(file).read()  # which takes columns of one name
 
 
 def write_table(path: Path, table: "pa.Table", *, level: int | None = None) -> None:

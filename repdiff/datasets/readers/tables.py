@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from repdiff.datasets.readers.rows import (
     row_of,
     typed_columns,
 )
+from repdiff.datasets.readers.stated import distinct_columns
 from repdiff.errors import UserError
 from repdiff.runs.parquet_files import read_table
 
@@ -50,7 +52,8 @@ def read_csv(path: Path, *, split: str | None = None) -> list[Row]:
     try:
         with _open(path) as file:
             reader = csv.DictReader(file)
-            found = list(reader.fieldnames or [])
+            found, doubled = distinct_columns(list(reader.fieldnames or []))
+            reader.fieldnames = found
             if not found:
                 raise UserError(f"{path} is empty, expected a CSV with a column cif")
             records = list(reader)
@@ -69,7 +72,7 @@ def read_csv(path: Path, *, split: str | None = None) -> list[Row]:
         {name: values[row] for name, values in facts.items()} | forced for row in range(len(records))
     ]
     return [
-        one
+        replace(one, notes=(*one.notes, *doubled)) if doubled else one
         for row, record in enumerate(records)
         for one in text_rows(path, row, record.get(column) or "", described[row])
     ]
@@ -93,6 +96,14 @@ def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
         raise UserError(
             f"{path} cannot be read as parquet: {' '.join(str(error).split())[:150]}; is it complete?"
         ) from error
+    names, doubled = distinct_columns(table.column_names)
+    if doubled:
+        table = table.rename_columns(names)
+    rows = _rows_of(path, table, split)
+    return [replace(row, notes=(*row.notes, *doubled)) for row in rows] if doubled else rows
+
+
+def _rows_of(path: Path, table: "pa.Table", split: str | None) -> list[Row]:
     if not table.num_rows:
         raise UserError(f"{path} has no rows, expected one crystal a row")
     arrays = {
