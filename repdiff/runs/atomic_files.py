@@ -115,7 +115,7 @@ def disk_trouble(error: BaseException | None) -> str | None:
     return None
 
 
-def as_written(data: object) -> object:
+def as_written(data: object) -> Any:  # noqa: ANN401 (JSON holds anything)
     """Return what JSON can hold of a document: NaN and infinities become null, names that are no UTF-8 readable.
 
     Raises:
