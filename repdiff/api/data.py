@@ -17,6 +17,7 @@ from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.encoding import encode_dataset
 from repdiff.representations.layout import named_descriptor
 from repdiff.runs.workspace import Workspace
+from repdiff.settings.paths import home_expanded
 
 if TYPE_CHECKING:
     from repdiff.crystals.convert import CrystalsLike
@@ -60,7 +61,7 @@ def load_dataset(
     with bars(progress):
         dataset = load.load_dataset(
             name,
-            data_dir=None if data_dir is None else Path(data_dir),
+            data_dir=None if data_dir is None else home_expanded(data_dir),
             downloads=Workspace().data_dir,
             max_atoms=a_count("max_atoms", max_atoms),
             limit=a_count("limit", limit),
@@ -131,7 +132,7 @@ def read(path: str | Path) -> CrystalSet:
         CrystalSet: 1 crystal
     """
     a_kind("path", path, (str, Path), "the path of a file or folder")
-    given = str(Path(path).expanduser()) if isinstance(path, Path) else path
+    given = str(path)
     return CrystalSets(data_dir=None, workspace=Workspace()).to_judge(given)
 
 
@@ -157,7 +158,7 @@ def write(path: str | Path, crystals: CrystalsLike) -> Path:
         ...     sorted(file.name for file in rd.write(f"{folder}/metals", [bulk("Cu"), bulk("Fe")]).iterdir())
         ['cif.zip', 'failed.jsonl', 'structures.csv', 'structures.extxyz', 'structures.json.gz', 'table.parquet']
     """
-    given, place = as_crystal_set(crystals), Path(path).expanduser()
+    given, place = as_crystal_set(crystals), home_expanded(path)
     if suffix_of(place) is not None:
         return write_file(place, given.crystals)
     if place.is_file() or (place.suffix and not place.is_dir()):

@@ -20,6 +20,7 @@ from repdiff.representations.inversion import named_search
 from repdiff.runs.checkpoint import MODEL_FILE
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.base import DEFAULT_ROOT
+from repdiff.settings.paths import home_expanded
 
 
 class Model:
@@ -131,7 +132,7 @@ class Model:
         """
         from repdiff.runs.atomic_files import replacing
 
-        target = Path(path).expanduser()
+        target = home_expanded(path)
         source = self.path / MODEL_FILE if self.path.is_dir() else self.path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +192,7 @@ def load_model(
         UserError: If there is none, it is damaged, or it is of another version of this package.
     """
     a_kind("model", model, (str, Path), "a path or the name of a run")
-    path = find_model(Path(model).expanduser(), Workspace(root=Path(workspace)))
+    path = find_model(home_expanded(model), Workspace(root=home_expanded(workspace)))
     name = backend_of(path)
     return Model(path, name, BACKENDS[name].load(path, device=choose_device(device)))
 

@@ -21,6 +21,7 @@ from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.workspace import Run
 from repdiff.settings import TrainSettings
 from repdiff.settings.compose import completed, expanded
+from repdiff.settings.paths import home_expanded
 from repdiff.settings.training import TrainingSettings
 
 
@@ -61,7 +62,7 @@ def train(
     choose_device(device)
     settings = _settings(backend, dict(options, max_minutes=max_minutes, seed=seed, device=device))
     if folder is not None:
-        return _trained(encoded, settings, Path(folder).expanduser(), progress)
+        return _trained(encoded, settings, home_expanded(folder), progress)
     path = Path(tempfile.mkdtemp(prefix="repdiff-"))
     try:
         model = _trained(encoded, settings, path, progress)

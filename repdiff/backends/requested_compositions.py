@@ -15,6 +15,7 @@ from repdiff.hardware import n_cores
 from repdiff.metrics.targets import MARK
 from repdiff.runs.workspace import Workspace
 from repdiff.settings import GenerateSettings
+from repdiff.settings.paths import home_expanded
 from repdiff.symmetry import read_protostructures
 
 LABEL_FILES = ("", ".txt")  # endings of files of labels; others hold crystals
@@ -115,8 +116,9 @@ def read_compositions(settings: GenerateSettings, workspace: Workspace) -> Compo
 def _read_protostructures(settings: GenerateSettings, workspace: Workspace) -> CompositionRequest:
     """Read labels from a text file, or protostructures off crystals; what has none is left out."""
     source = str(settings.protostructures)
-    if Path(source).is_file() and Path(source).suffix in LABEL_FILES:
-        labels = _lines(Path(source), "label", "AB_cF8_225_a_b:Cl-Na")
+    file = home_expanded(source)
+    if file.is_file() and file.suffix in LABEL_FILES:
+        labels = _lines(file, "label", "AB_cF8_225_a_b:Cl-Na")
         return CompositionRequest.of_labels(labels, source=source)
     crystals = CrystalSets(data_dir=settings.data_dir, workspace=workspace).known(source)
     readings = read_protostructures(crystals, n_workers=n_cores(), progress=True)

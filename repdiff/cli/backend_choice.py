@@ -1,7 +1,6 @@
 """Find the backend whose options a command takes, by a first look at its words before they are parsed."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +8,7 @@ import click
 from repdiff.errors import UserError
 from repdiff.settings.backends import DEFAULT_BACKEND, backend_options
 from repdiff.settings.base import DEFAULT_ROOT, Settings
+from repdiff.settings.paths import home_expanded
 
 LOOKED_AT = ("config", "workspace", "backend", "model", "condition")
 
@@ -57,8 +57,8 @@ def _of_model(
     given = found.get("model") or section.get("model")
     asked = found.get("condition") or section.get("condition")
     path = find_model(
-        None if given is None else Path(str(given)),
-        Workspace(root=Path(found.get("workspace") or DEFAULT_ROOT)),
+        None if given is None else home_expanded(str(given)),
+        Workspace(root=home_expanded(found.get("workspace") or DEFAULT_ROOT)),
         newest="finetune" if asked else "train",
         backend=None if backend is None else str(backend),
     )
@@ -84,5 +84,5 @@ def _section(model: type[Settings], found: Mapping[str, Any]) -> dict[str, Any]:
 
     if found.get("config") is None:
         return {}
-    section = read_document(find_config(Path(found["config"]))).get(model.verb)
+    section = read_document(find_config(home_expanded(found["config"]))).get(model.verb)
     return section if isinstance(section, dict) else {}

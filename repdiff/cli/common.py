@@ -1,6 +1,5 @@
 """What all commands share."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,9 @@ class HomePath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """Convert to a path, the home folder written out."""
-        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111 (Path's raises)
+        from repdiff.settings.paths import home_expanded
+
+        return super().convert(home_expanded(value), param, ctx)
 
 
 HOME_PATH = HomePath(path_type=Path)

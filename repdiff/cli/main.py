@@ -163,8 +163,9 @@ def run(commands: Sequence[Sequence[str]] | None = None) -> None:
 def _info_command() -> click.Command:
     def show(path: Path) -> None:
         from repdiff.commands.info import describe
+        from repdiff.settings.paths import readable
 
-        click.echo(describe(path))
+        click.echo(readable(describe(path)))
 
     where = click.Argument(["path"], type=HOME_PATH)
     return click.Command("info", callback=show, params=[where], help=HELP["info"], context_settings=CONTEXT)

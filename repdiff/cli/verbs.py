@@ -56,7 +56,7 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> click.Command:
         INTERRUPTS.begin_work()
         path: Path = getattr(module, f"run_{verb}")(settings, place)
         if os.environ.get("RANK", "0") == "0":
-            click.echo(path)
+            click.echo(os.fsencode(path))  # the bytes that a shell can hand on
 
     def strange(option: str) -> str | None:
         told = belonging(model, str(backend), option.lstrip("-").removeprefix("no-"))

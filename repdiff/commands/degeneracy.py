@@ -11,7 +11,6 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from repdiff.datasets.load import load_dataset
 from repdiff.datasets.sources import crystals_of_split
@@ -40,12 +39,10 @@ from repdiff.representations.encoding import encode_dataset
 from repdiff.representations.layout import named_descriptor
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input
+from repdiff.runs.parquet_files import write_table
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import DegeneracySettings
 from repdiff.settings.flags import with_flags
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SOFT, SUMMARY = "soft.parquet", "summary.txt"
 log = logging.getLogger(__name__)
@@ -86,8 +83,8 @@ def run_degeneracy(settings: DegeneracySettings, workspace: Workspace) -> Path:
                 known=read_matches(run.path / PAIRS, encoded.crystals) if run.state == "extended" else None,
             )
             probed = probe_crystals(encoded.crystals, descriptor, settings)
-            _write(run.path / PAIRS, pair_table(encoded.crystals, judged))
-            _write(run.path / SOFT, sensitivity_table(probed))
+            write_table(run.path / PAIRS, pair_table(encoded.crystals, judged))
+            write_table(run.path / SOFT, sensitivity_table(probed))
             counts = Counter(pair.verdict for pair in judged)
             run.summary.update(
                 n_crystals=len(encoded.crystals),
@@ -122,10 +119,3 @@ def _close_pairs(encoded: EncodedSet, settings: DegeneracySettings) -> ClosePair
         tolerance=settings.tolerance,
         cell_tolerance=settings.cell_tolerance,
     )
-
-
-def _write(path: Path, table: "pa.Table") -> None:
-    import pyarrow.parquet as pq
-
-    with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")

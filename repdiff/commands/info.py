@@ -117,10 +117,12 @@ def _parquet(path: Path) -> Iterator[str]:
     import pyarrow.parquet
 
     try:
-        file = pyarrow.parquet.ParquetFile(path)
+        with path.open("rb") as stream:
+            file = pyarrow.parquet.ParquetFile(stream)
+            n_rows, names = file.metadata.num_rows, file.schema_arrow.names
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged or cut short, expected parquet: {error}") from error
-    yield f"{file.metadata.num_rows} rows; columns {_short(', '.join(file.schema_arrow.names))}"
+    yield f"{n_rows} rows; columns {_short(', '.join(names))}"
 
 
 def _extxyz(path: Path) -> Iterator[str]:

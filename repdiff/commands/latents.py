@@ -15,6 +15,7 @@ from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import LatentsSettings
 from repdiff.settings.leaves import leaves, value_at
+from repdiff.settings.paths import home_expanded
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def _locate(
     """Say which crystals, or latent vectors, are meant, and what is read for them."""
     if settings.action != "decode":
         return sets.locate(settings.crystals)
-    folder = workspace.find("latents", Path(settings.crystals))
+    folder = workspace.find("latents", home_expanded(settings.crystals))
     return str(folder), {"latents": folder / LATENTS}
 
 

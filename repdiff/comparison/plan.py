@@ -19,6 +19,7 @@ from repdiff.settings import SECTIONS, CompareSettings, EvaluateSettings, Genera
 from repdiff.settings.backends import backend_options
 from repdiff.settings.base import Settings
 from repdiff.settings.load import load_common, load_settings, read_document
+from repdiff.settings.paths import home_expanded
 from repdiff.settings.sampling import DEFAULT_N
 
 BASELINE = "real crystals"
@@ -165,7 +166,7 @@ class Planner:
         """Return the backend of a system: that of the model it names, or the one it trains."""
         own = self._own(system)
         if (model := own.get("generate", {}).get("model")) is not None:
-            return backend_of(find_model(Path(str(model)), self.workspace))
+            return backend_of(find_model(home_expanded(str(model)), self.workspace))
         name = str(own.get("train", {}).get("backend") or load_common(TrainSettings, self.file).backend)
         try:
             backend_options(name)

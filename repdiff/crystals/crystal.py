@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from descriptors.batch import CrystalBatch
 from repdiff.crystals.parse import arrays_of
-from repdiff.runs.atomic_files import replacing
+from repdiff.runs.parquet_files import read_table, write_table
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -149,7 +149,6 @@ def write_crystals(path: Path, crystals: Sequence[Crystal]) -> None:
         ValueError: If a label bears the name of one of the columns above.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     names = list(dict.fromkeys(name for crystal in crystals for name in crystal.labels))
     if taken := [name for name in names if name in RESERVED_COLUMNS]:
@@ -170,8 +169,7 @@ def write_crystals(path: Path, crystals: Sequence[Crystal]) -> None:
     }
     for name in names:
         columns[name] = _label_column([crystal.labels.get(name) for crystal in crystals])
-    with replacing(path) as partial:
-        pq.write_table(pa.table(columns), partial, compression="zstd")
+    write_table(path, pa.table(columns))
 
 
 def read_crystals(path: Path) -> list[Crystal]:
@@ -180,9 +178,7 @@ def read_crystals(path: Path) -> list[Crystal]:
     Raises:
         ValueError: If a column is missing.
     """
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
+    table = read_table(path)
     if missing := [name for name in RESERVED_COLUMNS if name not in table.column_names]:
         raise ValueError(
             f"{path} has no column {', '.join(missing)}, expected a file written by write_crystals"

@@ -20,13 +20,18 @@ Tick = Callable[[], object]  # called once for each crystal, for a progress bar
 
 
 def full_labels(index: int, crystal: Crystal, columns: Mapping[str, Sequence[Label]]) -> dict[str, Label]:
-    """Put the scalars of one crystal together, the position first."""
+    """Put the scalars of one crystal together, the position first.
+
+    A label that says something else under one of our names gets "_label" behind it.
+    """
     from pymatgen.core import Composition
 
     counts = count_elements(crystal)
     formula = Composition({_symbol(number): count for number, count in counts.items()}).reduced_formula
     own: dict[str, Label] = {"index": index, "n_atoms": crystal.n_atoms, "reduced_formula": formula}
-    return {**own, **crystal.labels, **{name: values[index] for name, values in columns.items()}, **own}
+    given = {**crystal.labels, **{name: values[index] for name, values in columns.items()}}
+    moved = {f"{name}_label": given[name] for name in own if given.get(name) not in (None, own[name])}
+    return {**own, **moved, **given, **own}
 
 
 def _symbol(number: int) -> str:

@@ -16,6 +16,7 @@ from repdiff.datasets.readers.any_path import hash_inputs, read_path
 from repdiff.datasets.readers.rows import Rejection, Row, parse_rows, row_of
 from repdiff.datasets.splits import draw_rows
 from repdiff.errors import UserError, did_you_mean
+from repdiff.settings.paths import home_expanded
 
 PROTOTYPES = "prototypes"
 RECONSTRUCTED_NOTE = "MP-20 (reconstructed train split)"  # results on it must bear this name
@@ -98,7 +99,7 @@ def load_dataset(
 
 def _read(source: str, places: Sequence[Path]) -> tuple[list[Row], dict[str, str], str]:
     """Read the rows of a source, with the hashes of its files and its name."""
-    path = Path(source).expanduser()
+    path = home_expanded(source)
     if source == PROTOTYPES:
         from repdiff.datasets.prototypes.build import build_prototypes
 

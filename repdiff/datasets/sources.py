@@ -17,6 +17,7 @@ from repdiff.errors import UserError
 from repdiff.runs.failures import read_failed
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace
+from repdiff.settings.paths import home_expanded
 
 DIRECT = ("generate", "latents")  # verbs whose runs may hold crystals, beside reconstruct
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class CrystalSets:
         source, split = split_name(name)
         if split or source in (*BENCHMARKS, PROTOTYPES):
             return self.known_set(name)
-        return read_set(Path(name).expanduser())
+        return read_set(home_expanded(name))
 
     def locate(self, name: str | None) -> tuple[str, dict[str, Path | Input]]:
         """Say which crystals are meant, and what is read for them: a data set, a run, a path; None the newest.
@@ -91,7 +92,7 @@ class CrystalSets:
         """
         if name is not None and (split_name(name)[1] or name in (*BENCHMARKS, PROTOTYPES)):
             return name, dict(self.input_of(name))
-        path = find_crystals(self.workspace, None if name is None else Path(name).expanduser())
+        path = find_crystals(self.workspace, None if name is None else home_expanded(name))
         return str(path), {"structures": path}
 
     def input_of(self, name: str) -> dict[str, Input]:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from repdiff.energies.conventions import CONVENTIONS, Convention, convention_of
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
-from repdiff.runs.atomic_files import replacing
+from repdiff.runs.parquet_files import read_table, write_table
 from repdiff.runs.workspace import Workspace
 
 SHIPPED = Path(__file__).parent / "reference"
@@ -128,7 +128,6 @@ def shipped_names() -> list[str]:
 def write_hull_table(path: Path, table: HullTable) -> None:
     """Write a table, replacing the file as a whole; energies are kept to 1e-6 relative."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     facts = {
         "format": 1,
@@ -145,8 +144,7 @@ def write_hull_table(path: Path, table: HullTable) -> None:
         "energy_per_atom": pa.array(table.energies, pa.float32()),
     }
     content = pa.table(columns).replace_schema_metadata({METADATA: json.dumps(facts).encode()})
-    with replacing(path) as partial:
-        pq.write_table(content, partial, compression="zstd", compression_level=19)
+    write_table(path, content, level=19)
 
 
 def read_hull_table(path: Path) -> HullTable:
@@ -156,13 +154,12 @@ def read_hull_table(path: Path) -> HullTable:
         UserError: If there is none, or it is not one of ours.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     file = path / TABLE_FILE if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"{path}: no hull table there, expected what `repdiff hull build DATASET` made")
     try:
-        content = pq.read_table(file)
+        content = read_table(file)
         facts = json.loads((content.schema.metadata or {})[METADATA])
         identity = ForceFieldIdentity(**facts["force_field"])
         return HullTable(

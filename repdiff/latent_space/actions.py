@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
@@ -30,6 +29,7 @@ from repdiff.metrics import CrystalSet
 from repdiff.runs.failures import write_failed
 from repdiff.runs.workspace import Run
 from repdiff.settings import LatentsSettings
+from repdiff.settings.paths import home_expanded
 
 N_POINTS = 11
 
@@ -100,7 +100,7 @@ def _encode(work: Work) -> None:
 
 
 def _decode(work: Work) -> None:
-    folder = Path(work.settings.crystals)
+    folder = home_expanded(work.settings.crystals)
     tensors, ids = read_latents(folder)
     latents, n_latent = tensors["latents"], work.backend.model.settings.n_latent
     if latents.shape[1] != n_latent:

@@ -17,7 +17,8 @@ from repdiff.metrics.evaluation_views import (
     show_number,
     values_frame,
 )
-from repdiff.runs.atomic_files import replacing, write_json
+from repdiff.runs.atomic_files import write_json
+from repdiff.runs.parquet_files import write_table
 from repdiff.runs.provenance import versions
 
 if TYPE_CHECKING:
@@ -178,13 +179,10 @@ class Evaluation:
         Raises:
             UserError: If the folder cannot be written.
         """
-        import pyarrow.parquet as pq
-
         summary, rows = folder / SUMMARY, folder / ROWS
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with replacing(rows) as partial:
-                pq.write_table(self.per_structure, partial, compression="zstd")
+            write_table(rows, self.per_structure)
             write_json(summary, self.to_json())
         except OSError as error:
             raise UserError(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.runs.atomic_files import replacing
+from repdiff.runs.parquet_files import read_table, write_table
 
 ROWS_PER_SHARD = 64
 T = TypeVar("T")  # a dataclass whose fields are texts and vectors of numbers, or None
@@ -120,22 +120,19 @@ class ShardWriter(Generic[T]):
 
 def _write_shard(folder: Path, rows: Mapping[str, Any]) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     folder.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()[:32]
     columns = {"key": pa.array(list(rows), pa.string())}
     for one in fields(next(iter(rows.values()))):
         columns[one.name] = _column([getattr(row, one.name) for row in rows.values()])
-    with replacing(folder / f"{name}.parquet") as partial:
-        pq.write_table(pa.table(columns), partial, compression="zstd")
+    write_table(folder / f"{name}.parquet", pa.table(columns))
 
 
 def _read_shard(shard: Path, wanted: set[str], kind: type[T]) -> dict[str, T]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(shard)
+    table = read_table(shard)
     names = [name for name in table.column_names if name != "key"]
     columns = [
         _arrays(table[name]) if pa.types.is_list(table[name].type) else table[name].to_pylist()

@@ -8,6 +8,7 @@ from typing import Any
 from repdiff.metrics.base import METRICS, CellValue, MetricResult, MetricValue
 from repdiff.metrics.evaluation import ROWS, SUMMARY
 from repdiff.runs.atomic_files import read_json
+from repdiff.runs.parquet_files import read_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +37,7 @@ def read_kept(folder: Path, ids: Sequence[str], *, summary: Mapping[str, Any], c
     Raises:
         UserError: If the file of metrics is damaged.
     """
-    import pyarrow.parquet as pq
-
-    found, table = read_json(folder / SUMMARY), pq.read_table(folder / ROWS)
+    found, table = read_json(folder / SUMMARY), read_table(folder / ROWS)
     if table["id"].to_pylist() != list(ids):
         return Kept()
     results: dict[str, MetricResult] = {}

@@ -16,6 +16,7 @@ from repdiff.metrics.evaluation import ROWS, SUMMARY
 from repdiff.report.theme import Role
 from repdiff.runs.atomic_files import read_json
 from repdiff.runs.manifest import Manifest, read_manifest
+from repdiff.runs.parquet_files import read_table
 from repdiff.runs.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -243,12 +244,11 @@ def _kind(structures: str, made_by: Manifest | None) -> str:
 
 def _read_rows(path: Path) -> list[Record]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if not path.is_file():
         return []
     try:
-        return pq.read_table(path).to_pylist()
+        return read_table(path).to_pylist()
     except (pa.ArrowException, OSError) as error:
         why = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read ({why}): evaluate the structures again") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from repdiff.errors import UserError
+from repdiff.settings.paths import readable
 
 UNHASHED = {"manifest.json", "config.yaml"}  # they hold times and paths, so they differ between equal runs
 
@@ -57,8 +58,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, data: object) -> None:
-    """Write JSON in one step; NaN and infinities, which JSON lacks, become null."""
-    text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    """Write JSON in one step, as `as_written` says."""
+    text = json.dumps(as_written(data), indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
@@ -94,7 +95,7 @@ def sha256(path: Path) -> str:
     for file in sorted(path.rglob("*")):
         parts = file.relative_to(path).parts
         if file.is_file() and parts[0] not in UNHASHED and not any(part.startswith(".") for part in parts):
-            total.update(f"{'/'.join(parts)} {sha256(file)}\n".encode())
+            total.update(os.fsencode("/".join(parts)) + f" {sha256(file)}\n".encode())
     return total.hexdigest()
 
 
@@ -114,15 +115,20 @@ def disk_trouble(error: BaseException | None) -> str | None:
     return None
 
 
-def _plain(data: object) -> object:
+def as_written(data: object) -> Any:  # noqa: ANN401 (JSON holds anything)
+    """Return what JSON can hold of a document: NaN and infinities become null, names that are no UTF-8 readable.
+
+    Raises:
+        TypeError: If something in it is no number, text, list or mapping.
+    """
     if isinstance(data, dict):
-        return {str(key): _plain(value) for key, value in data.items()}
+        return {readable(str(key)): as_written(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_plain(value) for value in data]
+        return [as_written(value) for value in data]
     if isinstance(data, float):
         return data if math.isfinite(data) else None
-    if data is None or isinstance(data, str | int):
+    if data is None or isinstance(data, int):
         return data
-    if isinstance(data, Path):
-        return str(data)
+    if isinstance(data, str | Path):
+        return readable(str(data))
     raise TypeError(f"{data!r} is a {type(data).__name__}, expected numbers, text, lists and dicts only")

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar, get_origin
 
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
+from repdiff.runs.atomic_files import as_written
 from repdiff.runs.manifest import Input, Manifest
 from repdiff.settings.backends import DEFAULT_BACKEND
 from repdiff.settings.base import Settings
@@ -72,7 +73,7 @@ def _setting_differences(
     config: Mapping[str, Any], settings: Settings, hashed: set[str]
 ) -> Iterator[Difference]:
     """Compare settings one by one; paths in `hashed` are compared by what they hold."""
-    now = settings.model_dump(mode="json")
+    now = as_written(settings.model_dump(mode="json"))
     every = leaves(type(settings))
     defaults = {leaf.key: _plain(leaf.default) for leaf in every}
     for leaf in every:

@@ -11,6 +11,7 @@ from repdiff.hardware import forget_peak_memory, hardware, peak_memory_gib
 from repdiff.runs.atomic_files import replacing, write_json
 from repdiff.runs.manifest import Manifest, Status, now
 from repdiff.settings.base import Settings
+from repdiff.settings.paths import readable
 
 State = Literal["new", "resumed", "extended", "finished"]
 
@@ -46,7 +47,7 @@ def _write_config(path: Path, settings: Settings) -> None:
     )
     with replacing(path / "config.yaml") as partial:
         partial.write_text(
-            f"# To repeat this run: repdiff {settings.verb} --config {path / 'config.yaml'}\n{text}",
+            f"# To repeat this run: repdiff {settings.verb} --config {readable(str(path))}/config.yaml\n{text}",
             encoding="utf-8",
         )
 

@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from repdiff.settings.paths import home_expanded
+
 DEFAULT_ROOT = Path("repdiff-workspace")  # of the workspace, in the working directory
 Role = Literal["result", "input", "speed", "extent", "budget", "adds"]
 Group = Literal["common", "model", "noise process", "optimiser", "more", "output"]
@@ -68,14 +70,6 @@ def again(model: type[BaseModel], name: str, default: object) -> Any:  # noqa: A
     }
     extra = cast("dict[str, Any]", field.json_schema_extra)
     return setting(default, str(field.description), **extra, **bounds)
-
-
-def home_expanded(path: Path) -> Path:
-    """Return a path without `~`; as it is where there is no such home folder."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
 
 
 class Options(BaseModel):

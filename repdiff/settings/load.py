@@ -302,10 +302,13 @@ def _explain(error: ValidationError, model: type[Settings], file: Path | None, g
         if item["type"] == "missing":
             parts.append(f"`{leaf.key}` is missing: {leaf.field.description}")
             continue
-        if leaf.key in given or file is None:
-            found_there = f"`{leaf.key}` is {item['input'] or repr(item['input'])}"
-        else:
-            found_there = f"{file}: {leaf.key} is {item['input']!r}"
+        of_flag = leaf.key in given or file is None
+        where = f"`{leaf.key}`" if of_flag else f"{file}: {leaf.key}"
+        if isinstance(told := item.get("ctx", {}).get("error"), UserError):
+            parts.append(f"{where} is {told}")
+            continue
+        shown = item["input"] or repr(item["input"]) if of_flag else repr(item["input"])
+        found_there = f"{where} is {shown}"
         parts.append(f"{found_there}, expected {_expected(leaf, item)}")
     more = f"; and {len(found) - MAX_ERRORS} more" if len(found) > MAX_ERRORS else ""
     return "; ".join(parts) + more

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from repdiff.datasets.readers.folders import contents_of, files_of_folder, read_folder, read_zip
 from repdiff.datasets.readers.formats import FORMATS_HELP, read_file
-from repdiff.datasets.readers.names import readable
 from repdiff.datasets.readers.rows import Row
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import sha256
+from repdiff.settings.paths import readable
 
 
 def read_path(path: Path) -> list[Row]:

@@ -2,22 +2,24 @@
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from repdiff.crystals.structure_files import EXTXYZ, TABLE
 from repdiff.datasets.readers.formats import TABLE_SUFFIXES, is_readable, read_file, text_row
 from repdiff.datasets.readers.json_files import NoStructures
-from repdiff.datasets.readers.names import form_of_name, readable, stem_of_name
+from repdiff.datasets.readers.names import form_of_name, stem_of_name
 from repdiff.datasets.readers.rows import Row, row_of, split_name, unread
 from repdiff.datasets.readers.tables import read_csv, read_parquet
 from repdiff.errors import UserError
+from repdiff.settings.paths import readable
 
 ALIKE = {  # the file that holds all crystals of a folder that a program wrote, and what shows whose it is
     "generated_crystals.extxyz": None,  # MatterGen
     TABLE: EXTXYZ,  # repdiff
 }
+TRAJECTORIES = "generated_trajectories.zip"  # of MatterGen: how its samples came to be
 EXPECTED = (
     "expected .cif, .vasp, POSCAR*, extxyz, JSON, CSV or parquet files, or train.csv, val.csv and test.csv"
 )
@@ -41,14 +43,26 @@ class Contents:
 def contents_of(names: Iterable[str]) -> Contents:
     """Decide what is read of the files of a folder or zip, given their paths in it."""
     seen = sorted(name for name in names if not _hidden(name))
+    left = {name: "steps of the sampling" for name in seen if PurePosixPath(name).name == TRAJECTORIES}
+    left |= _held_elsewhere([name for name in seen if name not in left])
+    seen = [name for name in seen if name not in left]
     splits = _split_tables(seen)
-    for whole, mark in ALIKE.items():
-        if whole in seen and (mark is None or mark in seen):
-            left = {name: f"{whole} holds the crystals" for name in seen if name != whole}
-            return Contents(read=(whole,), splits={}, left=left)
     chosen = tuple(splits) if splits else tuple(name for name in seen if is_readable(name) or _is_zip(name))
     why = "beside tables named after splits" if splits else "of no known format"
-    return Contents(read=chosen, splits=splits, left={name: why for name in seen if name not in set(chosen)})
+    left |= {name: why for name in seen if name not in set(chosen)}
+    return Contents(read=chosen, splits=splits, left=dict(sorted(left.items())))
+
+
+def _held_elsewhere(names: Sequence[str]) -> dict[str, str]:
+    """Name what lies in or below a folder that a program wrote, beside the one file that holds its crystals."""
+    present, left = set(names), {}
+    for name in sorted(names, key=lambda name: len(PurePosixPath(name).parts)):  # a folder before those in it
+        path = PurePosixPath(name)
+        mark = ALIKE.get(path.name)
+        if path.name in ALIKE and name not in left and (mark is None or str(path.with_name(mark)) in present):
+            held = [other for other in names if path.parent in PurePosixPath(other).parents and other != name]
+            left |= {other: f"{name} holds the crystals" for other in held if other not in left}
+    return left
 
 
 def files_of_folder(path: Path) -> list[str]:
@@ -60,7 +74,8 @@ def read_folder(path: Path) -> list[Row]:
     """Read the files below a folder, sorted by path, which is what names the crystals that have no name.
 
     Tables named after splits (train, val or valid, test) give their splits, and then nothing else is read. Of the
-    results of MatterGen or repdiff the one file with all crystals is read. What is not read is named in a row.
+    results of MatterGen or repdiff, at any depth, the one file with all crystals is read. What is not read is named
+    in a row.
 
     Raises:
         UserError: If there is nothing to read.
@@ -112,7 +127,7 @@ def split_tables(folder: Path) -> dict[str, Path]:
 
 def _member(path: Path, name: str, start: int, read: Callable[[], bytes], file: Path | None) -> list[Row]:
     """Read one file of a collection; whatever is wrong with it stays with it."""
-    source, stem = f"{path}/{readable(name)}", stem_of_name(name)
+    source, stem = readable(f"{path}/{name}"), stem_of_name(name)
     try:
         if form_of_name(name):
             return [text_row(path, start, name, read())]

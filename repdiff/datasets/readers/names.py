@@ -2,6 +2,8 @@
 
 from pathlib import PurePosixPath
 
+from repdiff.settings.paths import readable
+
 POSCAR_SUFFIXES = (".vasp", ".poscar")
 PACKED = (".gz", ".bz2")
 
@@ -31,11 +33,6 @@ def stem_of_name(name: str) -> str:
     while path.suffix.lower() in (*PACKED, *POSCAR_SUFFIXES, *SUFFIXES):
         path = path.with_suffix("")
     return readable(str(path))
-
-
-def readable(name: str) -> str:
-    """Write a name that the file system gave so that every file can hold it."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 SUFFIXES = (".cif", ".csv", ".parquet", ".xyz", ".extxyz", ".db", ".json", ".jsonl", ".ndjson", ".zip")

@@ -14,6 +14,8 @@ import numpy as np
 from repdiff.crystals.arrays import Arrays
 from repdiff.crystals.crystal import RESERVED_COLUMNS, SPLITS, Crystal, Label
 from repdiff.crystals.parse import parse_texts
+from repdiff.datasets.readers.stated import STATED, disagreeing
+from repdiff.settings.paths import readable
 
 STRUCTURE_COLUMNS = ("cif", "cif_string", "structure")
 ID_COLUMNS = (
@@ -31,8 +33,8 @@ SPLIT_NAMES = {
     "dev": "val",
     "testing": "test",
 }
-STRUCTURE_FACTS = ("natoms", "nsites", "numbers", "frac", "pretty_formula")  # what the structure itself says
-NO_LABELS = frozenset((*RESERVED_COLUMNS, *STRUCTURE_COLUMNS, *STRUCTURE_FACTS)) - {"id"}
+NO_LABELS = frozenset((*STRUCTURE_COLUMNS, *STATED, "split"))
+TAKEN = frozenset((*RESERVED_COLUMNS, "numbers", "frac")) - NO_LABELS  # names that mean arrays
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)$")
 NUMBER = re.compile(
     r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$|[+-]?(inf|infinity|nan)$", re.I
@@ -76,6 +78,7 @@ class Row:
         form: Format of the text, one of `parse.FORMATS`, or None to recognise it.
         split: "train", "val", "test" or None.
         labels: Scalars that came with it.
+        stated: What the source says of the structure itself, to be compared with it.
         reason: Why the row is refused already.
         notes: What was changed or left out on reading, in words that can be counted.
         unread: True for what is no crystal and was not read, such as a text file in a folder.
@@ -88,6 +91,7 @@ class Row:
     form: str | None = None
     split: str | None = None
     labels: Mapping[str, Label] = field(default_factory=dict)
+    stated: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
     notes: tuple[str, ...] = ()
     unread: bool = False
@@ -110,7 +114,7 @@ def parse_rows(
         if row.reason is not None or row.content is None:
             pairs.append((row, row.reason or "no structure"))
         elif isinstance(row.content, Crystal):
-            pairs.append((row, row.content))
+            pairs.append((_compared(row, row.content), row.content))
         else:
             pairs += _pairs_of(row, next(parsed))
     return pairs
@@ -123,13 +127,13 @@ def _pairs_of(row: Row, results: Sequence[Arrays | str]) -> list[tuple[Row, Crys
         if isinstance(result, str):
             pairs.append((named, result))
             continue
-        pairs.append(
-            (
-                replace(named, notes=(*row.notes, *result.notes)),
-                crystal_of(result, id=named.id, split=row.split, labels=row.labels),
-            )
-        )
+        crystal = crystal_of(result, id=named.id, split=row.split, labels=row.labels)
+        pairs.append((_compared(replace(named, notes=(*row.notes, *result.notes)), crystal), crystal))
     return pairs
+
+
+def _compared(row: Row, crystal: Crystal) -> Row:
+    return replace(row, notes=(*row.notes, *disagreeing(row.stated, crystal))) if row.stated else row
 
 
 def crystal_of(
@@ -156,23 +160,28 @@ def row_of(
     form: str | None = None,
     reason: str | None = None,
     notes: Sequence[str] = (),
+    suffix: str = "",
 ) -> Row:
     """Make a row, taking its name, split and labels out of what the source says of it.
 
-    The first of `ID_COLUMNS` among the facts names it, else `id`, else the row number. Scalars under other
-    names become labels, except those that the structure itself says ("natoms"); a label named "id" becomes
-    "id_label". A split that is none of train, val and test becomes the label "split_name". What is no scalar
-    is noted.
+    The first of `ID_COLUMNS` among the facts names it, else `id`, else the row number, `suffix` behind it. Scalars
+    under other names become labels, except those that the structure itself says ("natoms"), which are compared
+    with it; a name that is taken ("id", "lattice") gets "_label" behind it. A split that is none of train, val and
+    test becomes the label "split_name". What is no scalar is noted.
     """
     naming = next((key for key in ID_COLUMNS if not _is_missing(facts.get(key))), None)
-    name = str(facts[naming]) if naming else id if id is not None else str(row)
+    name = (str(facts[naming]) if naming else id if id is not None else str(row)) + suffix
     split = split_name(facts.get("split"))
     labels, left = {}, []
     for key, value in facts.items():
         if key in NO_LABELS or key == naming:
             continue
+        if key in TAKEN and (not is_scalar(value) or str(value).lstrip().startswith("[")):
+            continue  # the arrays of the structure
         if is_scalar(value):
-            labels["id_label" if key == "id" else key] = clean_label(value)
+            labels[f"{key}_label" if key in TAKEN else key] = clean_label(value)
+            if key in TAKEN - {"id"}:
+                left.append(f"label {key!r} is called '{key}_label': the name is taken")
         else:
             left.append(f"{key!r} is no label: {_what(value)}")
     if split is None and not _is_missing(facts.get("split")):
@@ -180,14 +189,15 @@ def row_of(
     if isinstance(content, Crystal):
         content = content.replace(id=name, split=split, labels=labels)
     return Row(
-        source=str(source),
+        source=readable(str(source)),
         row=row,
         id=name,
         content=content,
         form=form,
         split=split,
         labels=labels,
-        reason=reason,
+        stated={key: facts[key] for key in STATED if not _is_missing(facts.get(key))},
+        reason=None if reason is None else readable(reason),
         notes=(*notes, *left),
     )
 
@@ -203,7 +213,7 @@ def reasons_by_name(rejected: Iterable[Rejection]) -> dict[str, str]:
 
 def unread(source: Path | str, name: str, reason: str) -> Row:
     """Make the row of something that was not read, so that it is counted and named."""
-    return Row(source=str(source), row=0, id=name, content=None, reason=reason, unread=True)
+    return Row(source=readable(str(source)), row=0, id=name, content=None, reason=reason, unread=True)
 
 
 def split_name(value: object) -> str | None:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from repdiff.crystals.arrays import Arrays
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.readers.entries import OPTIMADE, structure_of
 from repdiff.datasets.readers.json_files import NoStructures
-from repdiff.datasets.readers.names import form_of_name
+from repdiff.datasets.readers.linked import text_rows
 from repdiff.datasets.readers.rows import (
     ID_COLUMNS,
     STRUCTURE_COLUMNS,
@@ -22,13 +23,14 @@ from repdiff.datasets.readers.rows import (
     row_of,
     typed_columns,
 )
+from repdiff.datasets.readers.stated import distinct_columns
 from repdiff.errors import UserError
+from repdiff.runs.parquet_files import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGEST_FIELD = 2**31 - 1
-LONGEST_PATH = 1000  # longer texts hold structures
 ARRAY_COLUMNS = {  # what the arrays may be called
     "atomic_numbers": ("atomic_numbers", "numbers"),
     "lattice": ("lattice", "cell"),
@@ -50,7 +52,8 @@ def read_csv(path: Path, *, split: str | None = None) -> list[Row]:
     try:
         with _open(path) as file:
             reader = csv.DictReader(file)
-            found = list(reader.fieldnames or [])
+            found, doubled = distinct_columns(list(reader.fieldnames or []))
+            reader.fieldnames = found
             if not found:
                 raise UserError(f"{path} is empty, expected a CSV with a column cif")
             records = list(reader)
@@ -65,9 +68,13 @@ def read_csv(path: Path, *, split: str | None = None) -> list[Row]:
     facts |= typed_columns({name: values for name, values in texts.items() if name not in ID_COLUMNS})
     facts |= {name: values for name, values in texts.items() if name in ID_COLUMNS}
     forced = {"split": split} if split else {}
+    described = [
+        {name: values[row] for name, values in facts.items()} | forced for row in range(len(records))
+    ]
     return [
-        _text_row(path, row, record.get(column) or "", {name: facts[name][row] for name in facts} | forced)
+        replace(one, notes=(*one.notes, *doubled)) if doubled else one
         for row, record in enumerate(records)
+        for one in text_rows(path, row, record.get(column) or "", described[row])
     ]
 
 
@@ -82,14 +89,21 @@ def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
         UserError: If the file is no parquet, has no rows, or lacks the columns; those found are listed.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        table = read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"{path} cannot be read as parquet: {' '.join(str(error).split())[:150]}; is it complete?"
         ) from error
+    names, doubled = distinct_columns(table.column_names)
+    if doubled:
+        table = table.rename_columns(names)
+    rows = _rows_of(path, table, split)
+    return [replace(row, notes=(*row.notes, *doubled)) for row in rows] if doubled else rows
+
+
+def _rows_of(path: Path, table: "pa.Table", split: str | None) -> list[Row]:
     if not table.num_rows:
         raise UserError(f"{path} has no rows, expected one crystal a row")
     arrays = {
@@ -110,10 +124,13 @@ def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
         return [_entry_row(path, row, entry, described[row]) for row, entry in enumerate(entries)]
     column = _structure_column(path, table.column_names)
     return [
-        _text_row(path, row, value, described[row])
-        if isinstance(value, str)
-        else _entry_row(path, row, value, described[row])
+        one
         for row, value in enumerate(table[column].to_pylist())
+        for one in (
+            text_rows(path, row, value, described[row])
+            if isinstance(value, str)
+            else [_entry_row(path, row, value, described[row])]
+        )
     ]
 
 
@@ -142,19 +159,6 @@ def _facts(table: "pa.Table") -> dict[str, list[Any]]:
         name for name in scalar if not name.startswith("__index_level_") and name not in STRUCTURE_COLUMNS
     ]
     return {name: table[name].to_pylist() for name in names}
-
-
-def _text_row(path: Path, row: int, text: str, facts: Mapping[str, Any]) -> Row:
-    """Make the row of a text: a structure, or the path of one, relative to the table."""
-    form = form_of_name(text) if len(text) < LONGEST_PATH and "\n" not in text.strip() else None
-    if form is None:
-        return row_of(path, row, text, facts)
-    file = path.parent / text.strip()
-    try:
-        return row_of(path, row, file.read_text(encoding="utf-8", errors="replace"), facts, form=form)
-    except OSError as error:
-        reason = f"the column holds the path {text.strip()}, which cannot be opened: {error.strerror}"
-        return row_of(path, row, None, facts, reason=reason)
 
 
 def _entry_row(path: Path, row: int, entry: object, facts: Mapping[str, Any]) -> Row:

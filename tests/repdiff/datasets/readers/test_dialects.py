@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -17,6 +19,7 @@ from ase.db import connect
 from pymatgen.core import Lattice, Structure
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
+from repdiff.crystals.structure_files import read_structures, write_structures
 from repdiff.datasets.load import Dataset, load_dataset
 from repdiff.datasets.readers.rows import clean_label, typed_columns
 from repdiff.errors import UserError
@@ -251,6 +254,50 @@ def test_a_validation_table_goes_by_any_of_its_names(name, tmp_path):
     ]
 
 
+def test_labels_whose_name_is_taken_are_kept_with_a_note(tmp_path):
+    facts = {"lattice": "cubic", "numbers": 7, "frac": 0.5, "frac_coords": 2, "atomic_numbers": 3}
+    pd.DataFrame([{"cif": CIF, **facts}] * 2).to_csv(tmp_path / "t.csv")
+    dataset = load(tmp_path / "t.csv")
+    assert dataset.crystals[1].labels == {f"{name}_label": value for name, value in facts.items()}
+    assert "2 × label 'lattice' is called 'lattice_label': the name is taken" in dataset.remarks
+
+
+def test_what_states_the_structure_is_left_out_with_a_note_where_it_disagrees(tmp_path):
+    said = {"formula": "Na2Cl2", "pretty_formula": "NaCl", "natoms": 2, "nsites": 4, "numbers": "[11, 17]"}
+    wrong = {"formula": "KCl", "pretty_formula": "cubic?", "natoms": 2.0, "nsites": "two", "numbers": "[1]"}
+    pd.DataFrame([{"cif": CIF, **said}, {"cif": CIF, **wrong}]).to_csv(tmp_path / "t.csv")
+    dataset = load(tmp_path / "t.csv")
+    assert [crystal.labels for crystal in dataset.crystals] == [{}, {}]
+    left = "is left out: it does not say what the structure says"
+    expected = {("formula", 1), ("pretty_formula", 1), ("nsites", 2)}
+    assert set(dataset.remarks) == {f"{count} × {name!r} {left}" for name, count in expected}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_columns_of_one_name_are_all_kept(ending, tmp_path):
+    table = pa.table([[CIF], [1.5], [2.5], [3.5]], names=["cif", "gap", "gap", "gap_2"])
+    if ending == ".csv":
+        (tmp_path / "t.csv").write_text(f'cif,gap,gap,gap_2\n"{CIF}",1.5,2.5,3.5\n')
+    else:
+        pq.write_table(table, tmp_path / "t.parquet")
+    dataset = load(tmp_path / f"t{ending}")
+    assert dataset.crystals[0].labels == {"gap": 1.5, "gap_3": 2.5, "gap_2": 3.5}
+    assert dataset.remarks == ("1 × another column 'gap' is called 'gap_3'",)
+
+
+def test_labels_that_the_files_use_themselves_are_kept_on_writing(tmp_path):
+    labels = {"index": 7, "n_atoms": 2, "reduced_formula": "rock salt"}
+    pd.DataFrame([{"cif": CIF, **labels}]).to_csv(tmp_path / "t.csv")
+    crystals = load(tmp_path / "t.csv").crystals
+    write_structures(tmp_path / "out", crystals)
+    own = {"index": 0, "n_atoms": 2, "reduced_formula": "NaCl"}
+    kept = {"index_label": 7, "reduced_formula_label": "rock salt"}
+    again = read_structures(tmp_path / "out")
+    assert again[0].labels == own | kept
+    write_structures(tmp_path / "again", again)
+    assert read_structures(tmp_path / "again")[0].labels == own | kept
+
+
 def test_paths_in_a_column_are_read_beside_the_table(tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "a.cif").write_text(CIF)
@@ -258,6 +305,41 @@ def test_paths_in_a_column_are_read_beside_the_table(tmp_path):
     dataset = load(tmp_path / "t.csv")
     assert [crystal.id for crystal in dataset.crystals] == ["a"]
     assert "the column holds the path s/b.cif" in dataset.rejected[0].reason
+
+
+LINKED = {
+    "a.cif.gz": lambda: gzip.compress(CIF.encode()),
+    "a.json": lambda: json.dumps(SALT.as_dict()).encode(),
+    "a.json.gz": lambda: gzip.compress(json.dumps(SALT.as_dict()).encode()),
+    "a.xyz": XYZ.encode,
+    "POSCAR": lambda: SALT.to(fmt="poscar").encode(),
+    "~/a.cif": CIF.encode,
+}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize("name", sorted(LINKED))
+def test_paths_in_a_column_are_read_by_the_reader_of_their_form(name, ending, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / name.replace("~", "home")).write_bytes(LINKED[name]())
+    table = pd.DataFrame([{"id": "own", "structure": name, "gap": 1.5}])
+    table.to_csv(tmp_path / "t.csv") if ending == ".csv" else table.to_parquet(tmp_path / "t.parquet")
+    crystal = only(tmp_path / f"t{ending}")
+    assert crystal.id == "own"
+    assert crystal.labels["gap"] == 1.5
+
+
+def test_a_path_to_several_structures_gives_them_all_and_a_table_none(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([SALT.as_dict(), SALT.as_dict()]))
+    names = ["a.json", "t.csv", "gone.json", "~no-such-user/a.cif"]
+    pd.DataFrame({"id": [*"abcd"], "cif": names}).to_csv(tmp_path / "t.csv")
+    dataset = load(tmp_path / "t.csv")
+    assert [crystal.id for crystal in dataset.crystals] == ["a#1", "a#2"]
+    reasons = {entry.id: entry.reason for entry in dataset.rejected}
+    assert sorted(reasons) == [*"bcd"]
+    assert "the path gone.json, which cannot be opened: No such file" in reasons["c"]
+    assert "no home folder" in reasons["d"]
 
 
 def test_refused_rows_of_one_name_have_names_of_their_own(tmp_path):

@@ -1,0 +1,30 @@
+"""Parquet tables by open files: the library takes no path whose bytes are no UTF-8."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repdiff.runs.atomic_files import replacing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def read_table(path: Path) -> "pa.Table":
+    """Read a table.
+
+    Raises:
+        OSError: If there is no such file.
+        pyarrow.ArrowException: If it is no parquet.
+    """
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as file:
+        return pq.ParquetFile(file).read()  # which takes columns of one name
+
+
+def write_table(path: Path, table: "pa.Table", *, level: int | None = None) -> None:
+    """Write a table, packed by zstd at some level, replacing the file as a whole."""
+    import pyarrow.parquet as pq
+
+    with replacing(path) as partial, partial.open("wb") as file:
+        pq.write_table(table, file, compression="zstd", compression_level=level)
