@@ -1,5 +1,6 @@
 import json
 
+import gemmi
 import moyopy
 import numpy as np
 import pytest
@@ -141,3 +142,9 @@ def test_text_that_is_no_map_is_refused(text):
 def test_a_number_of_no_group_is_refused(number):
     with pytest.raises(ValueError, match="expected 1 to 230"):
         space_group(number)
+
+
+def test_crystal_systems_are_those_of_another_program():
+    for number in range(1, 231):
+        named = gemmi.find_spacegroup_by_number(number).crystal_system_str()
+        assert space_group(number).crystal_system == named

@@ -6,7 +6,7 @@ import torch
 
 from descriptors.batch import CrystalBatch
 from descriptors.testing import random_crystals
-from repdiff.diffusion.cdvae.decoding import decode, place_atoms
+from repdiff.diffusion.cdvae.decoding import decode, place_atoms, towards_composition
 from repdiff.diffusion.cdvae.latents import (
     DecodedHeads,
     LatentMoments,
@@ -344,3 +344,16 @@ def test_the_error_of_the_noise_does_not_depend_on_the_size_of_the_cell(kind, ba
     )
     assert float(small[-2]) == pytest.approx(3, rel=0.5)  # of three components, each of variance one
     torch.testing.assert_close(large[-2], small[-2])
+
+
+def test_latent_vectors_that_are_moved_say_the_composition_more_than_before(batch):
+    model = build(batch)
+    species = [batch.atomic_numbers[batch.system_idx == k] for k in range(3)]
+    counts = torch.stack([(atoms[:, None] == model.elements).sum(0) for atoms in species])
+    drawn = normal(3, 8)
+    moved = towards_composition(model, drawn, species, n_steps=20)
+    before, after = (
+        (model.guess(latents).composition.log_softmax(1) * counts).sum(1) for latents in (drawn, moved)
+    )
+    assert bool((after > before).all())
+    assert float((moved - drawn).norm(dim=1).max()) < float(drawn.norm(dim=1).max()) + 1  # tethered

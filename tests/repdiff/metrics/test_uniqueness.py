@@ -120,6 +120,7 @@ def test_failed_and_invalid_crystals_are_neither_unique_nor_novel():
         assert result.values[name].n == 9
     assert result.columns["uniqueness_reason"][0] == ""
     assert all(result.columns["uniqueness_reason"][1:])
+    assert result.columns["duplicate_of"] == [None] * 9
 
 
 def test_duplicates_and_known_crystals_are_named():
