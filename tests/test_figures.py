@@ -8,7 +8,7 @@ from figures import Block, blocks, numbers, unmarked_tables, untraced
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "benchmarks"
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARKED = [block for document in DOCUMENTS for block in blocks(document)]
 
 
