@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_setup() -> None:
     """Let types and shapes be checked in the first calls of each test."""
     begin_test()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let what a test said of names that are no UTF-8 be sent from worker to worker."""
+    report = yield
+    report.sections = [
+        (name, said.encode("utf-8", "backslashreplace").decode()) for name, said in report.sections
+    ]
+    return report
 
 
 @functools.cache
