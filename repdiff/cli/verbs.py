@@ -20,6 +20,7 @@ from repdiff.settings.compose import OLD_KEY, completed
 from repdiff.settings.configs import find_config
 from repdiff.settings.leaves import Leaf, leaves
 from repdiff.settings.load import belonging, load_settings
+from repdiff.settings.paths import readable
 
 FIRST = {"config": "common"}  # groups of the options that all verbs have
 
@@ -56,7 +57,8 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> click.Command:
         INTERRUPTS.begin_work()
         path: Path = getattr(module, f"run_{verb}")(settings, place)
         if os.environ.get("RANK", "0") == "0":
-            click.echo(os.fsencode(path))  # the bytes that a shell can hand on
+            shown = str(path)
+            click.echo(shown if readable(shown) == shown else os.fsencode(path))  # what a shell can hand on
 
     def strange(option: str) -> str | None:
         told = belonging(model, str(backend), option.lstrip("-").removeprefix("no-"))
