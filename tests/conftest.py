@@ -22,7 +22,7 @@ settings.load_profile(
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIMES = REPOSITORY / "benchmarks" / "test_times.json"  # by scripts/time_tests.py
-LONG = 2.5  # seconds of one core from which a file is left out of a quick run
+LONG = 1.0  # seconds of one core from which a file is left out of a quick run
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
