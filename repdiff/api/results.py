@@ -28,6 +28,7 @@ from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.inversion import invert, named_search
 from repdiff.runs.workspace import Workspace
+from repdiff.settings.paths import home_expanded
 
 if TYPE_CHECKING:
     from repdiff.crystals.convert import CrystalsLike
@@ -233,7 +234,7 @@ def evaluate(
         known_set=_known(novelty, sets, "novelty"),
         matcher=matcher,
         relaxed=relaxed,
-        hull=locate_hull(None if hull is None else Path(hull).expanduser(), workspace),
+        hull=locate_hull(None if hull is None else home_expanded(hull), workspace),
         benchmark=benchmark or (source if source in BENCHMARKS else None) or DEFAULT_BENCHMARK,
         seed=a_seed(seed),
         n_workers=a_count("n_workers", n_workers) or 1,

@@ -180,7 +180,7 @@ def each_name(names: str) -> list[str]:
         >>> each_name("mp_20:train, others.csv")
         ['mp_20:train', 'others.csv']
     """
-    if Path(split_name(names)[0]).expanduser().exists():
+    if home_expanded(split_name(names)[0]).exists():
         return [names]
     return [name.strip() for name in names.split(",") if name.strip()] or [names]
 
@@ -195,7 +195,7 @@ def dataset_names(names: str) -> set[str]:
     found = set()
     for source, split in map(split_name, each_name(names)):
         named = source in (*BENCHMARKS, PROTOTYPES)
-        own = source if named else Path(source).expanduser().resolve().name.split(".")[0]
+        own = source if named else home_expanded(source).resolve().name.split(".")[0]
         found.add(own if split is None else f"{own}:{split}")
     return found
 

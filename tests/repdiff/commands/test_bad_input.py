@@ -154,50 +154,12 @@ def test_bad_rows_among_good_ones_are_listed_and_stop_nothing(tmp_path, capsys):
     assert len(EncodedSet.read(folder).crystals) == 2
 
 
-@pytest.fixture
-def sizes(tmp_path):
-    """A file of a crystal of one atom and one of 300."""
-    large = Atoms(
-        "Cu4", scaled_positions=[(0, 0, 0), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5)], cell=[3.6] * 3
-    )
-    large.pbc = True
-    large = large.repeat((5, 5, 3))
-    large.rattle(0.05, seed=0)
-    return frames(tmp_path / "sizes.extxyz", Atoms("Po", cell=[3.35] * 3, pbc=True), large)
-
-
-def test_cells_of_one_and_of_300_atoms_are_encoded(sizes, tmp_path, capsys):
-    assert main(["encode", str(sizes), "--workspace", str(tmp_path)]) == 0
-    encoded = EncodedSet.read(Path(capsys.readouterr().out.strip()))
-    n_atoms = encoded.representations[:, encoded.layout.representation().blocks["n_atoms"]]
-    assert n_atoms.flatten().tolist() == [1, 300]
-    assert bool(encoded.representations.isfinite().all())
-
-
-def test_a_cell_of_one_atom_is_reconstructed(sizes, tmp_path, capsys):
-    (tmp_path / "one").mkdir()
-    single = frames(tmp_path / "one.extxyz", Atoms("Po", cell=[3.35] * 3, pbc=True))
-    flags = ["--dataset", str(single), "--split", "all", "--n-workers", "1", "--workspace", str(tmp_path)]
-    assert main(["reconstruct", *flags]) == 0
-    (crystal,) = read_structures(Path(capsys.readouterr().out.strip()))
-    assert crystal.atomic_numbers.tolist() == [84]
-    assert crystal.volume == pytest.approx(3.35**3, rel=1e-4)
-    assert crystal.labels["stopped"] == "solved"
-
-
-def test_cells_above_max_atoms_are_left_out_and_named(sizes, tmp_path, capsys):
-    assert main(["encode", str(sizes), "--max-atoms", "20", "--workspace", str(tmp_path)]) == 0
-    folder = Path(capsys.readouterr().out.strip())
-    assert len(EncodedSet.read(folder).crystals) == 1
-    assert "300 atoms, expected at most 20" in (folder / "rejected.jsonl").read_text()
-
-
-def test_a_set_that_cannot_be_reduced_says_how_to_go_on(refused, sizes, monkeypatch):
+def test_a_set_that_cannot_be_reduced_says_how_to_go_on(refused, tmp_path, monkeypatch):
     def fail(crystal):
         raise ValueError("does not converge")
 
     monkeypatch.setattr("repdiff.representations.encoding.niggli_reduced", fail)
-    assert "--no-niggli" in refused("encode", sizes)
+    assert "--no-niggli" in refused("encode", frames(tmp_path / "x.extxyz", salt()))
 
 
 @pytest.mark.parametrize(
@@ -388,29 +350,3 @@ def test_a_full_disk_while_crystals_are_written_loses_no_crystal(refused, worksp
     assert "No space left" in said or "disk is full" in said
     assert main(["reconstruct", *flags, "--workspace", str(workspace)]) == 0
     assert len(read_structures(workspace / "reconstruct" / "full")) == 4
-
-
-@pytest.mark.usefixtures("_tiny_composition_model")
-@pytest.mark.parametrize("compositions", ["protostructure", "first"])
-def test_a_data_set_of_one_crystal_is_learnt_and_sampled(compositions, tmp_path, capsys):
-    """It has no validation crystals."""
-    one = frames(tmp_path / "one.extxyz", salt())
-    place = ["--workspace", str(tmp_path / "w")]
-    assert main(["encode", str(one), *place]) == 0
-    small = [
-        "--compositions",
-        compositions,
-        "--max-steps",
-        "2",
-        "--timesteps",
-        "5",
-        "--denoiser-options",
-        "width=16",
-    ]
-    capsys.readouterr()
-    assert main(["train", *small, *place]) == 0
-    trained = Path(capsys.readouterr().out.strip())
-    summary = read_manifest(trained).summary
-    (first,) = (summary[name] for name in ("protostructures", "compositions") if name in summary)
-    assert (first["steps"], summary["steps"]) == (2, 2)  # the budget is that of each model
-    assert main(["generate", "--n", "2", *place]) == 0

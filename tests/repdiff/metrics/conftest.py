@@ -1,5 +1,8 @@
 import pytest
+from relaxed_sets import hull
 from sample_crystals import crystal
+
+__all__ = ["hull"]
 
 
 @pytest.fixture

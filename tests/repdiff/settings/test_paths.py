@@ -19,6 +19,8 @@ API = {
     "read": lambda: rd.read(NOWHERE),
     "read, a path": lambda: rd.read(Path(NOWHERE)),
     "write": lambda: rd.write(NOWHERE, known_crystals.family()[:1]),
+    "hull": lambda: rd.evaluate(known_crystals.family()[:1], hull=NOWHERE),
+    "novelty": lambda: rd.evaluate(known_crystals.family()[:1], novelty=NOWHERE),
     "load_model": lambda: rd.load_model(NOWHERE),
     "load_model in a workspace": lambda: rd.load_model("x", workspace=NOWHERE),
     "settings": lambda: EvaluateSettings(data_dir=NOWHERE),
