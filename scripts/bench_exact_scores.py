@@ -38,6 +38,9 @@ LATENT_RUNS = {  # mean, step, wrap, steps
     "scaled, posterior, 200 steps": ("scaled", "posterior", "never", 200),
     "scaled, renoise, 200 steps": ("scaled", "renoise", "never", 200),
     "scaled, unscaled, 200 steps": ("scaled", "unscaled", "never", 200),
+    "scaled, renoise, wrapped, 200 steps": ("scaled", "renoise", "every", 200),
+    "scaled, unscaled, wrapped, 200 steps": ("scaled", "unscaled", "every", 200),
+    "scaled, unscaled, wrapped, 1000 steps": ("scaled", "unscaled", "every", 1000),
 }
 CORRECTORS = {
     "r = 0.4": (0.4, 1.0),
@@ -66,11 +69,8 @@ def latent() -> dict[str, object]:
     found = {}
     for name, (mean, step, wrap, n_steps) in LATENT_RUNS.items():
         training = CdvaeSettings.model_validate({"mean": mean})
-        found[name] = describe(
-            pair_samples(
-                training, CdvaeSampling.model_validate({"step": step, "wrap": wrap}), n_steps, n=2000
-            )
-        )
+        sampling = CdvaeSampling.model_validate({"step": step, "wrap": wrap})
+        found[name] = describe(pair_samples(training, sampling, n_steps, n=2000, periodic=wrap == "every"))
     return found
 
 

@@ -1,6 +1,5 @@
 """Samplers of all backends run with the exact score of two modes in place of a network."""
 
-import math
 from dataclasses import replace
 from itertools import repeat
 
@@ -8,11 +7,13 @@ import torch
 from exact_targets import Modes, measure
 
 from descriptors.batch import CrystalBatch
+from repdiff.diffusion.build import ModelSettings, build_diffusion
 from repdiff.diffusion.cdvae.decoding import place_atoms
 from repdiff.diffusion.cdvae.latents import Vocabulary
 from repdiff.diffusion.cdvae.model import Cdvae, DenoiserOutput
 from repdiff.diffusion.joint_process import JointProcess
 from repdiff.diffusion.predictor_corrector import Draws, Prediction, sample
+from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.diffusion.symmetric_lattice import Limit
 from repdiff.diffusion.torus import reverse_step
 from repdiff.networks.crystal import CrystalNetworkSettings
@@ -21,6 +22,29 @@ DOUBLE = torch.float64
 TINY = CrystalNetworkSettings(width=16, n_blocks=1, n_neighbors=8, max_neighbors=12)
 PLACES = Modes((0.25, 0.65), 0.05)
 CELLS = Modes((-0.4, 0.5), 0.15, wrapped=False)
+VECTORS = Modes((-0.5, 0.4), 0.1, wrapped=False)  # in [-1, 1], as diffused
+
+
+def vector_samples(training, sampling, n_steps, *, n=1000):
+    """Vectors of three independent features that have the modes VECTORS, from a network that predicts exactly."""
+    noise = {name: getattr(training, name) for name in ("timesteps", "schedule", "objective")}
+    settings = ModelSettings.model_validate(
+        {"n_features": 3, "blocks": {}, "diffusion": noise, "denoiser": {"name": "mlp", "width": 8}}
+    )
+    diffusion = build_diffusion(settings, seed=0)
+    schedule = diffusion.noise_schedule
+
+    def predict(noisy, times, previous=None, context=None):
+        signal = schedule.signal(int(times[0]))
+        clean = VECTORS.clean(noisy.double(), signal)
+        epsilon = (noisy - signal**0.5 * clean) / (1 - signal) ** 0.5
+        velocity = signal**0.5 * epsilon - (1 - signal) ** 0.5 * clean
+        return {"pred_noise": epsilon, "pred_x0": clean, "pred_v": velocity}[training.objective].float()
+
+    diffusion.denoiser.forward = predict
+    sampler = SamplerSettings(name=sampling.sampler, n_steps=n_steps, eta=sampling.eta)
+    made = diffusion.sample(n, generator=torch.Generator().manual_seed(2), sampler=sampler)
+    return measure(2 * made - 1, VECTORS)
 
 
 def joint_samples(training, reverse, n_steps, *, n=600, seed=7):
@@ -63,8 +87,11 @@ def torus_samples(process, rule, n=2500):
     return measure(at, PLACES)
 
 
-def pair_model(settings, atoms):
-    """A model that gives the exact answer for pairs whose separation has the modes PLACES."""
+def pair_model(settings, atoms, *, periodic=False):
+    """A model that gives the exact answer for pairs whose separation has the modes PLACES.
+
+    With the mean scaled it knows the separation itself, or, if `periodic`, its image in the cell alone, as networks do.
+    """
     small = {"network": TINY, "encoder": TINY, "n_latent": 8, "head_width": 16}
     model = Cdvae(
         settings.model_copy(update=small), Vocabulary.of(atoms, min_length_std=0.02, min_angle_std=0.02)
@@ -76,8 +103,8 @@ def pair_model(settings, atoms):
         apart = at[:, 0] - at[:, 1]
         if scaled:  # the noise of a separation has the variance 2 (1 - ᾱ_t)
             signal = float(model.process.signals[int(times[0])])
-            clean = replace(PLACES, wrapped=False).clean(apart, signal, 2 * (1 - signal))
-            path = (math.sqrt(signal) * clean - apart) / 2
+            inside = apart - apart.round() if periodic else apart
+            path = replace(PLACES, wrapped=periodic).path(inside, signal, 2 * (1 - signal)) / 2
         else:
             variance = 2 * float(model.process.width(times, noisy.lattice)[0] / 4) ** 2
             path = variance * PLACES.score(apart, variance) / 2
@@ -88,7 +115,7 @@ def pair_model(settings, atoms):
     return model
 
 
-def pair_samples(settings, sampling, n_steps, n=600):
+def pair_samples(settings, sampling, n_steps, n=600, *, periodic=False):
     atoms = CrystalBatch(
         frac_coords=torch.zeros(2 * n, 3, dtype=DOUBLE),
         lattice=4 * torch.eye(3, dtype=DOUBLE).repeat(n, 1, 1),
@@ -99,6 +126,8 @@ def pair_samples(settings, sampling, n_steps, n=600):
     noise = (torch.randn(2 * n, 3, generator=generator, dtype=DOUBLE) for _ in repeat(None))
     fixed = sampling.model_copy(update={"types": "fixed"})
     latents = torch.zeros(n, 8, dtype=DOUBLE)
-    made = place_atoms(pair_model(settings, atoms), atoms, latents, noise, fixed, n_steps=n_steps)
+    made = place_atoms(
+        pair_model(settings, atoms, periodic=periodic), atoms, latents, noise, fixed, n_steps=n_steps
+    )
     at = made.frac_coords.view(n, 2, 3)
     return measure(at[:, 0] - at[:, 1], PLACES)

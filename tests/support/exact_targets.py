@@ -43,6 +43,13 @@ class Modes:
         gain = math.sqrt(signal) * self.width**2 / total
         return (weights * (centres + gain * offsets)).sum((-2, -1)).to(noisy.dtype)
 
+    def path(self, noisy, signal, variance):
+        """Mean way from a noisy √signal · x_0, or where `wrapped` from its image in the cell, to √signal · x_0."""
+        scaled = tuple(math.sqrt(signal) * place for place in self.places)
+        return variance * Modes(scaled, math.sqrt(signal) * self.width, self.shares, self.wrapped).score(
+            noisy, variance
+        )
+
 
 @dataclass(frozen=True)
 class Found:

@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)
 MEANS = torch.tensor([[-0.5, 0.4, 0.0], [0.4, -0.3, 0.2]], dtype=torch.float64)
 DEVIATION = 0.1
-N_TIMES = 400
+N_TIMES = 1000  # as by default
 
 MANY_STEPS = {
     "ddpm": SamplerSettings(name="ddpm"),

@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from exact_samplers import DOUBLE, joint_samples, pair_samples, torus_samples
+from exact_samplers import DOUBLE, joint_samples, pair_samples, torus_samples, vector_samples
 
 from descriptors.batch import CrystalBatch
+from repdiff.backends import BACKENDS
 from repdiff.backends.dpcdvae import DpCdvae
 from repdiff.backends.gemsdiff import GemsDiff
 from repdiff.backends.mattergen import MatterGen
 from repdiff.backends.options import parse_options
+from repdiff.backends.structrepdiff import StructRepDiff
 from repdiff.diffusion.cdvae.coordinates import make_process
 from repdiff.diffusion.torus import torus_noise
 
@@ -48,7 +50,7 @@ def uses(backend):
                     source.get("compare", {}).get("systems", {}).get(last, {}).get("train"),
                 )
             chosen = {**(base or {}), **(own or {})}
-            if chosen.get("backend", "structrepdiff") != backend.kind:
+            if BACKENDS[chosen.get("backend", "structrepdiff")] is not backend:
                 continue
             training = parse_options(backend.training_options, merged(backend.training_options, base, own))
             generate = {**content.get("generate", {}), **system.get("generate", {})}
@@ -73,6 +75,15 @@ def agree(found, *, shares=0.05, shifts=0.15, width=0.07):
     assert found.width == pytest.approx(1, abs=width)
 
 
+def _vector_key(training, sampling, steps):
+    return training.timesteps, training.schedule, training.objective, sampling.sampler, sampling.eta, steps
+
+
+@pytest.mark.parametrize(("training", "sampling", "steps"), unique(uses(StructRepDiff), _vector_key))
+def test_the_sampler_of_vectors_recovers_its_target(training, sampling, steps):
+    agree(vector_samples(training, sampling, steps))
+
+
 def _joint_key(training, sampling, steps):
     names = ("timesteps", "width_first", "width_last", "beta_first", "beta_last")
     reverse = (sampling.corrector_steps, sampling.position_corrector, sampling.lattice_corrector)
@@ -81,8 +92,6 @@ def _joint_key(training, sampling, steps):
 
 @pytest.mark.parametrize(("training", "sampling", "steps"), unique(uses(MatterGen), _joint_key))
 def test_the_joint_sampler_recovers_its_target(training, sampling, steps):
-    if steps == 1000 and sampling.position_corrector != 0.4:
-        pytest.skip("nothing that fewer steps do not test, for a quarter of a minute")
     places, cells, share = joint_samples(training, sampling, steps, n=300 if steps > 300 else 600)
     if sampling.corrector_temperature < 1:
         assert places.width < 0.95
@@ -139,18 +148,39 @@ def _pair_key(training, sampling, steps):
 
 
 @pytest.mark.parametrize(("training", "sampling", "steps"), unique(uses(DpCdvae), _pair_key))
-def test_the_sampler_of_latent_vectors_recovers_its_target(training, sampling, steps):
-    if sampling.step == "unscaled":
-        pytest.skip("the published program's step is none of this target: see the test of its formula")
-    changes = {
-        "step": "posterior",
-        "wrap": "last",
-    }  # renoise is biased: see below; so is wrapping a scaled mean
-    if training.denoiser == "langevin":
-        changes = {"langevin_steps": 10}  # a hundred take ten times as long, and are no better
-    sampling = sampling.model_copy(update=changes)
-    coarse = training.denoiser == "ddpm" and training.schedule != "sigmoid" and steps == 200
+def test_the_sampler_of_latent_vectors_has_the_bias_that_is_documented(training, sampling, steps):
+    if training.denoiser == "langevin":  # a hundred steps take ten times as long, and are no better
+        agree(pair_samples(training, sampling.model_copy(update={"langevin_steps": 10}), steps))
+        return
+    found = pair_samples(training, sampling, steps, periodic=sampling.wrap == "every")
+    if sampling.step == "unscaled":  # of the config with the published settings
+        assert found.share < 0.01
+        assert found.width == pytest.approx(0.15, abs=0.03)
+    else:
+        assert sampling.step == "renoise"
+        assert found.share == pytest.approx(0.22, abs=0.05)
+        assert found.shifts == pytest.approx((0, 0), abs=0.15)
+        assert found.width == pytest.approx(0.65, abs=0.06)
+
+
+WITH_POSTERIOR = (param for param in uses(DpCdvae) if param.values[0].denoiser == "ddpm")
+
+
+@pytest.mark.parametrize(("training", "sampling", "steps"), unique(WITH_POSTERIOR, _pair_key))
+def test_the_posterior_recovers_the_target_of_latent_vectors(training, sampling, steps):
+    sampling = sampling.model_copy(update={"step": "posterior", "wrap": "last"})  # wrapping is a bias too
+    coarse = training.schedule != "sigmoid" and steps == 200
     agree(pair_samples(training, sampling, steps), shares=0.06, width=0.25 if coarse else 0.07)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+@pytest.mark.parametrize("step", ["renoise", "posterior"])
+def test_without_wrapping_a_network_that_sees_places_in_the_cell_loses_the_modes_of_a_wide_prior(
+    step, schedule
+):
+    training = DpCdvae.training_options(mean="scaled", schedule=schedule)
+    found = pair_samples(training, DpCdvae.sampling_options(step=step, wrap="never"), 200, periodic=True)
+    assert found.width > 2
 
 
 def test_renoising_is_biased_as_documented():
@@ -159,9 +189,10 @@ def test_renoising_is_biased_as_documented():
     assert found.width == pytest.approx(0.7, abs=0.06)
 
 
-@pytest.mark.parametrize("time", [1, 300, 800])
-def test_the_step_of_the_published_program_is_its_formula(time):
-    """x_t wrapped and centred, over √ᾱ_t, less √(1 - ᾱ_t) ε̂ over √ᾱ_t, plus √β̃_t ε (β, ᾱ written out here)."""
+@pytest.mark.parametrize("wrap", ["every", "last", "never"])
+@pytest.mark.parametrize("time", [0, 1, 300, 800])
+def test_the_step_of_the_published_program_is_its_formula(time, wrap):
+    """x_t, by `wrap` in the cell, centred, less √(1 - ᾱ_t) ε̂, all over √ᾱ_t, plus √β̃_t ε (β, ᾱ written out here)."""
     settings = DpCdvae.training_options(mean="scaled")
     process = make_process(settings)
     betas = torch.sigmoid(torch.linspace(-10, 6, 1000, dtype=DOUBLE)) * (0.01 - 1e-10) + 1e-10
@@ -169,8 +200,8 @@ def test_the_step_of_the_published_program_is_its_formula(time):
     generator = torch.Generator().manual_seed(time)
     x, noise_hat, noise = torch.randn(3, 4, 3, generator=generator, dtype=DOUBLE)
     noise_hat, noise = noise_hat - noise_hat.mean(0), noise - noise.mean(0)
-    inside = x % 1
-    variance = betas[time] * (1 - signals[time - 1]) / (1 - signals[time])
+    inside = x % 1 if wrap == "every" or (wrap == "last" and time == 0) else x
+    variance = betas[time] * (1 - signals[time - 1]) / (1 - signals[time]) if time else torch.zeros(())
     expected = (inside - inside.mean(0) - (1 - signals[time]).sqrt() * noise_hat) / signals[time].sqrt()
     expected = expected + variance.sqrt() * noise
     batch = CrystalBatch(
@@ -180,5 +211,5 @@ def test_the_step_of_the_published_program_is_its_formula(time):
         system_idx=torch.zeros(4, dtype=torch.long),
     )
     path = -(1 - signals[time]).sqrt() * noise_hat
-    found = process.step_back(batch, path, time, noise, DpCdvae.sampling_options(step="unscaled"))
+    found = process.step_back(batch, path, time, noise, DpCdvae.sampling_options(step="unscaled", wrap=wrap))
     torch.testing.assert_close(found, expected)
