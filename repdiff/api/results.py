@@ -10,8 +10,9 @@ from repdiff.api.checks import a_count, a_kind, a_seed
 from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.benchmarks import BENCHMARKS
+from repdiff.datasets.compared import choose_compared, read_known, read_together
 from repdiff.datasets.dataset import Dataset
-from repdiff.datasets.sources import CrystalSets, whole_set
+from repdiff.datasets.sources import CrystalSets
 from repdiff.energies.hull_table import locate_hull
 from repdiff.energies.rattle import Rattle
 from repdiff.energies.relax import Limits
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from repdiff.crystals.convert import CrystalsLike
 else:
     CrystalsLike = object
-
-DEFAULT_BENCHMARK = "mp_20"
 
 
 def reconstruct(
@@ -186,8 +185,8 @@ def evaluate(
         training: Crystals that the model was trained on, for novelty; the training split of a named reference
             without it.
         novelty: Crystals that count as known in S.U.N., of the kinds that `reference` takes; a text may name several
-            sets, separated by commas. None takes the whole data
-            set, all splits, that `training` or else `reference` names; without such a name the training crystals.
+            sets, separated by commas. None takes what `training` and `reference` hold, of a named data set all
+            splits.
         matcher: What counts as the same crystal, for uniqueness and novelty: "mattergen-ordered", or
             "mattergen-disordered", for which orderings of one alloy are the same.
         relaxed: What `relax` made of the same crystals, for stability.
@@ -224,18 +223,22 @@ def evaluate(
     workspace = Workspace()
     sets = CrystalSets(data_dir=None, workspace=workspace)
     generated = as_crystal_set(crystals)
-    source = whole_set(_name(reference))
-    training = sets.training_of(_name(reference)) if training is None else training
-    if novelty is None and relaxed is not None:
-        novelty = whole_set(_name(training)) if training is not None else source
+    compared = choose_compared(
+        sets,
+        reference=_known(reference, "reference"),
+        training=_known(training, "training"),
+        novelty=_known(novelty, "novelty"),
+        benchmark=benchmark,
+        stability=relaxed is not None,
+    )
     context = Context(
-        reference=_known(reference, sets, "reference"),
-        training=_known(training, sets, "training"),
-        known_set=_known(novelty, sets, "novelty"),
+        reference=read_known(compared.reference, sets),
+        training=read_known(compared.training, sets),
+        known_set=read_together(compared.novelty, sets),
         matcher=matcher,
         relaxed=relaxed,
         hull=locate_hull(None if hull is None else home_expanded(hull), workspace),
-        benchmark=benchmark or (source if source in BENCHMARKS else None) or DEFAULT_BENCHMARK,
+        benchmark=compared.thresholds,
         seed=a_seed(seed),
         n_workers=a_count("n_workers", n_workers) or 1,
         progress=progress,
@@ -244,16 +247,11 @@ def evaluate(
         return evaluate_set(generated, context, metrics=metrics, baseline=baseline, notes=sets.notes)
 
 
-def _name(crystals: CrystalsLike | str | Path | None) -> str | None:
-    """Return the name or path that was given in the place of crystals."""
-    return str(crystals) if isinstance(crystals, str | Path) else None
-
-
-def _known(crystals: CrystalsLike | str | Path | None, sets: CrystalSets, what: str) -> CrystalSet | None:
+def _known(crystals: CrystalsLike | str | Path | None, what: str) -> str | CrystalSet | None:
     if crystals is None:
         return None
     if isinstance(crystals, str | Path):
-        return (sets.known_sets if what == "novelty" else sets.known_set)(str(crystals))
+        return str(crystals)
     given = as_crystal_set(crystals, what=what)
     unread = Counter(given.refused) + Counter(given.failed.values())
     name = given.name or (crystals.part_name if isinstance(crystals, Dataset) else f"the crystals of {what}")

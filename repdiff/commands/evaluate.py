@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-from repdiff.datasets.benchmarks import BENCHMARKS
-from repdiff.datasets.sources import CrystalSets, choose, each_name, split_name, whole_set
+from repdiff.datasets.compared import Compared, choose_compared, read_known, read_together
+from repdiff.datasets.sources import CrystalSets, choose
 from repdiff.energies.hull_table import locate_hull
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed
 from repdiff.hardware import n_cores
-from repdiff.metrics import Context, CrystalSet
+from repdiff.metrics import Context
 from repdiff.metrics.baselines import evaluate_set
 from repdiff.metrics.evaluation import choose_metrics
 from repdiff.metrics.kept import Kept, read_kept
@@ -19,7 +19,6 @@ from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import EvaluateSettings
 from repdiff.settings.flags import with_flags
 
-DEFAULT_BENCHMARK = "mp_20"
 ENTRIES = {"novelty": "known_set"}  # settings that the context calls otherwise
 
 
@@ -40,32 +39,36 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
     name = Path(structures).name
     label = plain_name(f"{name}-vs-{settings.reference}" if settings.reference else name)
     settings = workspace.with_kept(settings.model_copy(update={"structures": structures}), label)
-    settings = settings.model_copy(
-        update={
-            "training": settings.training or sets.training_of(settings.reference),
-            "novelty": settings.novelty or (whole_set(settings.reference) if settings.relaxed else None),
-            "benchmark": settings.benchmark or _benchmark_of(settings.reference),
-        }
+    compared = choose_compared(
+        sets,
+        reference=settings.reference,
+        training=settings.training,
+        novelty=settings.novelty,
+        benchmark=settings.benchmark,
+        stability=settings.relaxed is not None,
     )
-    inputs |= _known_inputs(settings, workspace, sets)
+    settings = settings.model_copy(update={"training": compared.training, "benchmark": compared.benchmark})
+    inputs |= _known_inputs(settings, workspace, sets, compared)
     with workspace.run(settings, label, inputs=inputs) as run:
         if run.state != "finished":
-            _evaluate(settings, workspace, sets, run)
+            _evaluate(settings, workspace, sets, compared, run)
     table = (run.path / "table.txt").read_text(encoding="utf-8")
     sys.stdout.write(with_flags(table, settings.verb) + "\n")
     return run.path
 
 
-def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSets, run: Run) -> None:
+def _evaluate(
+    settings: EvaluateSettings, workspace: Workspace, sets: CrystalSets, compared: Compared, run: Run
+) -> None:
     generated = choose(sets.to_judge(str(settings.structures)), settings.n, settings.seed)
     context = Context(
-        reference=_known(sets, settings.reference),
-        training=_known(sets, settings.training),
-        known_set=None if settings.novelty is None else sets.known_sets(settings.novelty),
+        reference=read_known(compared.reference, sets),
+        training=read_known(compared.training, sets),
+        known_set=read_together(compared.novelty, sets),
         matcher=settings.matcher,
         relaxed=_relaxed(settings.relaxed, workspace),
         hull=locate_hull(settings.hull, workspace),
-        benchmark=settings.benchmark or DEFAULT_BENCHMARK,
+        benchmark=compared.thresholds,
         cache=settings.cache or workspace.root / "cache",
         seed=settings.seed,
         n_workers=settings.n_workers or n_cores(),
@@ -99,13 +102,12 @@ def _evaluate(settings: EvaluateSettings, workspace: Workspace, sets: CrystalSet
 
 
 def _known_inputs(
-    settings: EvaluateSettings, workspace: Workspace, sets: CrystalSets
+    settings: EvaluateSettings, workspace: Workspace, sets: CrystalSets, compared: Compared
 ) -> dict[str, Path | Input]:
     """Say what files are read beside the structures."""
     inputs: dict[str, Path | Input] = {}
-    for known in (settings.reference, settings.training, *each_name(settings.novelty or "")):
-        if known:
-            inputs.update(sets.input_of(known))
+    for known in compared.names:
+        inputs.update(sets.input_of(known))
     if settings.relaxed is not None:
         inputs["relaxed"] = workspace.find("relax", settings.relaxed)
     if (hull := locate_hull(settings.hull, workspace)) is not None and hull.exists():
@@ -113,14 +115,5 @@ def _known_inputs(
     return inputs
 
 
-def _known(sets: CrystalSets, name: str | None) -> CrystalSet | None:
-    return None if name is None else sets.known_set(name)
-
-
 def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:
     return None if path is None else read_relaxed(workspace.find("relax", path))
-
-
-def _benchmark_of(reference: str | None) -> str | None:
-    source = split_name(reference or "")[0]
-    return source if source in BENCHMARKS else None

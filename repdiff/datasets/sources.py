@@ -59,17 +59,6 @@ class CrystalSets:
         """
         return CrystalSet(name=name, crystals=self.known(name), refused=self.refused(name))
 
-    def known_sets(self, names: str) -> CrystalSet:
-        """Read crystals that count as known from one set or several, separated by commas; see `known_set`.
-
-        Raises:
-            UserError: As for `known`.
-        """
-        sets = [self.known_set(name) for name in each_name(names)]
-        refused = sum((Counter(one.refused) for one in sets), Counter[str]())
-        crystals = [crystal for one in sets for crystal in one.crystals]
-        return CrystalSet(name=names, crystals=crystals, refused=dict(refused.most_common()))
-
     def to_judge(self, name: str) -> CrystalSet:
         """Read crystals of any quality; what cannot be read at all is kept as failed, with its reason.
 
@@ -174,15 +163,23 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 
 def each_name(names: str) -> list[str]:
-    """Take names separated by commas apart; a path that exists may hold some.
+    """Take names separated by commas apart; paths that exist may hold some.
 
     Example:
         >>> each_name("mp_20:train, others.csv")
         ['mp_20:train', 'others.csv']
     """
-    if home_expanded(split_name(names)[0]).exists():
-        return [names]
-    return [name.strip() for name in names.split(",") if name.strip()] or [names]
+    found, words = [], names.split(",")
+    while words:
+        ends = range(len(words), 1, -1)
+        end = next((end for end in ends if _is_there(",".join(words[:end]).strip())), 1)
+        found.append(",".join(words[:end]).strip())
+        words = words[end:]
+    return [name for name in found if name] or [names]
+
+
+def _is_there(name: str) -> bool:
+    return home_expanded(split_name(name)[0]).exists()
 
 
 def dataset_names(names: str) -> set[str]:

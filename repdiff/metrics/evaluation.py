@@ -43,6 +43,7 @@ class Evaluation:
         seed: Seed of random subsets and intervals.
         notes: What the table must say about the data.
         refused: Rows of the sources of known crystals that could not be read, counted by reason, by role.
+        compared: Name and number of crystals of each known set, by role.
     """
 
     generated: CrystalSet
@@ -54,6 +55,7 @@ class Evaluation:
     seed: int = 0
     notes: tuple[str, ...] = ()
     refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    compared: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def table(self) -> str:
         """Write the values for people: one line each, then the protocols, the skipped and the failed."""
@@ -91,6 +93,7 @@ class Evaluation:
             lines.append("")
         for name, constants in protocols.items():
             lines.append(f"{name}: " + ", ".join(f"{key} = {value}" for key, value in constants.items()))
+        lines += [f"{role}: {name}, {n} crystals" for role, (name, n) in self.compared.items()]
         lines += [
             f"baseline: {name}: {len(baseline.generated)} real crystals against {baseline.n_reference}"
             for name, baseline in self.baselines.items()
@@ -115,6 +118,7 @@ class Evaluation:
             "n_generated": len(self.generated),
             "n_reference": self.n_reference,
             "n_training": self.n_training,
+            "compared": {role: {"name": name, "n": n} for role, (name, n) in self.compared.items()},
             "seed": self.seed,
             "failed": dict(self.generated.failed),
             "refused": {role: dict(reasons) for role, reasons in self.refused.items()},
@@ -246,11 +250,17 @@ def evaluate_crystals(
             results[name] = metric.compute(generated, context)
         except UserError as error:
             skipped[name] = str(error)
+    sets = _sets(generated, context)
     return Evaluation(
         generated=generated,
         n_reference=None if context.reference is None else len(context.reference),
         n_training=None if context.training is None else len(context.training),
-        refused={role: one.refused for role, one in _sets(generated, context).items() if one.refused},
+        refused={role: one.refused for role, one in sets.items() if one.refused},
+        compared={
+            role: (one.name or "without a name", len(one.crystals))
+            for role, one in sets.items()
+            if role != "crystals"
+        },
         results=results,
         skipped=skipped,
         seed=context.seed,

@@ -29,7 +29,7 @@ class EvaluateSettings(Settings):
     novelty: str | None = setting(
         None,
         "Known crystals for the novelty in S.U.N.: data sets, NAME:SPLIT, or paths, separated by commas; default: all "
-        "splits of the reference's data set",
+        "splits of the data sets of training and reference",
         role="adds",
         of="relaxed",
         group="more",

@@ -91,7 +91,13 @@ def hull(tmp_path):
     [
         (lambda file: {"reference": f"{file}:test"}, 0, "{file}"),
         (lambda file: {"training": f"{file}:train"}, 0, "{file}"),
-        (lambda file: {"reference": f"{file}:test", "training": KNOWN[:1]}, 1, "training crystals"),
+        (
+            lambda file: {"reference": f"{file}:test", "training": KNOWN[:1]},
+            0,
+            "the crystals of training, {file}",
+        ),
+        (lambda file: {"training": KNOWN[:1]}, 1, "the crystals of training"),
+        (lambda file: {"reference": KNOWN[1]}, 0, "the crystals of reference"),
         (lambda file: {"reference": f"{file}:test", "novelty": f"{file}:train"}, 1, "{file}:train"),
         (lambda file: {"training": f"{file}:train", "novelty": KNOWN[1]}, 0, "the crystals of novelty"),
         (lambda file: {"novelty": f"{file}:train, {file}:test"}, 0, "{file}:train, {file}:test"),
