@@ -1,6 +1,7 @@
 """Which prototypes the crystals have, and how many of these the training set lacks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 from repdiff.crystals.crystal_set import CrystalSet
@@ -62,6 +63,8 @@ class Prototypes(Metric):
         distinct = {one.prototype for one, fine in zip(found, valid, strict=True) if fine and one.prototype}
         known = None if context.training is None else self._read(context.training, context)
         values, columns = _news(found, valid, known, name)
+        care = _care(context.training, known)
+        values = {key: replace(value, reason=value.reason or care) for key, value in values.items()}
         names = generated.ids
         return MetricResult(
             values={
@@ -110,6 +113,16 @@ class Prototypes(Metric):
             "without_protostructure_counts_as": "not new",
             **training,
         }
+
+
+def _care(training: CrystalSet | None, known: Sequence[PrototypeLabels] | None) -> str:
+    """Say over which training crystals nothing is claimed to be new: rows refused, and crystals without a prototype."""
+    if training is None or known is None:
+        return ""
+    lost = sum(one.prototype is None for one in known)
+    found = [training.refusal, f"{lost} of {len(known)} have no prototype that could be read" if lost else ""]
+    said = "; ".join(text for text in found if text)
+    return f"not claimed over all training crystals: {said}" if said else ""
 
 
 def _news(

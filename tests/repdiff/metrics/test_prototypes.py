@@ -59,6 +59,21 @@ def test_shares_are_of_the_valid_ones_and_the_unreadable_are_named():
     assert "from_template" not in values
 
 
+def test_nothing_is_claimed_over_training_rows_that_were_refused_or_have_no_prototype():
+    made = CrystalSet(crystals=[skew()])
+    unread = [rock_salt("seen"), invalid_crystals()[0]]
+    refused = {"partial occupancy": 2, "no cell": 1}
+    result = Prototypes().compute(made, Context(training=CrystalSet(crystals=unread, refused=refused)))
+    for name in ("new_prototypes", "new_prototypes_symmetric", "new_protostructures"):
+        value = result.values[name]
+        assert value.value == 1
+        assert value.reason == (
+            "not claimed over all training crystals: 3 rows of its source were refused (2 × partial occupancy; "
+            "1 × no cell); 1 of 2 have no prototype that could be read"
+        )
+    assert all(not value.reason for value in score([skew()], [rock_salt("seen")]).values.values())
+
+
 def test_without_training_crystals_nothing_is_called_new():
     result = score([rock_salt()])
     assert result.values["new_prototypes"].value is None
