@@ -19,9 +19,9 @@ import numpy as np
 
 from descriptors.batch import MAX_ATOMIC_NUMBER, MIN_VOLUME
 from repdiff.crystals.crystal import Crystal, Label, read_crystals, write_crystals
+from repdiff.crystals.label_names import fully_labelled
 from repdiff.crystals.structure_formats import (
     cif_text,
-    full_labels,
     write_cif_zip,
     write_csv,
     write_extxyz_file,
@@ -73,10 +73,7 @@ def write_structures(
             progress_bar(total=3 * len(crystals), desc="writing", unit="entry", disable=not progress) as bar,
         ):
             warnings.filterwarnings("ignore", "No Pauling electronegativity")  # used to sort symbols only
-            labelled = [
-                crystal.replace(labels=full_labels(index, crystal, columns))
-                for index, crystal in enumerate(crystals)
-            ]
+            labelled = fully_labelled(crystals, columns)
             cifs = [cif_text(crystal, bar.update) for crystal in labelled]
             return [
                 _write_whole(folder / EXTXYZ, lambda path: write_extxyz_file(path, labelled, bar.update)),
@@ -185,7 +182,7 @@ def write_file(path: Path, crystals: Sequence[Crystal]) -> Path:
         raise UserError(
             f"{path.name} is asked to hold {len(crystals)} crystals, expected 1: write a .zip of CIFs"
         )
-    full = [crystal.replace(labels=full_labels(row, crystal, {})) for row, crystal in enumerate(crystals)]
+    full = fully_labelled(crystals)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():

@@ -4,12 +4,12 @@ import csv
 import gzip
 import json
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from repdiff.crystals.crystal import Crystal, Label, to_structure
-from repdiff.crystals.formula import count_elements
+from repdiff.crystals.crystal import Crystal, to_structure
+from repdiff.crystals.label_names import free_names
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # no clock in the files: equal crystals give equal bytes
 RESERVED_KEYS = (  # beside those of ASE's calculators
@@ -19,36 +19,23 @@ RESERVED_KEYS = (  # beside those of ASE's calculators
 Tick = Callable[[], object]  # called once for each crystal, for a progress bar
 
 
-def full_labels(index: int, crystal: Crystal, columns: Mapping[str, Sequence[Label]]) -> dict[str, Label]:
-    """Put the scalars of one crystal together, the position first.
-
-    A label that says something else under one of our names gets "_label" behind it.
-    """
-    from pymatgen.core import Composition
-
-    counts = count_elements(crystal)
-    formula = Composition({_symbol(number): count for number, count in counts.items()}).reduced_formula
-    own: dict[str, Label] = {"index": index, "n_atoms": crystal.n_atoms, "reduced_formula": formula}
-    given = {**crystal.labels, **{name: values[index] for name, values in columns.items()}}
-    moved = {f"{name}_label": given[name] for name in own if given.get(name) not in (None, own[name])}
-    return {**own, **moved, **given, **own}
-
-
-def _symbol(number: int) -> str:
-    from ase.data import chemical_symbols
-
-    return chemical_symbols[number]
-
-
 def write_extxyz_file(path: Path, crystals: Sequence[Crystal], tick: Tick) -> None:
-    """Write crystals as frames, id and labels in the comment lines."""
+    """Write crystals as frames, id and labels in the comment lines.
+
+    Labels whose name extended XYZ or ASE reserves get another: `stress` would be read as a tensor, `Lattice` as the
+    cell; `energy`, `free_energy` and `magmom` are numbers there.
+    """
     from ase import Atoms
     from ase.io.extxyz import write_extxyz
 
+    names = {name for crystal in crystals for name in crystal.labels}
+    others = free_names(sorted(name for name in names if name.lower() in _reserved_keys()), names)
     with path.open("w", encoding="utf-8") as file:
         for crystal in crystals:
             known = {
-                extxyz_name(name): value for name, value in crystal.labels.items() if value not in (None, "")
+                others.get(name, name): value
+                for name, value in crystal.labels.items()
+                if value not in (None, "")
             }
             frame = Atoms(
                 numbers=crystal.atomic_numbers,
@@ -59,14 +46,6 @@ def write_extxyz_file(path: Path, crystals: Sequence[Crystal], tick: Tick) -> No
             )
             write_extxyz(file, [frame])
             tick()
-
-
-def extxyz_name(label: str) -> str:
-    """Return the key of a label in the comment line; names that extended XYZ or ASE reserve get "_label" behind.
-
-    `stress` would be read as a tensor, `Lattice` as the cell; `energy`, `free_energy` and `magmom` are numbers there.
-    """
-    return f"{label}_label" if label.lower() in _reserved_keys() else label
 
 
 @cache

@@ -13,6 +13,7 @@ import numpy as np
 
 from repdiff.crystals.arrays import Arrays
 from repdiff.crystals.crystal import RESERVED_COLUMNS, SPLITS, Crystal, Label
+from repdiff.crystals.label_names import free_name
 from repdiff.crystals.parse import parse_texts
 from repdiff.datasets.readers.stated import STATED, disagreeing
 from repdiff.settings.paths import readable
@@ -179,9 +180,10 @@ def row_of(
         if key in TAKEN and (not is_scalar(value) or str(value).lstrip().startswith("[")):
             continue  # the arrays of the structure
         if is_scalar(value):
-            labels[f"{key}_label" if key in TAKEN else key] = clean_label(value)
+            called = free_name(key, facts) if key in TAKEN else key
+            labels[called] = clean_label(value)
             if key in TAKEN - {"id"}:
-                left.append(f"label {key!r} is called '{key}_label': the name is taken")
+                left.append(f"label {key!r} is called {called!r}: the name is taken")
         else:
             left.append(f"{key!r} is no label: {_what(value)}")
     if split is None and not _is_missing(facts.get("split")):

@@ -16,6 +16,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
+from ase.io import read
 from pymatgen.core import Lattice, Structure
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
@@ -262,6 +263,15 @@ def test_labels_whose_name_is_taken_are_kept_with_a_note(tmp_path):
     assert "2 × label 'lattice' is called 'lattice_label': the name is taken" in dataset.remarks
 
 
+def test_a_label_whose_other_name_is_taken_too_gets_a_third(tmp_path):
+    facts = {"lattice": "cubic", "lattice_label": "mine", "id": 3, "id_label": "its own"}
+    pd.DataFrame([{"material_id": "a", "cif": CIF, **facts}]).to_csv(tmp_path / "t.csv", index=False)
+    dataset = load(tmp_path / "t.csv")
+    kept = {"lattice_label": "mine", "lattice_label_2": "cubic", "id_label": "its own", "id_label_2": "3"}
+    assert dataset.crystals[0].labels == kept
+    assert "1 × label 'lattice' is called 'lattice_label_2': the name is taken" in dataset.remarks
+
+
 def test_what_states_the_structure_is_left_out_with_a_note_where_it_disagrees(tmp_path):
     said = {"formula": "Na2Cl2", "pretty_formula": "NaCl", "natoms": 2, "nsites": 4, "numbers": "[11, 17]"}
     wrong = {"formula": "KCl", "pretty_formula": "cubic?", "natoms": 2.0, "nsites": "two", "numbers": "[1]"}
@@ -285,17 +295,34 @@ def test_columns_of_one_name_are_all_kept(ending, tmp_path):
     assert dataset.remarks == ("1 × another column 'gap' is called 'gap_3'",)
 
 
-def test_labels_that_the_files_use_themselves_are_kept_on_writing(tmp_path):
+def test_labels_that_the_files_use_themselves_are_kept_on_writing_and_told(tmp_path, caplog):
+    caplog.set_level("INFO")
     labels = {"index": 7, "n_atoms": 2, "reduced_formula": "rock salt"}
     pd.DataFrame([{"cif": CIF, **labels}]).to_csv(tmp_path / "t.csv")
     crystals = load(tmp_path / "t.csv").crystals
     write_structures(tmp_path / "out", crystals)
     own = {"index": 0, "n_atoms": 2, "reduced_formula": "NaCl"}
     kept = {"index_label": 7, "reduced_formula_label": "rock salt"}
+    told = [record.getMessage() for record in caplog.records]
+    assert "the label 'index' is called 'index_label' in the file: the name is taken" in told
+    assert not any("'n_atoms'" in text for text in told)
     again = read_structures(tmp_path / "out")
     assert again[0].labels == own | kept
     write_structures(tmp_path / "again", again)
     assert read_structures(tmp_path / "again")[0].labels == own | kept
+
+
+def test_labels_of_unlike_crystals_get_one_name_that_none_of_them_has(tmp_path):
+    pd.DataFrame([{"cif": CIF}]).to_csv(tmp_path / "t.csv")
+    salt = only(tmp_path / "t.csv")
+    more = {"index": 9, "index_label": "mine", "stress": 1.5, "stress_label": 2}
+    made = [salt.replace(id="one", labels={"index": 7}), salt.replace(id="other", labels=more)]
+    write_structures(tmp_path / "out", made)
+    one, other = read_structures(tmp_path / "out")
+    assert (one.labels["index"], one.labels["index_label_2"], one.labels.get("index_label")) == (0, 7, None)
+    assert (other.labels["index_label_2"], other.labels["index_label"]) == (9, "mine")
+    info = read(tmp_path / "out" / "structures.extxyz", index=1).info
+    assert (info["stress_label_2"], info["stress_label"]) == (1.5, 2)
 
 
 def test_paths_in_a_column_are_read_beside_the_table(tmp_path):
