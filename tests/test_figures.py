@@ -4,11 +4,29 @@ import json
 from pathlib import Path
 
 import pytest
-from figures import Block, blocks, numbers, unmarked_tables, untraced
+from figures import Block, blocks, numbers, unmarked_quantities, unmarked_tables, untraced
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "benchmarks"
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))  # what decided need be no benchmark
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *DECISIONS]
+WITH_TABLES = [path for path in DOCUMENTS if path not in DECISIONS or blocks(path)]
+UNMARKED = {
+    "README.md": 3,
+    "backends.md": 194,
+    "benchmarks.md": 8,
+    "comparison.md": 35,
+    "evaluation.md": 6,
+    "frechet.md": 14,
+    "reconstruction.md": 61,
+    "symmetry.md": 4,
+    "0001-compositions-first.md": 26,
+    "0002-the-compact-descriptor.md": 32,
+    "0003-compiled-loops.md": 10,
+    "0004-scores.md": 1,
+    "0007-protostructures-first.md": 11,
+    "0008-templates.md": 16,
+}  # decimals and percentages outside marked blocks, settings and published ones among them
 MARKED = [block for document in DOCUMENTS for block in blocks(document)]
 
 
@@ -28,6 +46,15 @@ def test_what_is_given_is_shown_somewhere_in_its_block():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_figure_is_added_outside_the_blocks_that_name_their_records(document):
+    found, known = unmarked_quantities(document), UNMARKED.get(document.name, 0)
+    assert len(found) <= known, (
+        f"{len(found)} instead of {known}: name their records, see support/figures.py: {found}"
+    )
+    assert len(found) == known, f"fewer than {known}: write {len(found)} down, so that it stays so"
+
+
+@pytest.mark.parametrize("document", WITH_TABLES, ids=lambda path: path.name)
 def test_no_table_of_figures_is_added_without_its_records(document):
     assert not unmarked_tables(document)
 
@@ -52,6 +79,12 @@ def test_a_number_that_no_record_holds_is_named(folder, shown):
 
 def test_code_links_names_and_single_digits_are_no_figures():
     assert numbers("`17.3` [x](a-99.md) MP-20 Perov-5 6 trials, **97.7–99.2**") == ["97.7", "99.2"]
+
+
+def test_quantities_are_decimals_and_percentages_outside_marked_blocks_and_code(tmp_path):
+    text = "of 12 and 1,234.5 Å\n**97** % and 3% of `0.5`\n\n```\n0.7\n```\n\n<!-- figures: a.json -->\n1.5\n"
+    (tmp_path / "d.md").write_text(text)
+    assert unmarked_quantities(tmp_path / "d.md") == ["1: 1,234.5", "2: 97", "2: 3"]
 
 
 def test_a_comment_holds_until_the_next_blank_line(tmp_path):

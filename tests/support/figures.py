@@ -15,6 +15,7 @@ from pathlib import Path
 
 MARK = re.compile(r"^<!-- figures:\s*(?P<files>[^;]*?)\s*(?:;\s*given:\s*(?P<given>.*?))?\s*-->$")
 NUMBER = re.compile(r"(?<![\w.-])\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?![\w.]*\d)")
+QUANTITY = re.compile(rf"{NUMBER.pattern}(?=\*{{0,2}} ?%)|(?<![\w.-])\d[\d,]*\.\d+(?![\w.]*\d)")
 NOT_FIGURES = re.compile(r"`[^`]*`|\]\([^)]*\)|arXiv \S+|<!--.*?-->")
 SCALES = (1.0, 100.0, 1 / 60, 1e-6, 1e-3)  # plain, percent, minutes, millions, thousands
 
@@ -53,6 +54,22 @@ def unmarked_tables(document: Path) -> list[str]:
             end = next((k for k in range(place, len(lines)) if not lines[k].startswith("|")), len(lines))
             if any("." in number for number in numbers("\n".join(lines[place:end]))):
                 found.append(line)
+    return found
+
+
+def unmarked_quantities(document: Path) -> list[str]:
+    """Return the decimal numbers and percentages that stand outside marked blocks and code, each with its line.
+
+    Most of them are measured; settings and published figures are among them too.
+    """
+    found, marked, code = [], False, False
+    for place, line in enumerate(document.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.startswith("```"):
+            code = not code
+        marked = bool(line.strip()) and (marked or MARK.match(line.strip()) is not None)
+        if not marked and not code:
+            text = NOT_FIGURES.sub(" ", line)
+            found += [f"{place}: {mark[0]}" for mark in QUANTITY.finditer(text)]
     return found
 
 
