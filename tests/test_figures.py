@@ -13,7 +13,6 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 WITH_TABLES = [path for path in DOCUMENTS if path not in DECISIONS or blocks(path)]
 UNMARKED = {
     "README.md": 3,
-    "backends.md": 194,
     "benchmarks.md": 8,
     "comparison.md": 35,
     "evaluation.md": 6,

@@ -17,6 +17,7 @@ MARK = re.compile(r"^<!-- figures:\s*(?P<files>[^;]*?)\s*(?:;\s*given:\s*(?P<giv
 NUMBER = re.compile(r"(?<![\w.-])\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?![\w.]*\d)")
 QUANTITY = re.compile(rf"{NUMBER.pattern}(?=\*{{0,2}} ?%)|(?<![\w.-])\d[\d,]*\.\d+(?![\w.]*\d)")
 NOT_FIGURES = re.compile(r"`[^`]*`|\]\([^)]*\)|arXiv \S+|<!--.*?-->")
+CHOSEN = ("settings", "hardware", "versions")  # parts of a record that nobody measured
 SCALES = (1.0, 100.0, 1 / 60, 1e-6, 1e-3)  # plain, percent, minutes, millions, thousands
 
 
@@ -89,13 +90,13 @@ def untraced(block: Block, folder: Path) -> list[str]:
 
 
 def leaves(document: object) -> list[float]:
-    """Return all numbers of a JSON document."""
+    """Return all numbers of a JSON document that were measured."""
     if isinstance(document, bool) or document is None or isinstance(document, str):
         return []
     if isinstance(document, int | float):
         return [float(document)]
     if isinstance(document, dict):
-        return [number for value in document.values() for number in leaves(value)]
+        return [number for key, value in document.items() if key not in CHOSEN for number in leaves(value)]
     if isinstance(document, list):
         return [number for value in document for number in leaves(value)]
     raise TypeError(f"a JSON document holds a {type(document).__name__}")
