@@ -188,12 +188,14 @@ def each_name(names: str) -> list[str]:
 def dataset_names(names: str) -> set[str]:
     """Return what data sets call themselves that are read by these names, with the split if one is named.
 
+    A set without a name gives none.
+
     Example:
         >>> sorted(dataset_names("mp_20:train, folder/others.csv.gz"))
         ['mp_20:train', 'others']
     """
     found = set()
-    for source, split in map(split_name, each_name(names)):
+    for source, split in map(split_name, each_name(names) if names else ()):
         named = source in (*BENCHMARKS, PROTOTYPES)
         own = source if named else home_expanded(source).resolve().name.split(".")[0]
         found.add(own if split is None else f"{own}:{split}")

@@ -9,8 +9,10 @@ def home_expanded(path: str | Path) -> Path:
     """Return a path without `~` or `~user` at its beginning; as it is where a file or folder is called so.
 
     Raises:
-        UserError: If there is no such home folder.
+        UserError: If there is no such home folder, or the text is empty.
     """
+    if path == "":
+        raise UserError("the path is empty, expected a file or folder: write . for the current folder")
     path = Path(path)
     try:
         return path.expanduser()

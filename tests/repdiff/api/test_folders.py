@@ -81,3 +81,10 @@ def test_crystals_written_before_are_replaced(tmp_path):
     for element in ("Cu", "Fe"):
         rd.write(tmp_path / "metals", bulk(element))
     assert rd.read(tmp_path / "metals").to_frame()["formula"].tolist() == ["Fe"]
+
+
+def test_an_empty_folder_name_is_not_the_folder_here(encoded, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="the path is empty"):
+        rd.train(encoded, folder="", **TRAINING)
+    assert not files(tmp_path)
