@@ -17,7 +17,7 @@ from repdiff.errors import UserError
 from repdiff.runs.failures import read_failed
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace
-from repdiff.settings.paths import home_expanded
+from repdiff.settings.paths import home_expanded, opening
 
 DIRECT = ("generate", "latents")  # verbs whose runs may hold crystals, beside reconstruct
 log = logging.getLogger(__name__)
@@ -260,7 +260,9 @@ def read_set(path: Path) -> CrystalSet:
     Raises:
         UserError: If there is nothing to read.
     """
-    if path.is_dir() and (path / TABLE).is_file():
+    with opening(path):
+        ours = path.is_dir() and (path / TABLE).is_file()
+    if ours:
         return CrystalSet(crystals=read_structures(path), failed=read_failed(path))
     dataset = load_dataset(str(path), data_dir=None, sound_only=False)
     return CrystalSet(
