@@ -27,7 +27,8 @@ def claim_for_training(folder: Path, what: Mapping[str, object]) -> None:
     if strange := sorted(held - {MARK}):
         if MARK not in held:
             raise UserError(
-                f"{folder} holds {strange[0]} and no training, expected an empty folder: choose another `folder`"
+                f"{folder} holds {strange[0]} and no training of rd.train, expected an empty folder: "
+                "choose another `folder`"
             )
         then = read_json(folder / MARK)
         if differ := [name for name in sorted({*then, *what}) if then.get(name) != what.get(name)]:
