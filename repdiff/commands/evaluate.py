@@ -103,7 +103,8 @@ def _known_inputs(
 ) -> dict[str, Path | Input]:
     """Say what files are read beside the structures."""
     inputs: dict[str, Path | Input] = {}
-    for known in (settings.reference, settings.training, *each_name(settings.novelty or "")):
+    novel = [] if settings.novelty is None else each_name(settings.novelty)
+    for known in (settings.reference, settings.training, *novel):
         if known:
             inputs.update(sets.input_of(known))
     if settings.relaxed is not None:
