@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repdiff.api.checks import a_count, a_kind, a_seed
+from repdiff.api.folders import refuse_other_files
 from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.structure_files import SUFFIXES, suffix_of, write_file, write_made
@@ -141,14 +142,16 @@ def write(path: str | Path, crystals: CrystalsLike) -> Path:
 
     Args:
         path: A file ending in .cif (one crystal), .zip (one CIF a crystal), .extxyz, .json.gz, .csv or .parquet;
-            a path without such an ending is a folder, which also keeps what failed.
+            a path without such an ending is a folder, which also keeps what failed; one that exists must be empty or
+            hold crystals written before, which are replaced.
         crystals: Structures, atoms, crystals, or a set of them.
 
     Returns:
         The path.
 
     Raises:
-        UserError: If something is no crystal, cannot be written in the format, or the disk refuses.
+        UserError: If something is no crystal, cannot be written in the format, the folder holds other files, or the
+            disk refuses.
 
     Example:
         >>> import tempfile
@@ -163,5 +166,6 @@ def write(path: str | Path, crystals: CrystalsLike) -> Path:
         return write_file(place, given.crystals)
     if place.is_file() or (place.suffix and not place.is_dir()):
         raise UserError(f"{place} has no known ending, expected one of {', '.join(SUFFIXES)}, or a folder")
+    refuse_other_files(place)
     write_made(place, given.crystals, given.failed, progress=False)
     return place

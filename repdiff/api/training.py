@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from descriptors.registry import unknown
 from repdiff.api.checks import a_kind
+from repdiff.api.folders import ENCODED, claim_for_training
 from repdiff.api.model import Model
 from repdiff.backends import BACKENDS
 from repdiff.backends.fit import fit
@@ -21,6 +22,7 @@ from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.workspace import Run
 from repdiff.settings import TrainSettings
 from repdiff.settings.compose import completed, expanded
+from repdiff.settings.leaves import leaves
 from repdiff.settings.paths import home_expanded
 from repdiff.settings.training import TrainingSettings
 
@@ -45,13 +47,15 @@ def train(
             1000 passes over the data.
         seed: Seed of weights, data order and noise.
         folder: Where weights, metrics and checkpoints go; a training interrupted there resumes when it is called
-            again. Without it they last as long as the model; see `Model.save`.
+            again, with the same crystals, backend and options. Without it they last as long as the model; see
+            `Model.save`.
         device: Where to compute: auto, cpu, cuda or cuda:N.
         progress: Whether to show bars.
         options: Further settings of `repdiff train`, such as max_steps=1000, batch_size=128.
 
     Raises:
-        UserError: If the backend or an option is unknown, a value does not fit, or there is nothing to train on.
+        UserError: If the backend or an option is unknown, a value does not fit, there is nothing to train on, or
+            the folder holds anything but the same training.
         KeyboardInterrupt: If the training was interrupted; with a folder its last step is saved there.
     """
     a_kind("encoded", encoded, EncodedSet, "what rd.encode returned")
@@ -62,7 +66,9 @@ def train(
     choose_device(device)
     settings = _settings(backend, dict(options, max_minutes=max_minutes, seed=seed, device=device))
     if folder is not None:
-        return _trained(encoded, settings, home_expanded(folder), progress)
+        place = home_expanded(folder)
+        claim_for_training(place, {ENCODED: encoded.content_hash(), **_decisive(settings)})
+        return _trained(encoded, settings, place, progress)
     path = Path(tempfile.mkdtemp(prefix="repdiff-"))
     try:
         model = _trained(encoded, settings, path, progress)
@@ -90,3 +96,11 @@ def _settings(backend: str, values: Mapping[str, object]) -> TrainSettings:
         return model.model_validate({"backend": backend, **expanded(values)})
     except ValidationError as error:
         raise UserError(explain(error, model, "option")) from error
+
+
+def _decisive(settings: TrainSettings) -> dict[str, object]:
+    """Return what shapes the result of a training, by name, as plain JSON."""
+    roles = {leaf.path[0]: leaf.extra.get("role", "result") for leaf in leaves(type(settings))}
+    return {
+        name: value for name, value in settings.model_dump(mode="json").items() if roles[name] == "result"
+    }

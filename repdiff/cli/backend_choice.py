@@ -54,11 +54,12 @@ def _of_model(
     from repdiff.backends.find_model import backend_of, find_model
     from repdiff.runs.workspace import Workspace
 
-    given = found.get("model") or section.get("model")
+    given = next((one["model"] for one in (found, section) if one.get("model") is not None), None)
+    root = found.get("workspace")
     asked = found.get("condition") or section.get("condition")
     path = find_model(
         None if given is None else home_expanded(str(given)),
-        Workspace(root=home_expanded(found.get("workspace") or DEFAULT_ROOT)),
+        Workspace(root=home_expanded(DEFAULT_ROOT if root is None else root)),
         newest="finetune" if asked else "train",
         backend=None if backend is None else str(backend),
     )

@@ -16,7 +16,7 @@ from repdiff.datasets.readers.any_path import hash_inputs, read_path
 from repdiff.datasets.readers.rows import Rejection, Row, parse_rows, row_of
 from repdiff.datasets.splits import draw_rows
 from repdiff.errors import UserError, did_you_mean
-from repdiff.settings.paths import home_expanded
+from repdiff.settings.paths import home_expanded, opening
 
 PROTOTYPES = "prototypes"
 RECONSTRUCTED_NOTE = "MP-20 (reconstructed train split)"  # results on it must bear this name
@@ -116,7 +116,9 @@ def _read(source: str, places: Sequence[Path]) -> tuple[list[Row], dict[str, str
         hashes = hash_inputs(path)
         verify_download(path, hashes)
         return read_path(path), hashes, source
-    if not path.exists():
+    with opening(path):
+        exists = path.exists()
+    if not exists:
         known = [PROTOTYPES, *BENCHMARKS]
         raise UserError(
             f"{source!r} is neither a path nor a data set; known: {', '.join(known)}."

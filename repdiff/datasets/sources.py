@@ -17,7 +17,7 @@ from repdiff.errors import UserError
 from repdiff.runs.failures import read_failed
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace
-from repdiff.settings.paths import home_expanded
+from repdiff.settings.paths import home_expanded, opening
 
 DIRECT = ("generate", "latents")  # verbs whose runs may hold crystals, beside reconstruct
 log = logging.getLogger(__name__)
@@ -185,12 +185,14 @@ def _is_there(name: str) -> bool:
 def dataset_names(names: str) -> set[str]:
     """Return what data sets call themselves that are read by these names, with the split if one is named.
 
+    A set without a name gives none.
+
     Example:
         >>> sorted(dataset_names("mp_20:train, folder/others.csv.gz"))
         ['mp_20:train', 'others']
     """
     found = set()
-    for source, split in map(split_name, each_name(names)):
+    for source, split in map(split_name, each_name(names) if names else ()):
         named = source in (*BENCHMARKS, PROTOTYPES)
         own = source if named else home_expanded(source).resolve().name.split(".")[0]
         found.add(own if split is None else f"{own}:{split}")
@@ -255,7 +257,9 @@ def read_set(path: Path) -> CrystalSet:
     Raises:
         UserError: If there is nothing to read.
     """
-    if path.is_dir() and (path / TABLE).is_file():
+    with opening(path):
+        ours = path.is_dir() and (path / TABLE).is_file()
+    if ours:
         return CrystalSet(crystals=read_structures(path), failed=read_failed(path))
     dataset = load_dataset(str(path), data_dir=None, sound_only=False)
     return CrystalSet(

@@ -1,5 +1,6 @@
 """An encoded data set: crystals, their representations, and the layout that says what the columns mean."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -79,6 +80,22 @@ class EncodedSet(CrystalViews):
     def rows(self, split: str) -> list[int]:
         """Return the rows of a split, "train", "val" or "test"."""
         return [row for row, crystal in enumerate(self.crystals) if crystal.split == split]
+
+    def content_hash(self) -> str:
+        """Hash all that decides a training: the crystals with their names, splits and labels, and the columns.
+
+        The vectors follow from these, up to a rounding that differs between devices, and do not count.
+        """
+        columns = self.layout.model_dump_json(exclude={"dataset", "note"})
+        content = hashlib.sha256(f"{columns} {self.symmetry is not None}".encode())
+        for crystal in self.crystals:
+            labels = sorted((name, str(value)) for name, value in crystal.labels.items())
+            said = (crystal.id, crystal.split, crystal.n_atoms, labels)
+            arrays = (crystal.atomic_numbers, crystal.lattice, crystal.frac_coords)
+            content.update(repr(said).encode() + b"".join(array.tobytes() for array in arrays))
+        for tensor in () if self.symmetry is None else self.symmetry.tensors().values():
+            content.update(tensor.numpy().tobytes())
+        return content.hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write crystals, representations, and what was rejected, each file whole or not at all."""

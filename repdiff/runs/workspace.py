@@ -7,9 +7,8 @@ A run lives in `<root>/<verb>/<name>` beside `manifest.json` (what was done, wit
 import logging
 import os
 import re
-import shutil
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 from repdiff.errors import UserError, did_you_mean
 from repdiff.runs.atomic_files import sha256
 from repdiff.runs.differences import Difference, differences, with_kept
+from repdiff.runs.fresh import fresh_folder, holds_work
 from repdiff.runs.manifest import Input, Manifest, Session, read_manifest
 from repdiff.runs.recording import Run, State, recorded
 from repdiff.settings.base import DEFAULT_ROOT, Settings
@@ -153,9 +153,6 @@ class Workspace:
             return
         with _locked(path):
             state, old, differ = self._state(path, settings, hashed, resume=resume)
-            if state == "new" and path.exists():
-                shutil.rmtree(path)
-            path.mkdir(parents=True, exist_ok=True)
             run = Run(
                 path=path,
                 state=state,
@@ -178,7 +175,8 @@ class Workspace:
                 manifest.n_sessions, manifest.sessions = old.n_sessions, old.sessions
             manifest.n_sessions += 1
             manifest.sessions = [*manifest.sessions, Session(changed=[one.text for one in differ])]
-            with recorded(run, manifest, settings):
+            folder = fresh_folder(path) if state == "new" else nullcontext()
+            with folder, recorded(run, manifest, settings):
                 yield run
 
     def _state(
@@ -193,6 +191,8 @@ class Workspace:
         if self.overwrite:
             return "new", None, []
         old = read_manifest(path)
+        if old.status != "finished" and not holds_work(path):
+            return "new", None, []
         differ = differences(old, settings, inputs)
         if changed := [one for one in differ if one.effect == "result"]:
             raise UserError(

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from repdiff.errors import UserError
 from repdiff.settings.paths import home_expanded
 
 DEFAULT_ROOT = Path("repdiff-workspace")  # of the workspace, in the working directory
@@ -91,6 +92,14 @@ class Options(BaseModel):
             if field is not None and isinstance(field.default, BaseModel) and isinstance(value, Mapping):
                 filled[name] = {**field.default.model_dump(), **value}
         return filled
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_empty(cls, value: object) -> object:
+        """Refuse an empty text, such as that of a shell variable that is not set: as a path it is the folder here."""
+        if "" in (value if isinstance(value, list | tuple) else (value,)):
+            raise UserError("empty, expected a value: leave it out where none is meant")
+        return value
 
     @field_validator("*", mode="after")
     @classmethod

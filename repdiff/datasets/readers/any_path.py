@@ -4,12 +4,12 @@ import hashlib
 import os
 from pathlib import Path
 
-from repdiff.datasets.readers.folders import contents_of, files_of_folder, read_folder, read_zip
+from repdiff.datasets.readers.folders import contents_of_folder, read_folder, read_zip
 from repdiff.datasets.readers.formats import FORMATS_HELP, read_file
 from repdiff.datasets.readers.rows import Row
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import sha256
-from repdiff.settings.paths import readable
+from repdiff.settings.paths import opening, readable
 
 
 def read_path(path: Path) -> list[Row]:
@@ -20,31 +20,36 @@ def read_path(path: Path) -> list[Row]:
     Raises:
         UserError: If there is no such path, it cannot be opened, is empty, or is of no known format.
     """
-    if not path.exists():
-        raise UserError(f"{path} does not exist, expected one of: {FORMATS_HELP}")
-    try:
+    with opening(path):
+        if not path.exists():
+            raise UserError(f"{path} does not exist, expected one of: {FORMATS_HELP}")
         if path.is_dir():
             return read_folder(path)
         if path.stat().st_size == 0:
             raise UserError(f"{path} is an empty file, expected one of: {FORMATS_HELP}")
         return read_zip(path) if path.name.lower().endswith(".zip") else read_file(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be opened: {error.strerror}; check its permissions") from error
 
 
 def input_files(path: Path) -> list[Path]:
     """List the files that `read_path` reads, sorted."""
     if path.is_file():
         return [path]
-    return [path / name for name in sorted(contents_of(files_of_folder(path)).read)]
+    return [path / name for name in sorted(contents_of_folder(path).read)]
 
 
 def hash_inputs(path: Path) -> dict[str, str]:
-    """Compute the sha256 of what `read_path` reads: one a table, one for all files of a folder together."""
+    """Compute the sha256 of what `read_path` reads: one a table, one for all files of a folder together.
+
+    Of a file in a folder that cannot be opened the name counts alone, as `read_path` names it among the others.
+    """
     files = input_files(path)
-    if path.is_file() or contents_of(files_of_folder(path)).splits:
+    if path.is_file() or contents_of_folder(path).splits:
         return {readable(str(file)): sha256(file) for file in files}
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{sha256(file)}  ".encode() + os.fsencode(file.relative_to(path).as_posix()) + b"\n")
+        try:
+            content = sha256(file)
+        except OSError:
+            content = "cannot be opened"
+        digest.update(f"{content}  ".encode() + os.fsencode(file.relative_to(path).as_posix()) + b"\n")
     return {readable(str(path)): digest.hexdigest()}

@@ -1,5 +1,7 @@
 """Folders and zips: tables named after splits, results of known programs, or files of any formats together."""
 
+import os
+import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -65,9 +67,46 @@ def _held_elsewhere(names: Sequence[str]) -> dict[str, str]:
     return left
 
 
-def files_of_folder(path: Path) -> list[str]:
-    """List the files below a folder by their paths in it, sorted."""
-    return sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+def contents_of_folder(path: Path) -> Contents:
+    """Decide what is read of the files below a folder; links to folders are not followed.
+
+    Raises:
+        OSError: If the folder itself cannot be listed.
+    """
+    names: list[str] = []
+    lost: dict[str, str] = {}
+
+    def note(error: OSError) -> None:
+        if Path(error.filename) == path:
+            raise error
+        lost[_below(path, error.filename)] = f"cannot be opened: {error.strerror}"
+
+    for folder, folders, files in os.walk(path, onerror=note):
+        for name in (*folders, *files):
+            place = Path(folder, name)
+            if reason := _unreachable(place, is_folder=name in folders):
+                lost[_below(path, place)] = reason
+            elif name in files:
+                names.append(_below(path, place))
+    contents = contents_of(names)
+    seen = {name: why for name, why in lost.items() if not _hidden(name)}
+    return replace(contents, left=dict(sorted({**contents.left, **seen}.items())))
+
+
+def _below(path: Path, place: str | Path) -> str:
+    return Path(place).relative_to(path).as_posix()
+
+
+def _unreachable(place: Path, *, is_folder: bool) -> str:
+    """Say why what is listed in a folder cannot be read; "" if it can, or is a folder to look into."""
+    if is_folder:
+        return "a link to a folder" if place.is_symlink() else ""
+    try:
+        return "" if stat.S_ISREG(place.stat().st_mode) else "neither a file nor a folder"
+    except FileNotFoundError:
+        return "a link that leads nowhere"
+    except OSError as error:
+        return f"cannot be opened: {error.strerror}"
 
 
 def read_folder(path: Path) -> list[Row]:
@@ -80,9 +119,9 @@ def read_folder(path: Path) -> list[Row]:
     Raises:
         UserError: If there is nothing to read.
     """
-    contents = contents_of(files_of_folder(path))
+    contents = contents_of_folder(path)
     if not contents.read:
-        raise UserError(f"{path} holds no structure, {EXPECTED}")
+        raise _no_structure(path, _left(path, contents))
     if contents.splits:
         rows = [row for name, split in contents.splits.items() for row in _read_table(path / name, split)]
         return [*rows, *_left(path, contents)]
@@ -91,8 +130,14 @@ def read_folder(path: Path) -> list[Row]:
         rows += _member(path, name, len(rows), lambda name=name: (path / name).read_bytes(), path / name)
     rows += _left(path, contents)
     if all(row.unread for row in rows):
-        raise UserError(f"{path} holds no structure, {EXPECTED}")
+        raise _no_structure(path, rows)
     return rows
+
+
+def _no_structure(path: Path, unread_rows: Sequence[Row]) -> UserError:
+    first = [f"; not read: {row.id} ({row.reason})" for row in unread_rows[:1]]
+    more = [f" and {len(unread_rows) - 1} more"] if len(unread_rows) > 1 else []
+    return UserError(f"{path} holds no structure, {EXPECTED}{''.join([*first, *more])}")
 
 
 def read_zip(path: Path) -> list[Row]:

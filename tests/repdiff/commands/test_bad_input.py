@@ -209,6 +209,26 @@ def test_settings_of_the_network_that_make_none_are_refused_before_anything_is_f
     monkeypatch.setattr("repdiff.backends.fit.train", None)
     said = refused("train", *TRAINING[2:], *flags, "--name", "bad", workspace=workspace)
     assert message in said
+    assert not (workspace / "train" / "bad").exists()
+
+
+@pytest.mark.parametrize(
+    ("bad", "good"),
+    [
+        (["train", *TRAINING[2:], "--denoiser-options", "wdth=32"], ["train", *TRAINING]),
+        (["train", *TRAINING, "--encoded", "train/{MODEL}"], ["train", *TRAINING]),
+        (
+            ["evaluate", "--only", "validity", "--relaxed", "encode/tiny-ead"],
+            ["evaluate", "--only", "validity"],
+        ),
+    ],
+    ids=["options", "encoded", "relaxed"],
+)
+def test_a_refused_command_is_not_in_the_way_of_the_corrected_one(bad, good, refused, workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+    refused(*[word.format(MODEL=MODEL) for word in bad], "--name", "x", workspace=workspace)
+    assert not list(workspace.glob("*/x"))
+    assert main([*good, "--name", "x", "--workspace", str(workspace)]) == 0
 
 
 def truncate(path):

@@ -18,6 +18,7 @@ TABS = (
     "structures",
     "provenance",
 )
+pytestmark = pytest.mark.slow  # the browser is no child of the tests: its seconds are not counted
 VISIBLE = "id => document.getElementById(id).offsetParent !== null"
 COLOUR = "() => getComputedStyle(document.body).backgroundColor"
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"

@@ -161,6 +161,37 @@ def test_a_failed_run_keeps_its_reason(workspace):
     assert read_manifest(path).reason == "ZeroDivisionError"
 
 
+def refuse(workspace, settings, name="a", error=UserError):
+    with pytest.raises(error), workspace.run(settings, name):
+        raise error("no")
+
+
+@pytest.mark.parametrize("error", [UserError, OSError])
+def test_a_run_refused_before_it_made_anything_leaves_no_folder(error, workspace):
+    refuse(workspace, ENCODE, error=error)
+    assert [path.name for path in workspace.root.rglob("*") if path.suffix != ".lock"] == ["encode"]
+    with workspace.run(ENCODE.model_copy(update={"niggli": False}), "a") as run:
+        assert run.state == "new"
+
+
+def test_a_refused_run_gives_back_what_it_was_to_replace(workspace):
+    path = make(workspace, ENCODE)
+    before = {file: file.read_bytes() for file in path.iterdir()}
+    mine = Workspace(root=workspace.root, overwrite=True)
+    refuse(mine, ENCODE.model_copy(update={"niggli": False}))
+    assert {file: file.read_bytes() for file in path.iterdir()} == before
+    make(mine, ENCODE.model_copy(update={"niggli": False}))
+    assert [one.name for one in path.parent.iterdir() if one.suffix != ".lock"] == ["a"]
+
+
+def test_a_run_that_ended_before_it_made_anything_is_in_nobodys_way(workspace):
+    with pytest.raises(ZeroDivisionError), workspace.run(ENCODE, "a") as run:
+        raise ZeroDivisionError
+    assert read_manifest(run.path).reason == "ZeroDivisionError"
+    with workspace.run(ENCODE.model_copy(update={"niggli": False}), "a") as run:
+        assert run.state == "new"
+
+
 def test_more_of_the_same_goes_on_and_less_is_refused(workspace):
     few = GenerateSettings(n=10)
     make(workspace, few)

@@ -1,0 +1,77 @@
+"""Folders that a notebook user names for output: what may lie there already, and what is refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from repdiff.crystals.structure_files import CIF_ZIP, CSV, EXTXYZ, JSON_GZ, TABLE
+from repdiff.errors import UserError
+from repdiff.runs.atomic_files import read_json, write_json
+from repdiff.runs.failures import FAILED
+
+MARK = "repdiff-training.json"
+ENCODED = "encoded"  # what stands for the data among the settings of a training
+WRITTEN = {EXTXYZ, CIF_ZIP, JSON_GZ, CSV, TABLE, FAILED}
+
+
+def claim_for_training(folder: Path, what: Mapping[str, object]) -> None:
+    """Write down in a folder what is trained there; one that was refused before anything was done is free again.
+
+    Args:
+        folder: Made if it does not exist; hidden files there do not count.
+        what: Plain JSON values by name, all that decides the result.
+
+    Raises:
+        UserError: If the folder holds a training that differs in any of these, or other files, or cannot be written.
+    """
+    held = _held(folder)
+    if strange := sorted(held - {MARK}):
+        if MARK not in held:
+            raise UserError(
+                f"{folder} holds {strange[0]} and no training of rd.train, expected an empty folder: "
+                "choose another `folder`"
+            )
+        then = read_json(folder / MARK)
+        if differ := [name for name in sorted({*then, *what}) if then.get(name) != what.get(name)]:
+            values = f"`{differ[0]}` was {then.get(differ[0])!r}, now {what.get(differ[0])!r}"
+            raise UserError(
+                f"{folder} holds a training {'on other crystals' if ENCODED in differ else f'in which {values}'}: "
+                "choose another `folder`"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / MARK, what)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot write ({error.strerror or error}): choose another `folder`"
+        ) from error
+
+
+def refuse_other_files(folder: Path) -> None:
+    """Refuse to write crystals into a folder that holds anything but crystals written before.
+
+    Of such a folder only the crystals are read, so that other files there would be lost to the reader.
+
+    Raises:
+        UserError: If it holds other files.
+    """
+    held = _held(folder)
+    strange = sorted(held - WRITTEN) or sorted(held if not {TABLE, EXTXYZ} <= held else ())
+    if strange:
+        raise UserError(
+            f"{folder} holds {strange[0]}, expected an empty folder or one of crystals written before: "
+            "choose another `path`"
+        )
+
+
+def _held(folder: Path) -> set[str]:
+    """Name what lies in a folder, but for what is hidden; nothing if there is no such folder."""
+    try:
+        return (
+            {one.name for one in folder.iterdir() if not one.name.startswith(".")}
+            if folder.exists()
+            else set()
+        )
+    except OSError as error:
+        raise UserError(
+            f"{folder} is no folder that can be listed ({error.strerror}): choose another"
+        ) from error
