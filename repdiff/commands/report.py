@@ -97,6 +97,7 @@ def make_sections(
     """Draw all tabs, in the order of the page."""
     told = [message for run in runs for message in run.messages]
     told += [str(note) for run in runs for note in run.metrics.get("notes") or () if note not in messages]
+    told += [f"{run.name} is compared with {sets}" for run in runs if (sets := _compared(run))]
     n_there = sum(len(run.crystals) for run in runs)
     gallery = (
         f"{len(cards)} of {n_there} structures, chosen at random with seed {settings.seed}, good and bad alike. "
@@ -123,6 +124,12 @@ def make_sections(
             text="Every run behind this page, with its settings, versions, machine and inputs, the last first.",
         ),
     ]
+
+
+def _compared(run: EvaluatedRun) -> str:
+    """Name the sets that a run was compared with; "" of runs that do not say."""
+    sets = run.metrics.get("compared") or {}
+    return "; ".join(f"{role}: {one['name']} ({one['n']} crystals)" for role, one in sets.items())
 
 
 def _origin(settings: ReportSettings, workspace: Workspace, paths: Sequence[Path]) -> str:

@@ -81,6 +81,12 @@ def test_failed_structures_are_counted_and_named(page):
     assert "took too long" in text
 
 
+def test_the_page_names_the_sets_that_were_compared_with(page):
+    said = re.search(r"generated is compared with ([^<]*)", page.read_text(encoding="utf-8"))[1]
+    assert re.search(r"reference: \S*known\.extxyz:test \(\d+ crystals\)", said)
+    assert re.search(r"training: \S*known\.extxyz:train \(\d+ crystals\)", said)
+
+
 def test_the_page_holds_all_plots_and_structures(page):
     data = data_of(page)
     assert {
