@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from descriptors.registry import unknown
-from repdiff.api.checks import a_kind
+from repdiff.api.checks import checked
 from repdiff.api.model import Model
 from repdiff.backends import BACKENDS
 from repdiff.backends.fit import fit
@@ -25,6 +25,7 @@ from repdiff.settings.paths import home_expanded
 from repdiff.settings.training import TrainingSettings
 
 
+@checked
 def train(
     encoded: EncodedSet,
     *,
@@ -54,7 +55,6 @@ def train(
         UserError: If the backend or an option is unknown, a value does not fit, or there is nothing to train on.
         KeyboardInterrupt: If the training was interrupted; with a folder its last step is saved there.
     """
-    a_kind("encoded", encoded, EncodedSet, "what rd.encode returned")
     if backend not in BACKENDS:
         raise UserError(unknown("backend", backend, BACKENDS))
     if not encoded.rows("train"):

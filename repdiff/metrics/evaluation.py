@@ -20,6 +20,7 @@ from repdiff.metrics.evaluation_views import (
 from repdiff.runs.atomic_files import write_json
 from repdiff.runs.parquet_files import write_table
 from repdiff.runs.provenance import versions
+from repdiff.settings.paths import home_expanded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,12 +174,13 @@ class Evaluation:
             columns.update(result.columns)
         return pa.table(columns)
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: str | Path) -> list[Path]:
         """Write `per_structure.parquet` and `metrics.json`, each replaced as a whole.
 
         Raises:
             UserError: If the folder cannot be written.
         """
+        folder = home_expanded(folder)
         summary, rows = folder / SUMMARY, folder / ROWS
         try:
             folder.mkdir(parents=True, exist_ok=True)
