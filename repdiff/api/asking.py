@@ -52,6 +52,11 @@ class Request:
         Raises:
             UserError: If a formula, a label or an option cannot be read, or the model cannot make what is asked for.
         """
+        for name in ("compositions", "protostructures"):
+            if name in options:
+                raise UserError(
+                    f"unknown option {name!r}: give `{name[:-1]}`, which takes a list of them too"
+                )
         if conditions and not backend.conditions & {"properties", "symmetry"}:
             raise UserError(
                 f"a model of {backend_name} takes no {next(iter(conditions))}: leave it out, or use another"

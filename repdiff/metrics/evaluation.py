@@ -273,10 +273,12 @@ def choose_metrics(metrics: Sequence[str | Metric] | None) -> dict[str, Metric]:
     """Build the metrics that were asked for, by their registered names.
 
     Raises:
-        UserError: If one is unknown, or no metric.
+        UserError: If one is unknown, or no metric, or none is named.
     """
     if isinstance(metrics, str | Metric):
         metrics = [metrics]
+    if metrics is not None and not metrics:
+        raise UserError(f"no metric is named, expected some of {', '.join(METRICS)}")
     names = {METRICS[name]: name for name in METRICS}
     chosen: dict[str, Metric] = {}
     for metric in list(METRICS) if metrics is None else metrics:

@@ -191,6 +191,11 @@ def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
             lambda model, encoded: model.sample(2, composition="NaCl", protostructure="AB_cF8_225_a_b:Cl-Na"),
             "composition and protostructure are given, expected one",
         ),
+        (
+            lambda model, encoded: model.sample(2, protostructures=["AB_cF8_225_a_b:Cl-Na"]),
+            "unknown option 'protostructures': give `protostructure`, which takes a list of them too",
+        ),
+        (lambda model, encoded: rd.evaluate(COPPER, metrics=[]), "no metric is named, expected some of"),
         (lambda model, encoded: model.sample(2, conditions={"band_gap": 1.0}), "takes no properties"),
         (lambda model, encoded: model.sample(2, space_group=300), "expected numbers from 1 to 230"),
         (lambda model, encoded: model.sample(2, search="slow"), "unknown search 'slow'"),
