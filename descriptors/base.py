@@ -65,6 +65,10 @@ class Descriptor(nn.Module, ABC):
     ) -> Float[Tensor, "n_systems n_features"]:
         """Encode the crystals whose centres have these neighbours.
 
+        Under a given symmetry one atom of each orbit is a centre and stands for all of them: crystals of centres are
+        `neighborhood.system_of_centre`, elements `descriptors.elements.at_centres`, and a mean over atoms weighs
+        centres by `neighborhood.share`. `descriptors.pooling.pool_all` does that.
+
         Args:
             neighborhood: Neighbours within at least `cutoff`; farther ones do not contribute.
             vectors: From each centre to its neighbours, Å.

@@ -19,7 +19,9 @@ from torch import Tensor
 from descriptors import lattice as cells
 from descriptors.base import ALL_INVARIANCES, Descriptor
 from descriptors.batch import CrystalBatch, join
-from descriptors.neighbors import find_neighborhood, find_pairs
+from descriptors.neighbors import Centres, find_neighborhood, find_pairs
+from descriptors.symmetry.orbit_maps import orbit_maps
+from descriptors.symmetry.protostructure import Protostructure
 
 TOL = {torch.float64: {"rtol": 1e-7, "atol": 1e-8}, torch.float32: {"rtol": 1e-2, "atol": 1e-3}}
 MIN_DISTANCE = 1.2  # Å, between atoms of the crystals made here
@@ -139,8 +141,20 @@ def _require(holds: bool, what: str) -> None:
         raise AssertionError(what)
 
 
+def require_declared(thing: object, base: type) -> None:
+    """Require that an object or class of a plugin has all attributes that its base names.
+
+    Raises:
+        AssertionError: If some are missing; the message names them.
+    """
+    missing = [name for name in base.__annotations__ if not hasattr(thing, name)]
+    name = thing.__name__ if isinstance(thing, type) else type(thing).__name__
+    _require(not missing, f"{name} does not set {', '.join(missing)}; {base.__name__} says what they are")
+
+
 def check_declarations(descriptor: Descriptor, batch: CrystalBatch) -> None:
     """Check that what is declared has the right form, and that its lengths are those of the vector."""
+    require_declared(descriptor, Descriptor)
     n_features = descriptor(batch).shape[1]
     _require(descriptor.n_features == n_features, f"n_features {descriptor.n_features}, got {n_features}")
     names = descriptor.feature_names()
@@ -323,6 +337,28 @@ def check_stages(descriptor: Descriptor, batch: CrystalBatch) -> None:
     _require(end == descriptor.n_features, f"the stages end at {end} of {descriptor.n_features} features")
 
 
+def check_centres(descriptor: Descriptor, batch: CrystalBatch) -> None:
+    """Check that one atom of each orbit gives what all atoms give, in rutile and perovskite of elements of the batch.
+
+    Inversion under a given symmetry asks for that. A descriptor that tells atoms of one orbit apart is not asked.
+    """
+    if not {"image", "rotation", "reflection", "translation", "permutation"} <= descriptor.invariant_to:
+        return
+    first, last = (int(batch.atomic_numbers[place]) for place in (0, -1))
+    rutile = Protostructure.of(136, [(first, "a"), (last, "f")])
+    perovskite = Protostructure.of(221, [(first, "a"), (first, "b"), (last, "c")])
+    maps = orbit_maps([rutile, perovskite], dtype=batch.dtype)
+    lengths = torch.tensor([[4.6, 3.0, 0, 0, 0, 0], [4.0, 0, 0, 0, 0, 0]], dtype=batch.dtype)  # Å
+    crystals = maps.crystals(torch.tensor([0.3], dtype=batch.dtype), lengths)
+    centres = Centres(atoms=maps.representative, multiplicity=maps.multiplicity)
+    table = find_neighborhood(crystals, descriptor.cutoff, centres=centres)
+    try:
+        found = descriptor.evaluate(table, table.vectors(crystals.frac_coords, crystals.lattice))
+    except (RuntimeError, IndexError) as error:
+        raise AssertionError(f"evaluate fails where not every atom is a centre: {error}") from error
+    _same(found, descriptor(crystals), "one atom of each orbit differs from all atoms")
+
+
 CHECKS: dict[str, Callable[[Descriptor, CrystalBatch], None]] = {
     "declarations": check_declarations,
     "invariances": check_invariances,
@@ -335,6 +371,7 @@ CHECKS: dict[str, Callable[[Descriptor, CrystalBatch], None]] = {
     "layout and type": check_layout_and_type,
     "skin": check_skin,
     "stages": check_stages,
+    "centres": check_centres,
 }
 
 

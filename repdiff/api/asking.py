@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repdiff.api.checks import a_count, a_kind, a_seed
+from repdiff.api.checks import a_count, a_seed
 from repdiff.backends import Backend
 from repdiff.backends.options import parse_options
 from repdiff.backends.requested_compositions import CompositionRequest
@@ -52,6 +52,11 @@ class Request:
         Raises:
             UserError: If a formula, a label or an option cannot be read, or the model cannot make what is asked for.
         """
+        for name in ("compositions", "protostructures"):
+            if name in options:
+                raise UserError(
+                    f"unknown option {name!r}: give `{name[:-1]}`, which takes a list of them too"
+                )
         if conditions and not backend.conditions & {"properties", "symmetry"}:
             raise UserError(
                 f"a model of {backend_name} takes no {next(iter(conditions))}: leave it out, or use another"
@@ -82,14 +87,13 @@ class Request:
         return cls(n=n, wanted=wanted, seed=a_seed(seed), how=how)
 
 
-def _texts(name: str, value: object, what: str, example: str) -> list[str]:
+def _texts(name: str, value: str | Sequence[str], what: str, example: str) -> list[str]:
     """Return one text or several as a list.
 
     Raises:
         UserError: If it is something else, or nothing.
     """
-    a_kind(name, value, (str, list, tuple), f"a {what} such as {example}, or a list of them")
-    texts = [value] if isinstance(value, str) else list(value)  # ty: ignore[invalid-argument-type]
+    texts = [value] if isinstance(value, str) else list(value)
     if not texts or not all(isinstance(text, str) for text in texts):
         raise UserError(f"{name} is {value!r}, expected {what}s such as {example}")
     return texts

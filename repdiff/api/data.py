@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repdiff.api.checks import a_count, a_kind, a_seed
+from repdiff.api.checks import a_count, a_seed, checked
 from repdiff.api.folders import refuse_other_files
 from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.crystal_set import CrystalSet
@@ -26,6 +26,7 @@ else:
     CrystalsLike = object
 
 
+@checked
 def load_dataset(
     source: str | Path,
     *,
@@ -57,7 +58,6 @@ def load_dataset(
         Traceback (most recent call last):
         repdiff.errors.UserError: 'prototipes' is neither a path nor a data set; ... Did you mean 'prototypes'?
     """
-    a_kind("source", source, (str, Path), "the name of a data set, or a path")
     name, named = split_name(str(source)) if split is None else (str(source), split)
     with bars(progress):
         dataset = load.load_dataset(
@@ -72,6 +72,7 @@ def load_dataset(
     return dataset.part(named)
 
 
+@checked
 def encode(
     crystals: CrystalsLike | Dataset,
     *,
@@ -104,7 +105,6 @@ def encode(
         EncodedSet: 2 crystals, 659 features each (ead)
     """
     place = choose_device(device)
-    a_kind("descriptor", descriptor, str, "a name such as 'ead' or 'ead:paper'")
     named_descriptor(descriptor)
     seed = a_seed(seed)
     if not isinstance(crystals, Dataset):
@@ -115,6 +115,7 @@ def encode(
         )
 
 
+@checked
 def read(path: str | Path) -> CrystalSet:
     """Read crystals of any quality: a file, a folder, a run of this tool, or a data set's name or NAME:SPLIT.
 
@@ -132,11 +133,11 @@ def read(path: str | Path) -> CrystalSet:
         ...     rd.read(file)
         CrystalSet: 1 crystal
     """
-    a_kind("path", path, (str, Path), "the path of a file or folder")
     given = str(path)
     return CrystalSets(data_dir=None, workspace=Workspace()).to_judge(given)
 
 
+@checked
 def write(path: str | Path, crystals: CrystalsLike) -> Path:
     """Write crystals to a file, or to a folder in all formats; it appears whole or not at all.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from repdiff.api.asking import Request, draw
-from repdiff.api.checks import a_count, a_kind
+from repdiff.api.checks import a_count, checked
 from repdiff.api.results import reconstruct
 from repdiff.backends import BACKENDS, Backend, backend_of
 from repdiff.backends.find_model import find_model
@@ -35,6 +35,7 @@ class Model:
     def __init__(self, path: Path, backend_name: str, backend: Backend) -> None:
         self.path, self.backend_name, self.backend = path, backend_name, backend
 
+    @checked
     def sample(
         self,
         n: int,
@@ -93,6 +94,7 @@ class Model:
                 return reconstruct(made, search=search, seed=seed, n_workers=n_workers, progress=progress)
         return _usable(made)
 
+    @checked
     def sample_representations(
         self,
         n: int,
@@ -124,6 +126,7 @@ class Model:
         assert isinstance(made, RepresentationBatch)
         return made
 
+    @checked
     def save(self, path: str | Path) -> Path:
         """Copy the weights to a file, which `load_model` reads; it appears whole or not at all.
 
@@ -178,6 +181,7 @@ class Model:
         )
 
 
+@checked
 def load_model(
     model: str | Path, *, workspace: str | Path = DEFAULT_ROOT, device: str | Literal["auto"] = "auto"
 ) -> Model:
@@ -191,7 +195,6 @@ def load_model(
     Raises:
         UserError: If there is none, it is damaged, or it is of another version of this package.
     """
-    a_kind("model", model, (str, Path), "a path or the name of a run")
     path = find_model(home_expanded(model), Workspace(root=home_expanded(workspace)))
     name = backend_of(path)
     return Model(path, name, BACKENDS[name].load(path, device=choose_device(device)))

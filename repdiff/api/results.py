@@ -2,11 +2,11 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from repdiff.api.checks import a_count, a_kind, a_seed
+from repdiff.api.checks import a_count, a_seed, checked
 from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.benchmarks import BENCHMARKS
@@ -37,6 +37,7 @@ else:
     CrystalsLike = object
 
 
+@checked
 def reconstruct(
     representations: RepresentationBatch | EncodedSet,
     *,
@@ -79,12 +80,6 @@ def reconstruct(
         >>> found.to_frame()["formula"].tolist()
         ['Cu']
     """
-    a_kind(
-        "representations",
-        representations,
-        (RepresentationBatch, EncodedSet),
-        "what Model.sample_representations or rd.encode returned",
-    )
     if not len(representations):
         raise UserError("representations holds nothing, expected at least one vector")
     exact = isinstance(representations, EncodedSet)
@@ -104,6 +99,7 @@ def reconstruct(
         ).crystals
 
 
+@checked
 def relax(
     crystals: CrystalsLike,
     *,
@@ -143,8 +139,8 @@ def relax(
         repdiff.errors.UserError: unknown force field 'chgnett'; known: chgnet, sevennet... Did you mean 'chgnet'?
     """
     given = as_crystal_set(crystals)
-    if isinstance(fmax, bool) or not isinstance(fmax, int | float) or not fmax > 0:
-        raise UserError(f"fmax is {fmax!r}, expected a positive force, eV/Å")
+    if not fmax > 0:
+        raise UserError(f"fmax is {fmax}, expected a positive force, eV/Å")
     if not rattle >= 0:
         raise UserError(f"rattle is {rattle}, expected a length, Å, or 0 for none")
     steps = a_count("max_steps", max_steps, least=0)
@@ -161,6 +157,7 @@ def relax(
         )
 
 
+@checked
 def evaluate(
     crystals: CrystalsLike,
     reference: CrystalsLike | str | Path | None = None,
@@ -170,7 +167,7 @@ def evaluate(
     matcher: MatcherName = "mattergen-ordered",
     relaxed: RelaxedSet | None = None,
     hull: str | Path | None = None,
-    metrics: Sequence[str | Metric] | None = None,
+    metrics: str | Metric | Collection[str | Metric] | None = None,
     baseline: bool | None = None,
     benchmark: str | None = None,
     seed: int = 0,
@@ -211,15 +208,12 @@ def evaluate(
         >>> float(found.to_frame().loc["validity.structure_valid", "value"])
         1.0
     """
-    choose_metrics(metrics)
-    if relaxed is not None:
-        a_kind("relaxed", relaxed, RelaxedSet, "what rd.relax returned")
+    chosen = [metrics] if isinstance(metrics, str | Metric) else metrics if metrics is None else list(metrics)
+    choose_metrics(chosen)
     if benchmark not in (None, *BENCHMARKS):
         raise UserError(unknown("benchmark", str(benchmark), BENCHMARKS))
     if matcher not in get_args(MatcherName):
         raise UserError(unknown("matcher", str(matcher), get_args(MatcherName)))
-    if hull is not None:
-        a_kind("hull", hull, (str, Path), "the name of a shipped table, or a path")
     workspace = Workspace()
     sets = CrystalSets(data_dir=None, workspace=workspace)
     generated = as_crystal_set(crystals)
@@ -244,7 +238,7 @@ def evaluate(
         progress=progress,
     )
     with bars(progress):
-        return evaluate_set(generated, context, metrics=metrics, baseline=baseline, notes=sets.notes)
+        return evaluate_set(generated, context, metrics=chosen, baseline=baseline, notes=sets.notes)
 
 
 def _known(crystals: CrystalsLike | str | Path | None, what: str) -> str | CrystalSet | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from descriptors.registry import unknown
-from repdiff.api.checks import a_kind
+from repdiff.api.checks import checked
 from repdiff.api.folders import ENCODED, claim_for_training
 from repdiff.api.model import Model
 from repdiff.backends import BACKENDS
@@ -27,6 +27,7 @@ from repdiff.settings.paths import home_expanded
 from repdiff.settings.training import TrainingSettings
 
 
+@checked
 def train(
     encoded: EncodedSet,
     *,
@@ -58,7 +59,6 @@ def train(
             the folder holds anything but the same training.
         KeyboardInterrupt: If the training was interrupted; with a folder its last step is saved there.
     """
-    a_kind("encoded", encoded, EncodedSet, "what rd.encode returned")
     if backend not in BACKENDS:
         raise UserError(unknown("backend", backend, BACKENDS))
     if not encoded.rows("train"):

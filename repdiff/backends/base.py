@@ -13,7 +13,7 @@ from torch import Tensor
 from descriptors.registry import Registry
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.formula import Composition
+from repdiff.crystals.formula import Composition, formula_text, reduced_formula
 from repdiff.errors import UserError
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
@@ -234,8 +234,8 @@ def seen_only(compositions: Iterable[Composition], seen: Collection[int]) -> Non
     """
     if strange := {number for counts in compositions for number in counts} - set(seen):
         raise UserError(
-            f"a composition has the element of atomic number {min(strange)}, expected those of the training data: "
-            f"{', '.join(map(str, sorted(seen)))}"
+            f"a composition has {formula_text({min(strange): 1})}, expected elements of the training data: "
+            f"{', '.join(formula_text({number: 1}) for number in sorted(seen))}"
         )
 
 
@@ -248,10 +248,14 @@ def check_compositions(
         UserError: If there is one.
     """
     seen_only(compositions or (), seen)
-    largest = max((sum(counts.values()) for counts in compositions or ()), default=0)
-    if largest > n_most:
+    largest: Composition = max(compositions or (), key=lambda counts: sum(counts.values()), default={})
+    if (size := sum(largest.values())) > n_most:
+        unit = dict(reduced_formula(largest))
+        fits = sum(unit.values()) <= n_most
+        smaller = f", such as {formula_text(unit)}" if fits else ""
         raise UserError(
-            f"a composition has {largest} atoms, expected at most {n_most}, the most of a training crystal"
+            f"a composition has {size} atoms, {formula_text(largest)}, expected at most {n_most}, the most of a "
+            f"training crystal; the primitive cell is meant, not the conventional one: give a smaller formula{smaller}"
         )
 
 

@@ -51,7 +51,7 @@ EXACT_BLOCKS = ("composition", "n_atoms")  # discrete: no tails in their normali
 SYMMETRIC_WEIGHTS = {CELL: 10.0}  # seven features among hundreds, on which the search depends most
 NO_LIBRARY = (
     "`new_only` is given, but the model does not know which protostructures its training crystals have: train one with "
-    "compositions='protostructure'"
+    "`compositions` 'protostructure'"
 )
 log = logging.getLogger(__name__)
 
@@ -118,14 +118,14 @@ class StructRepDiff(Backend):
         if asked := [name for name in (*WISHES, "formula_units") if getattr(sampling, name) is not None]:
             raise UserError(
                 f"`{asked[0]}` is given, which a model needs protostructures for: train one with "
-                "compositions='protostructure'"
+                "`compositions` 'protostructure'"
             )
         if compositions is None:
             return
         if self.model.compositions is None:
             raise UserError(
-                "this model was trained with compositions='joint', so that formulas cannot be given: "
-                "train one with compositions='protostructure' or 'first'"
+                "this model was trained with `compositions` 'joint', so that formulas cannot be given: "
+                "train one with `compositions` 'protostructure' or 'first'"
             )
         check_compositions(compositions, self.model.layout.elements, self.model.compositions.n_max)
 

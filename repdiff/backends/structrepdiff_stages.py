@@ -42,15 +42,15 @@ def symmetric_rows(encoded: EncodedSet) -> dict[str, list[int]]:
     """
     if encoded.symmetry is None:
         raise UserError(
-            "the data set was encoded without protostructures: encode it again, or train with compositions='first'"
+            "the data set was encoded without protostructures: encode it again, or train with `compositions` 'first'"
         )
     known = set(encoded.symmetry.known)
     rows = {split: encoded.rows(split) for split in ("train", "val")}
     kept = {split: [row for row in rows[split] if row in known] for split in rows}
     if not kept["train"]:
         raise UserError(
-            "no training crystal has a protostructure within the tolerance: encode with another symprec, or train with "
-            "compositions='first'"
+            "no training crystal has a protostructure within the tolerance: encode with another `symprec`, or train "
+            "with `compositions` 'first'"
         )
     for split, some in rows.items():
         if n_lost := len(some) - len(kept[split]):

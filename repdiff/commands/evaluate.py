@@ -1,5 +1,6 @@
 """`repdiff evaluate`: crystals from any source → a table, `metrics.json` and `per_structure.parquet`."""
 
+import logging
 import sys
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from repdiff.metrics.baselines import evaluate_set
 from repdiff.metrics.evaluation import choose_metrics
 from repdiff.metrics.kept import Kept, read_kept
 from repdiff.runs.atomic_files import replacing
-from repdiff.runs.manifest import Input
+from repdiff.runs.manifest import Input, read_manifest
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import EvaluateSettings
 from repdiff.settings.flags import with_flags
 
+log = logging.getLogger(__name__)
 ENTRIES = {"novelty": "known_set"}  # settings that the context calls otherwise
 
 
@@ -35,7 +37,7 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
     """
     choose_metrics(settings.only)
     sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
-    structures, inputs = sets.locate(settings.structures)
+    structures, inputs = sets.locate(settings.structures or _structures_of(settings.relaxed, workspace))
     name = Path(structures).name
     label = plain_name(f"{name}-vs-{settings.reference}" if settings.reference else name)
     settings = workspace.with_kept(settings.model_copy(update={"structures": structures}), label)
@@ -113,6 +115,15 @@ def _known_inputs(
     if (hull := locate_hull(settings.hull, workspace)) is not None and hull.exists():
         inputs["hull"] = hull
     return inputs
+
+
+def _structures_of(relaxed: Path | None, workspace: Workspace) -> str | None:
+    """Return the crystals that a run of `repdiff relax` relaxed, if its manifest says which."""
+    if relaxed is None or not ((folder := workspace.find("relax", relaxed)) / "manifest.json").is_file():
+        return None
+    structures = read_manifest(folder).config.get("structures")
+    log.info("using %s, which %s relaxed", structures, folder)
+    return structures
 
 
 def _relaxed(path: Path | None, workspace: Workspace) -> RelaxedSet | None:

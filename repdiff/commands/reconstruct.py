@@ -65,7 +65,8 @@ def run_reconstruct(settings: ReconstructSettings, workspace: Workspace) -> Path
     device = choose_device(settings.device)
     settings = _resolved(settings)
     source = _from_dataset(settings, workspace) if settings.dataset else _from_generated(settings, workspace)
-    name = plain_name(f"{source.name}-{settings.preset}")
+    chosen = "" if settings.symmetry == _symmetry_by_default(settings) else f"-{settings.symmetry}"
+    name = plain_name(f"{source.name}-{settings.preset}{chosen}")
     with workspace.run(settings, name, inputs=source.inputs) as run:
         if run.state != "finished":
             run.summary.update(_reconstruct(source, settings, run.path, device))
@@ -91,14 +92,12 @@ def _resolved(settings: ReconstructSettings) -> ReconstructSettings:
             "repulsion": search.repulsion,
             "max_seconds": search.max_seconds,
             "max_evaluations": search.max_evaluations,
-            "symmetry": _symmetry(settings),
+            "symmetry": _symmetry_by_default(settings) if settings.symmetry == "auto" else settings.symmetry,
         }
     )
 
 
-def _symmetry(settings: ReconstructSettings) -> str:
-    if settings.symmetry != "auto":
-        return settings.symmetry
+def _symmetry_by_default(settings: ReconstructSettings) -> str:
     return "given" if settings.dataset is None else "none"
 
 

@@ -85,6 +85,19 @@ def is_strict_abx3(counts: Mapping[int, int]) -> bool:
     return sorted(counts.values()) == [1, 1, 3]
 
 
+def formula_text(counts: Mapping[int, int]) -> str:
+    """Write a formula by ascending atomic number, such as "Na4Cl4"; what is no element is written "Z = 119".
+
+    Example:
+        >>> formula_text({17: 4, 11: 4}), formula_text({8: 1})
+        ('Na4Cl4', 'O')
+    """
+    from ase.data import chemical_symbols
+
+    names = {number: f"Z = {number}" for number in counts} | dict(enumerate(chemical_symbols))
+    return "".join(f"{names[number]}{count if count > 1 else ''}" for number, count in sorted(counts.items()))
+
+
 def parse_formula(text: str) -> Composition:
     """Read the formula of a cell, such as Li2Fe2O4: all its atoms, not the reduced formula.
 

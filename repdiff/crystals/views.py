@@ -44,6 +44,7 @@ def atoms_of(crystals: Sequence[Crystal]) -> list["Atoms"]:
     ]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinite labels and volumes stay what they are
 def frame_of(crystals: Sequence[Crystal], failed: Mapping[str, str] | None = None) -> "pd.DataFrame":
     """Put crystals into a data frame: one row each, the failed last.
 

@@ -143,7 +143,7 @@ def _remarks(rows: Sequence[Row], left_out: Sequence[Row]) -> tuple[str, ...]:
     """Count what was changed or left out, and name the files that were not read and the splits nobody knows."""
     counts = Counter(note for row in rows for note in dict.fromkeys(row.notes))
     remarks = [f"{count} × {note}" for note, count in counts.items()]
-    splits = Counter(str(row.labels["split_name"]) for row in rows if "split_name" in row.labels)
+    splits = Counter(str(split) for row in rows if (split := row.labels.get("split_name")) is not None)
     if splits:
         named = ", ".join(f"{split!r} ({count})" for split, count in splits.most_common(N_NAMED))
         more = f" and {len(splits) - N_NAMED} more" if len(splits) > N_NAMED else ""

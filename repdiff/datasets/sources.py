@@ -13,7 +13,7 @@ from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.load import PROTOTYPES, load_dataset
 from repdiff.datasets.splits import draw_rows
-from repdiff.errors import UserError
+from repdiff.errors import UserError, unknown
 from repdiff.runs.failures import read_failed
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace
@@ -154,11 +154,16 @@ def choose(given: CrystalSet, n: int | None, seed: int) -> CrystalSet:
 def split_name(name: str) -> tuple[str, str | None]:
     """Take NAME:SPLIT apart; what stands behind another colon belongs to the name.
 
+    Raises:
+        UserError: If what stands behind the name of a data set is no split.
+
     Example:
         >>> split_name("mp_20:test"), split_name("C:/data.csv")
         (('mp_20', 'test'), ('C:/data.csv', None))
     """
     source, _, split = name.rpartition(":")
+    if source in (*BENCHMARKS, PROTOTYPES) and split not in SPLITS:
+        raise UserError(f"{name}: {unknown('split', split, SPLITS)}")
     return (source, split) if source and split in SPLITS else (name, None)
 
 

@@ -20,7 +20,7 @@ KIND = "vector-diffusion"
 class ModelSettings(BaseModel):
     """All that is needed to build a model, apart from its weights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     n_features: int = Field(ge=1, description="length of the vectors")
     blocks: dict[str, tuple[int, int]] = Field(

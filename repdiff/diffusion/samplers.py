@@ -29,7 +29,7 @@ MIN_HALF_LOG_SNR = (
 class SamplerSettings(BaseModel):
     """Which sampler generates, and in how many steps."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["ddpm", "ddim", "dpm"] = Field("ddpm", description="ancestral, implicit, or DPM-Solver++")
     n_steps: int | None = Field(

@@ -20,6 +20,7 @@ from repdiff.metrics.evaluation_views import (
 from repdiff.runs.atomic_files import write_json
 from repdiff.runs.parquet_files import write_table
 from repdiff.runs.provenance import versions
+from repdiff.settings.paths import home_expanded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,12 +178,13 @@ class Evaluation:
             columns.update(result.columns)
         return pa.table(columns)
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: str | Path) -> list[Path]:
         """Write `per_structure.parquet` and `metrics.json`, each replaced as a whole.
 
         Raises:
             UserError: If the folder cannot be written.
         """
+        folder = home_expanded(folder)
         summary, rows = folder / SUMMARY, folder / ROWS
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -281,10 +283,12 @@ def choose_metrics(metrics: Sequence[str | Metric] | None) -> dict[str, Metric]:
     """Build the metrics that were asked for, by their registered names.
 
     Raises:
-        UserError: If one is unknown, or no metric.
+        UserError: If one is unknown, or no metric, or none is named.
     """
     if isinstance(metrics, str | Metric):
         metrics = [metrics]
+    if metrics is not None and not metrics:
+        raise UserError(f"no metric is named, expected some of {', '.join(METRICS)}")
     names = {METRICS[name]: name for name in METRICS}
     chosen: dict[str, Metric] = {}
     for metric in list(METRICS) if metrics is None else metrics:

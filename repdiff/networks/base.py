@@ -15,7 +15,7 @@ from descriptors.registry import Registry
 class DenoiserSettings(BaseModel):
     """Settings of a network; every kind has its own subclass, with `name` fixed to its registered name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(description="registered name of the network")
 

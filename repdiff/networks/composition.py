@@ -25,7 +25,7 @@ OF_EARLIER_FITS = frozenset(
 class CompositionModelSettings(BaseModel):
     """Size of the composition model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     width: int = Field(256, ge=1, description="channels of the residual stream")
     n_blocks: int = Field(2, ge=0, description="residual blocks, two linear layers each")

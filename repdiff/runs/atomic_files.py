@@ -23,6 +23,9 @@ DISK_TROUBLE = {
     errno.EACCES: "permission denied: choose another path or change its permissions",
     errno.EPERM: "permission denied: choose another path or change its permissions",
     errno.ENOTDIR: "a part of this path is a file, expected a folder",
+    errno.ENOENT: "no such file or folder, and it cannot be made: choose another path",
+    errno.ENAMETOOLONG: "a name in this path is too long: choose a shorter one",
+    errno.ELOOP: "links in this path lead in a circle: choose another path",
 }
 
 

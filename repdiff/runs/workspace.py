@@ -4,9 +4,11 @@ A run lives in `<root>/<verb>/<name>` beside `manifest.json` (what was done, wit
 `config.yaml` (the settings, to be run again).
 """
 
+import hashlib
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ BEFORE = {
 }  # what makes the output of each verb, for messages
 S = TypeVar("S", bound=Settings)
 N_NAMED = 3  # differences
+MAX_NAME = 200  # bytes of a folder's name; file systems take 255, and files beside it are named after it
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +48,11 @@ class Workspace:
     root: Path = DEFAULT_ROOT
     name: str | None = None
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a name that file systems would not take."""
+        if self.name is not None and (size := len(os.fsencode(self.name))) > MAX_NAME:
+            raise UserError(f"`name` has {size} bytes, expected at most {MAX_NAME}: choose a shorter one")
 
     @property
     def data_dir(self) -> Path:
@@ -208,7 +216,9 @@ class Workspace:
 
 
 def plain_name(name: str) -> str:
-    """Turn a label such as "perov_5-ead:paper" into a folder's name: letters, digits and `_.+-`.
+    """Turn a label such as "perov_5-ead:paper" into a folder's name: letters of any script, digits and `_.+-`.
+
+    A name that file systems would not take is cut, and ends in a hash of the whole.
 
     Raises:
         UserError: If nothing is left.
@@ -217,10 +227,13 @@ def plain_name(name: str) -> str:
         >>> plain_name("perov_5-ead:paper")
         'perov_5-ead-paper'
     """
-    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name).strip("-.")
+    plain = re.sub(r"[^\w.+-]+", "-", unicodedata.normalize("NFC", name)).strip("-.")
     if not plain:
         raise UserError(f"`name` is {name!r}, expected letters, digits and _ . + -")
-    return plain
+    if len(plain.encode()) <= MAX_NAME:
+        return plain
+    mark = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{plain.encode()[: MAX_NAME - 9].decode(errors='ignore')}-{mark}"
 
 
 def _listed(differ: Sequence[Difference]) -> str:

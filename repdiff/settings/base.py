@@ -74,12 +74,14 @@ def again(model: type[BaseModel], name: str, default: object) -> Any:  # noqa: A
 
 
 class Options(BaseModel):
-    """Base of all groups of settings: frozen, unknown keys are errors, and the schema is built when needed.
+    """Base of all groups of settings: frozen, numbers are finite, unknown keys are errors, the schema is built late.
 
     A nested group that is given in part keeps the default of this group for the rest.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ import types
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -289,17 +289,19 @@ def _pairs_of_text(key: str, text: str) -> dict[str, object]:
 
 
 def _explain(error: ValidationError, model: type[Settings], file: Path | None, given: set[str]) -> str:
-    found = error.errors(include_url=False)
     named = {leaf.path: leaf for leaf in leaves(model)}
-    parts = []
-    for item in found[:MAX_ERRORS]:
+    found: dict[tuple[str, ...], tuple[Leaf | None, Any]] = {}  # the first mistake in each setting
+    for item in error.errors(include_url=False):
         path = tuple(str(name) for name in item["loc"])
         leaf = next((named[path[:end]] for end in range(len(path), 0, -1) if path[:end] in named), None)
+        found.setdefault(leaf.path if leaf else path, (leaf, item))
+    parts = []
+    for path, (leaf, item) in list(found.items())[:MAX_ERRORS]:
         if leaf is None:
             where = f"{'.'.join(path)}: " if path else ""
             parts.append(where + str(item.get("ctx", {}).get("error", item["msg"])))
             continue
-        if item["type"] == "missing":
+        if item["type"] == "missing" and len(item["loc"]) == len(path):
             parts.append(f"`{leaf.key}` is missing: {leaf.field.description}")
             continue
         of_flag = leaf.key in given or file is None
@@ -307,9 +309,10 @@ def _explain(error: ValidationError, model: type[Settings], file: Path | None, g
         if isinstance(told := item.get("ctx", {}).get("error"), UserError):
             parts.append(f"{where} is {told}")
             continue
-        shown = item["input"] or repr(item["input"]) if of_flag else repr(item["input"])
-        found_there = f"{where} is {shown}"
-        parts.append(f"{found_there}, expected {_expected(leaf, item)}")
+        value = item["input"]
+        words = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+        shown = words or repr(words) if of_flag else repr(value)
+        parts.append(f"{where} is {shown}, expected {_expected(leaf, item)}")
     more = f"; and {len(found) - MAX_ERRORS} more" if len(found) > MAX_ERRORS else ""
     return "; ".join(parts) + more
 
@@ -320,6 +323,12 @@ def _expected(leaf: Leaf, item: Mapping[str, Any]) -> str:
             return f"{words} {item['ctx'][name]}"
     if leaf.choices:
         return f"one of {', '.join(map(str, leaf.choices))}"
+    if item["type"] == "finite_number" and int not in leaf.types:
+        return "a finite number"
+    if several := next((get_args(kind) for kind in leaf.types if get_origin(kind) is tuple), ()):
+        inner = get_args(several[0])[0] if get_origin(several[0]) is Annotated else several[0]
+        names = {int: "whole numbers", float: "numbers", str: "names", Path: "paths"}
+        return f"{'' if Ellipsis in several else f'{len(several)} '}{names[inner]} with commas between them"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     wanted = [names[kind] for kind in leaf.types if kind in names]
     return " or ".join(wanted) or str(item["msg"])

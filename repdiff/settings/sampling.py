@@ -220,6 +220,6 @@ class ReconstructSettings(Settings):
     def _take_one_source(self) -> "ReconstructSettings":
         if self.generated is not None and self.dataset is not None:
             raise ValueError(
-                f"both generated ({self.generated}) and dataset ({self.dataset}), expected one of them"
+                f"both `generated` ({self.generated}) and `dataset` ({self.dataset}), expected one of them"
             )
         return self

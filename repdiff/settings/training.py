@@ -2,14 +2,15 @@
 
 import math
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from repdiff.settings.backends import DEFAULT_BACKEND
 from repdiff.settings.base import Options, Settings, again, setting
 
 BUDGET_FIELDS = ("max_epochs", "max_steps", "max_minutes")
+DecayRate = Annotated[float, Field(ge=0, lt=1)]
 HOUSEKEEPING_FIELDS = (
     "log_every",
     "validate_every",
@@ -46,7 +47,7 @@ class TrainingSettings(Options):
     optimizer: Literal["adam", "adamw"] = setting(
         "adamw", "Optimiser: Adam, or AdamW with decoupled weight decay", group="optimiser"
     )
-    adam_betas: tuple[float, float] = setting(
+    adam_betas: tuple[DecayRate, DecayRate] = setting(
         (0.9, 0.99), "Decay rates β₁ and β₂ of Adam's moments", group="optimiser"
     )
     weight_decay: float = setting(0.0, "Weight decay, for adamw only", ge=0, group="optimiser")

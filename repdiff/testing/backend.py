@@ -12,6 +12,7 @@ from torch import Tensor
 
 from descriptors.symmetry import unit_cell
 from descriptors.symmetry.protostructure import Protostructure
+from descriptors.testing import require_declared
 from repdiff.backends import BACKENDS, Backend, Samples, backend_of
 from repdiff.backends.fit import train_job
 from repdiff.crystals.crystal import Crystal
@@ -104,6 +105,7 @@ def small_set() -> EncodedSet:
 
 def check_declarations(trial: Trial) -> None:
     """Check that the backend describes itself, and declares conditions that exist."""
+    require_declared(trial.kind, Backend)
     one_line(trial.kind.description, least=20)
     known = {"composition", "properties", "protostructure", "symmetry"}
     strange = trial.kind.conditions - known

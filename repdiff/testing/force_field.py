@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from descriptors.testing import require_declared
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.energies.base import ForceField, single_points
 from repdiff.testing.example_crystals import cubic_perovskite, rock_salt
@@ -27,6 +28,7 @@ def check_force_field(force_field: ForceField, crystals: list[Crystal] | None = 
     Raises:
         AssertionError: At the first check that fails; the message says what was found and expected.
     """
+    require_declared(force_field, ForceField)
     for check in CHECKS.values():
         check(force_field, crystals or known_crystals(force_field))
 

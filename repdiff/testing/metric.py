@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from descriptors.testing import require_declared
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
 from repdiff.metrics import Context, Metric
@@ -65,6 +66,7 @@ def check_metric(metric: Metric) -> None:
         >>> from repdiff.metrics import METRICS
         >>> check_metric(METRICS["validity"].example())
     """
+    require_declared(metric, Metric)
     for check in CHECKS.values():
         check(metric)
 

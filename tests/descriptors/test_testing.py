@@ -43,7 +43,8 @@ class Toy(Descriptor):
         return self.evaluate(table, table.vectors(batch.frac_coords, lattice))
 
     def evaluate(self, neighborhood, vectors, *, n_stages=None):
-        bug = self.bug
+        bug, all_systems = self.bug, neighborhood.system_idx
+        systems = all_systems if bug == "every atom a centre" else neighborhood.system_of_centre
         if bug == "detached":
             vectors = vectors.detach()
         if bug == "detached by lattice":
@@ -77,9 +78,11 @@ class Toy(Descriptor):
             features = features.float().to(features.dtype) if features.dtype == torch.float64 else features
         if bug == "double precision outside":
             features = features.double()
-        pooled = features.new_zeros(neighborhood.n_systems, 4).index_add(0, neighborhood.system_idx, features)
+        if neighborhood.share is not None and bug != "orbits weigh alike":
+            features = features * (neighborhood.share * neighborhood.n_atoms_per_system[systems])[:, None]
+        pooled = features.new_zeros(neighborhood.n_systems, 4).index_add(0, systems, features)
         if bug != "not divided by number of atoms":
-            pooled = pooled / neighborhood.n_atoms_per_system[:, None]
+            pooled = pooled / torch.bincount(systems if bug == "orbits weigh alike" else all_systems)[:, None]
         if bug == "normalised over the batch":
             pooled = pooled / (1 + pooled.mean(0))
         if bug == "zero gradient leak":
@@ -147,6 +150,8 @@ CAUGHT_BY = {
     "names repeat": "declarations",
     "stages leave some out": "stages",
     "stages ignored": "stages",
+    "every atom a centre": "centres",
+    "orbits weigh alike": "centres",
 }
 
 
@@ -158,6 +163,14 @@ def test_a_descriptor_without_a_bug_passes():
 def test_the_check_made_for_a_bug_catches_it(bug):
     with pytest.raises(AssertionError):
         CHECKS[CAUGHT_BY[bug]](Toy(bug), example_crystals())
+
+
+@pytest.mark.parametrize("name", ["cutoff", "n_features", "stages"])
+def test_a_declaration_that_is_missing_is_named(name):
+    descriptor = Toy()
+    delattr(descriptor, name)
+    with pytest.raises(AssertionError, match=f"Toy does not set {name};"):
+        check_descriptor(descriptor)
 
 
 def test_there_is_a_move_for_every_invariance():

@@ -22,7 +22,7 @@ TETHERS = (0.5, 0.2, 0.1, 0.05, 0.02)  # for steps in standard deviations of the
 class PropertySettings(BaseModel):
     """Size of a property head, and how it is fitted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     width: int = Field(128, ge=1, description="inner channels")
     n_steps: int = Field(4000, ge=1, description="optimiser steps")
@@ -34,7 +34,7 @@ class PropertySettings(BaseModel):
 class LatentOptimizationSettings(BaseModel):
     """How latent vectors are moved."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     n_steps: int = Field(200, ge=0, description="steps of Adam")
     rate: float = Field(0.03, gt=0, description="learning rate of Adam")

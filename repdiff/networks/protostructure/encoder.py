@@ -14,7 +14,7 @@ N_TOTALS = 3  # logarithms of the numbers of atoms and of free coordinates, and 
 class ProtostructureEncoderSettings(BaseModel):
     """Size of the encoder of protostructures."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     elements: tuple[int, ...] = Field(min_length=1, description="atomic numbers that may occur, ascending")
     width: int = Field(192, ge=8, description="channels of an orbit, and of what comes out")

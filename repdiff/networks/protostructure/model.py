@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 2048
 class ProtostructureModelSettings(BaseModel):
     """Size of the model of protostructures."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     width: int = Field(256, ge=8, description="channels of the residual stream")
     n_blocks: int = Field(3, ge=0, description="residual blocks, two linear layers each")

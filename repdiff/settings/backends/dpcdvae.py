@@ -131,7 +131,7 @@ class CdvaeSettings(Options):
         if self.target == "noise" and not scaled:
             raise ValueError("target is noise, expected nearest or own unless the mean is scaled")
         if self.coordinate_loss == "noise" and self.denoiser != "ddpm":
-            raise ValueError(f"coordinate_loss is noise with denoiser={self.denoiser}, expected path")
+            raise ValueError(f"`coordinate_loss` is noise with `denoiser` {self.denoiser}, expected path")
         if self.widest <= self.narrowest:
             raise ValueError(f"widest is {self.widest} Å, expected more than narrowest ({self.narrowest} Å)")
         if self.network.condition_width or self.encoder.condition_width:

@@ -36,11 +36,11 @@ class ProcessSettings(Options):
     def _check_order(self) -> "ProcessSettings":
         if self.width_last <= self.width_first:
             raise ValueError(
-                f"width_last is {self.width_last}, expected more than width_first ({self.width_first})"
+                f"`width_last` is {self.width_last}, expected more than `width_first` ({self.width_first})"
             )
         if self.beta_last < self.beta_first:
             raise ValueError(
-                f"beta_last is {self.beta_last}, expected beta_first ({self.beta_first}) or more"
+                f"`beta_last` is {self.beta_last}, expected `beta_first` ({self.beta_first}) or more"
             )
         return self
 

@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import field_validator, model_validator
+
 from repdiff.settings.backends import BackendOptions
 from repdiff.settings.base import Options, setting
 
@@ -130,6 +132,20 @@ class StructRepDiffSampling(Options):
         "With a composition: how many times it the primitive cell holds, such as 1-4; default: once",
         group="model",
     )
+
+    @field_validator("space_group", "n_atoms", "formula_units", mode="before")
+    @classmethod
+    def _number_as_text(cls, value: object) -> object:
+        """Take one number from Python and YAML, where a range would be a text."""
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _eta_is_used(self) -> "StructRepDiffSampling":
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(
+                f"`eta` is {self.eta:g}, expected it with `sampler` ddim only, not {self.sampler}"
+            )
+        return self
 
 
 OPTIONS = BackendOptions(

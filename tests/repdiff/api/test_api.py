@@ -1,9 +1,12 @@
 """`import repdiff as rd`: cheap to import, from crystals to crystals, with one line for what does not fit."""
 
 import gc
+import inspect
+import math
 import resource
 import subprocess
 import sys
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -188,6 +191,11 @@ def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
             lambda model, encoded: model.sample(2, composition="NaCl", protostructure="AB_cF8_225_a_b:Cl-Na"),
             "composition and protostructure are given, expected one",
         ),
+        (
+            lambda model, encoded: model.sample(2, protostructures=["AB_cF8_225_a_b:Cl-Na"]),
+            "unknown option 'protostructures': give `protostructure`, which takes a list of them too",
+        ),
+        (lambda model, encoded: rd.evaluate(COPPER, metrics=[]), "no metric is named, expected some of"),
         (lambda model, encoded: model.sample(2, conditions={"band_gap": 1.0}), "takes no properties"),
         (lambda model, encoded: model.sample(2, space_group=300), "expected numbers from 1 to 230"),
         (lambda model, encoded: model.sample(2, search="slow"), "unknown search 'slow'"),
@@ -240,6 +248,7 @@ def test_a_model_whose_descriptor_has_changed_is_refused_in_one_line(model, tmp_
 
 WRONG_KINDS = """
 import sys
+from typing import get_type_hints
 import repdiff as rd
 from ase.build import bulk
 copper, model = bulk("Cu"), rd.load_model(sys.argv[1], device="cpu")
@@ -271,22 +280,94 @@ def test_objects_of_the_wrong_kind_are_refused_in_one_line_without_a_type_checke
     command = [sys.executable, "-c", WRONG_KINDS, str(model.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "encoded is an Atoms, expected what rd.encode returned",
-        "n is 2.5, expected a whole number of at least 1",
-        "representations is a list, expected what Model.sample_representations or rd.encode returned",
-        "relaxed is an Atoms, expected what rd.relax returned",
-        "model is an int, expected a path or the name of a run",
-        "path is an int, expected the path of a file or folder",
-        "descriptor is an int, expected a name such as 'ead' or 'ead:paper'",
+        "encoded is of the type Atoms, expected what rd.encode returned",
+        "n is 2.5, expected a whole number",
+        "representations is [1.0, 2.0], expected what Model.sample_representations returned or what rd.encode returned",
+        "relaxed is of the type Atoms, expected what rd.relax returned or None",
+        "model is 3, expected text or a path",
+        "path is 3, expected text or a path",
+        "descriptor is 3, expected text",
         "seed is -1, expected a whole number of at least 0",
         f"metrics holds 3, expected names or registered metrics; known: {', '.join(METRICS)}",
         f"unknown metric 'validty'; known: {', '.join(METRICS)}. Did you mean 'validity'?",
         "unknown benchmark 'mp20'; known: perov_5, carbon_24, mp_20. Did you mean 'mp_20'?",
-        "seed is 'a', expected a whole number of at least 0",
-        "fmax is 'a', expected a positive force, eV/Å",
-        "composition is an int, expected a formula such as 'Li2Fe2O4', or a list of them",
-        "source is None, expected the name of a data set, or a path",
+        "seed is 'a', expected a whole number",
+        "fmax is 'a', expected a number",
+        "composition is 5, expected text, a list or None",
+        "source is None, expected text or a path",
     ]
+
+
+FUNCTIONS = (
+    "load_dataset",
+    "encode",
+    "train",
+    "load_model",
+    "reconstruct",
+    "relax",
+    "evaluate",
+    "read",
+    "write",
+)
+METHODS = ("sample", "sample_representations", "save")
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *METHODS])
+def test_every_argument_of_another_kind_is_refused_by_its_name(name, model, encoded):
+    function = getattr(rd if name in FUNCTIONS else model, name)
+    fit = {
+        "encoded": encoded,
+        "representations": encoded,
+        "crystals": COPPER,
+        "n": 1,
+        "path": "a",
+        "source": "a",
+    }
+    needed = {
+        one.name: fit.get(one.name, "a")
+        for one in inspect.signature(function).parameters.values()
+        if one.default is one.empty and one.kind is not one.VAR_KEYWORD
+    }
+    tried = [key for key, kind in get_type_hints(function).items() if kind is not object and key != "return"]
+    tried = [
+        key for key in tried if key not in ("crystals", "reference", "training", "novelty")
+    ]  # of any kind
+    assert tried
+    for key in tried:
+        with pytest.raises(rd.UserError, match=f"^{key} is <object object at .*, expected "):
+            function(**{**needed, key: object()})
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_numbers_that_are_not_finite_are_refused(value, model, encoded):
+    for call in (
+        lambda: rd.relax(COPPER, fmax=value),
+        lambda: rd.encode(COPPER, symprec=value),
+        lambda: rd.train(encoded, max_minutes=value),
+        lambda: rd.train(encoded, learning_rate=value),
+        lambda: model.sample(1, guidance=value),
+    ):
+        with pytest.raises(rd.UserError, match="finite number"):
+            call()
+
+
+def test_numbers_of_numpy_are_numbers(model):
+    found = model.sample_representations(
+        np.int64(2), seed=np.int32(0), sampler="ddim", steps=np.int64(5), progress=False
+    )
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("name", ["load_dataset", "read", "load_model", "write"])
+def test_a_name_that_is_too_long_for_the_disk_is_refused_in_one_line(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(rd.UserError, match=f"^{'x' * 300}"):
+        getattr(rd, name)("x" * 300, *([COPPER] if name == "write" else []))
+
+
+def test_an_evaluation_is_written_where_a_text_says(tmp_path):
+    found = rd.evaluate(COPPER, metrics="validity", progress=False).write(str(tmp_path / "scores"))
+    assert all(file.is_file() for file in found)
 
 
 @pytest.mark.usefixtures("_tiny_composition_model")

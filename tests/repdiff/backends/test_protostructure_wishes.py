@@ -1,5 +1,6 @@
 import pytest
 
+from repdiff.backends.options import parse_options
 from repdiff.backends.protostructure_wishes import read_wishes
 from repdiff.errors import UserError
 from repdiff.settings.backends.structrepdiff import StructRepDiffSampling
@@ -32,6 +33,17 @@ def test_elements_are_allowed_required_and_excluded():
 def test_sizes_are_numbers_or_ranges():
     assert wishes(n_atoms="8")[0].n_atoms == {8}
     assert wishes(n_atoms="5-7")[0].n_atoms == {5, 6, 7}
+
+
+def test_one_number_needs_no_quotes():
+    assert wishes(n_atoms=8, space_group=225) == wishes(n_atoms="8", space_group="225")
+    assert wishes([{3: 1, 8: 1}], formula_units=2) == wishes([{3: 1, 8: 1}], formula_units="2")
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "dpm"])
+def test_an_eta_that_the_sampler_would_ignore_is_refused(sampler):
+    with pytest.raises(UserError, match=f"`eta` is 0.5, expected it with `sampler` ddim only, not {sampler}"):
+        parse_options(StructRepDiffSampling, {"sampler": sampler, "eta": 0.5})
 
 
 def test_compositions_are_asked_one_by_one_in_all_numbers_of_formula_units():

@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.io import write
 from small_runs import SAMPLING
 
+from repdiff.backends.base import check_compositions
 from repdiff.cli.main import main
 from repdiff.crystals.formula import parse_formula
 from repdiff.errors import UserError
@@ -96,7 +97,7 @@ def test_crystals_of_a_data_set_that_cannot_be_made_are_left_out_and_named(run, 
     write(tmp_path / "two.extxyz", crystals)
     few = ("--n", "12", *SAMPLING)
     code, path, said = run("generate", "--compositions-from", str(tmp_path / "two.extxyz"), *few)
-    assert (code, "1 of 2 crystals" in said, "atomic number 118" in said) == (0, True, True)
+    assert (code, "1 of 2 crystals" in said, "has Og" in said) == (0, True, True)
     assert [sum(found.values()) for found in formulas(path)] == [3] * 12
     write(tmp_path / "one.extxyz", crystals[:1])
     code, _, said = run("generate", "--compositions-from", str(tmp_path / "one.extxyz"), *SAMPLING)
@@ -104,9 +105,22 @@ def test_crystals_of_a_data_set_that_cannot_be_made_are_left_out_and_named(run, 
 
 
 @pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({11: 4, 17: 4}, "has 8 atoms, Na4Cl4, expected at most 5,.* primitive cell .*, such as NaCl$"),
+        ({11: 4, 17: 3}, "has 7 atoms, Na4Cl3, .*: give a smaller formula$"),
+        ({11: 1, 79: 1}, "has Au, expected elements of the training data: Na, Cl$"),
+    ],
+)
+def test_a_composition_that_cannot_be_is_refused_with_symbols_and_the_way_out(asked, message):
+    with pytest.raises(UserError, match=message):
+        check_compositions([asked], {11, 17}, 5)
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--composition", "Og3"], "atomic number 118"),
+        (["--composition", "Og3"], "has Og"),
         (["--composition", "C", "--compositions-from", "prototypes"], "expected one of them"),
         (["--compositions", "nowhere.txt"], "nowhere.txt"),
         (["--composition", "C0.5"], "whole numbers"),

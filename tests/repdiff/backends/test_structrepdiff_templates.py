@@ -101,5 +101,5 @@ def test_a_model_without_protostructures_knows_no_new_ones(tmp_path):
         options={"compositions": "joint", "denoiser_options": SMALL["denoiser_options"]},
         encoded=small_set(),
     )
-    with pytest.raises(UserError, match="train one with compositions='protostructure'"):
+    with pytest.raises(UserError, match="train one with `compositions` 'protostructure'"):
         trial.load().check(options={"new_only": True})

@@ -56,6 +56,22 @@ def judge(tmp_path):
     return call
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["prototypes:tset"],
+            "prototypes:tset: unknown split 'tset'; known: train, val, test. Did you mean 'test'?",
+        ),
+        (["prototypes", "--reference", "mp_20:foo"], "mp_20:foo: unknown split 'foo'"),
+        (["prototypes:val", "--only", ""], "no metric is named, expected some of composition, coverage"),
+    ],
+)
+def test_a_split_or_metric_that_is_none_is_refused_with_what_there_is(judge, words, message, capsys):
+    assert judge(*words)[0] == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.fixture
 def made(tiny_workspace):
     (folder,) = (tiny_workspace / "reconstruct").glob("[!.]*")

@@ -44,6 +44,12 @@ def assert_same(actual, expected):
         assert one.labels["loss"] == other.labels["loss"]
 
 
+def test_another_symmetry_is_another_run(run):
+    plain, proposed = (run(*FAST, "--n", "1", *flags) for flags in ((), ("--symmetry", "propose")))
+    assert (plain[0], proposed[0]) == (0, 0), proposed[2]
+    assert proposed[1].name == f"{plain[1].name}-propose"
+
+
 def test_an_interrupted_run_goes_on_and_gives_what_an_uninterrupted_one_gives(
     run, workspace, small_groups, monkeypatch
 ):

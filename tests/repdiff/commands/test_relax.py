@@ -152,6 +152,16 @@ def test_an_unknown_force_field_is_one_line(structures, tmp_path, capsys):
     assert not (tmp_path / "w" / "relax" / "made-mace").exists()
 
 
+def test_relaxed_crystals_are_judged_with_those_that_were_relaxed_not_the_newest(relax, tmp_path):
+    relax()
+    write_structures(tmp_path / "newer", read_structures(tmp_path / "made")[:2])
+    assert relax("--n", "2", "--name", "newer")[0] == 0
+    words = ["evaluate", "--relaxed", "made-toy", "--only", "validity", "--n-workers", "1"]
+    assert main([*words, "--workspace", str(tmp_path / "w")]) == 0
+    judged = read_manifest(tmp_path / "w" / "evaluate" / "made")
+    assert judged.config["structures"] == str(tmp_path / "made")
+
+
 def test_a_folder_that_is_no_relaxation_is_refused(structures):
     with pytest.raises(UserError, match="repdiff relax"):
         read_relaxed(structures)

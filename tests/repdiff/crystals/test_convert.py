@@ -1,5 +1,7 @@
 """What a Python user holds goes in, comes out as it was, and is refused in one line where it does not fit."""
 
+import math
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -34,6 +36,14 @@ def test_atoms_come_back_as_they_went_in():
 def test_kinds_can_be_mixed_and_keep_their_order():
     found = as_crystal_set([SALT, COPPER, cubic_perovskite()])
     assert [crystal.formula for crystal in found] == ["Na4Cl4", "Cu4", "O3TiSr"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinite_labels_and_volumes_are_shown_without_a_warning():
+    vast = cubic_perovskite().replace(lattice=np.eye(3) * 1e200, labels={"energy": math.inf})
+    frame = CrystalSet(crystals=[cubic_perovskite("b").replace(labels={"energy": 1.0}), vast]).to_frame()
+    assert frame["energy"].tolist() == [1.0, math.inf]
+    assert frame["volume"].iloc[1] == math.inf
 
 
 def test_a_batch_is_taken_as_its_crystals():

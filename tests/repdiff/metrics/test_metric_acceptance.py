@@ -57,6 +57,15 @@ def test_the_kit_catches_what_a_metric_takes_and_does_not_declare():
         CHECKS["takes"](Secretive())
 
 
+def test_the_kit_names_a_declaration_that_is_missing():
+    class Silent(Metric):
+        def compute(self, generated, context):
+            return MetricResult(values={}, protocols={})
+
+    with pytest.raises(AssertionError, match="Silent does not set description; Metric says"):
+        check_metric(Silent())
+
+
 def test_the_kit_catches_a_column_that_leaves_crystals_out():
     with pytest.raises(AssertionError, match=r"column n_atoms of the set 'empty' .* has 1 entries for 0"):
         check_metric(ShortColumn())

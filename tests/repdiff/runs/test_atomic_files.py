@@ -42,3 +42,9 @@ def test_a_full_or_read_only_disk_is_told_from_our_own_bugs():
     assert "full" in str(disk_trouble(wrapped))
     assert "full" in str(disk_trouble(RuntimeError("No space left on device (os error 28)")))
     assert disk_trouble(RuntimeError("bug")) is None
+
+
+@pytest.mark.parametrize(("code", "told"), [(errno.ENOENT, "no such"), (errno.ENAMETOOLONG, "too long")])
+def test_a_path_that_cannot_be_is_told_in_a_line_that_names_it(code, told):
+    assert str(disk_trouble(OSError(code, "trouble", "/proc/foo"))).startswith("/proc/foo: ")
+    assert told in str(disk_trouble(OSError(code, "trouble", "/proc/foo")))

@@ -358,7 +358,16 @@ def test_two_processes_do_not_work_in_one_folder(workspace):
 
 
 @pytest.mark.parametrize(
-    ("label", "name"), [("perov_5-ead:paper", "perov_5-ead-paper"), ("../x/y", "x-y"), (".hidden", "hidden")]
+    ("label", "name"),
+    [
+        ("perov_5-ead:paper", "perov_5-ead-paper"),
+        ("../x/y", "x-y"),
+        (".hidden", "hidden"),
+        ("数据-ead", "数据-ead"),
+        ("Größe 2", "Größe-2"),
+        ("A\u030angstrom", "\xc5ngstrom"),
+        ("odd\udcffname", "odd-name"),
+    ],
 )
 def test_names_of_folders_stay_plain_and_inside_the_workspace(label, name):
     assert plain_name(label) == name
@@ -367,6 +376,19 @@ def test_names_of_folders_stay_plain_and_inside_the_workspace(label, name):
 def test_a_name_without_letters_is_refused():
     with pytest.raises(UserError, match="expected letters"):
         plain_name("../..")
+
+
+@pytest.mark.parametrize("letter", ["x", "数"])
+def test_a_name_that_no_disk_takes_is_cut_and_stays_distinct_and_one_that_was_chosen_is_refused(
+    letter, tmp_path
+):
+    one, other = (plain_name(letter * 300 + end) for end in "ab")
+    assert one != other
+    for name in (one, other):
+        (tmp_path / f".{name}.lock").touch()
+        assert plain_name(name) == name
+    with pytest.raises(UserError, match="expected at most 200: choose a shorter one"):
+        Workspace(name=letter * 300)
 
 
 def test_info_describes_a_run_and_a_workspace(workspace):

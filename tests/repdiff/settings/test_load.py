@@ -57,6 +57,39 @@ def test_flags_override_the_file_and_the_file_the_defaults(write):
     assert found.learning_rate == TrainSettings().learning_rate
 
 
+@pytest.mark.parametrize("backend", sorted(OWN))
+@pytest.mark.parametrize("verb", sorted(SECTIONS))
+def test_no_number_of_any_setting_is_infinite(verb, backend):
+    model = SECTIONS[verb]
+    if model.only_backend not in (None, backend) or (
+        model.completed_by is None and backend != "structrepdiff"
+    ):
+        return
+    numbers = [
+        leaf for leaf in leaves(completed(model, backend)) if float in leaf.types and str not in leaf.types
+    ]
+    for leaf in numbers:
+        for text in ("inf", "nan", "-1e400"):
+            with pytest.raises(UserError, match=f"`{leaf.key}` is {text}, expected a finite number"):
+                load_settings(model, None, {leaf.key: text}, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x", "`adam_betas` is x, expected 2 numbers with commas between them"),
+        ("0.1,0.2,0.3", "`adam_betas` is 0.1,0.2,0.3, expected 2 numbers with commas between them"),
+        ("", "`adam_betas` is '', expected 2 numbers with commas between them"),
+        ("2,3", "`adam_betas` is 2, expected less than 1.0"),
+        ("0.9,-1", "`adam_betas` is -1, expected at least 0.0"),
+    ],
+)
+def test_several_numbers_that_do_not_fit_are_told_once_and_in_words(text, told):
+    with pytest.raises(UserError) as caught:
+        load_settings(TrainSettings, None, {"adam_betas": text})
+    assert str(caught.value) == told
+
+
 def test_the_seed_of_the_file_serves_every_verb_but_those_with_their_own(write):
     file = write("seed: 5\ngenerate: {seed: 6}")
     assert load_settings(TrainSettings, file).seed == 5

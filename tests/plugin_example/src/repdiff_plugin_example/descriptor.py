@@ -5,6 +5,7 @@ from torch import Tensor
 
 from descriptors.base import Descriptor, padded_distances
 from descriptors.neighbors import Neighborhood
+from descriptors.pooling import pool_all
 
 CENTRES = (1.5, 2.5, 3.5)  # Å
 
@@ -38,8 +39,4 @@ class GaussianPairs(Descriptor):
         falling = (1 - (distances / self.cutoff).clamp(max=1) ** 2) ** 3
         centres = torch.tensor(CENTRES, dtype=distances.dtype, device=distances.device)
         atoms = (torch.exp(-((distances[..., None] - centres) ** 2)) * falling[..., None]).sum(1)
-        sums = atoms.new_zeros(neighborhood.n_systems, len(CENTRES)).index_add(
-            0, neighborhood.system_idx, atoms
-        )
-        counts = torch.bincount(neighborhood.system_idx, minlength=neighborhood.n_systems)
-        return sums / counts[:, None]
+        return pool_all(atoms, neighborhood, ["mean"])

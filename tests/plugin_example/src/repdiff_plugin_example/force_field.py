@@ -16,6 +16,7 @@ class Springs(ForceField):
 
     description = "pairs that repel each other within 4 Å"
     package = "repdiff-plugin-example"
+    convention = "consistent"
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -23,7 +24,9 @@ class Springs(ForceField):
     @property
     def identity(self) -> ForceFieldIdentity:
         """Name, version and weights, of which there are none."""
-        return ForceFieldIdentity(name="springs", version="1", weights_sha256="0" * 64)
+        return ForceFieldIdentity(
+            name="springs", version="1", weights_sha256="0" * 64, convention=self.convention
+        )
 
     @property
     def known_elements(self) -> frozenset[int]:

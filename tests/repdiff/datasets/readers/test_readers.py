@@ -19,6 +19,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.io.vasp import Poscar
 
 from repdiff.crystals.crystal import Crystal, from_structure, write_crystals
+from repdiff.datasets.load import load_dataset
 from repdiff.datasets.readers.any_path import hash_inputs, read_path
 from repdiff.datasets.readers.rows import Row, parse_rows
 from repdiff.errors import UserError
@@ -202,6 +203,11 @@ def test_a_split_column_is_honoured_and_an_unknown_split_becomes_a_label(tmp_pat
     crystals = crystals_of(read_path(write_table(tmp_path / "t.csv", rows)))
     assert [crystal.split for crystal in crystals] == ["train", "val", "test", None]
     assert crystals[3].labels == {"split_name": "fold7"}
+    again = tmp_path / "again.parquet"
+    write_crystals(again, [crystal.replace(split=None) for crystal in crystals])
+    assert load_dataset(str(again), data_dir=None).remarks == (
+        "unknown splits, expected train, val or test: 'fold7' (1)",
+    )
 
 
 def test_a_folder_of_tables_named_after_splits_keeps_them(tmp_path):
