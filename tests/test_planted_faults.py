@@ -29,3 +29,29 @@ def test_tests_catch_the_share_of_mutants_that_is_claimed():
     summary = RECORD["summary"]
     assert summary["n_changing"] >= 300
     assert summary["share_caught"] >= 0.95
+
+
+class FailingTests:
+    """Tests of which some fail without a fault; nothing is run."""
+
+    def __init__(self, *failing):
+        self.failing, self.asked = failing, []
+
+    def run(self, tests, *, limit):
+        self.asked.append(list(tests))
+        failed = next((name for name in self.failing if name.partition("[")[0] in tests), "")
+        return ("killed" if failed else "survived"), failed, 0.0
+
+
+def test_what_a_test_caught_that_fails_anyway_is_taken_back_whatever_its_parameters():
+    caught = ["tests/a.py::test_one[2]", "tests/a.py::test_two[x]", "tests/b.py::test_three", "SIGSEGV"]
+    mutants = [{"status": "killed", "caught_by": name} for name in caught]
+    tests = FailingTests("tests/a.py::test_one[7]")
+    MUTATE["check"](tests, mutants)
+    assert ["status" in one for one in mutants] == [False, True, True, True]
+    two_files = [
+        ["tests/a.py::test_one", "tests/a.py::test_two"],
+        ["tests/a.py::test_two"],
+        ["tests/b.py::test_three"],
+    ]
+    assert tests.asked == two_files
