@@ -1,6 +1,7 @@
 """Arguments that a notebook user may get wrong, refused in one line before anything is done."""
 
 from repdiff.errors import UserError
+from repdiff.settings.base import MAX_SEED
 
 
 def a_count(name: str, value: object, *, least: int = 1) -> int | None:
@@ -42,9 +43,8 @@ def a_seed(value: object) -> int:
     """Return a seed.
 
     Raises:
-        UserError: If it is no whole number, or negative.
+        UserError: If it is no whole number, negative, or too large for a generator of random numbers.
     """
-    seed = a_count("seed", value, least=0)
-    if seed is None:
-        raise UserError("seed is None, expected a whole number of at least 0")
-    return seed
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SEED:
+        raise UserError(f"seed is {value!r}, expected a whole number from 0 to {MAX_SEED}")
+    return value

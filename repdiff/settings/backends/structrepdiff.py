@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from repdiff.settings.backends import BackendOptions
-from repdiff.settings.base import Options, setting
+from repdiff.settings.base import MAX_TIMESTEPS, Options, setting
 
 SamplerName = Literal["ddpm", "ddim", "dpm"]
 
@@ -11,7 +11,9 @@ SamplerName = Literal["ddpm", "ddim", "dpm"]
 class NoiseSettings(Options):
     """Noise process, training target and weights of the loss."""
 
-    timesteps: int = setting(1000, "Number of steps of the noise process", group="noise process", ge=2)
+    timesteps: int = setting(
+        1000, "Number of steps of the noise process", group="noise process", ge=2, le=MAX_TIMESTEPS
+    )
     schedule: Literal["cosine", "linear"] = setting(
         "cosine", "Noise schedule: growth of the noise with the steps", group="noise process"
     )
