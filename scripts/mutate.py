@@ -332,19 +332,27 @@ def main() -> None:
 
 
 def check(tree: Tree, mutants: Sequence[dict]) -> None:
-    """Run the tests that caught mutants without any, and take back what a test caught that fails anyway."""
-    names = sorted({one["caught_by"] for one in mutants if one.get("caught_by", "").startswith("tests/")})
+    """Run the tests that caught mutants without any, and take back what a test caught that fails anyway.
+
+    Tests are run with all their parameters: a fault can change the name of one.
+    """
+    names = sorted({_test(one) for one in mutants if _test(one).startswith("tests/")})
     for file in sorted({name.partition("::")[0] for name in names}):
         left = [name for name in names if name.startswith(f"{file}::") or name == file]
         while left:
             outcome, failed, _ = tree.run(left, limit=WIDER_CPU_LIMIT)
             if outcome == SURVIVED:
                 break
+            failed = failed.partition("[")[0]
             print(f"fails without a fault: {failed or left}", flush=True)
             for one in mutants:
-                if one.get("caught_by") == failed or (not failed and one.get("caught_by") in left):
-                    one.pop("status")
+                if _test(one) == failed or (not failed and _test(one) in left):
+                    one.pop("status", None)
             left = [name for name in left if name != failed] if failed else []
+
+
+def _test(one: dict) -> str:
+    return one.get("caught_by", "").partition("[")[0]
 
 
 def plant(tree: Tree, one: dict) -> dict:

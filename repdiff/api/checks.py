@@ -11,6 +11,7 @@ import numpy as np
 
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import disk_trouble
+from repdiff.settings.base import MAX_SEED
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,10 +82,10 @@ def a_seed(value: int) -> int:
     """Return a seed.
 
     Raises:
-        UserError: If it is negative.
+        UserError: If it is negative, or too large for a generator of random numbers.
     """
-    if value < 0:
-        raise UserError(f"seed is {value}, expected a whole number of at least 0")
+    if not 0 <= value <= MAX_SEED:
+        raise UserError(f"seed is {value}, expected a whole number from 0 to {MAX_SEED}")
     return value
 
 

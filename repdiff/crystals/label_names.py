@@ -1,6 +1,7 @@
 """Names of labels in files: those of our columns, and what labels are called whose name is taken."""
 
 import logging
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, count
 
@@ -8,17 +9,23 @@ from repdiff.crystals.crystal import Crystal, Label
 from repdiff.crystals.formula import count_elements
 
 OWN = ("index", "n_atoms", "reduced_formula")
+UNWRITABLE = re.compile(r"[^\S ]|[=\\]")  # in the key of a comment line of extended XYZ
 log = logging.getLogger(__name__)
 
 
 def free_name(name: str, names: Collection[str]) -> str:
     """Return another name for a label whose name is taken: with "_label" behind, and a number if that is taken too.
 
+    What no key can hold becomes "_".
+
     Example:
         >>> free_name("lattice", ["lattice"]), free_name("lattice", ["lattice", "lattice_label"])
         ('lattice_label', 'lattice_label_2')
+        >>> free_name("U=4", [])
+        'U_4_label'
     """
-    others = chain([f"{name}_label"], (f"{name}_label_{number}" for number in count(2)))
+    stem = f"{UNWRITABLE.sub('_', name)}_label"
+    others = chain([stem], (f"{stem}_{number}" for number in count(2)))
     return next(other for other in others if other not in names)
 
 
@@ -27,7 +34,8 @@ def free_names(taken: Iterable[str], names: Collection[str]) -> dict[str, str]:
     others: dict[str, str] = {}
     for name in taken:
         others[name] = free_name(name, {*names, *others.values()})
-        log.info("the label %r is called %r in the file: the name is taken", name, others[name])
+        why = "cannot be written" if UNWRITABLE.search(name) else "is taken"
+        log.info("the label %r is called %r in the file: the name %s", name, others[name], why)
     return others
 
 

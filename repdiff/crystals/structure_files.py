@@ -6,8 +6,9 @@ One folder, one order in all files:
   whose name the format reserves with `_label` behind it (`stress_label`).
   Read by ASE, OVITO and MatterGen's evaluator (give it this file; in a folder it reads one frame per file).
 * `cif.zip`: one CIF a crystal at the top level, `00042_SrTiO3.cif`, symmetry P1, nothing symmetrised.
-* `structures.json.gz`: a list of pymatgen `Structure.as_dict()`, read by `monty.serialization.loadfn`.
-* `structures.csv`: `material_id`, `formula` and `cif_string`, the input of LeMat-GenBench.
+* `structures.json.gz`: a list of pymatgen `Structure.as_dict()` with the scalars as `properties`, read by
+  `monty.serialization.loadfn`.
+* `structures.csv`: `material_id`, `formula` and `cif_string`, the input of LeMat-GenBench, and the scalars behind.
 * `table.parquet`: all scalars, and the exact arrays; `read_structures` needs this file alone.
 """
 

@@ -13,6 +13,8 @@ DEFAULT_ROOT = Path("repdiff-workspace")  # of the workspace, in the working dir
 Role = Literal["result", "input", "speed", "extent", "budget", "adds"]
 Group = Literal["common", "model", "noise process", "optimiser", "more", "output"]
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+MAX_SEED = 2**32 - 1  # what every generator of random numbers that is used takes
+MAX_TIMESTEPS = 1_000_000  # more than any noise process needs; each has a row in tables
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -58,6 +60,11 @@ def setting(
         "of": of,
     }
     return Field(default, description=text, json_schema_extra=extra, **cast("Any", bounds))
+
+
+def seed_setting(text: str, *, group: Group = "common") -> Any:  # noqa: ANN401 (as pydantic's Field)
+    """Declare the seed of random numbers, 0 by default."""
+    return setting(0, text, group=group, ge=0, le=MAX_SEED)
 
 
 def again(model: type[BaseModel], name: str, default: object) -> Any:  # noqa: ANN401 (as pydantic's Field)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from repdiff.settings.base import Settings, setting
+from repdiff.settings.base import Settings, seed_setting, setting
 
 
 class EncodeSettings(Settings):
@@ -32,8 +32,8 @@ class EncodeSettings(Settings):
     )
     max_atoms: int | None = setting(None, "Leave out crystals with more atoms per cell than this", ge=1)
     limit: int | None = setting(None, "Use only this many crystals, chosen at random", ge=1)
-    seed: int = setting(
-        0, "Seed of the random choice of --limit crystals, and of the split where the data set has none", ge=0
+    seed: int = seed_setting(
+        "Seed of the random choice of --limit crystals, and of the split where the data set has none"
     )
     device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N", role="speed")
 
@@ -96,5 +96,5 @@ class DegeneracySettings(Settings):
         gt=0,
         group="more",
     )
-    seed: int = setting(0, "Seed of the random choice of crystals and of the random displacements", ge=0)
+    seed: int = seed_setting("Seed of the random choice of crystals and of the random displacements")
     device: str = setting("auto", "Device for encoding: auto, cpu, cuda or cuda:N", role="speed")

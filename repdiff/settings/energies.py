@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from repdiff.settings.base import Settings, setting
+from repdiff.settings.base import Settings, seed_setting, setting
 
 
 class RelaxSettings(Settings):
@@ -27,7 +27,7 @@ class RelaxSettings(Settings):
     n: int | None = setting(
         None, "Relax only this many crystals, chosen at random; default: all", ge=1, role="extent"
     )
-    seed: int = setting(0, "Seed of the random choice of --n crystals and of --rattle", ge=0)
+    seed: int = seed_setting("Seed of the random choice of --n crystals and of --rattle")
     atoms_at_once: int | None = setting(
         None, "Number of atoms in a batch; default: chosen for the device", ge=1, role="speed", group="more"
     )
@@ -65,7 +65,7 @@ class HullSettings(Settings):
     )
     max_steps: int = setting(500, "With --relax: largest number of relaxation steps per crystal", ge=0)
     n: int | None = setting(None, "Use only this many crystals, chosen at random", ge=1, role="extent")
-    seed: int = setting(0, "Seed of the random choice of --n crystals", ge=0)
+    seed: int = seed_setting("Seed of the random choice of --n crystals")
     device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N", role="speed", group="more")
     n_workers: int | None = setting(
         None, "Number of processes on a CPU; default: one per core", ge=1, role="speed", group="more"

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from repdiff.settings.base import Settings, setting
+from repdiff.settings.base import MAX_SEED, Settings, seed_setting, setting
 
 
 class EvaluateSettings(Settings):
@@ -89,7 +89,7 @@ class EvaluateSettings(Settings):
         role="speed",
         group="more",
     )
-    seed: int = setting(0, "Seed of random subsets and of the confidence intervals", ge=0, group="more")
+    seed: int = seed_setting("Seed of random subsets and of the confidence intervals", group="more")
     n_workers: int | None = setting(None, "Number of processes; default: one per core", ge=1, role="speed")
 
 
@@ -109,7 +109,7 @@ class CompareSettings(Settings):
         role="budget",
         only_in_file=True,
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = setting(
+    seeds: tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...] = setting(
         (0, 1, 2), "Seeds; every system is run once with each", role="budget"
     )
     baseline: bool = setting(
@@ -167,4 +167,4 @@ class ReportSettings(Settings):
     samples: int = setting(
         2000, "Largest number of crystals of each set in the projection", ge=3, group="more"
     )
-    seed: int = setting(0, "Seed of the random choice of crystals, and of umap", ge=0, group="more")
+    seed: int = seed_setting("Seed of the random choice of crystals, and of umap", group="more")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from repdiff.settings.base import Settings, setting
+from repdiff.settings.base import Settings, seed_setting, setting
 
 DEFAULT_N = 1000  # samples of a run that is told no number
 
@@ -48,7 +48,7 @@ class GenerateSettings(Settings):
         role="input",
         group="more",
     )
-    seed: int = setting(0, "Seed of the samples", ge=0)
+    seed: int = seed_setting("Seed of the samples")
     steps: int | None = setting(None, "Number of denoising steps; default: chosen for the sampler", ge=1)
     shard_size: int = setting(
         1000, "Number of samples made together and written to one file", ge=1, group="output"
@@ -129,8 +129,8 @@ class LatentsSettings(Settings):
         "optimize: settings of the latent optimisation that differ from the defaults, such as tether=0.1",
         group="more",
     )
-    seed: int = setting(
-        0, "Seed of the random choice of --n crystals, of the decoding, and of the property head", ge=0
+    seed: int = seed_setting(
+        "Seed of the random choice of --n crystals, of the decoding, and of the property head"
     )
     steps: int | None = setting(None, "Number of denoising steps; default: as many as in training", ge=1)
     shard_size: int = setting(
@@ -207,7 +207,7 @@ class ReconstructSettings(Settings):
         role="input",
         group="more",
     )
-    seed: int = setting(0, "Seed of the random starts", ge=0)
+    seed: int = seed_setting("Seed of the random starts")
     device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N", role="speed", group="more")
     n_workers: int | None = setting(
         None,

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from repdiff.settings.backends import DEFAULT_BACKEND
-from repdiff.settings.base import Options, Settings, again, setting
+from repdiff.settings.base import Options, Settings, again, seed_setting, setting
 
 BUDGET_FIELDS = ("max_epochs", "max_steps", "max_minutes")
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
@@ -42,7 +42,7 @@ class TrainingSettings(Options):
     )
     batch_size: int = setting(256, "Number of crystals per optimiser step, over all processes", ge=1)
     learning_rate: float = setting(1e-3, "Peak learning rate", gt=0)
-    seed: int = setting(0, "Seed of the initial weights, data order, noise and dropout", ge=0)
+    seed: int = seed_setting("Seed of the initial weights, data order, noise and dropout")
     device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N", role="speed")
     optimizer: Literal["adam", "adamw"] = setting(
         "adamw", "Optimiser: Adam, or AdamW with decoupled weight decay", group="optimiser"

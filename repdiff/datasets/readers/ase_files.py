@@ -11,13 +11,14 @@ import numpy as np
 
 from repdiff.crystals.arrays import ISOTOPE_NOTE
 from repdiff.crystals.crystal import Crystal
-from repdiff.datasets.readers.rows import Row, is_scalar, row_of
+from repdiff.datasets.readers.rows import Row, is_number, is_scalar, row_of
 from repdiff.errors import UserError
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 ISOTOPE = re.compile(r"(?m)^(\s*)[DT](?=\s)")  # at the start of an atom's line
+PAIR = re.compile(r"""("[^"]+"|[^\s="]+)=("[^"\s]+"|[^\s"'{\[]+)(?=\s|$)""")  # of a comment line, of one word
 
 
 def read_extxyz(path: Path) -> list[Row]:
@@ -39,7 +40,8 @@ def read_extxyz(path: Path) -> list[Row]:
             if isinstance(atoms, list):
                 raise ValueError(f"{len(atoms)} structures in one frame")
             notes = (ISOTOPE_NOTE,) if n_isotopes else ()
-            rows.append(_atoms_row(path, number, atoms, _energies(atoms) | atoms.info, notes=notes))
+            facts = _energies(atoms) | atoms.info | _names_of_digits(comment, atoms.info)
+            rows.append(_atoms_row(path, number, atoms, facts, notes=notes))
         except Exception as error:  # whatever the reader raises becomes the reason of this frame alone
             reason = f"cannot be read as extxyz: {type(error).__name__} {error}"
             rows.append(row_of(path, number, None, {}, reason=" ".join(reason.split())[:200]))
@@ -78,6 +80,13 @@ def _frames(path: Path) -> Iterator[str]:
                 yield line + file.read()
                 return
             yield line + "".join(text for _, text in zip(range(n_lines), file, strict=False))
+
+
+def _names_of_digits(comment: str, info: Mapping[str, Any]) -> dict[str, str]:
+    """Find what ASE takes for a number and is a name: 0012, 1_2, and integers above 64 bits."""
+    said = {key.strip('"'): value.strip('"') for key, value in PAIR.findall(comment)}
+    numbers = [key for key, value in info.items() if isinstance(value, np.number) and key in said]
+    return {key: said[key] for key in numbers if not is_number(said[key])}
 
 
 def _atoms_row(

@@ -19,14 +19,8 @@ from repdiff.datasets.readers.stated import STATED, disagreeing
 from repdiff.settings.paths import readable
 
 STRUCTURE_COLUMNS = ("cif", "cif_string", "structure")
-ID_COLUMNS = (
-    "material_id",
-    "id",
-    "entry_id",
-    "mat_id",
-    "immutable_id",
-    "jid",
-)  # the first that is there names
+# the first that is there names
+ID_COLUMNS = ("material_id", "id", "entry_id", "mat_id", "immutable_id", "jid")
 SPLIT_NAMES = {
     "training": "train",
     "valid": "val",
@@ -257,6 +251,11 @@ def clean_label(value: object) -> Label:
     if isinstance(value, np.datetime64):
         return str(value)
     raise TypeError(f"a label is a {type(value).__name__}, expected a number or a text")
+
+
+def is_number(text: str) -> bool:
+    """Say whether a text is a number and no name of digits such as 0012, 1_2 or an integer above 64 bits."""
+    return bool(NUMBER.match(text)) and not (INTEGER.match(text) and abs(int(text)) > LARGEST_INTEGER)
 
 
 def typed_columns(columns: Mapping[str, Sequence[str | None]]) -> dict[str, list[Label]]:

@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from repdiff.settings.backends import BackendOptions
 from repdiff.settings.backends.crystal_network import CrystalNetworkSettings
-from repdiff.settings.base import Options, setting
+from repdiff.settings.base import MAX_TIMESTEPS, Options, setting
 
 SMALL_DECODER = CrystalNetworkSettings(width=64, n_blocks=3, n_neighbors=48, max_neighbors=80)
 SMALL_ENCODER = CrystalNetworkSettings(width=64, n_blocks=2, n_neighbors=16, max_neighbors=24)
@@ -58,7 +58,9 @@ class CdvaeSettings(Options):
         "Diffusion of the coordinates (DP-CDVAE), or score matching and Langevin steps (CDVAE)",
         group="noise process",
     )
-    timesteps: int = setting(1000, "ddpm: number of steps of the noise process", group="noise process", ge=2)
+    timesteps: int = setting(
+        1000, "ddpm: number of steps of the noise process", group="noise process", ge=2, le=MAX_TIMESTEPS
+    )
     schedule: Literal["sigmoid", "cosine", "linear"] = setting(
         "sigmoid", "ddpm: noise schedule, the growth of β with the steps", group="noise process"
     )

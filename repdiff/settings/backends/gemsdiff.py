@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from repdiff.settings.backends import BackendOptions
 from repdiff.settings.backends.crystal_network import CrystalNetworkSettings
-from repdiff.settings.base import Options, setting
+from repdiff.settings.base import MAX_TIMESTEPS, Options, setting
 
 Gauge = Literal["polar", "general"]
 ReverseRule = Literal["paper", "code", "renoise", "posterior"]
@@ -20,7 +20,11 @@ class TorusSettings(Options):
     """Noise process and loss of the coordinates; the process is GemsDiff's by default (`src/utils/hparams.py`)."""
 
     timesteps: int = setting(
-        100, "Number of steps of the noise process of the coordinates", group="noise process", ge=2
+        100,
+        "Number of steps of the noise process of the coordinates",
+        group="noise process",
+        ge=2,
+        le=MAX_TIMESTEPS,
     )
     beta_first: float = setting(
         1e-6, "β of the coordinates at the first step", group="noise process", gt=0, lt=1
@@ -40,7 +44,7 @@ class LatticeSettings(Options):
     """Coordinates, noise process, target and loss of the cell."""
 
     timesteps: int = setting(
-        100, "Number of steps of the noise process of the cell", group="noise process", ge=2
+        100, "Number of steps of the noise process of the cell", group="noise process", ge=2, le=MAX_TIMESTEPS
     )
     beta_first: float = setting(1e-5, "β of the cell at the first step", group="noise process", gt=0, lt=1)
     beta_last: float = setting(1e-1, "β of the cell at the last step", group="noise process", gt=0, lt=1)

@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from repdiff.settings.backends import BackendOptions
 from repdiff.settings.backends.crystal_network import CrystalNetworkSettings
-from repdiff.settings.base import Options, setting
+from repdiff.settings.base import MAX_TIMESTEPS, Options, setting
 
 TypeLoss = Literal["cross_entropy", "hybrid"]
 
@@ -14,7 +14,9 @@ TypeLoss = Literal["cross_entropy", "hybrid"]
 class ProcessSettings(Options):
     """The noise processes, as published by default."""
 
-    timesteps: int = setting(1000, "Number of steps of all noise processes", group="noise process", ge=2)
+    timesteps: int = setting(
+        1000, "Number of steps of all noise processes", group="noise process", ge=2, le=MAX_TIMESTEPS
+    )
     width_first: float = setting(
         0.005,
         "Standard deviation of the fractional coordinates at the first time, to be divided by n_atoms^(1/3)",

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from repdiff.settings.backends import BackendOptions
-from repdiff.settings.base import Options, setting
+from repdiff.settings.base import MAX_TIMESTEPS, Options, setting
 
 SamplerName = Literal["ddpm", "ddim", "dpm"]
 
@@ -13,7 +13,9 @@ SamplerName = Literal["ddpm", "ddim", "dpm"]
 class NoiseSettings(Options):
     """Noise process, training target and weights of the loss."""
 
-    timesteps: int = setting(1000, "Number of steps of the noise process", group="noise process", ge=2)
+    timesteps: int = setting(
+        1000, "Number of steps of the noise process", group="noise process", ge=2, le=MAX_TIMESTEPS
+    )
     schedule: Literal["cosine", "linear"] = setting(
         "cosine", "Noise schedule: growth of the noise with the steps", group="noise process"
     )

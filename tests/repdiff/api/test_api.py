@@ -287,7 +287,7 @@ def test_objects_of_the_wrong_kind_are_refused_in_one_line_without_a_type_checke
         "model is 3, expected text or a path",
         "path is 3, expected text or a path",
         "descriptor is 3, expected text",
-        "seed is -1, expected a whole number of at least 0",
+        "seed is -1, expected a whole number from 0 to 4294967295",
         f"metrics holds 3, expected names or registered metrics; known: {', '.join(METRICS)}",
         f"unknown metric 'validty'; known: {', '.join(METRICS)}. Did you mean 'validity'?",
         "unknown benchmark 'mp20'; known: perov_5, carbon_24, mp_20. Did you mean 'mp_20'?",

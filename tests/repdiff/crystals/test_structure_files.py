@@ -11,6 +11,7 @@ from monty.serialization import loadfn
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
+import repdiff as rd
 from repdiff.crystals import structure_files
 from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.crystals.structure_files import read_structures, write_structures
@@ -211,3 +212,32 @@ def test_a_label_whose_name_extxyz_reserves_breaks_no_file(tmp_path, label):
     np.testing.assert_allclose(frame.cell.array, crystal.lattice)
     assert frame.info[f"{label}_label"] == 1.25
     assert read_structures(tmp_path / "s")[0].labels[label] == 1.25
+
+
+@pytest.mark.parametrize("ending", ["extxyz", "json.gz", "csv", "parquet"])
+def test_labels_and_splits_survive_every_format_that_has_room_for_them(ending, crystals, tmp_path):
+    labels = {"gap": 1.5, "stable": True, "code": "0012", "n": 3, "note": 'a "b", c=d'}
+    one, other = (
+        crystals[0].replace(split="val", labels=labels),
+        crystals[1].replace(split=None, labels={"gap": 0.1 + 0.2, "code": "1_2"}),
+    )
+    rd.write(tmp_path / f"some.{ending}", [one, other])
+    back = rd.read(tmp_path / f"some.{ending}").crystals
+    assert [crystal.split for crystal in back] == ["val", None]
+    assert {name: back[0].labels[name] for name in labels} == labels
+    assert (back[1].labels["gap"], back[1].labels["code"]) == (0.1 + 0.2, "1_2")
+
+
+NAMES_OF_LABELS = ["U=4", "two\nlines", "a\tb", "b\\s", "\u00a0x", "=", "cif", "pretty_formula", "natoms"]
+
+
+@pytest.mark.parametrize("ending", ["extxyz", "json.gz", "csv"])
+@pytest.mark.parametrize("name", NAMES_OF_LABELS)
+def test_a_label_of_any_name_is_there_when_read_again(name, ending, crystals, tmp_path):
+    rd.write(
+        tmp_path / f"some.{ending}",
+        [crystals[0].replace(labels={name: 1.25}), crystals[1].replace(labels={})],
+    )
+    back = rd.read(tmp_path / f"some.{ending}")
+    assert not back.failed
+    assert [value for value in back.crystals[0].labels.values() if value == 1.25] == [1.25]

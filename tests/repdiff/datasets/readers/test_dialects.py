@@ -424,3 +424,28 @@ def test_json_of_other_things_is_no_crystal_of_a_folder(tmp_path):
     (tmp_path / "a.cif").unlink()
     with pytest.raises(UserError, match="holds no structure"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        ("0012", "0012"),
+        ("1_2", "1_2"),
+        ("9" * 20, "9" * 20),
+        ("-7", -7),
+        ("1e3", 1e3),
+        ("0.5", 0.5),
+        ("T", True),
+    ],
+)
+def test_names_of_digits_stay_names_in_extended_xyz(said, value, quote, tmp_path):
+    cell = 'Lattice="3 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:3'
+    comment = (
+        f'{cell} id={quote}00{said}{quote} code={quote}{said}{quote} "a b"={quote}{said}{quote} pbc="T T T"'
+    )
+    (tmp_path / "one.extxyz").write_text(f"1\n{comment}\nCu 0 0 0\n")
+    (crystal,) = load_dataset(str(tmp_path / "one.extxyz"), data_dir=None, progress=False).crystals
+    assert crystal.id == f"00{said}"
+    assert crystal.labels == {"code": value, "a b": value}
+    assert type(crystal.labels["code"]) is type(value)
