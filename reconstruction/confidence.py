@@ -90,6 +90,7 @@ class Confidence:
         bounds: Least and highest confidence that the sample supports, whatever the rest says.
         descriptor: Its name, for readers.
         digest: From `digest_of` the descriptor.
+        given_symmetry: Whether the protostructures of the crystals were given; losses then mean something else.
         presets: Search presets that the numbers are valid for, first the one that they were fitted to. The others
             differ in their budgets; tests showed that the relation of loss and probability holds for them as well.
         n_crystals: Number of crystals that the numbers were fitted to, by data set and split.
@@ -104,6 +105,7 @@ class Confidence:
     bounds: tuple[float, float] = (0.0, 1.0)
     descriptor: str = ""
     digest: str = ""
+    given_symmetry: bool = False
     presets: tuple[str, ...] = ()
     n_crystals: Mapping[str, int] = field(default_factory=dict)
     n_matched: int = 0
@@ -159,11 +161,21 @@ def digest_of(descriptor: Descriptor) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def find_confidence(descriptor: Descriptor, preset: str, folder: Path = SHIPPED) -> Confidence | None:
-    """Return the numbers that hold for this descriptor and preset of the search; None if nobody has fitted any."""
+def find_confidence(
+    descriptor: Descriptor, preset: str, *, given_symmetry: bool = False, folder: Path = SHIPPED
+) -> Confidence | None:
+    """Return the numbers that hold for this descriptor and preset of the search; None if nobody has fitted any.
+
+    Args:
+        descriptor: The one that the vectors were made with.
+        preset: A name of `reconstruction.presets.SEARCHES`.
+        given_symmetry: Whether the protostructures are given.
+        folder: Where the files are that `Confidence.write` wrote.
+    """
     digest = digest_of(descriptor)
     found = [Confidence.read(path) for path in sorted(folder.glob("*.json"))]
-    return next((c for c in found if c.digest == digest and preset in c.presets), None)
+    fitting = (c for c in found if c.digest == digest and c.given_symmetry == given_symmetry)
+    return next((c for c in fitting if preset in c.presets), None)
 
 
 def fit_confidence(

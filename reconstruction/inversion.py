@@ -50,7 +50,8 @@ class Inversion:
         exact: Whether the vectors belong to true crystals.
         seed: Seed of the random starts.
         device: Where to compute.
-        confidence: What turns losses into probabilities, if known; not for crystals of given symmetry.
+        confidence: What turns losses into probabilities, if known.
+        confidence_of_given: The same for crystals of given symmetry.
         symmetry: Protostructures and cells that are given, if any are.
     """
 
@@ -62,6 +63,7 @@ class Inversion:
     seed: int
     device: torch.device
     confidence: Confidence | None
+    confidence_of_given: Confidence | None = None
     symmetry: GivenSymmetry | None = None
 
     def run(self, rows: Sequence[int]) -> ReconstructionResult:
@@ -122,8 +124,9 @@ class Inversion:
         batch, losses = found.batch.to("cpu"), found.losses.cpu()
         n_evaluations, n_agreeing = found.n_evaluations.cpu(), found.n_agreeing.cpu()
         confidence = torch.full_like(losses, torch.nan)
-        if self.confidence is not None and found.placed is None:
-            confidence = self.confidence.predict(Evidence.of(batch, losses, n_agreeing))
+        fitted = self.confidence if found.placed is None else self.confidence_of_given
+        if fitted is not None:
+            confidence = fitted.predict(Evidence.of(batch, losses, n_agreeing))
         shares = n_evaluations.to(losses) / n_evaluations.sum().clamp(min=1)
         return ReconstructionResult(
             batch=batch,
@@ -185,7 +188,10 @@ def prepare(
     unlimited = replace(settings, max_evaluations=0, max_seconds=0.0)
     preset = next((name for name, known in SEARCHES.items() if known == unlimited), None)
     descriptor, place = representation.descriptor, torch.device(device)
-    confidence = find_confidence(descriptor, preset) if exact and preset else None
+    confidence, of_given = None, None
+    if exact and preset:
+        confidence = find_confidence(descriptor, preset)
+        of_given = find_confidence(descriptor, preset, given_symmetry=True) if symmetry is not None else None
     known = vectors.detach().cpu()
     decoded = decode(known, representation, max_atoms=max_atoms)
     given: list[int] = []
@@ -214,6 +220,7 @@ def prepare(
         seed=seed,
         device=place,
         confidence=confidence,
+        confidence_of_given=of_given,
         symmetry=symmetry,
     )
 

@@ -27,7 +27,8 @@ NEAR_TEMPLATE = (
 FRESH = (
     0.8  # share of new starts; with 0.5 and 0.2 fewer crystals of more than ten free coordinates are found
 )
-AGREEING, PATIENCE = 8, 12  # when the search for a vector that is exact, or should be, is given up
+ROUNDS = 4  # for each one of a search without symmetry; they have fewer trials and unknowns
+AGREEING = 8  # trials that must find the same minimum before the search for an exact vector is given up
 
 
 def plan_orbits(symmetry: GivenSymmetry, rows: Iterable[int], *, device: torch.device) -> list[list[int]]:
@@ -63,8 +64,8 @@ def search_settings(settings: Search, *, exact: bool) -> Search:
     return replace(
         settings,
         fresh=max(settings.fresh, FRESH),
+        n_rounds=settings.n_rounds * (ROUNDS if exact else 1),
         n_agreeing=settings.n_agreeing or AGREEING,
-        patience=settings.patience or PATIENCE,
         n_refine=settings.n_refine if exact else 0,
         refined_below=REFINED_BELOW if settings.n_refine and exact else 0.0,
     )

@@ -16,7 +16,7 @@ from reconstruction.presets import Rung, Search
 from reconstruction.result import NEAR, SOLVED, STALLED
 from reconstruction.stopping import Stopping
 
-NEARLY = 5e-3  # loss below which a crystal is right, and only its last digits are missing
+NEARLY = 1e-3  # loss below which a crystal is right, and only its last digits are missing
 FROM_TEMPLATE = Descent(n_steps=40, learning_rate=0.04)  # a template is near: small steps
 CPU_CENTRES, GPU_CENTRES = 4000, 100_000  # in one evaluation
 

@@ -170,9 +170,12 @@ def test_numbers_are_found_for_their_own_descriptor_and_presets_alone(tmp_path):
     mine = replace(STEP, digest=digest_of(descriptor), presets=("default", "fast"))
     replace(STEP, digest="another", presets=("fast",)).write(tmp_path / "another.json")
     mine.write(tmp_path / "mine.json")
-    assert find_confidence(descriptor, "default", tmp_path) == mine
-    assert find_confidence(descriptor, "fast", tmp_path) == mine
-    assert find_confidence(descriptor, "thorough", tmp_path) is None
+    of_given = replace(mine, given_symmetry=True, intercept=2.0)
+    of_given.write(tmp_path / "a.json")
+    assert find_confidence(descriptor, "default", folder=tmp_path) == mine
+    assert find_confidence(descriptor, "fast", folder=tmp_path) == mine
+    assert find_confidence(descriptor, "fast", given_symmetry=True, folder=tmp_path) == of_given
+    assert find_confidence(descriptor, "thorough", folder=tmp_path) is None
 
 
 def test_the_digest_of_a_descriptor_changes_with_its_settings():

@@ -122,7 +122,9 @@ SURE = Confidence(drops=(1.0,), knots=(-3.0, -1.0), intercept=3.0, coefficients=
 
 
 def test_a_confidence_is_given_for_exact_vectors_of_a_fitted_search_alone(prepared, monkeypatch):
-    monkeypatch.setattr(inversion, "find_confidence", lambda _, preset: SURE if preset == "fast" else None)
+    monkeypatch.setattr(
+        inversion, "find_confidence", lambda _, preset, **_kw: SURE if preset == "fast" else None
+    )
     monkeypatch.setitem(SEARCHES, "fast", TINY)
     assert 0.5 < float(prepared(search="fast").run([0]).confidence[0]) < 1
     for limits in ({}, {"max_evaluations": 10_000}, {"max_seconds": 60.0}):  # it is the preset
