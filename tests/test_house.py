@@ -1,11 +1,14 @@
 """The house stays readable at a glance: figures of scripts/measure_house.py that do not depend on the machine."""
 
+import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
 
-MEASURE = runpy.run_path(str(Path(__file__).resolve().parents[1] / "scripts" / "measure_house.py"))
+ROOT = Path(__file__).resolve().parents[1]
+MEASURE = runpy.run_path(str(ROOT / "scripts" / "measure_house.py"))
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,17 @@ def test_modules_and_functions_are_short(layout):
     assert layout["module_lines_median"] <= 150
     assert layout["module_lines_max"] <= 400, layout["longest_module"]
     assert layout["function_lines_p90"] <= 30
+
+
+def test_the_tour_of_the_house_goes_through_every_room_in_the_order_of_the_contract():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (rooms,) = (one for one in contracts["contracts"] if one.get("containers") == ["repdiff"])
+    tour = (
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("| room | holds |")[1].split("\n\n")[0]
+    )
+    rows = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in tour.splitlines()[2:]]
+    layers = [sorted(layer.split(" | ")) for layer in rooms["layers"]]
+    assert [sorted(row) for row in rows] == layers
 
 
 def test_what_is_public_has_a_docstring():
