@@ -38,6 +38,15 @@ class EncodedSet(CrystalViews):
         layout: What the columns mean.
         rejected: What could not be read, checked or reduced, with the reasons.
         symmetry: Protostructure, cell and free coordinates of each; None if they were not asked for.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> encoded = rd.encode([bulk("Cu"), bulk("Fe")], device="cpu", progress=False)
+        >>> encoded.to_batch()
+        RepresentationBatch: 2 vectors of 658 features (ead)
+        >>> encoded.to_frame()["formula"].tolist()
+        ['Cu', 'Fe']
     """
 
     _lost = "rejected"
