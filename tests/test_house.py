@@ -41,6 +41,23 @@ def test_what_is_public_has_a_docstring():
     assert MEASURE["docstrings"]()["share_with_docstring"] >= 0.96
 
 
+def test_descriptions_of_arguments_are_no_fragments():
+    assert MEASURE["fragments"]() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "is_one"),
+    [
+        ("        seed: Of the run.", True),
+        ("        start, end: By name.", True),
+        ("        seed: Seed of the run.", False),
+        ("        offset: Ofttimes 0.", False),
+    ],
+)
+def test_fragments_are_told_from_descriptions(line, is_one):
+    assert bool(MEASURE["FRAGMENT"].match(line)) == is_one
+
+
 def test_there_are_examples_and_tests_run_them():
     found = MEASURE["examples"]()
     assert found["n_docstrings_with_examples"] >= 60

@@ -128,7 +128,7 @@ def draw_noise(
         counts: Atoms of each crystal of the batch.
         mine: Rows of the batch whose numbers are returned.
         n_times: Number of time steps of the noise processes.
-        generator: On the device of the numbers.
+        generator: Generator on the device of the numbers.
     """
     n, n_atoms, device = len(counts), int(counts.sum()), generator.device
     times = spread_times(n, n_times, generator=generator)

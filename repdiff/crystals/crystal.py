@@ -133,7 +133,7 @@ def from_batch(batch: CrystalBatch, ids: Sequence[str]) -> list[Crystal]:
     """Take a batch apart.
 
     Args:
-        batch: On any device, of any floating-point type.
+        batch: Crystals on any device, of any floating-point type.
         ids: One name per crystal.
 
     Raises:
