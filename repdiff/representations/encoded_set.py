@@ -19,6 +19,7 @@ from repdiff.representations.batch import RepresentationBatch, features_frame
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.runs.failures import REJECTED, write_records
+from repdiff.settings.paths import home_expanded
 from repdiff.symmetry import SymmetryTable
 
 if TYPE_CHECKING:
@@ -106,8 +107,10 @@ class EncodedSet(CrystalViews):
             content.update(tensor.numpy().tobytes())
         return content.hexdigest()
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: str | Path) -> None:
         """Write crystals, representations, and what was rejected, each file whole or not at all."""
+        folder = home_expanded(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         write_records(folder / REJECTED, map(asdict, self.rejected), ascii_only=False)
         write_crystals(folder / CRYSTALS, self.crystals)
         symmetry = {} if self.symmetry is None else self.symmetry.tensors()
@@ -119,12 +122,13 @@ class EncodedSet(CrystalViews):
         )
 
     @classmethod
-    def read(cls, folder: Path) -> "EncodedSet":
+    def read(cls, folder: str | Path) -> "EncodedSet":
         """Read what `write` wrote.
 
         Raises:
             UserError: If files are missing, damaged, or do not belong together.
         """
+        folder = home_expanded(folder)
         if not (folder / REPRESENTATIONS).is_file() or not (folder / CRYSTALS).is_file():
             raise UserError(
                 f"{folder} is no encoded data set, expected {CRYSTALS} and {REPRESENTATIONS} in it"

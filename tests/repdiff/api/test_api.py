@@ -215,6 +215,10 @@ def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
         (lambda model, encoded: rd.evaluate(COPPER, baseline=True), "known crystals"),
         (lambda model, encoded: rd.relax(COPPER, fmax=0.0), "fmax is 0.0, expected a positive force"),
         (lambda model, encoded: rd.relax(COPPER, force_field="chgnt"), "unknown force field 'chgnt'"),
+        (
+            lambda model, encoded: rd.load_dataset("no_such", split="tset"),  # not read for it
+            "unknown split 'tset'.*'test'",
+        ),
         (lambda model, encoded: rd.load_model("no_such"), "no_such: no such path"),
         (
             lambda model, encoded: rd.write("a.vasp5", COPPER),
