@@ -71,7 +71,7 @@ class Descriptor(nn.Module, ABC):
 
         Args:
             neighborhood: Neighbours within at least `cutoff`; farther ones do not contribute.
-            vectors: From each centre to its neighbours, Å.
+            vectors: Vectors from each centre to its neighbours, Å.
             n_stages: Evaluate the first so many of `stages` only; None for all.
         """
 

@@ -113,7 +113,7 @@ def array_densities(
     Args:
         block: Which densities.
         neighborhood: Neighbours within at least the cutoff.
-        vectors: From each centre to its neighbours, Å.
+        vectors: Vectors from each centre to its neighbours, Å.
         weights: Weights of each atom as a neighbour, one column per weighting.
     """
     distances = padded_distances(neighborhood, vectors, absent=2 * block.cutoff)

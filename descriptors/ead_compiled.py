@@ -105,7 +105,7 @@ def densities(
     Args:
         block: Which densities; `serves` must hold.
         neighborhood: Neighbours within at least the cutoff.
-        vectors: From each centre to its neighbours, Å.
+        vectors: Vectors from each centre to its neighbours, Å.
         weights: Weights of each atom as a neighbour; equal for atoms of one element and crystal.
     """
     return _Densities.apply(vectors, neighborhood, weights, block)

@@ -23,7 +23,7 @@ def missing_squares(
 
     Args:
         neighborhood: The neighbours.
-        vectors: From each centre to its neighbours, Å, on the CPU.
+        vectors: Vectors from each centre to its neighbours, Å, on the CPU.
         floor: Distance that each should not fall below, Å.
     """
     return _Missing.apply(vectors, neighborhood.present, floor)

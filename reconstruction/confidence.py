@@ -89,7 +89,7 @@ class Confidence:
         knots: log10 of the loss, ascending.
         bounds: Least and highest confidence that the sample supports, whatever the rest says.
         descriptor: Its name, for readers.
-        digest: From `digest_of` the descriptor.
+        digest: What `digest_of` returns for the descriptor.
         given_symmetry: Whether the protostructures of the crystals were given; losses then mean something else.
         presets: Search presets that the numbers are valid for, first the one that they were fitted to. The others
             differ in their budgets; tests showed that the relation of loss and probability holds for them as well.

@@ -27,7 +27,7 @@ def reconstruct_groups(
     prepares the next operation; several share the GPU and its memory.
 
     Args:
-        inversion: From `prepare`.
+        inversion: What `prepare` returned.
         groups: Some of its groups; None for all.
         n_workers: Processes. They are started afresh, so the calling script must guard its main part by
             `if __name__ == "__main__":`.

@@ -10,4 +10,12 @@ class UserError(ValueError):
 
     The message gives the value, the expectation and the way out. It names arguments, in backticks where the command
     line has a flag for them, and never flags: those are put in where the command line prints it.
+
+    Example:
+        >>> import repdiff as rd
+        >>> try:
+        ...     rd.read("no_such_file.cif")
+        ... except ValueError as error:
+        ...     print(type(error).__name__)
+        UserError
     """

@@ -133,7 +133,7 @@ def check_samples(fitted: Sequence[Row], tested: Sequence[Row]) -> tuple[str, st
     """Return the descriptor of all rows and the preset of those to fit; refuse mixtures, and tests on what was fitted.
 
     Raises:
-        UserError: As said.
+        UserError: If there are several descriptors or presets, or a crystal is both fitted and tested.
     """
     presets = {str(row["preset"]) for row in fitted}
     descriptors = {str(row["descriptor"]) for row in (*fitted, *tested)}

@@ -8,6 +8,7 @@
 import ast
 import doctest
 import json
+import re
 import resource
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ STARTS = {
     "repdiff --help": ["-m", "repdiff", "--help"],
 }
 N_STARTS = 9
+FRAGMENT = re.compile(r" {4,}[*\w, ]+: (?:Of|By|That|To|With|From|As|On|In|Whose)\b")
 Documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -64,13 +66,29 @@ def layout() -> dict[str, float | int | str]:
 
 
 def docstrings() -> dict[str, float | int]:
-    """Count public modules, classes, functions and methods, special ones too, and those with a docstring."""
+    """Count public modules, classes, functions and methods, special ones too, those documented, and fragments."""
     found = [
         ast.get_docstring(node) is not None
         for file in sources()
         for node in _public(ast.parse(file.read_text(encoding="utf-8")))
     ]
-    return {"n_public": len(found), "share_with_docstring": round(sum(found) / len(found), 4)}
+    return {
+        "n_public": len(found),
+        "share_with_docstring": round(sum(found) / len(found), 4),
+        "n_fragments": len(fragments()),
+    }
+
+
+def fragments() -> list[str]:
+    """List descriptions of arguments, attributes and errors that begin as no sentence does: "Of the run."."""
+    return [
+        f"{file.relative_to(ROOT).as_posix()}: {line.strip()}"
+        for file in sources()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Module | Documented)
+        for line in (ast.get_docstring(node, clean=False) or "").splitlines()
+        if FRAGMENT.match(line)
+    ]
 
 
 def examples() -> dict[str, int]:

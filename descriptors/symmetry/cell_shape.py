@@ -50,7 +50,7 @@ def from_shape(
     The volume per atom is kept exactly. Angles that no cell has are brought nearer to 90° until one has them.
 
     Args:
-        shape: As `to_shape` returns it, or about that.
+        shape: Cell shape, what `to_shape` returns, or about that.
         numbers: Space group of each crystal.
         n_atoms: Number of atoms of each primitive cell.
     """

@@ -87,7 +87,7 @@ class Protostructure:
         {8: 4, 22: 2}
 
         Raises:
-            ValueError: As for the class.
+            ValueError: If they describe no protostructure, as the class says.
         """
         return cls(number, tuple(Orbit.of(letter, element) for element, letter in orbits))
 

@@ -79,7 +79,7 @@ def equivalent_settings(
     """Return all descriptions of a protostructure that differ, each with a setting that gives it; its own first.
 
     Args:
-        protostructure: To be described.
+        protostructure: The protostructure that is described.
         sheared: Whether those count whose triclinic or monoclinic cell is sheared.
     """
     possible = settings(protostructure.number) if sheared else settings_of_cell(protostructure.number)
@@ -95,7 +95,7 @@ def canonical_setting(
     """Return the first of the equivalent descriptions in the order of their orbits, and a setting that gives it.
 
     Args:
-        protostructure: To be described.
+        protostructure: The protostructure that is described.
         sheared: Whether those count whose triclinic or monoclinic cell is sheared. Without them the description is one
             that suits a reduced cell, and several of a crystal may remain.
     """

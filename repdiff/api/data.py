@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from repdiff.api.checks import a_count, a_seed, checked
 from repdiff.api.folders import refuse_other_files
 from repdiff.crystals.convert import as_crystal_set
+from repdiff.crystals.crystal import SPLITS
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.structure_files import SUFFIXES, suffix_of, write_file, write_made
 from repdiff.datasets import load
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.sources import CrystalSets, split_name
-from repdiff.errors import UserError
+from repdiff.errors import UserError, unknown
 from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import EncodedSet
@@ -58,6 +59,8 @@ def load_dataset(
         Traceback (most recent call last):
         repdiff.errors.UserError: 'prototipes' is neither a path nor a data set; ... Did you mean 'prototypes'?
     """
+    if split not in (None, *SPLITS):
+        raise UserError(unknown("split", str(split), SPLITS))
     name, named = split_name(str(source)) if split is None else (str(source), split)
     with bars(progress):
         dataset = load.load_dataset(

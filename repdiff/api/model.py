@@ -80,9 +80,15 @@ class Model:
 
         Example:
             >>> import repdiff as rd
-            >>> rd.load_model("no_such_model")
+            >>> from ase.build import bulk
+            >>> salts = [bulk(name, "rocksalt", a=5.5) for name in ("NaCl", "KCl", "NaBr")]
+            >>> encoded = rd.encode(salts, device="cpu", progress=False)
+            >>> model = rd.train(encoded, backend="retrieval", device="cpu", progress=False)
+            >>> model.sample(2, progress=False)
+            CrystalSet: 2 crystals
+            >>> model.sample(2, composition="NaCl")
             Traceback (most recent call last):
-            repdiff.errors.UserError: no_such_model: no such path.
+            repdiff.errors.UserError: a model of retrieval takes no compositions: leave them out, or use another
         """
         named_search(search)
         request = self._request(
@@ -101,6 +107,10 @@ class Model:
         *,
         composition: str | Sequence[str] | None = None,
         protostructure: str | Sequence[str] | None = None,
+        chemical_system: str | None = None,
+        space_group: int | str | None = None,
+        conditions: Mapping[str, object] | None = None,
+        guidance: float | None = None,
         seed: int = 0,
         progress: bool = True,
         **options: object,
@@ -111,16 +121,30 @@ class Model:
             n: Number of vectors.
             composition: One or several formulas, see `sample`.
             protostructure: One or several labels, see `sample`.
+            chemical_system: Elements of all samples, see `sample`.
+            space_group: Number of the space group, see `sample`.
+            conditions: Values of properties, see `sample`.
+            guidance: Strength of the conditions, see `sample`.
             seed: Seed of the samples.
             progress: Whether to show bars.
             options: Sampling settings of the backend.
 
         Raises:
             UserError: If the model makes crystals at once, or cannot make what is asked for.
+
+        Example:
+            >>> import repdiff as rd
+            >>> from ase.build import bulk
+            >>> encoded = rd.encode([bulk("Cu"), bulk("Fe")], symprec=None, device="cpu", progress=False)
+            >>> model = rd.train(encoded, compositions="joint", max_steps=1, device="cpu", progress=False)
+            >>> model.sample_representations(3, sampler="ddim", steps=2, progress=False)
+            RepresentationBatch: 3 vectors of 658 features (ead)
         """
         if self.backend.makes != "representations":
             raise UserError(f"a model of {self.backend_name} makes crystals, not vectors: use Model.sample")
-        request = self._request(n, composition, protostructure, None, None, None, None, seed, options)
+        request = self._request(
+            n, composition, protostructure, chemical_system, space_group, conditions, guidance, seed, options
+        )
         with bars(progress):
             made = draw(self.backend, request)
         assert isinstance(made, RepresentationBatch)
@@ -132,6 +156,16 @@ class Model:
 
         Raises:
             UserError: If the disk refuses.
+
+        Example:
+            >>> import tempfile
+            >>> import repdiff as rd
+            >>> from ase.build import bulk
+            >>> encoded = rd.encode([bulk("Cu"), bulk("Fe")], device="cpu", progress=False)
+            >>> model = rd.train(encoded, backend="retrieval", device="cpu", progress=False)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     model.save(f"{folder}/metals.safetensors").name
+            'metals.safetensors'
         """
         from repdiff.runs.atomic_files import replacing
 
@@ -194,6 +228,16 @@ def load_model(
 
     Raises:
         UserError: If there is none, it is damaged, or it is of another version of this package.
+
+    Example:
+        >>> import tempfile
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> encoded = rd.encode([bulk("Cu"), bulk("Fe")], device="cpu", progress=False)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model = rd.train(encoded, backend="retrieval", folder=folder, device="cpu", progress=False)
+        ...     rd.load_model(folder).backend_name
+        'retrieval'
     """
     path = find_model(home_expanded(model), Workspace(root=home_expanded(workspace)))
     name = backend_of(path)

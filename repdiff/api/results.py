@@ -134,6 +134,9 @@ def relax(
     Example:
         >>> import repdiff as rd
         >>> from ase.build import bulk
+        >>> relaxed = rd.relax(bulk("Cu", a=3.5), device="cpu", progress=False)
+        >>> bool(relaxed.to_frame()["converged"].all())
+        True
         >>> rd.relax(bulk("Cu"), force_field="chgnett", device="cpu")
         Traceback (most recent call last):
         repdiff.errors.UserError: unknown force field 'chgnett'; known: chgnet, sevennet... Did you mean 'chgnet'?

@@ -58,6 +58,14 @@ def train(
         UserError: If the backend or an option is unknown, a value does not fit, there is nothing to train on, or
             the folder holds anything but the same training.
         KeyboardInterrupt: If the training was interrupted; with a folder its last step is saved there.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> salts = [bulk(name, "rocksalt", a=5.5) for name in ("NaCl", "KCl", "NaBr")]
+        >>> encoded = rd.encode(salts, device="cpu", progress=False)
+        >>> rd.train(encoded, backend="retrieval", device="cpu", progress=False).backend_name
+        'retrieval'
     """
     if backend not in BACKENDS:
         raise UserError(unknown("backend", backend, BACKENDS))

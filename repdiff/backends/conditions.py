@@ -119,11 +119,11 @@ class Conditions:
         return belief
 
     def _inputs(self, times: Int[Tensor, " n_systems"]) -> dict[str, AdapterInput]:
-        given = torch.ones_like(times, dtype=torch.bool)
+        has_label = torch.ones_like(times, dtype=torch.bool)
         return {
             name: AdapterInput(
                 values=torch.tensor([raw], dtype=torch.float32, device=times.device).expand(len(times), -1),
-                given=given,
+                has_label=has_label,
             )
             for name, raw in self.labels.items()
         }

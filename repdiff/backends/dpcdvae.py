@@ -240,7 +240,7 @@ class DpCdvae(Backend):
         composition, and then places. Cells come as those of the training set (Niggli cells, if it was encoded so).
 
         Args:
-            latents: From `encode_crystals`, `interpolate` or elsewhere.
+            latents: Latent vectors, of `encode_crystals`, `interpolate` or elsewhere.
             seed: Seed of the decoding.
             first: Number of the first crystal: names it, and its random numbers.
             steps: Denoising steps; None for as many as in training.

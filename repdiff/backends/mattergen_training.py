@@ -49,7 +49,7 @@ class SymmetricData(TrainingData):
     def to(self, device: torch.device) -> "SymmetricData":
         """Move the crystals."""
         labels = {
-            name: AdapterInput(values=label.values.to(device), given=label.given.to(device))
+            name: AdapterInput(values=label.values.to(device), has_label=label.has_label.to(device))
             for name, label in self.labels.items()
         }
         return SymmetricData(batch=self.batch.to(device), labels=labels)
@@ -107,7 +107,9 @@ class MatterGenTraining(Trainable):
         for number, name in enumerate(names):
             label = data.labels[name]
             kept = shown[:, 0] & shown[:, 1 + number] if len(names) > 1 else shown[:, 0]
-            labels[name] = AdapterInput(values=label.values[rows[mine]], given=label.given[rows[mine]] & kept)
+            labels[name] = AdapterInput(
+                values=label.values[rows[mine]], has_label=label.has_label[rows[mine]] & kept
+            )
         return JointExample(batch=data.batch.select(rows[mine]), noise=noise, labels=labels)
 
     def forward(self, inputs: JointExample) -> tuple[Float[Tensor, ""], Float[Tensor, " 3"]]:
@@ -128,7 +130,7 @@ def draw_noise(
         counts: Atoms of each crystal of the batch.
         mine: Rows of the batch whose numbers are returned.
         n_times: Number of time steps of the noise processes.
-        generator: On the device of the numbers.
+        generator: Generator on the device of the numbers.
     """
     n, n_atoms, device = len(counts), int(counts.sum()), generator.device
     times = spread_times(n, n_times, generator=generator)

@@ -113,7 +113,7 @@ def fit_property(name: str, labels: Sequence[object], elements: Collection[int])
 
 
 def as_input(name: str, labels: Sequence[object], embedding: PropertyEmbedding) -> AdapterInput:
-    """Put labels into raw numbers; None becomes zeros that are not given.
+    """Put labels into raw numbers; None becomes zeros without a label.
 
     Raises:
         UserError: If a label cannot be read.
@@ -122,7 +122,7 @@ def as_input(name: str, labels: Sequence[object], embedding: PropertyEmbedding) 
     rows = [zeros if label is None else _read(name, label, embedding) for label in labels]
     return AdapterInput(
         values=torch.tensor(rows, dtype=torch.float32).reshape(len(rows), embedding.n_raw),
-        given=torch.tensor([label is not None for label in labels], dtype=torch.bool),
+        has_label=torch.tensor([label is not None for label in labels], dtype=torch.bool),
     )
 
 

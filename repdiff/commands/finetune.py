@@ -51,7 +51,7 @@ def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
             run.summary.update(
                 backend=MatterGen.kind,
                 properties=list(settings.property),
-                n_labelled={at: int(label.given.sum()) for at, label in job.training.labels.items()},
+                n_labelled={at: int(label.has_label.sum()) for at, label in job.training.labels.items()},
                 n_training=len(job.training),
             )
             fit(job, encoded, settings.part(TrainingSettings), run, resume=settings.resume)

@@ -36,6 +36,18 @@ class Crystal:
         frac_coords: Fractional coordinates, in any image.
         split: "train", "val", "test", or None if the source names none.
         labels: Scalars that came with it, by name; None where one is missing.
+
+    Example:
+        >>> import numpy as np
+        >>> import repdiff as rd
+        >>> iron = rd.Crystal(
+        ...     id="bcc iron",
+        ...     atomic_numbers=np.array([26, 26]),
+        ...     lattice=2.87 * np.eye(3),
+        ...     frac_coords=np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]),
+        ... )
+        >>> iron.formula, round(iron.volume, 1)
+        ('Fe2', 23.6)
     """
 
     id: str
@@ -121,7 +133,7 @@ def from_batch(batch: CrystalBatch, ids: Sequence[str]) -> list[Crystal]:
     """Take a batch apart.
 
     Args:
-        batch: On any device, of any floating-point type.
+        batch: Crystals on any device, of any floating-point type.
         ids: One name per crystal.
 
     Raises:

@@ -45,7 +45,7 @@ def fully_labelled(
     """Give crystals their position, number of atoms and reduced formula as labels, before those that they have.
 
     Args:
-        crystals: In the order of the file.
+        crystals: Crystals in the order of the file.
         columns: Further labels by name, one entry a crystal; they win over labels of the same name.
 
     Returns:

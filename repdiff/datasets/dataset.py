@@ -22,6 +22,15 @@ class Dataset(CrystalViews):
         input_hashes: sha256 by path; empty for the prototypes, which are code.
         note: What results on this set must say, or what was decided on reading it; None if there is nothing.
         remarks: What was changed, left out or not read, each with its count.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> metals = rd.Dataset.of(rd.CrystalSet.of([bulk("Cu"), bulk("Fe"), bulk("Al")]))
+        >>> sorted(crystal.split for crystal in metals)
+        ['train', 'train', 'val']
+        >>> len(metals.part("train"))
+        2
     """
 
     _lost = "rejected"

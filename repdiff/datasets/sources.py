@@ -55,7 +55,7 @@ class CrystalSets:
         """Read crystals that count as known, with what could not be read of their data set.
 
         Raises:
-            UserError: As for `known`.
+            UserError: If the set cannot be read, or has no such split.
         """
         return CrystalSet(name=name, crystals=self.known(name), refused=self.refused(name))
 
@@ -122,7 +122,7 @@ def crystals_of_split(dataset: Dataset, split: str, *, n: int | None = None, see
     """Return the crystals of a split, or `n` random ones of them, in the order of the data set.
 
     Args:
-        dataset: From `load_dataset`.
+        dataset: What `load_dataset` returned.
         split: "train", "val", "test" or "all".
         n: Number of crystals; None, or more than there are, for all.
         seed: Decides the choice, together with the number of crystals in the split.

@@ -120,7 +120,7 @@ def judge_pairs(
 
     Args:
         crystals: Crystals that the indices in `pairs` refer to.
-        pairs: From `find_close_pairs`.
+        pairs: What `find_close_pairs` returned.
         same_rms: Root mean square displacement, over the cube root of the volume per atom, up to which a match is
             a duplicate.
         max_comparisons: Stop after so many; None for no limit.

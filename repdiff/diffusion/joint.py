@@ -126,7 +126,7 @@ class JointDiffusion(nn.Module):
         """Turn raw numbers of properties, by name, into what `predict` takes."""
         properties = self._named("properties")
         return {
-            _key(name): AdapterInput(values=properties[_key(name)](label.values), given=label.given)
+            _key(name): AdapterInput(values=properties[_key(name)](label.values), has_label=label.has_label)
             for name, label in labels.items()
         }
 
@@ -224,7 +224,7 @@ class JointDiffusion(nn.Module):
     ) -> Float[Tensor, "n_atoms n_types"]:
         logits = self.network["types"](features)
         for key, condition in adapters.items():
-            shift = self._named("type_shifts")[key](condition.values) * condition.given[:, None]
+            shift = self._named("type_shifts")[key](condition.values) * condition.has_label[:, None]
             logits = logits + shift[state.system_idx]
         return logits
 

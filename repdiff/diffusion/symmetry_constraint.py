@@ -41,7 +41,7 @@ class SymmetryConstraint:
     """The symmetry of a batch of crystals.
 
     Attributes:
-        maps: From free coordinates to atoms, in primitive cells.
+        maps: Maps from free coordinates to atoms, in primitive cells.
         spread: Takes three standard normal numbers of an orbit's first atom to its noise, as rows.
         references: C of each crystal, rows.
         projectors: Act on the nine entries of a matrix: its part that the group allows as S.
@@ -114,7 +114,7 @@ class SymmetryConstraint:
         """Return symmetric noise in Å, with the variance of independent noise per free direction.
 
         Args:
-            normal: As for `noise`.
+            normal: Standard normal numbers of each atom, of which those of the first atom of an orbit count.
             lattice: Cells that the groups allow, Å.
         """
         turned = self.maps.rotations @ lattice[self.maps.system_idx]

@@ -114,7 +114,7 @@ def path_loss(
 
     Args:
         predicted: ε_θ, the fractional path from x_t that the network proposes.
-        target: From `path_target`.
+        target: What `path_target` returned.
         lattice: True cells ρ_0.
         system_idx: Crystal of each atom.
         kind: "l1", sum of absolute Cartesian components, Å, which depends on how the crystal is turned; "l1_mean", a

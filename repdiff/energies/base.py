@@ -77,7 +77,7 @@ class ForceField(ABC):
         """Compute every crystal of a batch, independently of the others.
 
         Args:
-            batch: On any device, of known elements.
+            batch: Crystals of known elements, on any device.
             gradients: Whether forces and stress are wanted; without them it takes half the time.
         """
 

@@ -93,7 +93,7 @@ def forces_and_stress(
     Args:
         batch: Float64.
         ends: Atoms of each bond.
-        vectors: From first to second atom, Å.
+        vectors: Vectors from the first atom to the second, Å.
         slope: Derivative of the total energy of all crystals, eV/Å.
     """
     slope, vectors = slope.double(), vectors.detach().double()

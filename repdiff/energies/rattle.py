@@ -15,7 +15,7 @@ class Rattle:
 
     Attributes:
         width: Standard deviation, Å; 0 moves nothing.
-        seed: With the name of a crystal it decides how its atoms move, whatever else is relaxed with it.
+        seed: Seed; with the name of a crystal it decides how its atoms move, whatever else is relaxed with it.
     """
 
     width: float = 0.0

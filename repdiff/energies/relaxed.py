@@ -134,6 +134,13 @@ class RelaxedSet(CrystalViews):
         force_field: What computed them.
         relaxations: Relaxation of each crystal, by its name.
         protocol: How, such as the limit of the force and of the steps; part of a metric's protocol.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> still = rd.relax([bulk("Cu"), bulk("Fe")], max_steps=0, device="cpu", progress=False)
+        >>> still.force_field.name, still.to_frame()["n_steps"].tolist()
+        ('chgnet', [0, 0])
     """
 
     force_field: ForceFieldIdentity

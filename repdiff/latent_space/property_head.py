@@ -25,7 +25,7 @@ class LearntProperty:
     """A head and what is known of it.
 
     Attributes:
-        head: From a latent vector to the property, in its own unit.
+        head: Map from a latent vector to the property, in its own unit.
         n_labelled: Crystals with a label.
         n_unlabelled: Crystals without, which were left out.
         spread: Standard deviation of the labels.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from descriptors.registry import unknown
 from repdiff.crystals.formula import safe_formula
+from repdiff.crystals.views import count
 from repdiff.errors import UserError
 from repdiff.metrics import METRICS, Context, CrystalSet, Metric, MetricResult, MetricValue
 from repdiff.metrics.evaluation_views import (
@@ -45,6 +46,15 @@ class Evaluation:
         notes: What the table must say about the data.
         refused: Rows of the sources of known crystals that could not be read, counted by reason, by role.
         compared: Name and number of crystals of each known set, by role.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> scores = rd.evaluate([bulk("Cu"), bulk("Fe")], metrics=["validity"], progress=False)
+        >>> scores
+        Evaluation: 2 crystals, 3 values of 1 metric
+        >>> float(scores.to_frame().loc["validity.structure_valid", "value"])
+        1.0
     """
 
     generated: CrystalSet
@@ -156,7 +166,8 @@ class Evaluation:
     def __repr__(self) -> str:
         """Say what was scored, and by how many metrics."""
         n_values = sum(len(result.values) for result in self.results.values())
-        return f"Evaluation: {len(self.generated)} crystals, {n_values} values of {len(self.results)} metrics"
+        values, metrics = count(n_values, "value"), count(len(self.results), "metric")
+        return f"Evaluation: {count(len(self.generated), 'crystal')}, {values} of {metrics}"
 
     def _repr_html_(self) -> str:
         """Show the values, what was skipped and what failed in a notebook."""

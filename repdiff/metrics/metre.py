@@ -39,7 +39,7 @@ def match_reference(
     """Find for each reference crystal the generated one that matches it best.
 
     Args:
-        reference: From `reduce_crystals`.
+        reference: What `reduce_crystals` returned.
         generated: Generated crystals, from `reduce_crystals`.
         max_candidates: Largest number of generated crystals of the same formula and primitive size that a reference
             crystal is compared with; those of the nearest fingerprints are taken.

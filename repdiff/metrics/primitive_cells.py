@@ -95,7 +95,7 @@ def group_by_key(reduced: Sequence[Reduced], *, any_size: bool = False) -> dict[
     """Sort rows by what crystals must share to be compared, without those that cannot be.
 
     Args:
-        reduced: From `reduce_crystals`.
+        reduced: What `reduce_crystals` returned.
         any_size: Whether primitive cells of different sizes are compared too.
     """
     groups: dict[Key, list[int]] = defaultdict(list)

@@ -78,7 +78,7 @@ def group_same(
     is that of `StructureMatcher.group_structures` of the sorted set.
 
     Args:
-        reduced: From `reduce_crystals`.
+        reduced: What `reduce_crystals` returned.
         matcher: What counts as the same.
         max_candidates: Largest number of first members that a crystal is compared with; those of the nearest
             fingerprints are taken.
@@ -114,7 +114,7 @@ def find_known(
     """Find for each crystal a known one that it is the same as, the first by name where they are few.
 
     Args:
-        reduced: From `reduce_crystals`.
+        reduced: What `reduce_crystals` returned.
         known: The same of known crystals.
         matcher: What counts as the same.
         max_candidates: Largest number of known crystals that a crystal is compared with; those of the nearest

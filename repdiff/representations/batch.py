@@ -27,6 +27,15 @@ class RepresentationBatch:
         symmetry: Protostructure and cell that belong to each vector, if they are known, and free coordinates to start
             from, as far as there are any.
         templates: Names of the known crystals that the vectors were drawn towards; None, and None in it, for none.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> vectors = rd.encode([bulk("Cu"), bulk("Fe")], device="cpu", progress=False).to_batch()
+        >>> vectors.first(1)
+        RepresentationBatch: 1 vector of 658 features (ead)
+        >>> vectors.to_frame().shape
+        (2, 658)
     """
 
     vectors: Float[Tensor, "n_vectors n_features"]

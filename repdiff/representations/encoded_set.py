@@ -19,6 +19,7 @@ from repdiff.representations.batch import RepresentationBatch, features_frame
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.runs.failures import REJECTED, write_records
+from repdiff.settings.paths import home_expanded
 from repdiff.symmetry import SymmetryTable
 
 if TYPE_CHECKING:
@@ -38,6 +39,15 @@ class EncodedSet(CrystalViews):
         layout: What the columns mean.
         rejected: What could not be read, checked or reduced, with the reasons.
         symmetry: Protostructure, cell and free coordinates of each; None if they were not asked for.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> encoded = rd.encode([bulk("Cu"), bulk("Fe")], device="cpu", progress=False)
+        >>> encoded.to_batch()
+        RepresentationBatch: 2 vectors of 658 features (ead)
+        >>> encoded.to_frame()["formula"].tolist()
+        ['Cu', 'Fe']
     """
 
     _lost = "rejected"
@@ -97,8 +107,10 @@ class EncodedSet(CrystalViews):
             content.update(tensor.numpy().tobytes())
         return content.hexdigest()
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: str | Path) -> None:
         """Write crystals, representations, and what was rejected, each file whole or not at all."""
+        folder = home_expanded(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         write_records(folder / REJECTED, map(asdict, self.rejected), ascii_only=False)
         write_crystals(folder / CRYSTALS, self.crystals)
         symmetry = {} if self.symmetry is None else self.symmetry.tensors()
@@ -110,12 +122,13 @@ class EncodedSet(CrystalViews):
         )
 
     @classmethod
-    def read(cls, folder: Path) -> "EncodedSet":
+    def read(cls, folder: str | Path) -> "EncodedSet":
         """Read what `write` wrote.
 
         Raises:
             UserError: If files are missing, damaged, or do not belong together.
         """
+        folder = home_expanded(folder)
         if not (folder / REPRESENTATIONS).is_file() or not (folder / CRYSTALS).is_file():
             raise UserError(
                 f"{folder} is no encoded data set, expected {CRYSTALS} and {REPRESENTATIONS} in it"

@@ -28,7 +28,7 @@ class References:
     """The vectors of the known crystals nearest to some protostructures.
 
     Attributes:
-        vectors: As `to_symmetric_vectors` makes them, in physical units; zeros where there is none.
+        vectors: Vectors that `to_symmetric_vectors` makes, in physical units; zeros where there is none.
         distances: How unlike the elements are, see `Template`; NaN where there is none.
         templates: The known crystals; None where there is none.
     """
@@ -44,7 +44,7 @@ class References:
         the distance d of the elements; against that of a drawn vector it makes d / (d + FAR) the weight of the latter.
 
         Args:
-            vectors: As `to_symmetric_vectors` makes them, in physical units.
+            vectors: Vectors that `to_symmetric_vectors` makes, in physical units.
         """
         distance = self.distances[:, None]
         weight = torch.where(self.present[:, None], distance / (distance + FAR), 1.0)

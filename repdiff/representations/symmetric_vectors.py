@@ -59,7 +59,7 @@ def from_symmetric_vectors(
     """Put protostructures and what is left of the vectors together to whole vectors.
 
     Args:
-        symmetric: As `to_symmetric_vectors` makes them, or about that.
+        symmetric: Vectors that `to_symmetric_vectors` makes, or about those.
         protostructures: One for each; where there is none, the vector is NaN.
         layout: What the columns of the whole vectors shall mean.
     """

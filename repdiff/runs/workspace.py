@@ -118,7 +118,7 @@ class Workspace:
         """Complete settings by those of the run that is in the folder already, where they only add to it.
 
         Args:
-            settings: As the user gave them.
+            settings: Settings that the user gave.
             default_name: Name of the folder unless the user chose one.
 
         Raises:

@@ -89,6 +89,9 @@ def check_backend(name: str, *, options: Mapping[str, Any] | None = None, folder
 
     Raises:
         AssertionError: At the first check that fails; the message says what was found and expected.
+
+    Example:
+        >>> check_backend("retrieval")
     """
     with tempfile.TemporaryDirectory() as temporary, bars(False):
         trial = Trial(name=name, folder=folder or Path(temporary), options=options or {}, encoded=small_set())

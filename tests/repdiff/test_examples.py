@@ -2,11 +2,14 @@
 
 import doctest
 import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 from known_crystals import family
+
+import repdiff as rd
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("descriptors", "reconstruction", "repdiff")
@@ -16,6 +19,17 @@ WITH_EXAMPLES = sorted(
     for file in (REPOSITORY / package).rglob("*.py")
     if ">>> " in file.read_text(encoding="utf-8")
 )
+
+
+MODEL = {
+    f"Model.{name}": call for name, call in inspect.getmembers(rd.Model, inspect.isfunction) if name[0] != "_"
+}
+OFFERED = {name: getattr(rd, name) for name in rd.__all__ if name != "Model"} | MODEL
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_everything_that_python_offers_has_an_example(name):
+    assert ">>> " in (inspect.getdoc(OFFERED[name]) or "")
 
 
 @pytest.mark.parametrize("module", WITH_EXAMPLES)

@@ -33,7 +33,7 @@ class SpeciesTable:
     for or returned, they are places in the attributes below.
 
     Attributes:
-        symbol, atomic_number, group, electronegativity: Of the element of each row, Pauling's scale.
+        symbol, atomic_number, group, electronegativity: Facts of the element of each row; Pauling's scale.
         charge: Elementary charges; 0 in the rows without charge.
         log_prior: Logarithm of how usual the species is.
         atomic_volume: Å³ per atom in the element at ambient conditions.

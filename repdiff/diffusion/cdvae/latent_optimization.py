@@ -88,7 +88,7 @@ def fit_property(
     vectors moved along its gradient would decode to the crystals they came from.
 
     Args:
-        latents: From `DpCdvae.encode_distributions`.
+        latents: What `DpCdvae.encode_distributions` returned.
         values: Property values of the crystals.
         settings: Settings of the head and its training.
         seed: Seed of the initial weights and of the batches.
@@ -170,7 +170,7 @@ def towards_property(
 
     Args:
         latents: Where to begin: of the crystals to improve, or drawn from the prior.
-        head: From `fit_property`.
+        head: What `fit_property` returned.
         settings: How to move.
         target: Wanted value; None to go on and on.
         maximize: Without a target: upwards instead of downwards.

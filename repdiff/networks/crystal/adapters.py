@@ -12,10 +12,10 @@ from repdiff.networks.crystal.layers import take_rows, two_layers
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterInput:
-    """What is known of one property: a vector for each crystal, and of which crystals it is given."""
+    """What is known of one property: a vector for each crystal, and which crystals have one."""
 
     values: Float[Tensor, "n_systems n_values"]
-    given: Bool[Tensor, " n_systems"]
+    has_label: Bool[Tensor, " n_systems"]
 
 
 class AdapterLayer(nn.Module):
@@ -41,9 +41,9 @@ class AdapterLayer(nn.Module):
         system_idx: Int[Tensor, " n_atoms"],
     ) -> Float[Tensor, "n_atoms width"]:
         """Return what to add to the scalars: zero for crystals whose property is not given."""
-        values = torch.where(condition.given[:, None], condition.values, 0.0)
+        values = torch.where(condition.has_label[:, None], condition.values, 0.0)
         inner = self.inner(torch.cat([scalars, take_rows(values, system_idx)], 1))
-        return self.mix_in(inner) * condition.given[system_idx, None]
+        return self.mix_in(inner) * condition.has_label[system_idx, None]
 
 
 class Adapters(nn.Module):

@@ -94,7 +94,7 @@ class CrystalNetwork(nn.Module):
         """Compute the features of a batch.
 
         Args:
-            graph: From `self.graph`, or of other settings, or of other cells with the same atoms.
+            graph: What `self.graph` returned, or one of other settings, or of other cells with the same atoms.
             species: Kind of each atom, or a weight of each kind (one-hot or noised).
             times: Diffusion times in steps, up to about 10 000; multiply a time in [0, 1] by 1000. Zeros for an
                 encoder.

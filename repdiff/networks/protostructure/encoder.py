@@ -86,7 +86,7 @@ class ProtostructureEncoder(nn.Module):
         """Encode protostructures.
 
         Args:
-            encoded: As `descriptors.symmetry.encoding.encode_protostructures` writes them.
+            encoded: Protostructures, written by `descriptors.symmetry.encoding.encode_protostructures`.
         """
         group, atomic, present, place, n_atoms, by_orbit = read_orbits(
             encoded, self.position_start, self.position_size

@@ -14,7 +14,7 @@ def linear_features(
     """Describe protostructures: composition, its square roots, mean Wyckoff position, group, and size.
 
     Args:
-        encoded: As `descriptors.symmetry.encoding.encode_protostructures` writes them.
+        encoded: Protostructures, written by `descriptors.symmetry.encoding.encode_protostructures`.
         elements: Atomic numbers that may occur, ascending.
     """
     table = PositionTable.of_all_groups()

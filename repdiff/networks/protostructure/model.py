@@ -166,8 +166,8 @@ class ProtostructureModel(nn.Module):
 
         Args:
             prefix: What is known.
-            elements: From `element_vectors`.
-            positions: From `position_vectors`.
+            elements: What `element_vectors` returned.
+            positions: What `position_vectors` returned.
         """
         present = (prefix.shares > 0).to(prefix.shares.dtype)
         shares = [4 * prefix.shares, present, prefix.shares @ self.properties, present @ self.properties]

@@ -75,8 +75,8 @@ def read_orbits(
 
     Args:
         encoded: Protostructures.
-        start: As in `PositionTable`.
-        size: As in `PositionTable`.
+        start: Number of the first position of each group, that of `PositionTable`.
+        size: Atoms of an orbit of each position, that of `PositionTable`.
     """
     numbers = encoded.long()
     group, atomic, letter = numbers[:, 0], numbers[:, 1::2], numbers[:, 2::2]

@@ -90,6 +90,14 @@ def test_sampling_vectors_and_inverting_them_is_sampling_crystals(model, sampled
         np.testing.assert_allclose(one.lattice, other.lattice)
 
 
+def test_vectors_can_be_asked_for_all_that_crystals_can(model):
+    vectors = model.sample_representations(3, space_group=221, sampler="ddim", steps=5, progress=False)
+    assert vectors.symmetry is not None
+    assert {one.number for one in vectors.symmetry.protostructures if one is not None} == {221}
+    with pytest.raises(rd.UserError, match="expected numbers from 1 to 230"):
+        model.sample_representations(1, space_group=300)
+
+
 def test_a_saved_model_samples_alike(model, tmp_path):
     again = rd.load_model(model.save(tmp_path / "mine.safetensors"), device="cpu")
     one, other = (
@@ -207,6 +215,10 @@ def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
         (lambda model, encoded: rd.evaluate(COPPER, baseline=True), "known crystals"),
         (lambda model, encoded: rd.relax(COPPER, fmax=0.0), "fmax is 0.0, expected a positive force"),
         (lambda model, encoded: rd.relax(COPPER, force_field="chgnt"), "unknown force field 'chgnt'"),
+        (
+            lambda model, encoded: rd.load_dataset("no_such", split="tset"),  # not read for it
+            "unknown split 'tset'.*'test'",
+        ),
         (lambda model, encoded: rd.load_model("no_such"), "no_such: no such path"),
         (
             lambda model, encoded: rd.write("a.vasp5", COPPER),

@@ -57,8 +57,8 @@ def test_a_training_that_is_refused_leaves_its_folder_free(encoded, tmp_path):
 
 
 def test_a_set_that_was_kept_is_the_same_training_data(encoded, tmp_path):
-    encoded.write(tmp_path)
-    assert EncodedSet.read(tmp_path).content_hash() == encoded.content_hash()
+    encoded.write(str(tmp_path / "new" / "encoded"))
+    assert EncodedSet.read(str(tmp_path / "new" / "encoded")).content_hash() == encoded.content_hash()
 
 
 @pytest.mark.parametrize("name", ["mine.cif", "structures.csv", "table.parquet"])

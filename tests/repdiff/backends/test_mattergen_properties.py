@@ -172,7 +172,7 @@ def test_labels_are_withheld_from_their_share_of_the_examples(encoded, base):
     rows = torch.arange(len(job.training)).repeat(40)
     generator = derived_generator(0, device=CPU)
     example = job.model.inputs(job.training, rows, slice(0, len(rows)), generator)
-    assert float(example.labels["chemical_system"].given.double().mean()) == pytest.approx(0.5, abs=0.08)
+    assert float(example.labels["chemical_system"].has_label.double().mean()) == pytest.approx(0.5, abs=0.08)
 
 
 def test_unlabelled_crystals_are_used_unconditionally_and_counted(encoded, base, caplog):
@@ -180,7 +180,7 @@ def test_unlabelled_crystals_are_used_unconditionally_and_counted(encoded, base,
         job = MatterGen.prepare_finetuning(encoded, base, names=["size"])
     n_train = len(encoded.rows("train"))
     missing = sum(row in (0, 1) for row in encoded.rows("train"))
-    assert int(job.training.labels["size"].given.sum()) == n_train - missing
+    assert int(job.training.labels["size"].has_label.sum()) == n_train - missing
     if missing:
         assert f"{missing} of {n_train} training crystals have no label size" in caplog.text
 
@@ -262,7 +262,7 @@ def test_labels_that_are_missing_are_not_given_and_do_no_harm():
     embedding = ScalarEmbedding(0.0, 1.0)
     column = as_input("gap", [1.0, None], embedding)
     assert isinstance(column, AdapterInput)
-    assert column.given.tolist() == [True, False]
+    assert column.has_label.tolist() == [True, False]
     assert bool(embedding(column.values).isfinite().all())
 
 

@@ -208,7 +208,7 @@ def test_a_property_changes_the_answers_for_the_crystals_alone_that_it_is_given_
                 torch.nn.init.normal_(parameter, std=0.3)
     asked, state, times = asked.double(), start(model), torch.full((3,), 40)
     given = torch.tensor([True, False, True])
-    labels = {"gap": AdapterInput(values=torch.ones(3, 1, dtype=torch.float64), given=given)}
+    labels = {"gap": AdapterInput(values=torch.ones(3, 1, dtype=torch.float64), has_label=given)}
     with torch.no_grad():
         plain, found = model.predict(state, times), asked.predict(state, times, asked.adapters(labels))
     same = {name: (getattr(plain, name) - getattr(found, name)).abs() for name in ("clean", "logits")}

@@ -300,7 +300,7 @@ def test_a_fresh_adapter_changes_nothing_and_a_trained_one_only_what_it_is_given
     model["network"].adapters.add("band_gap", 1)
     model.double()
     given = torch.tensor([True, False, True, False, False])
-    known = {"band_gap": AdapterInput(values=torch.ones(5, 1).double(), given=given)}
+    known = {"band_gap": AdapterInput(values=torch.ones(5, 1).double(), has_label=given)}
     torch.testing.assert_close(run(model, batch, adapters=known), before)
     for parameter in model["network"].adapters.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
@@ -320,7 +320,7 @@ def test_values_that_are_not_given_may_be_nan():
     model, batch = build(), crystals()
     model["network"].adapters.add("band_gap", 1)
     model.double()
-    unknown = AdapterInput(values=torch.full((5, 1), torch.nan).double(), given=torch.zeros(5).bool())
+    unknown = AdapterInput(values=torch.full((5, 1), torch.nan).double(), has_label=torch.zeros(5).bool())
     outputs = run(model, batch, adapters={"band_gap": unknown})
     assert bool(torch.isfinite(outputs["crystal"]).all())
 
