@@ -184,7 +184,8 @@ def each_name(names: str) -> list[str]:
 
 
 def _is_there(name: str) -> bool:
-    return home_expanded(split_name(name)[0]).exists()
+    source, _, split = name.rpartition(":")
+    return home_expanded(source if source and split in SPLITS else name).exists()
 
 
 def dataset_names(names: str) -> set[str]:
