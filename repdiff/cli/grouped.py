@@ -44,10 +44,11 @@ class GroupedCommand(click.Command):
             raise click.UsageError(told, ctx) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the options under their headings."""
+        """List the options under their headings; the text above says what the arguments are."""
         listed: dict[str, list[tuple[str, str]]] = {title: [] for title in TITLES}
         for parameter in self.get_params(ctx):
-            if (record := parameter.get_help_record(ctx)) is not None:
+            record = None if isinstance(parameter, click.Argument) else parameter.get_help_record(ctx)
+            if record is not None:
                 listed[self.groups.get(parameter.name or "", "output")].append(record)
         for group, records in listed.items():
             if records:

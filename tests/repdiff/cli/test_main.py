@@ -181,7 +181,8 @@ def test_the_help_of_a_verb_names_every_setting(verb, capsys):
     for leaf in leaves(completed(model, model.only_backend or "structrepdiff")):
         if leaf.extra["only_in_file"]:
             continue
-        assert (leaf.key.upper() if leaf.extra["positional"] else f"--{leaf.flag}") in told
+        assert (f"{leaf.key.upper()}:" if leaf.extra["positional"] else f"--{leaf.flag}") in told
+    assert not re.search(r"^  \W?[A-Z_]+\W*$", told, re.MULTILINE)  # a name that nothing is said of
 
 
 @pytest.mark.parametrize("backend", OWN)
