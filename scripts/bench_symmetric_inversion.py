@@ -1,11 +1,11 @@
 """Invert vectors of real crystals whose protostructures are known, and count how many come back.
 
 Parts: `validation`, true vectors and cells of validation crystals with the search `fast`, to which the confidence is
-fitted that `--confidence FILE` writes and the parts after it judge; all others are of test crystals: `exact`, true
-vectors and cells; `noise`, all numbers of the descriptor times 1 + 0.2 x a normal random one, true
-cells; `generated`, the same and cells that are off (log lengths by 3 %, angles by 2 degrees, the volume by 3 %, normal
-random numbers, as far as the group leaves them free), which are sought together with the coordinates; `large`, true
-vectors of cells of 25 to 52 atoms.
+fitted that `--confidence FILE` writes and the parts after it judge; `exact`, true vectors and cells of test crystals;
+`noise`, all numbers of the descriptor times 1 + 0.2 x a normal random one, true cells; `generated`, the same and cells
+that are off (log lengths by 3 %, angles by 2 degrees, the volume by 3 %, normal random numbers, as far as the group
+leaves them free), which are sought together with the coordinates; `pull`, the same of validation crystals for weights
+of the term that draws cells to the given ones; `large`, true vectors of cells of 25 to 52 atoms.
 
 The large cells are made of the Materials Project entries of at most 20 atoms: where the conventional cell has centring
 points, or else in a doubled cell, the atoms of one element at one lattice point become those of another element of its
@@ -26,6 +26,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ from descriptors.batch import join
 from descriptors.representation import Representation
 from descriptors.symmetry import unit_cell
 from descriptors.symmetry.orbit_maps import orbit_maps
+from reconstruction import orbit_inversion
 from reconstruction.confidence import Confidence, Evidence, digest_of, fit_confidence
 from reconstruction.given_symmetry import GivenSymmetry
 from reconstruction.inversion import prepare
@@ -52,7 +54,8 @@ BINS = ((0, 0), (1, 2), (3, 5), (6, 10), (11, 10_000))
 LARGE = (25, 52)  # atoms
 RATTLE = 0.1  # Å
 ELEMENTS = tuple(range(1, 104))
-PARTS = ("validation", "exact", "large", "generated", "noise")
+PARTS = ("validation", "exact", "large", "generated", "pull", "noise")
+PULLS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3)
 QUICK = "fast"  # fails often enough to be fitted
 
 
@@ -261,6 +264,18 @@ def invert(
     return scored, evidence, torch.from_numpy(matched)
 
 
+def compare_pulls(
+    known: Sequence[tuple[Crystal, SymmetrizedCrystal]], *, search: str, seed: int
+) -> dict[str, object]:
+    """Invert inexact vectors with cells that are off, for several weights of the pull to the given cell."""
+    found: dict[str, object] = {}
+    for weight in PULLS:
+        with mock.patch.object(orbit_inversion, "PULL", weight):
+            scored, *_ = invert(known, noise=NOISE, off=True, search=search, seed=seed, fitted=None)
+        found[f"{weight:g}"] = {name: scored[name] for name in ("n", "match_rate", "rmse", "mean_seconds")}
+    return found
+
+
 def fit(evidence: Evidence, matched: Bool[Tensor, " n"], search: str) -> Confidence:
     """Fit the confidence of the search under given symmetry, for its budget and longer ones."""
     fitted = fit_confidence(evidence, matched)
@@ -313,21 +328,24 @@ def main() -> None:
             path = arguments.data_dir / "mp_le20_all.parquet"
             known = make_large_set(arguments.n_large, arguments.seed, path)
         else:
-            split = "val" if part == "validation" else "test"
+            split = "val" if part in ("validation", "pull") else "test"
             known = read_split(split, arguments.n, arguments.seed, arguments.data_dir)
-        exact = part not in ("noise", "generated")
-        result[part], evidence, matched = invert(
-            known,
-            noise=0.0 if exact else NOISE,
-            off=part == "generated",
-            search=QUICK if part == "validation" else arguments.search,
-            seed=arguments.seed,
-            fitted=fitted if exact else None,
-        )
-        if part == "validation":
-            fitted = fit(evidence, matched, QUICK)
-            if arguments.confidence:
-                fitted.write(arguments.confidence)
+        if part == "pull":
+            result[part] = compare_pulls(known, search=arguments.search, seed=arguments.seed)
+        else:
+            exact = part not in ("noise", "generated")
+            result[part], evidence, matched = invert(
+                known,
+                noise=0.0 if exact else NOISE,
+                off=part == "generated",
+                search=QUICK if part == "validation" else arguments.search,
+                seed=arguments.seed,
+                fitted=fitted if exact else None,
+            )
+            if part == "validation":
+                fitted = fit(evidence, matched, QUICK)
+                if arguments.confidence:
+                    fitted.write(arguments.confidence)
         print(part, json.dumps(result[part]), flush=True)
         if arguments.out:
             record(arguments.out, result)
