@@ -21,12 +21,8 @@ from reconstruction.result import Placed, Reconstructed
 CPU_CENTRES, GPU_CENTRES = 1200, 6000  # of all trials in one batch: more of them are no faster
 PULL = 3e-4  # of a cell that is one standard deviation off
 REFINED_BELOW = 0.08  # loss from which least squares may find the crystal of an exact vector
-NEAR_TEMPLATE = (
-    0.1  # loss of a vector that is not exact, below which the crystal that a template leads to is taken
-)
-FRESH = (
-    0.8  # share of new starts; with 0.5 and 0.2 fewer crystals of more than ten free coordinates are found
-)
+NEAR_TEMPLATE = 0.1  # loss of an inexact vector, below which the crystal that a template leads to is taken
+FRESH = 0.8  # share of new starts; 0.5 and 0.2 find fewer crystals of more than ten free coordinates
 ROUNDS = 4  # for each one of a search without symmetry; they have fewer trials and unknowns
 AGREEING = 8  # trials that must find the same minimum before the search for an exact vector is given up
 
