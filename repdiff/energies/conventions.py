@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from repdiff.crystals.crystal import Crystal, to_structure
 
 if TYPE_CHECKING:
-    from pymatgen.analysis.compatibility import MaterialsProject2020Compatibility
     from pymatgen.core import Composition
+    from pymatgen.entries.compatibility import MaterialsProject2020Compatibility
 
 Convention = Literal["mp2020", "uncorrected", "consistent", "unstated"]
 CONVENTIONS: dict[Convention, str] = {
@@ -98,7 +98,7 @@ def hull_energy(crystal: Crystal, energy: float, convention: Convention) -> tupl
 
 @lru_cache(maxsize=1)
 def _scheme() -> "MaterialsProject2020Compatibility":
-    from pymatgen.analysis.compatibility import MaterialsProject2020Compatibility
+    from pymatgen.entries.compatibility import MaterialsProject2020Compatibility
 
     return MaterialsProject2020Compatibility(check_potcar=False)
 
