@@ -223,7 +223,7 @@ def _crystal_radii(element: Element, charge: int) -> dict[int, float]:
     known: dict[int, float] = {}
     for label, spins in table.items():
         number = ROMAN.index(label.removesuffix("SQ").removesuffix("PY")) + 1
-        radius = max(spin["crystal_radius"] for spin in spins.values())
+        radius = max(float(spin["crystal_radius"]) for spin in spins.values())
         known[number] = max(known.get(number, -np.inf), radius)
     return known
 
