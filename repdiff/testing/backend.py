@@ -17,7 +17,7 @@ from repdiff.backends import BACKENDS, Backend, Samples, backend_of
 from repdiff.backends.fit import train_job
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
-from repdiff.crystals.formula import Composition, count_elements
+from repdiff.crystals.formula import Composition, count_elements, formula_text
 from repdiff.crystals.geometry import check_structures
 from repdiff.crystals.symmetry import SYMPREC
 from repdiff.datasets.dataset import Dataset
@@ -185,8 +185,10 @@ def check_compositions(trial: Trial) -> None:
     with refused("an element that training crystals lack", "Og"):
         backend.check(compositions=[{118: 2}])
     n_most = max(crystal.n_atoms for crystal in trial.encoded.crystals)
-    with refused("a composition of too many atoms", f"has {n_most + 90} atoms, "):
-        backend.check(compositions=[asked[0], {elements[0]: n_most + 90}])
+    large = {elements[0]: n_most + 90}
+    said = f"has {n_most + 90} atoms, {formula_text(large)}, expected at most"
+    with refused("a composition of too many atoms", said):
+        backend.check(compositions=[asked[0], large])
 
 
 def check_protostructures(trial: Trial) -> None:
