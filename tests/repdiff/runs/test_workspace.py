@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import yaml
 
-from repdiff.commands.info import describe
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import sha256
 from repdiff.runs.manifest import Input, read_manifest
@@ -389,44 +388,3 @@ def test_a_name_that_no_disk_takes_is_cut_and_stays_distinct_and_one_that_was_ch
         assert plain_name(name) == name
     with pytest.raises(UserError, match="expected at most 200: choose a shorter one"):
         Workspace(name=letter * 300)
-
-
-def test_info_describes_a_run_and_a_workspace(workspace):
-    path = make(workspace, ENCODE, "a", n_crystals=2000)
-    told = describe(path)
-    for fact in (
-        "output of `repdiff encode`",
-        "status: finished",
-        "n_crystals: 2000",
-        "dataset: prototypes",
-        "data.txt",
-    ):
-        assert fact in told
-    assert "a: finished" in describe(workspace.root)
-    assert "n_crystals 2000" in describe(workspace.root)
-
-
-def test_info_counts_what_is_in_files(tmp_path):
-    import numpy as np
-    from safetensors.numpy import save_file
-
-    save_file({"w": np.zeros((2, 3))}, tmp_path / "m.safetensors", metadata={"model": '{"kind": "mlp"}'})
-    told = describe(tmp_path / "m.safetensors")
-    assert "w: 2 x 3" in told
-    assert "kind: mlp" in told
-    (tmp_path / "s.extxyz").write_text("1\ncomment\nH 0 0 0\n2\n\nH 0 0 0\nH 1 0 0\n")
-    assert "2 crystals" in describe(tmp_path / "s.extxyz")
-
-
-@pytest.mark.parametrize("name", ["m.safetensors", "t.parquet", "c.zip", "s.json.gz", "x.json", "s.extxyz"])
-def test_info_names_a_damaged_file(tmp_path, name):
-    (tmp_path / name).write_bytes(b"\x30\x00\x00 cut short")
-    with pytest.raises(UserError, match=name):
-        describe(tmp_path / name)
-
-
-def test_info_refuses_what_is_not_ours(tmp_path):
-    (tmp_path / "x.docx").write_text("x")
-    for path in (tmp_path / "none", tmp_path, tmp_path / "x.docx"):
-        with pytest.raises(UserError, match=path.name):
-            describe(path)
