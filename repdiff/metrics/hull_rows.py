@@ -51,15 +51,7 @@ def look_up(
     """Find one structure; `failed` for one that was never made, and counts all the same."""
     relaxation = relaxed.relaxations.get(name)
     if relaxation is None and failed:
-        relaxation = Relaxation(
-            crystal=None,
-            initial_energy=None,
-            energy=None,
-            n_steps=0,
-            converged=False,
-            rmsd=None,
-            reason=NOT_MADE,
-        )
+        relaxation = Relaxation.without_result(NOT_MADE)
     if relaxation is None:
         return HullRow(relaxation=None, reason=NOT_RELAXED)
     if relaxation.crystal is None or relaxation.energy is None:

@@ -15,22 +15,26 @@ ENERGIES = {"Sr": -1.0, "Ti": -4.0, "Ba": -1.0, "O2": -4.0, "SrTiO3": -7.0, "BaT
 # below it by the elements alone: (-1 - 4 - 3 * 4) / 5 = -3.4
 
 
-@pytest.fixture
-def hull(tmp_path, monkeypatch):
-    """A hand-made table in the place of the shipped ones."""
-    table = HullTable(
+def hand_made_hull(energies):
+    """A table of these energies, eV per atom, by formula."""
+    return HullTable(
         name="hand-made",
         force_field=IDENTITY,
         convention="consistent",
         geometry="as given",
         note=None,
-        ids=list(ENERGIES),
-        formulas=list(ENERGIES),
-        energies=np.array(list(ENERGIES.values())),
+        ids=list(energies),
+        formulas=list(energies),
+        energies=np.array(list(energies.values())),
     )
+
+
+@pytest.fixture
+def hull(tmp_path, monkeypatch):
+    """A hand-made table in the place of the shipped ones."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    write_hull_table(folder / "t.parquet", table)
+    write_hull_table(folder / "t.parquet", hand_made_hull(ENERGIES))
     monkeypatch.setattr(hull_table, "SHIPPED", folder)
     return folder / "t.parquet"
 
@@ -42,15 +46,7 @@ def relaxed_to(crystal, energy, *, rmsd=0.1, converged=True):
 
 
 def broken(reason):
-    return Relaxation(
-        crystal=None,
-        initial_energy=None,
-        energy=None,
-        n_steps=0,
-        converged=False,
-        rmsd=None,
-        reason=reason,
-    )
+    return Relaxation.without_result(reason)
 
 
 def st(name, a=3.905):

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from relaxed_sets import ENERGIES, IDENTITY, hand_made_hull
 from sample_crystals import cubic_perovskite
 
 import repdiff as rd
 from repdiff.crystals.structure_files import write_file
-from repdiff.energies.hull_table import HullTable, write_hull_table
-from repdiff.energies.relaxed import ForceFieldIdentity, Relaxation, RelaxedSet
+from repdiff.energies.hull_table import write_hull_table
+from repdiff.energies.relaxed import Relaxation, RelaxedSet
 from repdiff.metrics.evaluation import Evaluation
 
 KNOWN = [cubic_perovskite("SrTiO3"), cubic_perovskite("BaTiO3", a_site=56, a=4.0)]
@@ -55,10 +56,9 @@ def test_novelty_is_not_claimed_over_refused_rows_in_whatever_they_come(held, fi
     assert found.n_training == 2
 
 
-TOY = ForceFieldIdentity(name="toy", version="1", weights_sha256="ab" * 32, convention="consistent")
 TWIN = KNOWN[1].replace(id="twin of the test crystal")
 RELAXED = RelaxedSet(
-    force_field=TOY,
+    force_field=IDENTITY,
     relaxations={
         TWIN.id: Relaxation(
             crystal=TWIN, initial_energy=-6.9, energy=-7.0, n_steps=3, converged=True, rmsd=0.1
@@ -77,12 +77,7 @@ def split_file(tmp_path):
 
 @pytest.fixture
 def hull(tmp_path):
-    energies = {"Sr": -1.0, "Ti": -4.0, "Ba": -1.0, "O2": -4.0, "SrTiO3": -7.0, "BaTiO3": -7.0}
-    table = HullTable(
-        name="hand-made", force_field=TOY, convention="consistent", geometry="as given", note=None,
-        ids=list(energies), formulas=list(energies), energies=np.array(list(energies.values())),
-    )  # fmt: skip
-    write_hull_table(tmp_path / "hull.parquet", table)
+    write_hull_table(tmp_path / "hull.parquet", hand_made_hull(ENERGIES))
     return tmp_path / "hull.parquet"
 
 

@@ -4,10 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from relaxed_sets import GENERATED, IDENTITY, RELAXED, SET, TRAINING, broken, relaxed_to, st, value
+from relaxed_sets import (
+    GENERATED,
+    IDENTITY,
+    RELAXED,
+    SET,
+    TRAINING,
+    broken,
+    hand_made_hull,
+    relaxed_to,
+    st,
+    value,
+)
 from sample_crystals import cubic_perovskite
 
-from repdiff.energies.hull_table import HullTable, read_hull_table, write_hull_table
+from repdiff.energies.hull_table import read_hull_table, write_hull_table
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.metrics import Context, CrystalSet
 from repdiff.metrics.evaluation import evaluate_crystals
@@ -124,17 +135,7 @@ def symmetries(**context):
 def wide_hull(hull):
     """The elements of the three, so that each has a place on the hull."""
     energies = {"Ba": -1.0, "Ti": -4.0, "O2": -4.0, "S": -4.0, "Se": -4.0, "Te": -4.0}
-    table = HullTable(
-        name="hand-made",
-        force_field=IDENTITY,
-        convention="consistent",
-        geometry="as given",
-        note=None,
-        ids=list(energies),
-        formulas=list(energies),
-        energies=np.array(list(energies.values())),
-    )
-    write_hull_table(hull, table)
+    write_hull_table(hull, hand_made_hull(energies))
 
 
 @pytest.mark.usefixtures("wide_hull")
