@@ -6,7 +6,6 @@ import gzip
 import json
 import zipfile
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,31 +15,13 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
-from ase.io import read
-from pymatgen.core import Lattice, Structure
+from salt_files import CIF, SALT, load, only
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
-from repdiff.crystals.structure_files import read_structures, write_structures
-from repdiff.datasets.load import Dataset, load_dataset
 from repdiff.datasets.readers.rows import clean_label, typed_columns
 from repdiff.errors import UserError
 
-SALT = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-CIF = SALT.to(fmt="cif")
 XYZ = '2\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 pbc="T T T"\nNa 0 0 0\nCl 2 2 2\n'
-
-
-def load(path: Path) -> Dataset:
-    return load_dataset(str(path), data_dir=None, progress=False)
-
-
-def only(path: Path) -> Crystal:
-    (crystal,) = load(path).crystals
-    assert sorted(crystal.atomic_numbers.tolist()) == [11, 17]
-    np.testing.assert_allclose(np.diag(crystal.lattice), 4, atol=1e-9)
-    np.testing.assert_allclose(abs(crystal.frac_coords[0] - crystal.frac_coords[1]), 0.5, atol=1e-9)
-    return crystal
-
 
 COLUMNS = {
     "names with zeros": (["0012", "0034"], ["0012", "0034"]),
@@ -295,36 +276,6 @@ def test_columns_of_one_name_are_all_kept(ending, tmp_path):
     assert dataset.remarks == ("1 × another column 'gap' is called 'gap_3'",)
 
 
-def test_labels_that_the_files_use_themselves_are_kept_on_writing_and_told(tmp_path, caplog):
-    caplog.set_level("INFO")
-    labels = {"index": 7, "n_atoms": 2, "reduced_formula": "rock salt"}
-    pd.DataFrame([{"cif": CIF, **labels}]).to_csv(tmp_path / "t.csv")
-    crystals = load(tmp_path / "t.csv").crystals
-    write_structures(tmp_path / "out", crystals)
-    own = {"index": 0, "n_atoms": 2, "reduced_formula": "NaCl"}
-    kept = {"index_label": 7, "reduced_formula_label": "rock salt"}
-    told = [record.getMessage() for record in caplog.records]
-    assert "the label 'index' is called 'index_label' in the file: the name is taken" in told
-    assert not any("'n_atoms'" in text for text in told)
-    again = read_structures(tmp_path / "out")
-    assert again[0].labels == own | kept
-    write_structures(tmp_path / "again", again)
-    assert read_structures(tmp_path / "again")[0].labels == own | kept
-
-
-def test_labels_of_unlike_crystals_get_one_name_that_none_of_them_has(tmp_path):
-    pd.DataFrame([{"cif": CIF}]).to_csv(tmp_path / "t.csv")
-    salt = only(tmp_path / "t.csv")
-    more = {"index": 9, "index_label": "mine", "stress": 1.5, "stress_label": 2}
-    made = [salt.replace(id="one", labels={"index": 7}), salt.replace(id="other", labels=more)]
-    write_structures(tmp_path / "out", made)
-    one, other = read_structures(tmp_path / "out")
-    assert (one.labels["index"], one.labels["index_label_2"], one.labels.get("index_label")) == (0, 7, None)
-    assert (other.labels["index_label_2"], other.labels["index_label"]) == (9, "mine")
-    info = read(tmp_path / "out" / "structures.extxyz", index=1).info
-    assert (info["stress_label_2"], info["stress_label"]) == (1.5, 2)
-
-
 def test_paths_in_a_column_are_read_beside_the_table(tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "a.cif").write_text(CIF)
@@ -424,28 +375,3 @@ def test_json_of_other_things_is_no_crystal_of_a_folder(tmp_path):
     (tmp_path / "a.cif").unlink()
     with pytest.raises(UserError, match="holds no structure"):
         load(tmp_path)
-
-
-@pytest.mark.parametrize("quote", ["", '"'])
-@pytest.mark.parametrize(
-    ("said", "value"),
-    [
-        ("0012", "0012"),
-        ("1_2", "1_2"),
-        ("9" * 20, "9" * 20),
-        ("-7", -7),
-        ("1e3", 1e3),
-        ("0.5", 0.5),
-        ("T", True),
-    ],
-)
-def test_names_of_digits_stay_names_in_extended_xyz(said, value, quote, tmp_path):
-    cell = 'Lattice="3 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:3'
-    comment = (
-        f'{cell} id={quote}00{said}{quote} code={quote}{said}{quote} "a b"={quote}{said}{quote} pbc="T T T"'
-    )
-    (tmp_path / "one.extxyz").write_text(f"1\n{comment}\nCu 0 0 0\n")
-    (crystal,) = load_dataset(str(tmp_path / "one.extxyz"), data_dir=None, progress=False).crystals
-    assert crystal.id == f"00{said}"
-    assert crystal.labels == {"code": value, "a b": value}
-    assert type(crystal.labels["code"]) is type(value)
