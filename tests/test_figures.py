@@ -4,22 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import scipy.stats
 from figures import Block, blocks, numbers, unmarked_quantities, unmarked_tables, untraced
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "benchmarks"
-DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))  # what decided need be no benchmark
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *DECISIONS]
-WITH_TABLES = [path for path in DOCUMENTS if path not in DECISIONS or blocks(path)]
-UNMARKED = {
-    "README.md": 1,
-    "0001-compositions-first.md": 26,
-    "0002-the-compact-descriptor.md": 32,
-    "0003-compiled-loops.md": 10,
-    "0004-scores.md": 1,
-    "0007-protostructures-first.md": 11,
-    "0008-templates.md": 16,
-}  # decimals and percentages outside marked blocks, settings and published ones among them
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+UNMARKED = {"README.md": 1}  # decimals and percentages outside marked blocks: how wide an interval is
 MARKED = [block for document in DOCUMENTS for block in blocks(document)]
 
 
@@ -38,6 +29,24 @@ def test_what_is_given_is_shown_somewhere_in_its_block():
         assert marked.given <= set(numbers(marked.text)), f"{marked.document.name}:{marked.line}"
 
 
+@pytest.mark.parametrize(
+    ("record", "preset", "shown"),
+    [
+        ("invert_perov_5.json", "default", "99.3 to 100"),
+        ("invert_mp_20.json", "default", "94.9 to 98.2"),
+        ("invert_carbon_24.json", "default", "98.6 to 99.95"),
+        ("paper_mp_20.json", "paper", "20 to 70"),
+    ],
+)
+def test_intervals_of_match_rates_are_those_of_clopper_and_pearson(record, preset, shown):
+    measured = json.loads((RECORDS / record).read_text(encoding="utf-8"))[preset]
+    n_matched = round(measured["match_rate"] * measured["n"])
+    interval = scipy.stats.binomtest(n_matched, measured["n"]).proportion_ci()
+    for end, value in zip(shown.split(" to "), interval, strict=True):
+        assert round(100 * value, len(end.partition(".")[2])) == float(end)
+    assert shown in (ROOT / "docs" / "reconstruction.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_no_figure_is_added_outside_the_blocks_that_name_their_records(document):
     found, known = unmarked_quantities(document), UNMARKED.get(document.name, 0)
@@ -47,7 +56,7 @@ def test_no_figure_is_added_outside_the_blocks_that_name_their_records(document)
     assert len(found) == known, f"fewer than {known}: write {len(found)} down, so that it stays so"
 
 
-@pytest.mark.parametrize("document", WITH_TABLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_no_table_of_figures_is_added_without_its_records(document):
     assert not unmarked_tables(document)
 
