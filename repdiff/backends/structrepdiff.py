@@ -152,6 +152,7 @@ class StructRepDiff(Backend):
                 first=first,
                 sampler=sampler,
                 temperature=sampling.temperature,
+                element_temperature=sampling.element_temperature,
                 counts=None if compositions is None else self.model.layout.composition_counts(compositions),
             )
             return Samples(made=made)
@@ -168,6 +169,7 @@ class StructRepDiff(Backend):
                 seed=seed,
                 first=first,
                 temperature=sampling.temperature,
+                element_temperature=sampling.element_temperature,
                 requests=wishes,
                 new_only=sampling.new_only,
             )

@@ -68,6 +68,7 @@ class GenerativeModel:
         sampler: SamplerSettings,
         first: int = 0,
         temperature: float = 1.0,
+        element_temperature: float | None = None,
         counts: Int[Tensor, "n n_elements"] | None = None,
     ) -> RepresentationBatch:
         """Draw vectors number `first` to `first + n` of a seed, formulas first or all together, on the CPU.
@@ -79,6 +80,7 @@ class GenerativeModel:
             first: Number of the first within the stream.
             temperature: Sampling temperature of the composition model; below 1 it favours likelier formulas, with less
                 variety.
+            element_temperature: That of the elements alone; None for the same.
             counts: Formulas in the order of the layout's elements; None lets the composition model draw them.
         """
         assert isinstance(self.scale, Normalizer)
@@ -87,7 +89,11 @@ class GenerativeModel:
             if counts is None:
                 generator = torch.Generator().manual_seed(seed)
                 counts = self.compositions.sample(
-                    n, generator=generator, first=first, temperature=temperature
+                    n,
+                    generator=generator,
+                    first=first,
+                    temperature=temperature,
+                    element_temperature=element_temperature,
                 )
             decided = self._as_given(counts)
         generator = torch.Generator(device=self.diffusion.device).manual_seed(seed)
@@ -109,6 +115,7 @@ class GenerativeModel:
         seed: int,
         first: int = 0,
         temperature: float = 1.0,
+        element_temperature: float | None = None,
         requests: Sequence[ProtostructureRequest] | None = None,
         new_only: bool = False,
     ) -> list[Protostructure | None]:
@@ -122,6 +129,7 @@ class GenerativeModel:
             seed: Seed of the stream.
             first: Number of the first within the stream.
             temperature: Sampling temperature.
+            element_temperature: That of the elements alone; None for the same.
             requests: One for each; None to ask for nothing.
             new_only: Whether to draw again what training crystals have, as far as the model knows them.
         """
@@ -133,6 +141,7 @@ class GenerativeModel:
             generator=generator,
             requests=requests,
             temperature=temperature,
+            element_temperature=element_temperature,
             first=first,
             unwanted=self._is_known if new_only else None,
         )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from repdiff.errors import UserError
 from repdiff.networks.element_table import ElementTable
 from repdiff.networks.random_streams import choose, uniform_streams
+from repdiff.networks.temperature import positive_temperatures
 
 CRYSTALS_AT_ONCE = 4096
 OF_EARLIER_FITS = frozenset(
@@ -186,7 +187,13 @@ class CompositionModel(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, n_samples: int, *, generator: torch.Generator, temperature: float = 1.0, first: int = 0
+        self,
+        n_samples: int,
+        *,
+        generator: torch.Generator,
+        temperature: float = 1.0,
+        element_temperature: float | None = None,
+        first: int = 0,
     ) -> Int[Tensor, "n_samples n_elements"]:
         """Draw compositions.
 
@@ -198,16 +205,16 @@ class CompositionModel(nn.Module):
             n_samples: Number of samples; may be 0.
             generator: Seed of the streams; a fresh one with the same seed for every shard of a run.
             temperature: Divides the scores of elements and counts; below 1 the likely ones become likelier.
+            element_temperature: Divides those of the elements instead; None for the same.
             first: Number of the first sample within the run.
 
         Returns:
             Atoms of each element, columns in the order of `elements`.
 
         Raises:
-            UserError: If the temperature is not positive.
+            UserError: If a temperature is not positive.
         """
-        if not temperature > 0:
-            raise UserError(f"temperature is {temperature}, expected a positive number: 1 samples as trained")
+        temperatures = positive_temperatures(temperature, element_temperature)
         key = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         exact = copy.deepcopy(self).double().eval()
         n_draws = 1 + 2 * min(len(self.elements), self.n_max)  # number of atoms; each element, its count
@@ -215,10 +222,12 @@ class CompositionModel(nn.Module):
         for start in range(0, n_samples, CRYSTALS_AT_ONCE):
             numbers = range(first + start, first + min(start + CRYSTALS_AT_ONCE, n_samples))
             uniform = uniform_streams(key, numbers, n_draws).to(self.device)
-            parts.append(exact._draw(uniform, temperature))
+            parts.append(exact._draw(uniform, *temperatures))
         return torch.cat(parts)[:, self.order.argsort()]
 
-    def _draw(self, uniform: Float[Tensor, "n n_draws"], temperature: float) -> Int[Tensor, "n n_elements"]:
+    def _draw(
+        self, uniform: Float[Tensor, "n n_draws"], temperature: float, element_temperature: float
+    ) -> Int[Tensor, "n n_elements"]:
         """Turn uniform numbers into compositions, columns in the order of generation."""
         sizes = choose(self.size_counts.double().log().expand(len(uniform), -1), uniform[:, 0])
         counts = torch.zeros(len(uniform), len(self.elements), dtype=torch.long, device=self.device)
@@ -226,7 +235,7 @@ class CompositionModel(nn.Module):
         while len(active):
             prefix, size = counts[active], sizes[active]
             hidden = self.hidden(prefix, size)
-            scores = self.element_logits(hidden, prefix) / temperature
+            scores = self.element_logits(hidden, prefix) / element_temperature
             element = choose(scores, uniform[active, position])
             scores = self.count_logits(hidden, element, size - prefix.sum(1)) / temperature
             counts[active, element] = 1 + choose(scores, uniform[active, position + 1])

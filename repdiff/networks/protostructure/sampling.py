@@ -21,6 +21,7 @@ from repdiff.networks.protostructure.model import Prefix, ProtostructureModel
 from repdiff.networks.protostructure.request import Choices, ProtostructureRequest, choices
 from repdiff.networks.protostructure.sequences import letter_flags
 from repdiff.networks.random_streams import choose, uniform_streams
+from repdiff.networks.temperature import positive_temperatures
 
 DRAWS_AT_ONCE = 2048
 N_CANDIDATES = 16  # of a sample under conditions
@@ -49,6 +50,7 @@ def sample_protostructures(
     generator: torch.Generator,
     requests: Sequence[ProtostructureRequest] | None = None,
     temperature: float = 1.0,
+    element_temperature: float | None = None,
     first: int = 0,
     n_candidates: int = N_CANDIDATES,
     unwanted: Callable[[Protostructure], bool] | None = None,
@@ -64,15 +66,15 @@ def sample_protostructures(
         generator: Seed of the streams; a fresh one with the same seed for every shard of a run.
         requests: One for each sample; None to ask for nothing.
         temperature: Divides all scores; below 1 the likely protostructures become likelier.
+        element_temperature: Divides those of the elements instead; None for the same.
         first: Number of the first sample within the run.
         n_candidates: Candidates of each sample of which something is asked.
         unwanted: Tells which protostructures are to be drawn again; None for none.
 
     Raises:
-        UserError: If the temperature or the number of candidates is not positive.
+        UserError: If a temperature or the number of candidates is not positive.
     """
-    if not temperature > 0:
-        raise UserError(f"temperature is {temperature}, expected a positive number: 1 samples as trained")
+    temperatures = positive_temperatures(temperature, element_temperature)
     if n_candidates < 1:
         raise UserError(f"n_candidates is {n_candidates}, expected at least 1")
     keys = torch.randint(2**62, (N_ATTEMPTS,), generator=generator, device=generator.device).tolist()
@@ -88,7 +90,7 @@ def sample_protostructures(
         group_size = max(1, DRAWS_AT_ONCE // n_candidates) if requests is not None else DRAWS_AT_ONCE
         for start in range(0, len(left), group_size):
             places = left[start : start + group_size]
-            batch = _Batch(exact, [wanted[place] for place in places], known, temperature, n_candidates)
+            batch = _Batch(exact, [wanted[place] for place in places], known, temperatures, n_candidates)
             found = batch.run(key, [first + place for place in places])
             for place, draw in zip(places, found, strict=True):
                 dropped = unwanted is not None and (one := draw.protostructure) is not None and unwanted(one)
@@ -113,10 +115,11 @@ class _Batch:
         model: ProtostructureModel,
         requests: Sequence[ProtostructureRequest],
         known: dict[ProtostructureRequest, Choices],
-        temperature: float,
+        temperatures: tuple[float, float],
         n_candidates: int,
     ) -> None:
-        self.model, self.temperature, self.requests = model, temperature, requests
+        self.model, self.requests = model, requests
+        self.temperature, self.element_temperature = temperatures
         self.n_candidates = 1 if all(request.is_empty for request in requests) else n_candidates
         self.known = known
         self.elements, self.positions = model.element_vectors(), model.position_vectors()
@@ -206,7 +209,7 @@ class _Batch:
         may_come = model.allowed_elements(
             same.any(1), new.any(1), prefix.last_element, prefix.n_elements_left
         )
-        scores = model.element_logits(hidden, self.elements) / self.temperature
+        scores = model.element_logits(hidden, self.elements) / self.element_temperature
         element = self._draw(rows, scores, may_come, may_come & self._asked_elements(rows), for_element)
         may_take = torch.where((element == prefix.last_element)[:, None], same, new)
         scores = (

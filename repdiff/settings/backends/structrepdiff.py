@@ -102,6 +102,14 @@ class StructRepDiffSampling(Options):
         gt=0,
         le=2,
     )
+    element_temperature: float | None = setting(
+        None,
+        "Sampling temperature of the elements alone, without that of space groups, sizes and positions; default: the "
+        "same for all",
+        group="noise process",
+        gt=0,
+        le=2,
+    )
     new_only: bool = setting(
         False,
         "Draw protostructures again that a training crystal has: the same elements on the same positions",

@@ -113,14 +113,19 @@ def test_a_drawn_formula_survives_though_no_training_crystal_has_its_frequencies
 
 
 def test_the_temperature_reaches_the_composition_model(model):
-    def formulas(temperature):
+    def formulas(temperature, element_temperature=None):
         vectors = model.sample(
-            60, seed=0, sampler=SamplerSettings(name="ddim", n_steps=1), temperature=temperature
+            60,
+            seed=0,
+            sampler=SamplerSettings(name="ddim", n_steps=1),
+            temperature=temperature,
+            element_temperature=element_temperature,
         ).vectors
         columns = model.layout.representation().blocks["composition"]
         return len(vectors[:, columns].unique(dim=0))
 
     assert formulas(0.05) < formulas(1.0)
+    assert formulas(0.05) < formulas(0.05, 1.0)
 
 
 @pytest.mark.parametrize("name", ["cud", "meta", "cuda:99", "mps"])

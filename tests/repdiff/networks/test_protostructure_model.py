@@ -213,9 +213,28 @@ def test_a_model_survives_its_file():
         ProtostructureModel.from_tensors_and_metadata({}, metadata)
 
 
+def test_the_temperature_of_the_elements_changes_no_space_group_and_no_size():
+    model = random_model()
+    plain, low, same = (
+        sample_protostructures(
+            model, 300, generator=torch.Generator().manual_seed(0), element_temperature=temperature
+        )
+        for temperature in (None, 0.05, 1.0)
+    )
+    assert plain == same
+    at_once = [(a.protostructure, b.protostructure) for a, b in zip(plain, low, strict=True)
+               if not a.n_dead_ends and not b.n_dead_ends]  # fmt: skip
+    pairs = [(a, b) for a, b in at_once if a is not None and b is not None]
+    assert len(pairs) > 100
+    assert all((a.number, a.n_atoms()) == (b.number, b.n_atoms()) for a, b in pairs)
+    assert len({b.elements for _, b in pairs}) < len({a.elements for a, _ in pairs})
+
+
 def test_a_temperature_that_is_not_positive_is_refused():
     with pytest.raises(UserError, match="temperature is 0"):
         sample_protostructures(random_model(), 1, generator=torch.Generator(), temperature=0.0)
+    with pytest.raises(UserError, match="element_temperature is -1"):
+        sample_protostructures(random_model(), 1, generator=torch.Generator(), element_temperature=-1.0)
 
 
 def test_letters_fit_into_the_masks():
