@@ -40,6 +40,13 @@ class TrainingSettings(Options):
         gt=0,
         role="budget",
     )
+    clock: Literal["wall", "processor"] = setting(
+        "wall",
+        "What `max_minutes` counts: wall, or the processor time of the training process, all threads together, which "
+        "other work on the machine hardly changes",
+        role="budget",
+        group="optimiser",
+    )
     batch_size: int = setting(256, "Number of crystals per optimiser step, over all processes", ge=1)
     learning_rate: float = setting(1e-3, "Peak learning rate", gt=0)
     seed: int = seed_setting("Seed of the initial weights, data order, noise and dropout")
@@ -99,7 +106,7 @@ class TrainingSettings(Options):
 
     def decisive(self) -> dict[str, object]:
         """Return the settings that must not change when a run is resumed."""
-        return self.model_dump(mode="json", exclude={*BUDGET_FIELDS, *HOUSEKEEPING_FIELDS})
+        return self.model_dump(mode="json", exclude={*BUDGET_FIELDS, "clock", *HOUSEKEEPING_FIELDS})
 
     def total_steps(self, steps_per_epoch: int) -> int | None:
         """Count the steps that the budgets of steps and epochs allow; None if only minutes are limited."""

@@ -152,7 +152,7 @@ class _Trainer:
         self.averaged.eval()
         state, settings = self.state, self.settings
         saved_step, saved_seconds = state.step, state.seconds
-        clock = _Clock(self.accelerator, state.seconds)
+        clock = _Clock(self.accelerator, state.seconds, settings.clock)
         total = settings.total_steps(self.steps_per_epoch)
         with progress_bar(
             total=total, initial=state.step, desc="training", unit="step", disable=not self.show_bar
@@ -291,8 +291,8 @@ class _Trainer:
 class _Clock:
     """Seconds of training and the wish to stop, the same in all processes at the same step."""
 
-    def __init__(self, accelerator: Accelerator, seconds: float) -> None:
-        self._now = time.monotonic
+    def __init__(self, accelerator: Accelerator, seconds: float, clock: Literal["wall", "processor"]) -> None:
+        self._now = time.monotonic if clock == "wall" else time.process_time
         self._zero = self._now() - seconds
         self._accelerator = accelerator
         self._seconds = seconds

@@ -228,6 +228,14 @@ def test_a_budget_in_minutes_ends_the_run_with_the_lowest_rate(tmp_path):
     assert records[-1]["lr"] < 0.1 * max(record["lr"] for record in records)
 
 
+def test_minutes_may_be_those_of_the_processor(tmp_path, monkeypatch):
+    spent = iter(range(10_000))
+    monkeypatch.setattr("repdiff.training.loop.time.process_time", lambda: next(spent))
+    result = run(tmp_path, max_steps=None, max_minutes=0.5, clock="processor")
+    assert result.seconds == 30
+    assert result.step == 29  # the clock is read once to begin with, and once before each step
+
+
 def test_no_budget_is_refused():
     with pytest.raises(ValidationError, match="no budget"):
         TrainingSettings()
