@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repdiff.api.checks import a_count, a_seed
+from descriptors.symmetry.protostructure import Protostructure
+from repdiff.api.checks import a_count, a_seed, shown
 from repdiff.backends import Backend
 from repdiff.backends.options import parse_options
 from repdiff.backends.requested_compositions import CompositionRequest
@@ -41,7 +42,7 @@ class Request:
         *,
         n: int,
         compositions: str | Sequence[str] | None,
-        protostructures: str | Sequence[str] | None = None,
+        protostructures: str | Protostructure | Sequence[str | Protostructure] | None = None,
         conditions: Mapping[str, Any],
         guidance: float | None,
         seed: int,
@@ -70,11 +71,12 @@ class Request:
             )
         wanted = None
         if compositions is not None:
-            formulas = _texts("composition", compositions, "formula", "'Li2Fe2O4'")
+            formulas = _several("composition", compositions, "formulas such as 'Li2Fe2O4'", str)
             wanted = CompositionRequest(compositions=[parse_formula(formula) for formula in formulas])
         if protostructures is not None:
-            labels = _texts("protostructure", protostructures, "label", "'AB_cF8_225_a_b:Cl-Na'")
-            wanted = CompositionRequest.of_labels(labels, source="protostructure")
+            kinds = "labels such as 'AB_cF8_225_a_b:Cl-Na', or Protostructures"
+            several = _several("protostructure", protostructures, kinds, str, Protostructure)
+            wanted = CompositionRequest.of_labels(several, source="protostructure")
         steps = None if "steps" not in options else a_count("steps", options["steps"])
         own = {key: value for key, value in options.items() if key != "steps"}
         how: dict[str, Any] = {
@@ -87,16 +89,18 @@ class Request:
         return cls(n=n, wanted=wanted, seed=a_seed(seed), how=how)
 
 
-def _texts(name: str, value: str | Sequence[str], what: str, example: str) -> list[str]:
-    """Return one text or several as a list.
+def _several(name: str, value: object, what: str, *kinds: type) -> list[Any]:
+    """Return one thing of some kinds, or several, as a list.
 
     Raises:
         UserError: If it is something else, or nothing.
     """
-    texts = [value] if isinstance(value, str) else list(value)
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise UserError(f"{name} is {value!r}, expected {what}s such as {example}")
-    return texts
+    several = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    wrong = [(f"{name}[{place}]", one) for place, one in enumerate(several) if not isinstance(one, kinds)]
+    if wrong or not several:
+        where, one = (wrong or [(name, value)])[0]
+        raise UserError(f"{where} is {shown(one)}, expected {what}")
+    return several
 
 
 def draw(backend: Backend, request: Request) -> RepresentationBatch | CrystalSet:

@@ -101,7 +101,7 @@ def _check(name: str, value: object, annotation: object) -> None:
         return
     *others, last = dict.fromkeys(_called(kind) for kind in kinds)
     wanted = f"{', '.join(others)} or {last}" if others else last
-    raise UserError(f"{name} is {_shown(value)}, expected {wanted}")
+    raise UserError(f"{name} is {shown(value)}, expected {wanted}")
 
 
 def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 (whatever stands in an annotation)
@@ -121,6 +121,7 @@ def _called(kind: Any) -> str:  # noqa: ANN401 (whatever stands in an annotation
     return WORDS.get(name, name)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as a message says it: by its type alone if it is long."""
     text = repr(value)
     return text if len(text) <= N_SHOWN and "\n" not in text else f"of the type {type(value).__name__}"

@@ -21,7 +21,8 @@ def claim_for_training(folder: Path, what: Mapping[str, object]) -> None:
         what: Plain JSON values by name, all that decides the result.
 
     Raises:
-        UserError: If the folder holds a training that differs in any of these, or other files, or cannot be written.
+        UserError: If the folder holds a training that differs in any of these, or other files.
+        OSError: If it cannot be listed or written; `checked` puts what disks refuse into one line.
     """
     held = _held(folder)
     if strange := sorted(held - {MARK}):
@@ -37,13 +38,8 @@ def claim_for_training(folder: Path, what: Mapping[str, object]) -> None:
                 f"{folder} holds a training {'on other crystals' if ENCODED in differ else f'in which {values}'}: "
                 "choose another `folder`"
             )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / MARK, what)
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot write ({error.strerror or error}): choose another `folder`"
-        ) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / MARK, what)
 
 
 def refuse_other_files(folder: Path) -> None:
@@ -53,6 +49,7 @@ def refuse_other_files(folder: Path) -> None:
 
     Raises:
         UserError: If it holds other files.
+        OSError: If it cannot be listed.
     """
     held = _held(folder)
     strange = sorted(held - WRITTEN) or sorted(held if not {TABLE, EXTXYZ} <= held else ())
@@ -65,13 +62,6 @@ def refuse_other_files(folder: Path) -> None:
 
 def _held(folder: Path) -> set[str]:
     """Name what lies in a folder, but for what is hidden; nothing if there is no such folder."""
-    try:
-        return (
-            {one.name for one in folder.iterdir() if not one.name.startswith(".")}
-            if folder.exists()
-            else set()
-        )
-    except OSError as error:
-        raise UserError(
-            f"{folder} is no folder that can be listed ({error.strerror}): choose another"
-        ) from error
+    return (
+        {one.name for one in folder.iterdir() if not one.name.startswith(".")} if folder.exists() else set()
+    )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from descriptors.symmetry.protostructure import Protostructure
 from repdiff.api.asking import Request, draw
 from repdiff.api.checks import a_count, checked
 from repdiff.api.results import reconstruct
@@ -41,7 +42,7 @@ class Model:
         n: int,
         *,
         composition: str | Sequence[str] | None = None,
-        protostructure: str | Sequence[str] | None = None,
+        protostructure: str | Protostructure | Sequence[str | Protostructure] | None = None,
         chemical_system: str | None = None,
         space_group: int | str | None = None,
         conditions: Mapping[str, object] | None = None,
@@ -60,7 +61,8 @@ class Model:
         Args:
             n: Number of crystals.
             composition: Formula of all atoms in the cell, such as "Li2Fe2O4", or several that are taken in turn.
-            protostructure: Label of what sits where, such as "AB_cF8_225_a_b:Cl-Na", or several that are taken in turn.
+            protostructure: What sits where, as a label such as "AB_cF8_225_a_b:Cl-Na" or a `Protostructure`, or several
+                that are taken in turn.
             chemical_system: Elements of all samples, such as "Li-Fe-O", for models that draw protostructures or take
                 properties.
             space_group: Number of the space group, for models that draw protostructures or were taught it.
@@ -106,7 +108,7 @@ class Model:
         n: int,
         *,
         composition: str | Sequence[str] | None = None,
-        protostructure: str | Sequence[str] | None = None,
+        protostructure: str | Protostructure | Sequence[str | Protostructure] | None = None,
         chemical_system: str | None = None,
         space_group: int | str | None = None,
         conditions: Mapping[str, object] | None = None,
@@ -120,7 +122,7 @@ class Model:
         Args:
             n: Number of vectors.
             composition: One or several formulas, see `sample`.
-            protostructure: One or several labels, see `sample`.
+            protostructure: One or several, see `sample`.
             chemical_system: Elements of all samples, see `sample`.
             space_group: Number of the space group, see `sample`.
             conditions: Values of properties, see `sample`.
@@ -189,7 +191,7 @@ class Model:
         self,
         n: int,
         composition: str | Sequence[str] | None,
-        protostructure: str | Sequence[str] | None,
+        protostructure: str | Protostructure | Sequence[str | Protostructure] | None,
         chemical_system: str | None,
         space_group: int | str | None,
         conditions: Mapping[str, object] | None,

@@ -252,4 +252,6 @@ def _known(crystals: CrystalsLike | str | Path | None, what: str) -> str | Cryst
     given = as_crystal_set(crystals, what=what)
     unread = Counter(given.refused) + Counter(given.failed.values())
     name = given.name or (crystals.part_name if isinstance(crystals, Dataset) else f"the crystals of {what}")
-    return CrystalSet(crystals=given.crystals, refused=dict(unread.most_common()), name=name)
+    return CrystalSet(
+        crystals=given.crystals, refused=dict(unread.most_common()), name=name, encoded=given.encoded
+    )

@@ -37,8 +37,8 @@ class CompositionRequest:
     protostructures: list[Protostructure] | None = None
 
     @classmethod
-    def of_labels(cls, labels: Sequence[str], *, source: str) -> "CompositionRequest":
-        """Ask for protostructures that are written as labels.
+    def of_labels(cls, labels: Sequence[str | Protostructure], *, source: str) -> "CompositionRequest":
+        """Ask for protostructures that are written as labels, or in hand.
 
         Args:
             labels: One or more, such as "AB_cF8_225_a_b:Cl-Na".
@@ -47,7 +47,7 @@ class CompositionRequest:
         Raises:
             UserError: If one cannot be read.
         """
-        return _request([_parse(source, label) for label in labels])
+        return _request([one if isinstance(one, Protostructure) else _parse(source, one) for one in labels])
 
     def part(self, first: int, n: int) -> list[Composition]:
         """Return the compositions of samples number `first` to `first + n`."""

@@ -50,7 +50,9 @@ def as_crystal_set(crystals: CrystalsLike, *, what: str = "crystals") -> Crystal
     if isinstance(crystals, CrystalSet):
         found = crystals
     elif isinstance(crystals, CrystalViews):
-        found = CrystalSet(crystals=list(crystals.crystals), failed=dict(crystals._missing()))
+        found = CrystalSet(
+            crystals=list(crystals.crystals), failed=dict(crystals._missing()), encoded=crystals._encoded
+        )
     elif isinstance(crystals, CrystalBatch):
         found = CrystalSet(crystals=from_batch(crystals, [place_name(i) for i in range(crystals.n_systems)]))
     else:

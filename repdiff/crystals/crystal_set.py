@@ -21,6 +21,7 @@ class CrystalViews:
     """What every set of crystals can be turned into, and how it shows itself in a notebook."""
 
     _lost = "failed"  # what the crystals are that should be there and are not
+    _encoded = False
 
     if TYPE_CHECKING:
 
@@ -70,6 +71,7 @@ class CrystalSet(CrystalViews):
         remarks: What was changed or left out on reading, in words for the reader of a result.
         refused: Rows of a source of known crystals that could not be read, counted by reason; no part of the set.
         name: Name of a set of known crystals, such as "mp_20" or "mp_20:train"; part of every result.
+        encoded: Whether `encode` made it, so that labels about symmetry are those that were read off its crystals.
 
     Example:
         >>> import repdiff as rd
@@ -88,6 +90,7 @@ class CrystalSet(CrystalViews):
     remarks: tuple[str, ...] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
     name: str = ""
+    encoded: bool = False
 
     @classmethod
     def of(cls, crystals: "CrystalsLike") -> "CrystalSet":

@@ -15,7 +15,8 @@ from repdiff.datasets.load import PROTOTYPES, load_dataset
 from repdiff.datasets.splits import draw_rows
 from repdiff.errors import UserError, unknown
 from repdiff.runs.failures import read_failed
-from repdiff.runs.manifest import Input
+from repdiff.runs.manifest import Input, read_manifest
+from repdiff.runs.provenance import versions
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.paths import home_expanded, opening
 
@@ -57,7 +58,8 @@ class CrystalSets:
         Raises:
             UserError: If the set cannot be read, or has no such split.
         """
-        return CrystalSet(name=name, crystals=self.known(name), refused=self.refused(name))
+        crystals, encoded = self.known(name), _is_encoded(home_expanded(split_name(name)[0]))
+        return CrystalSet(name=name, crystals=crystals, refused=self.refused(name), encoded=encoded)
 
     def to_judge(self, name: str) -> CrystalSet:
         """Read crystals of any quality; what cannot be read at all is kept as failed, with its reason.
@@ -116,6 +118,17 @@ class CrystalSets:
                 source, data_dir=self.data_dir, downloads=self.workspace.data_dir
             )
         return self._datasets[source]
+
+
+def _is_encoded(path: Path) -> bool:
+    """Tell whether a path is a run of `encode` under the moyopy that is installed."""
+    if not (path / "manifest.json").is_file():
+        return False
+    try:
+        made = read_manifest(path)
+    except UserError:  # of another program
+        return False
+    return made.verb == "encode" and made.versions.get("moyopy") == versions().get("moyopy")
 
 
 def crystals_of_split(dataset: Dataset, split: str, *, n: int | None = None, seed: int = 0) -> list[Crystal]:

@@ -9,12 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from descriptors.symmetry.labels import prototype_label, write_label
+from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import canonical
 from repdiff.crystals.crystal import Crystal
 from repdiff.execution.jobs import run_jobs
 from repdiff.execution.progress import progress_bar
 from repdiff.metrics.feature_cache import ShardWriter, content_key, read_shards
-from repdiff.symmetry import read_protostructures
+from repdiff.symmetry import protostructures_of, read_protostructures
+from repdiff.symmetry.columns import PROTOSTRUCTURE, TOLERANCE
 
 log = logging.getLogger(__name__)
 PER_TASK = (
@@ -53,10 +55,12 @@ def read_labels(
     cache: Path | None = None,
     n_workers: int = 1,
     progress: bool = False,
+    encoded: bool = False,
 ) -> list[PrototypeLabels]:
     """Read the labels off crystals, or take them from the cache.
 
-    Labels that the crystals carry are not trusted: a sample may bear the protostructure that it was asked to have.
+    Labels that crystals carry are trusted if `encode` read them off within the same tolerance, and no others: a sample
+    may bear the protostructure that it was asked to have. They are not put into the cache.
 
     Args:
         crystals: Crystals of any quality; those that fail `check_structures` get its reason.
@@ -64,13 +68,17 @@ def read_labels(
         cache: Folder in which labels are kept, by content, tolerance and the version of moyopy; None keeps nothing.
         n_workers: Processes, where it helps.
         progress: Show a bar on stderr.
+        encoded: Whether the crystals are as `encode` left them.
     """
     folder = (
         None if cache is None else cache / f"prototypes-{REVISION}-moyopy-{version('moyopy')}-{symprec:g}"
     )
     keys = [content_key(crystal) for crystal in crystals]
     found = {} if folder is None else read_shards(folder, keys, PrototypeLabels)
-    todo = {key: crystal for key, crystal in zip(keys, crystals, strict=True) if key not in found}
+    new = {key: crystal for key, crystal in zip(keys, crystals, strict=True) if key not in found}
+    carried = {key: _carried(crystal) for key, crystal in new.items() if encoded and _says(crystal, symprec)}
+    found |= carried
+    todo = {key: crystal for key, crystal in new.items() if key not in carried}
     if len(todo) >= WORTH_A_WORD:
         kept = "not kept: name a folder by --cache" if folder is None else f"kept in {folder} for next time"
         log.info("reading protostructures off %d of %d crystals, %s", len(todo), len(crystals), kept)
@@ -94,17 +102,24 @@ def read_labels(
 
 def _read_chunk(symprec: float, items: Sequence[tuple[str, Crystal]]) -> list[tuple[str, PrototypeLabels]]:
     readings = read_protostructures([crystal for _, crystal in items], symprec=symprec)
-    labels = []
-    for (key, _), reading in zip(items, readings, strict=True):
-        found = reading.protostructure
-        labels.append(
-            (
-                key,
-                PrototypeLabels(
-                    protostructure=None if found is None else write_label(canonical(found)),
-                    prototype=None if found is None else prototype_label(found),
-                    reason=reading.reason,
-                ),
-            )
-        )
-    return labels
+    return [
+        (key, _labels(reading.protostructure, reading.reason))
+        for (key, _), reading in zip(items, readings, strict=True)
+    ]
+
+
+def _says(crystal: Crystal, symprec: float) -> bool:
+    """Tell whether `encode` read off the crystal within a tolerance; where that was tightened it must be read again."""
+    return crystal.labels.get(TOLERANCE) == symprec and crystal.labels.get(PROTOSTRUCTURE) is not None
+
+
+def _carried(crystal: Crystal) -> PrototypeLabels:
+    return _labels(protostructures_of([crystal])[0])
+
+
+def _labels(found: Protostructure | None, reason: str = "") -> PrototypeLabels:
+    return PrototypeLabels(
+        protostructure=None if found is None else write_label(canonical(found)),
+        prototype=None if found is None else prototype_label(found),
+        reason=reason,
+    )

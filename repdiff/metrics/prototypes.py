@@ -96,6 +96,7 @@ class Prototypes(Metric):
             cache=context.cache,
             n_workers=context.n_workers,
             progress=context.progress,
+            encoded=crystals.encoded,
         )
 
     def _constants(self, context: Context, known: Sequence[PrototypeLabels] | None) -> dict[str, Constant]:

@@ -51,6 +51,7 @@ class EncodedSet(CrystalViews):
     """
 
     _lost = "rejected"
+    _encoded = True
 
     crystals: list[Crystal]
     representations: Float[Tensor, "n_crystals n_features"]

@@ -218,7 +218,8 @@ class Workspace:
 def plain_name(name: str) -> str:
     """Turn a label such as "perov_5-ead:paper" into a folder's name: letters of any script, digits and `_.+-`.
 
-    A name that file systems would not take is cut, and ends in a hash of the whole.
+    A name that file systems would not take is cut. Such a name, and one that loses signs of other scripts, such as
+    emoji, ends in a hash of the whole, so that names which differ in these alone stay apart.
 
     Raises:
         UserError: If nothing is left.
@@ -227,10 +228,11 @@ def plain_name(name: str) -> str:
         >>> plain_name("perov_5-ead:paper")
         'perov_5-ead-paper'
     """
-    plain = re.sub(r"[^\w.+-]+", "-", unicodedata.normalize("NFC", name)).strip("-.")
+    name = unicodedata.normalize("NFC", name)
+    plain = re.sub(r"[^\w.+-]+", "-", name).strip("-.")
     if not plain:
         raise UserError(f"`name` is {name!r}, expected letters, digits and _ . + -")
-    if len(plain.encode()) <= MAX_NAME:
+    if len(plain.encode()) <= MAX_NAME and not re.search(r"[^\w\x00-\x7f]", name):
         return plain
     mark = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
     return f"{plain.encode()[: MAX_NAME - 9].decode(errors='ignore')}-{mark}"

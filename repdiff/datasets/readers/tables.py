@@ -3,7 +3,7 @@
 import csv
 import gzip
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from repdiff.crystals.arrays import Arrays
-from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.crystal import RESERVED_COLUMNS, Crystal
 from repdiff.datasets.readers.entries import OPTIMADE, structure_of
 from repdiff.datasets.readers.json_files import NoStructures
 from repdiff.datasets.readers.linked import text_rows
@@ -19,6 +19,7 @@ from repdiff.datasets.readers.rows import (
     ID_COLUMNS,
     STRUCTURE_COLUMNS,
     Row,
+    clean_label,
     crystal_of,
     row_of,
     typed_columns,
@@ -109,14 +110,16 @@ def _rows_of(path: Path, table: "pa.Table", split: str | None) -> list[Row]:
     arrays = {
         key: next((n for n in names if n in table.column_names), None) for key, names in ARRAY_COLUMNS.items()
     }
-    facts, forced = _facts(table), {"split": split} if split else {}
+    ours = tuple(table.column_names[: len(RESERVED_COLUMNS)]) == RESERVED_COLUMNS
+    facts = _facts(table, left_out=() if ours else STRUCTURE_COLUMNS)
+    forced = {"split": split} if split else {}
     described = [
         {name: values[row] for name, values in facts.items()} | forced for row in range(table.num_rows)
     ]
     if all(arrays.values()):
         columns = [_lists(table[name]) for name in arrays.values() if name]
         return [
-            _array_row(path, row, parts, described[row])
+            _array_row(path, row, parts, described[row], _own_row if ours else row_of)
             for row, parts in enumerate(zip(*columns, strict=True))
         ]
     if set(table.column_names).issuperset(OPTIMADE):
@@ -149,15 +152,13 @@ def _structure_column(path: Path, found: Sequence[str]) -> str:
     )
 
 
-def _facts(table: "pa.Table") -> dict[str, list[Any]]:
+def _facts(table: "pa.Table", *, left_out: Sequence[str]) -> dict[str, list[Any]]:
     """Take the columns of scalars out of a table, categories by their values."""
     import pyarrow.types as kinds
 
     nested = (kinds.is_nested, kinds.is_binary, kinds.is_large_binary, kinds.is_fixed_size_binary)
     scalar = [field.name for field in table.schema if not any(check(field.type) for check in nested)]
-    names = [
-        name for name in scalar if not name.startswith("__index_level_") and name not in STRUCTURE_COLUMNS
-    ]
+    names = [name for name in scalar if not name.startswith("__index_level_") and name not in left_out]
     return {name: table[name].to_pylist() for name in names}
 
 
@@ -184,11 +185,27 @@ def _lists(column: "pa.ChunkedArray") -> list[np.ndarray | None]:
     ]
 
 
-def _array_row(path: Path, row: int, parts: Sequence[np.ndarray | None], facts: Mapping[str, Any]) -> Row:
+def _array_row(
+    path: Path,
+    row: int,
+    parts: Sequence[np.ndarray | None],
+    facts: Mapping[str, Any],
+    make: Callable[..., Row],
+) -> Row:
     try:
-        return row_of(path, row, _crystal(parts), facts)
+        return make(path, row, _crystal(parts), facts)
     except (TypeError, ValueError) as error:
-        return row_of(path, row, None, facts, reason=str(error))
+        return make(path, row, None, facts, reason=str(error))
+
+
+def _own_row(
+    path: Path, row: int, content: Crystal | None, facts: Mapping[str, Any], *, reason: str | None = None
+) -> Row:
+    """Make a row of a file of `write_crystals`: all but its own columns are labels, whatever they are called."""
+    bare = row_of(path, row, content, {name: facts.get(name) for name in ("id", "split")}, reason=reason)
+    labels = {name: clean_label(value) for name, value in facts.items() if name not in RESERVED_COLUMNS}
+    crystal = bare.content.replace(labels=labels) if isinstance(bare.content, Crystal) else bare.content
+    return replace(bare, content=crystal, labels=labels)
 
 
 def _crystal(parts: Sequence[np.ndarray | None]) -> Crystal:

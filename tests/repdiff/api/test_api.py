@@ -15,6 +15,7 @@ from ase.build import bulk
 from known_crystals import family
 
 import repdiff as rd
+from descriptors.symmetry.labels import parse_label
 from repdiff.metrics import METRICS
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 
@@ -112,12 +113,22 @@ def test_asked_formulas_are_honoured(model):
 
 
 def test_asked_protostructures_are_honoured(model):
-    made = model.sample(2, protostructure=["AB_cF8_225_a_b:Cl-Na", "AB_cF8_225_a_b:F-K"], **QUICK)
+    made = model.sample(
+        2, protostructure=["AB_cF8_225_a_b:Cl-Na", parse_label("AB_cF8_225_a_b:F-K")], **QUICK
+    )
     assert {frozenset(crystal.atomic_numbers.tolist()) for crystal in made} == {
         frozenset({11, 17}),
         frozenset({9, 19}),
     }
     assert {crystal.labels["start"] for crystal in made} == {"template"}
+
+
+def test_a_protostructure_asks_for_what_its_label_asks_for(model):
+    label, how = "AB_cF8_225_a_b:Cl-Na", {"sampler": "ddim", "steps": 2, "progress": False}
+    one, other = (
+        model.sample_representations(2, protostructure=asked, **how) for asked in (label, parse_label(label))
+    )
+    assert bool((one.vectors == other.vectors).all())
 
 
 def test_results_are_tables_in_data_frames_and_notebooks(encoded, sampled):
@@ -279,6 +290,8 @@ for call in (
     lambda: rd.evaluate(copper, seed="a"),
     lambda: rd.relax(copper, fmax="a"),
     lambda: model.sample(1, composition=5),
+    lambda: model.sample(1, protostructure=225),
+    lambda: model.sample(1, protostructure=["AB_cF8_225_a_b:Cl-Na", copper]),
     lambda: rd.load_dataset(None),
 ):
     try:
@@ -306,6 +319,8 @@ def test_objects_of_the_wrong_kind_are_refused_in_one_line_without_a_type_checke
         "seed is 'a', expected a whole number",
         "fmax is 'a', expected a number",
         "composition is 5, expected text, a list or None",
+        "protostructure is 225, expected text, Protostructure, a list or None",
+        "protostructure[1] is of the type Atoms, expected labels such as 'AB_cF8_225_a_b:Cl-Na', or Protostructures",
         "source is None, expected text or a path",
     ]
 

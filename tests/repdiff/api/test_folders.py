@@ -71,10 +71,20 @@ def test_a_folder_of_other_files_is_left_alone(name, encoded, tmp_path):
     assert files(tmp_path) == {tmp_path / name: b"mine"}
 
 
-def test_a_file_is_no_folder_to_train_in(encoded, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("mm", "a part of this path is a file, expected a folder"),
+        ("mm/new", "a part of this path is a file, expected a folder"),
+        ("x" * 300, "a name in this path is too long: choose a shorter one"),
+        ("/proc/new", "no such file or folder, and it cannot be made: choose another path"),
+    ],
+)
+def test_a_folder_that_the_disk_refuses_is_refused_as_everywhere(name, why, encoded, tmp_path):
     (tmp_path / "mm").write_text("mine")
-    with pytest.raises(UserError, match="mm is no folder that can be listed"):
-        rd.train(encoded, folder=tmp_path / "mm", **TRAINING)
+    with pytest.raises(UserError, match=f"{name}: {why}$"):
+        rd.train(encoded, folder=tmp_path / name, **TRAINING)
+    assert files(tmp_path) == {tmp_path / "mm": b"mine"}
 
 
 def test_crystals_written_before_are_replaced(tmp_path):

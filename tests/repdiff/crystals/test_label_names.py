@@ -5,8 +5,10 @@ import pytest
 from ase.io import read
 from salt_files import CIF, load, only
 
+import repdiff as rd
 from repdiff.crystals.structure_files import read_structures, write_structures
 from repdiff.datasets.load import load_dataset
+from repdiff.datasets.readers.rows import STRUCTURE_COLUMNS
 
 
 def test_labels_that_the_files_use_themselves_are_kept_on_writing_and_told(tmp_path, caplog):
@@ -37,6 +39,19 @@ def test_labels_of_unlike_crystals_get_one_name_that_none_of_them_has(tmp_path):
     assert (other.labels["index_label_2"], other.labels["index_label"]) == (9, "mine")
     info = read(tmp_path / "out" / "structures.extxyz", index=1).info
     assert (info["stress_label_2"], info["stress_label"]) == (1.5, 2)
+
+
+@pytest.mark.parametrize("name", ["salt.parquet", "folder"])
+def test_every_label_in_our_tables_comes_back_under_its_name_whatever_that_means_elsewhere(name, tmp_path):
+    pd.DataFrame([{"cif": CIF, "material_id": "salt"}]).to_csv(tmp_path / "t.csv")
+    counts = dict.fromkeys(("natoms", "nsites", "numbers", "frac", "cell"), 64)
+    texts = dict.fromkeys((*STRUCTURE_COLUMNS, "pretty_formula", "material_id", "entry_id", "none"), "mine")
+    labels = {**counts, **texts, "none": None}
+    path = rd.write(tmp_path / name, only(tmp_path / "t.csv").replace(labels=labels))
+    for again in (rd.read(path), rd.load_dataset(path, progress=False)):
+        (salt,) = again.crystals
+        own = {"index": 0, "n_atoms": 2, "reduced_formula": "NaCl"}
+        assert (salt.id, salt.labels) == ("salt", own | labels)
 
 
 @pytest.mark.parametrize("quote", ["", '"'])

@@ -1,8 +1,12 @@
+from importlib.metadata import version
+
 import numpy as np
 import pytest
 from moved_crystals import MOVES
 from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
+import repdiff as rd
+from repdiff.cli.main import main
 from repdiff.metrics import Context, CrystalSet
 from repdiff.metrics import prototype_labels as labels_module
 from repdiff.metrics.prototype_labels import read_labels
@@ -25,6 +29,19 @@ def score(crystals, training=None, **options):
     failed = options.pop("failed", {})
     context = Context(training=None if training is None else CrystalSet(crystals=training), **options)
     return Prototypes().compute(CrystalSet(crystals=crystals, failed=failed), context)
+
+
+@pytest.fixture
+def n_read(monkeypatch):
+    """Count the crystals that protostructures are read off, as a list that grows."""
+    read, plain = [], labels_module.read_protostructures
+
+    def counted(crystals, **options):
+        read.extend(crystals)
+        return plain(crystals, **options)
+
+    monkeypatch.setattr(labels_module, "read_protostructures", counted)
+    return read
 
 
 def test_labels_are_those_of_aflow_and_the_same_for_all_equivalent_descriptions():
@@ -82,22 +99,44 @@ def test_without_training_crystals_nothing_is_called_new():
     assert result.values["distinct_prototypes"].value == 1
 
 
-def test_the_training_set_is_read_once_and_kept_by_tolerance(tmp_path, monkeypatch):
-    read = []
-    plain = labels_module.read_protostructures
-
-    def counted(crystals, **options):
-        read.extend(crystals)
-        return plain(crystals, **options)
-
-    monkeypatch.setattr(labels_module, "read_protostructures", counted)
+def test_the_training_set_is_read_once_and_kept_by_tolerance(tmp_path, n_read):
     crystals = [rock_salt(), cubic_perovskite(), *invalid_crystals()]
     first = read_labels(crystals, symprec=0.1, cache=tmp_path)
-    n_read = len(read)
+    n = len(n_read)
     assert read_labels(crystals[::-1], symprec=0.1, cache=tmp_path) == first[::-1]
-    assert len(read) == n_read
+    assert len(n_read) == n
     read_labels(crystals[:1], symprec=0.01, cache=tmp_path)
-    assert len(read) == n_read + 1
+    assert len(n_read) == n + 1
+
+
+@pytest.mark.parametrize(("symprec", "n"), [(0.1, 1), (0.05, 4), (None, 4)])
+def test_what_encode_read_off_the_training_crystals_within_the_same_tolerance_is_not_read_again(
+    symprec, n, n_read
+):
+    how = {"symprec": symprec, "device": "cpu", "progress": False}
+    seen = rd.encode([rock_salt(), cubic_perovskite(), skew()], **how)
+    found = rd.evaluate([rock_salt("new", 19, 35)], training=seen, metrics="prototypes", progress=False)
+    assert len(n_read) == n
+    plain = score([rock_salt("new", 19, 35)], seen.crystals)
+    assert found.results["prototypes"].values == plain.values
+    assert len(n_read) == n + 4, "labels of crystals in a plain list were trusted"
+
+
+def test_those_of_a_run_of_encode_are_not_read_again_either(n_read, tmp_path):
+    how = ["--workspace", str(tmp_path), "--only", "prototypes", "--n", "3", "--no-baseline"]
+    assert main(["encode", "prototypes", "--limit", "30", "--workspace", str(tmp_path)]) == 0
+    run = tmp_path / "encode" / "prototypes-ead"
+    assert main(["evaluate", "prototypes:test", "--training", f"{run}:train", *how]) == 0
+    assert len(n_read) == 3
+    manifest = run / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(f'"moyopy": "{version("moyopy")}"', '"moyopy": "0.1"'))
+    assert (
+        main(
+            ["evaluate", "prototypes:val", "--training", f"{run}:train", *how, "--cache", str(tmp_path / "c")]
+        )
+        == 0
+    )
+    assert len(n_read) > 6, "what another version read was mixed in"
 
 
 def test_what_was_started_from_a_template_is_counted_apart():

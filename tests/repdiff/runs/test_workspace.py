@@ -365,7 +365,7 @@ def test_two_processes_do_not_work_in_one_folder(workspace):
         ("数据-ead", "数据-ead"),
         ("Größe 2", "Größe-2"),
         ("A\u030angstrom", "\xc5ngstrom"),
-        ("odd\udcffname", "odd-name"),
+        ("odd\udcffname", "odd-name-43122ad2"),
     ],
 )
 def test_names_of_folders_stay_plain_and_inside_the_workspace(label, name):
@@ -375,6 +375,15 @@ def test_names_of_folders_stay_plain_and_inside_the_workspace(label, name):
 def test_a_name_without_letters_is_refused():
     with pytest.raises(UserError, match="expected letters"):
         plain_name("../..")
+
+
+def test_names_that_differ_in_lost_signs_of_other_scripts_alone_stay_apart():
+    names = ["🙂-ead", "🚀-ead", "ead", "कि-ead", "का-ead", "क-ead"]
+    found = [plain_name(name) for name in names]
+    assert len(set(found)) == len(names)
+    assert [plain_name(name) for name in found] == found
+    assert (found[2], found[5]) == ("ead", "क-ead")
+    assert plain_name("e\u0301") == plain_name("é") == "é"
 
 
 @pytest.mark.parametrize("letter", ["x", "数"])
