@@ -21,6 +21,7 @@ class Population:
         losses: Losses of the minima; infinite where there is none yet.
         n_agreeing: Independent trials that ended in the lowest minimum.
         found_at: The loss at which the lowest minimum was found; it may have been improved since.
+        same: Relative difference of two losses that makes them one minimum.
     """
 
     start: CrystalBatch | None
@@ -28,6 +29,7 @@ class Population:
     losses: Float[Tensor, "n_systems n_kept"]
     n_agreeing: Int[Tensor, " n_systems"]
     found_at: Float[Tensor, " n_systems"]
+    same: float = SAME
 
     @classmethod
     def empty(cls, start: CrystalBatch, n_kept: int) -> "Population":
@@ -37,7 +39,9 @@ class Population:
         return replace(cls.of_points(nowhere, n_kept), start=start)
 
     @classmethod
-    def of_points(cls, points: Float[Tensor, "n_systems size 3"], n_kept: int) -> "Population":
+    def of_points(
+        cls, points: Float[Tensor, "n_systems size 3"], n_kept: int, *, same: float = SAME
+    ) -> "Population":
         """Begin without minima, which will be points of this shape."""
         shape = (len(points), n_kept)
         return cls(
@@ -46,6 +50,7 @@ class Population:
             losses=points.new_full(shape, torch.inf),
             n_agreeing=torch.zeros(len(points), dtype=torch.long, device=points.device),
             found_at=points.new_full((len(points),), torch.inf),
+            same=same,
         )
 
     def add(
@@ -69,10 +74,10 @@ class Population:
         known = self.losses[rows]
         lowest, at = known.min(1)
         here = torch.arange(len(rows), device=rows.device)
-        same = ((losses[:, None] - known).abs() <= SAME * known) & torch.isfinite(known)
-        again = (losses - self.found_at[rows]).abs() <= SAME * self.found_at[rows]
+        same = ((losses[:, None] - known).abs() <= self.same * known) & torch.isfinite(known)
+        again = (losses - self.found_at[rows]).abs() <= self.same * self.found_at[rows]
         same[here, at] |= again & torch.isfinite(self.found_at[rows])
-        better = losses < (1 - SAME) * lowest
+        better = losses < (1 - self.same) * lowest
         independent = parents != at
         agreeing = self.n_agreeing[rows] + (same[here, at] & independent).long()
         self.n_agreeing[rows] = torch.where(better, 1, agreeing)

@@ -104,6 +104,16 @@ def test_independent_trials_that_find_the_lowest_minimum_are_counted():
         assert population.n_agreeing.tolist() == [number, 0]
 
 
+def test_minima_whose_losses_differ_by_more_than_is_given_are_two():
+    population = Population.of_points(torch.zeros(1, SIZE, 3), 2, same=0.003)
+    for loss in (0.3, 0.301):
+        offer(population, loss)
+    assert population.losses[0].tolist() == pytest.approx([0.3, 0.301])
+    assert int(population.n_agreeing[0]) == 1
+    offer(population, 0.3005)
+    assert int(population.n_agreeing[0]) == 2
+
+
 def test_a_hop_back_into_the_minimum_it_left_is_no_agreement(filled):
     offer(filled, 0.3, parent=0)
     assert int(filled.n_agreeing[0]) == 1
