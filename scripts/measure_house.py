@@ -1,10 +1,12 @@
 """Measure how readable the packages are and how fast they start, and write benchmarks/house.json.
 
-    .venv/bin/python scripts/measure_house.py
+    .venv/bin/python scripts/measure_house.py --coverage build/coverage.json
 
-`tests/test_house.py` holds the figures that do not depend on the machine.
+The report of coverage is made by `pytest --cov --cov-report=json:build/coverage.json`; without one, what was measured
+before is kept. `tests/test_house.py` holds the figures that do not depend on the machine.
 """
 
+import argparse
 import ast
 import doctest
 import json
@@ -33,7 +35,19 @@ def main() -> int:
     """Measure, write and print."""
     from repdiff.runs.provenance import record
 
-    measured = {**layout(), **docstrings(), **examples(), "median_seconds": start_seconds()}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--coverage", type=Path, help="report of coverage, JSON")
+    report = parser.parse_args().coverage
+    before = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.is_file() else {}
+    measured = {
+        **layout(),
+        **docstrings(),
+        **examples(),
+        "coverage": coverage(report) if report else before.get("coverage"),
+        "median_seconds": start_seconds(),
+    }
     record(OUTPUT, measured)
     sys.stdout.write(f"{json.dumps(measured, indent=1)}\n{OUTPUT}\n")
     return 0
@@ -62,6 +76,17 @@ def layout() -> dict[str, float | int | str]:
         "longest_module": longest.relative_to(ROOT).as_posix(),
         "n_functions": len(functions),
         "function_lines_p90": statistics.quantiles(functions, n=10)[-1],
+    }
+
+
+def coverage(report: Path) -> dict[str, float | int]:
+    """Return the shares of lines and branches that the tests reach, of all packages together."""
+    totals = json.loads(report.read_text(encoding="utf-8"))["totals"]
+    return {
+        "lines": round(totals["covered_lines"] / totals["num_statements"], 4),
+        "branches": round(totals["covered_branches"] / totals["num_branches"], 4),
+        "n_lines": totals["num_statements"],
+        "n_branches": totals["num_branches"],
     }
 
 

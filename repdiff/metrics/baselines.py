@@ -92,7 +92,8 @@ def compute_baselines(
         kept: Results that are taken over, by the name of the comparison and by family.
 
     Returns:
-        Evaluations by name: "training", or "reference" if the context has no training set; and "halves".
+        Evaluations by name: "training", or "reference" if the context has no training set; and "halves". None where no
+        metric can be computed of real crystals.
 
     Raises:
         UserError: If there is no reference, or fewer than two crystals in it.
@@ -102,6 +103,8 @@ def compute_baselines(
     usable = None
     if metrics is not None:
         usable = [name for name in metrics if isinstance(name, Metric) or _applies(name, plain)]
+        if metrics and not usable:
+            return {}
     rng, known_results = np.random.default_rng(context.seed), kept or {}
     baselines = {}
     if context.training is not None:

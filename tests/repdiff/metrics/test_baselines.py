@@ -40,3 +40,8 @@ def test_training_crystals_are_compared_with_all_of_the_reference(n, drawn):
 def test_fewer_than_two_known_crystals_are_refused(n_known):
     with pytest.raises(UserError, match="needs at least 2 known crystals"):
         sizes(n_known, n=1)
+
+
+def test_metrics_of_relaxed_crystals_alone_have_no_baseline():
+    known = CrystalSet(crystals=CRYSTALS)
+    assert compute_baselines(Context(reference=known, training=known), n=2, metrics=["stability"]) == {}
