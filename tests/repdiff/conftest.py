@@ -7,13 +7,14 @@ from pathlib import Path
 import known_crystals
 import pytest
 from report_fixtures import browser, evaluation, page, report_workspace
+from small_comparison import write_comparison
 from small_runs import SAMPLING, TINY_SEARCH, TRAINING
 
 from reconstruction.presets import SEARCHES
 from repdiff.cli.main import main
 from repdiff.networks.composition import CompositionModelSettings
 
-__all__ = ["browser", "evaluation", "page", "report_workspace"]
+__all__ = ["browser", "evaluation", "page", "report_workspace", "write_comparison"]
 
 
 @pytest.fixture(scope="session")

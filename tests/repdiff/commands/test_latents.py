@@ -10,7 +10,6 @@ import repdiff.backends.dpcdvae as backend_module
 from repdiff.cli.main import main
 from repdiff.crystals.crystal import read_crystals, write_crystals
 from repdiff.crystals.structure_files import read_structures, write_structures
-from repdiff.latent_space.actions import nearest_to_goal
 from repdiff.latent_space.files import LATENTS, read_latents, write_latents
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.manifest import read_manifest
@@ -206,17 +205,6 @@ def test_crystals_are_moved_to_where_the_property_is_predicted_as_wanted(goal, r
     summary = read_manifest(path).summary
     assert (summary["n_labelled"], summary["n_unlabelled"]) == (40, 1)
     assert summary["held_out_error"] > 0
-
-
-@pytest.mark.parametrize(
-    ("goal", "best"),
-    [({"maximize": True}, [2, 1]), ({"maximize": False}, [4, 3]), ({"target": 2.2}, [0, 1])],
-)
-def test_of_what_was_decoded_the_nearest_to_the_goal_is_kept(goal, best):
-    values = {0: 2.0, 2: 5.0, 4: 1.0, 1: 2.4, 3: -1.0}
-    goal = {"maximize": False, "target": None} | goal
-    assert nearest_to_goal(values, n=2, n_each=3, **goal) == best
-    assert nearest_to_goal({}, n=2, n_each=3, **goal) == [0, 1]
 
 
 def test_a_target_is_approached(run, labelled):
