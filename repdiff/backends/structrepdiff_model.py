@@ -80,7 +80,7 @@ class GenerativeModel:
             first: Number of the first within the stream.
             temperature: Sampling temperature of the composition model; below 1 it favours likelier formulas, with less
                 variety.
-            element_temperature: That of the elements alone; None for the same.
+            element_temperature: Sampling temperature of the elements alone; None for the same.
             counts: Formulas in the order of the layout's elements; None lets the composition model draw them.
         """
         assert isinstance(self.scale, Normalizer)
@@ -129,7 +129,7 @@ class GenerativeModel:
             seed: Seed of the stream.
             first: Number of the first within the stream.
             temperature: Sampling temperature.
-            element_temperature: That of the elements alone; None for the same.
+            element_temperature: Sampling temperature of the elements alone; None for the same.
             requests: One for each; None to ask for nothing.
             new_only: Whether to draw again what training crystals have, as far as the model knows them.
         """
