@@ -99,6 +99,20 @@ def count_outcomes(report: Path) -> dict[str, dict[str, int]]:
     return {folder: dict(sorted(counted.items())) for folder, counted in sorted(counts.items())}
 
 
+def add_run(
+    path: Path, run: dict[str, object], outcomes: dict[str, dict[str, int]], environment: dict[str, object]
+) -> dict[str, object]:
+    """Join a run to the record of earlier ones; a folder that was run again has its newest counts.
+
+    A record of other versions is begun anew.
+    """
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    if before.get("versions") != environment["versions"]:
+        before = {}
+    joined = before.get("outcomes", {}) | outcomes
+    return {"runs": [*before.get("runs", []), run], "outcomes": dict(sorted(joined.items())), **environment}
+
+
 def main() -> int:
     """Install, test, record; return the exit status of the tests."""
     parser = argparse.ArgumentParser(
@@ -107,7 +121,9 @@ def main() -> int:
     parser.add_argument("tests", nargs="*", default=["tests"], help="folders or files (default: all)")
     parser.add_argument("--python", default="3.11", help="version of Python, or a path of one")
     parser.add_argument("--venv", type=Path, default=ROOT / "build" / "lowest", help="kept for the next time")
-    parser.add_argument("--out", type=Path, help="JSON with the versions and the counts")
+    parser.add_argument(
+        "--out", type=Path, help="JSON of versions and counts; folders not run again keep theirs"
+    )
     arguments = parser.parse_args()
     lowest = lowest_versions(declared_requirements())
     venv = arguments.venv.resolve()
@@ -122,14 +138,9 @@ def main() -> int:
             capture_output=True,
             text=True,
         )
-        outcomes = count_outcomes(report)
-        measured = {
-            "tests": arguments.tests,
-            "exit_status": status,
-            "seconds": round(seconds),
-            "outcomes": outcomes,
-        }
-        arguments.out.write_text(json.dumps({**measured, **json.loads(asked.stdout)}, indent=1) + "\n")
+        run = {"tests": arguments.tests, "exit_status": status, "seconds": round(seconds)}
+        measured = add_run(arguments.out, run, count_outcomes(report), json.loads(asked.stdout))
+        arguments.out.write_text(json.dumps(measured, indent=1) + "\n")
     return status
 
 

@@ -160,6 +160,7 @@ def test_finished_evaluations_are_compared_and_seeds_of_one_system_put_together(
     assert (code, "expected a finished evaluation" in said) == (2, True)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("_heeds_interrupts")
 def test_an_interrupted_comparison_stops_its_cells_and_goes_on_later(write_comparison, tmp_path):
     def endless(document):
@@ -177,11 +178,11 @@ def test_an_interrupted_comparison_stops_its_cells_and_goes_on_later(write_compa
     ]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ))
     log = tmp_path / "w" / "train" / "three-torus-seed3" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600  # two cores may be shared by many
     while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 130, said.decode()
     manifest = json.loads((log.parent / "manifest.json").read_text())
     assert manifest["status"] == "interrupted"
