@@ -146,6 +146,13 @@ def read_result(folder: Path) -> Result:
     )
 
 
+def _wall_seconds(run: Manifest) -> float:
+    """Return how long a training took; where it was killed and resumed, its own clock alone knows all sessions."""
+    if run.config.get("clock") == "processor":
+        return run.seconds
+    return max(run.seconds, float(run.summary.get("training_seconds") or 0))
+
+
 def read_costs(steps: Mapping[str, Manifest]) -> dict[str, float]:
     """Say what the runs behind an evaluation cost.
 
@@ -158,9 +165,7 @@ def read_costs(steps: Mapping[str, Manifest]) -> dict[str, float]:
     making = [steps[verb] for verb in ("generate", "latents", "reconstruct") if verb in steps]
     costs: dict[str, float] = {}
     if trained:
-        costs["training_seconds"] = sum(  # a killed session is in the clock of the training alone
-            max(run.seconds, float(run.summary.get("training_seconds") or 0)) for run in trained
-        )
+        costs["training_seconds"] = sum(map(_wall_seconds, trained))
         if (n_parameters := trained[-1].summary.get("n_parameters")) is not None:
             costs["n_parameters"] = float(n_parameters)
         if all("steps" in run.summary for run in trained):

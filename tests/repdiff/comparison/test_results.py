@@ -26,6 +26,8 @@ def test_costs_are_those_of_all_runs_behind_an_evaluation():
         "training_memory_gib": 2.5,
         "sampling_memory_gib": 1.5,
     }
+    threads = finished("train", 30.0, 2.0, {"clock": "processor"}, training_seconds=58.0)
+    assert read_costs({"train": threads})["training_seconds"] == 30.0
     vectors = [finished("reconstruct", 40.0, 1.2), finished("generate", 10.0, 1.1, n=20)]
     costs = read_costs({step.verb: step for step in vectors})
     assert costs == {
