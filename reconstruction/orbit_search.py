@@ -17,7 +17,7 @@ from reconstruction.result import NEAR, SOLVED, STALLED
 from reconstruction.stopping import Stopping
 
 NEARLY = 1e-3  # loss below which a crystal is right, and only its last digits are missing
-SAME_HELD = 3e-3  # of a minimum, where cells are held: vectors with errors have unlike crystals within 1 %
+SAME_REFINED = 3e-3  # of minima that are refined: vectors with errors have unlike crystals within 1 %
 RIVAL = 1.15  # times the lowest loss, up to which a minimum may be the lowest one when it has been polished
 FROM_TEMPLATE = Descent(n_steps=40, learning_rate=0.04)  # a template is near: small steps
 CPU_CENTRES, GPU_CENTRES = 4000, 100_000  # in one evaluation
@@ -93,7 +93,7 @@ class Found:
         losses: Relative L1 error of each crystal's descriptor, without overlap and pull.
         n_evaluations: Evaluations of the descriptor spent on each.
         stopped: Why the search ended; see `reconstruction.result.Reconstructed`.
-        n_agreeing: Trials whose best loss is that of the lowest, within 0.3 % where cells are held and else 1 %.
+        n_agreeing: Trials whose best loss is that of the lowest, within 0.3 % where minima are refined and else 1 %.
     """
 
     points: Float[Tensor, "n_systems n_rows 3"]
@@ -190,7 +190,7 @@ class _State:
             effort=effort,
             generator=generator,
             population=Population.of_points(
-                given, settings.n_kept, same=SAME_HELD if settings.n_refine else SAME
+                given, settings.n_kept, same=SAME_REFINED if settings.n_refine else SAME
             ),
             hops=Hops.of(space),
             spent=given.new_zeros(space.n_systems),
@@ -295,12 +295,12 @@ class _State:
 
     def finish(self) -> None:
         """Polish the lowest minima and their rivals, where no refinement has reached a solution."""
+        if not (self.settings.n_refine and self.settings.n_polish):
+            return
         losses = self.population.losses
         lowest = losses.amin(1, keepdim=True)
         rival = (lowest >= NEARLY) & (losses < RIVAL * lowest) & self.hops.movable.any(1)[:, None]
         rows, places = torch.nonzero(rival, as_tuple=True)
-        if not (self.settings.n_refine and self.settings.n_polish):
-            return
         for part in self._slices(rows):
             row, place = rows[part], places[part]
             points = self.population.frac_coords[row, place]

@@ -42,7 +42,8 @@ class Reconstructed:
         stopped: Why the search ended: "solved" (loss below the threshold), "trials agree" (independent trials ended
             in the same minimum), "no progress" (no lower minimum for some rounds), "near its template" (a known crystal
             led to a low loss) or "budget spent".
-        n_agreeing: Trials whose best loss is within 1 % of the lowest.
+        n_agreeing: Trials whose best loss is that of the lowest, within 1 %, or 0.3 % for an exact vector whose
+            protostructure is given.
         placed: Where each was found, if its symmetry was given; else None.
     """
 
