@@ -12,3 +12,11 @@ TRAINING = [
     "--denoiser-options", "width=32,n_blocks=1", "--max-epochs", "3", "--batch-size", "8", "--timesteps", "20",
     "--warmup-steps", "0",
 ]  # fmt: skip
+SMALL = {
+    "max_steps": 6,
+    "batch_size": 8,
+    "warmup_steps": 0,
+    "timesteps": 20,
+    "denoiser_options": {"width": 32, "n_blocks": 1},
+}
+"""The same from Python, of a few steps."""

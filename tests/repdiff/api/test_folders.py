@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 from ase.build import bulk
-from known_crystals import family
 
 import repdiff as rd
 from repdiff.errors import UserError
@@ -20,11 +19,6 @@ SMALL = {
     "device": "cpu",
     "progress": False,
 }
-
-
-@pytest.fixture(scope="module")
-def encoded():
-    return rd.encode(family(), device="cpu", progress=False)
 
 
 def files(folder):
