@@ -114,12 +114,18 @@ def canonical(protostructure: Protostructure) -> Protostructure:
 
 
 @lru_cache(maxsize=65536)
-def prototype(protostructure: Protostructure) -> tuple[int, tuple[str, ...]]:
+def prototype(protostructure: Protostructure, *, sheared: bool = True) -> tuple[int, tuple[str, ...]]:
     """Return the protostructure without its elements: the group, and the letters that each of the elements occupies.
 
     Equal for all equivalent settings and all choices of elements; the parts are in ascending order.
+
+    Args:
+        protostructure: The protostructure that is described.
+        sheared: Whether those settings count whose triclinic or monoclinic cell is sheared. Without them several
+            descriptions of a prototype may remain.
     """
-    permutations = np.array([setting.letters for setting in settings(protostructure.number)])
+    possible = settings(protostructure.number) if sheared else settings_of_cell(protostructure.number)
+    permutations = np.array([setting.letters for setting in possible])
     kinds = [
         [orbit.index for orbit in protostructure.orbits if orbit.element == element]
         for element in protostructure.elements

@@ -170,6 +170,7 @@ class StructRepDiff(Backend):
                 first=first,
                 temperature=sampling.temperature,
                 element_temperature=sampling.element_temperature,
+                prototype_share=sampling.prototype_share,
                 requests=wishes,
                 new_only=sampling.new_only,
             )

@@ -116,6 +116,7 @@ class GenerativeModel:
         first: int = 0,
         temperature: float = 1.0,
         element_temperature: float | None = None,
+        prototype_share: float = 0.0,
         requests: Sequence[ProtostructureRequest] | None = None,
         new_only: bool = False,
     ) -> list[Protostructure | None]:
@@ -130,6 +131,7 @@ class GenerativeModel:
             first: Number of the first within the stream.
             temperature: Sampling temperature.
             element_temperature: Sampling temperature of the elements alone; None for the same.
+            prototype_share: Share of samples that begin with a prototype of the training set.
             requests: One for each; None to ask for nothing.
             new_only: Whether to draw again what training crystals have, as far as the model knows them.
         """
@@ -142,6 +144,7 @@ class GenerativeModel:
             requests=requests,
             temperature=temperature,
             element_temperature=element_temperature,
+            prototype_share=prototype_share,
             first=first,
             unwanted=self._is_known if new_only else None,
         )
@@ -295,6 +298,7 @@ class GenerativeModel:
         n_elements = len(metadata[PROTOSTRUCTURES]["elements"])
         check_shapes(own, {"order": (n_elements,), "properties": (n_elements, None)})
         check_shapes(own, {"size_entries": (None, 3), "size_counts": (len(own["size_entries"]),)})
+        check_shapes(own, {"prototype_counts": (len(metadata[PROTOSTRUCTURES]["prototypes"]),)})
         return ProtostructureModel.from_tensors_and_metadata(own, metadata[PROTOSTRUCTURES])
 
 

@@ -16,6 +16,7 @@ from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
 from repdiff.networks.protostructure import ProtostructureModel, ProtostructureModelSettings
+from repdiff.networks.protostructure.prototypes import PrototypeTable
 from repdiff.networks.protostructure.sizes import SizeTable
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.symmetry import SymmetryTable
@@ -90,7 +91,7 @@ def protostructure_stage(
     sizes = SizeTable.of(known["train"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = ProtostructureModel(settings, elements, sizes)
+        model = ProtostructureModel(settings, elements, sizes, PrototypeTable.of(known["train"]))
     inside = [
         one for one in known["val"] if one.n_atoms() <= sizes.n_max and len(one.elements) <= sizes.k_max
     ]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from repdiff.errors import UserError
 from repdiff.networks.element_table import ElementTable
 from repdiff.networks.protostructure.positions import PositionTable
+from repdiff.networks.protostructure.prototypes import Prototype, PrototypeTable
 from repdiff.networks.protostructure.sequences import OrbitSequences, SequenceCoder, letter_flags
 from repdiff.networks.protostructure.sizes import SizeTable
 
@@ -65,6 +66,7 @@ class ProtostructureModel(nn.Module):
         settings: Size of the network.
         elements: Atomic numbers that may occur, ascending.
         sizes: Frequencies of group, number of atoms and number of elements.
+        prototypes: Frequencies of the prototypes of the training set, which draws may begin with.
         table: What is known about the elements; looked up when absent.
 
     Raises:
@@ -78,25 +80,33 @@ class ProtostructureModel(nn.Module):
     position_size: Tensor
     size_entries: Tensor
     size_counts: Tensor
+    prototype_counts: Tensor
 
     def __init__(
         self,
         settings: ProtostructureModelSettings,
         elements: tuple[int, ...],
         sizes: SizeTable,
+        prototypes: PrototypeTable,
         *,
         table: ElementTable | None = None,
     ) -> None:
         super().__init__()
         if not elements or list(elements) != sorted(set(elements)):
             raise ValueError(f"elements are {elements}, expected ascending atomic numbers, at least one")
-        self.settings, self.elements, self.sizes = settings, tuple(elements), sizes
+        self.settings, self.elements, self.sizes, self.prototypes = (
+            settings,
+            tuple(elements),
+            sizes,
+            prototypes,
+        )
         table = table or ElementTable.of(self.elements)
         positions = PositionTable.of_all_groups()
         self.register_buffer("order", table.order)
         self.register_buffer("properties", table.properties)
         self.register_buffer("size_entries", sizes.entries)
         self.register_buffer("size_counts", sizes.counts)
+        self.register_buffer("prototype_counts", prototypes.counts)
         self.register_buffer("position_features", positions.features, persistent=False)
         self.register_buffer("position_start", positions.start, persistent=False)
         self.register_buffer("position_size", positions.size, persistent=False)
@@ -296,7 +306,11 @@ class ProtostructureModel(nn.Module):
 
     def tensors_and_metadata(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that `from_tensors_and_metadata` needs, as tensors and plain JSON values."""
-        metadata = {"settings": self.settings.model_dump(mode="json"), "elements": list(self.elements)}
+        metadata = {
+            "settings": self.settings.model_dump(mode="json"),
+            "elements": list(self.elements),
+            "prototypes": [str(one) for one in self.prototypes.prototypes],
+        }
         return dict(self.state_dict()), metadata
 
     @classmethod
@@ -312,7 +326,11 @@ class ProtostructureModel(nn.Module):
             settings = ProtostructureModelSettings.model_validate(metadata["settings"])
             table = ElementTable(order=tensors["order"], properties=tensors["properties"])
             sizes = SizeTable(entries=tensors["size_entries"], counts=tensors["size_counts"])
-            model = cls(settings, tuple(metadata["elements"]), sizes, table=table)
+            prototypes = PrototypeTable(
+                prototypes=tuple(map(Prototype.parse, metadata["prototypes"])),
+                counts=tensors["prototype_counts"],
+            )
+            model = cls(settings, tuple(metadata["elements"]), sizes, prototypes, table=table)
             model.load_state_dict(dict(tensors))
         except (KeyError, ValueError, RuntimeError) as error:  # pydantic's error is a ValueError
             reason = " ".join(str(error).split())[:200]

@@ -94,7 +94,7 @@ def choices(request: ProtostructureRequest, sizes: SizeTable, elements: tuple[in
     """
     table = sizes.table.clone()
     if reason := _contradiction(request, sizes, elements):
-        return _nothing(reason)
+        return nothing(reason)
     if request.groups is not None:
         table[~_flags(request.groups, 231)] = 0
     if request.n_atoms is not None:
@@ -111,7 +111,7 @@ def choices(request: ProtostructureRequest, sizes: SizeTable, elements: tuple[in
         found = torch.cat([entries for entries, _ in parts])
         weights = torch.cat([weight for _, weight in parts])
     if not len(found):
-        return _nothing("no space group of the training data has Wyckoff positions for these atoms")
+        return nothing("no space group of the training data has Wyckoff positions for these atoms")
     return Choices(entries=found, log_prob=weights.log())
 
 
@@ -160,7 +160,8 @@ def _contradiction(request: ProtostructureRequest, sizes: SizeTable, elements: t
     return ""
 
 
-def _nothing(reason: str) -> Choices:
+def nothing(reason: str) -> Choices:
+    """Leave nothing open, for a reason."""
     return Choices(
         entries=torch.zeros(0, 4, dtype=torch.long),
         log_prob=torch.zeros(0, dtype=torch.float64),

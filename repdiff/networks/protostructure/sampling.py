@@ -1,12 +1,13 @@
-"""Draw protostructures, free or under exact conditions.
+"""Draw protostructures, free or under exact conditions, orbit by orbit or on a prototype of the training set.
 
 Under conditions several candidates are drawn for each sample, each step among what the conditions allow; one of them
 is then chosen by importance, the share of the model's probability that the conditions left at each step. With more
 candidates the draws come nearer to the model's own distribution given the conditions; every one satisfies them exactly.
+A prototype is such a condition: which elements come together is then drawn, and which letters each of them takes.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +19,7 @@ from descriptors.symmetry.space_group import LETTERS
 from repdiff.errors import UserError
 from repdiff.networks.protostructure.allowed import allowed_by_formula, allowed_positions, is_fixed
 from repdiff.networks.protostructure.model import Prefix, ProtostructureModel
+from repdiff.networks.protostructure.prototype_walk import ANY, PrototypeWalk
 from repdiff.networks.protostructure.request import Choices, ProtostructureRequest, choices
 from repdiff.networks.protostructure.sequences import letter_flags
 from repdiff.networks.random_streams import choose, uniform_streams
@@ -25,6 +27,7 @@ from repdiff.networks.temperature import positive_temperatures
 
 DRAWS_AT_ONCE = 2048
 N_CANDIDATES = 16  # of a sample under conditions
+N_ON_PROTOTYPES = 8  # of a sample of which no more is asked than a prototype
 N_ATTEMPTS = 8  # at a sample whose candidates all came to a dead end, or that was unwanted
 
 
@@ -51,8 +54,9 @@ def sample_protostructures(
     requests: Sequence[ProtostructureRequest] | None = None,
     temperature: float = 1.0,
     element_temperature: float | None = None,
+    prototype_share: float = 0.0,
     first: int = 0,
-    n_candidates: int = N_CANDIDATES,
+    n_candidates: int | None = None,
     unwanted: Callable[[Protostructure], bool] | None = None,
 ) -> list[Draw]:
     """Draw protostructures.
@@ -67,30 +71,43 @@ def sample_protostructures(
         requests: One for each sample; None to ask for nothing.
         temperature: Divides all scores; below 1 the likely protostructures become likelier.
         element_temperature: Divides those of the elements instead; None for the same.
+        prototype_share: Share of the samples that get a prototype of the training set, as often as it occurs there
+            (and as the temperature says); the others are drawn orbit by orbit. What is asked goes before: a sample that
+            no such prototype fits is drawn orbit by orbit.
         first: Number of the first sample within the run.
-        n_candidates: Candidates of each sample of which something is asked.
+        n_candidates: Candidates of each sample; by default 16 if something is asked, 8 if some get a prototype.
         unwanted: Tells which protostructures are to be drawn again; None for none.
 
     Raises:
-        UserError: If a temperature or the number of candidates is not positive.
+        UserError: If a temperature or the number of candidates is not positive, or the share is none.
     """
     temperatures = positive_temperatures(temperature, element_temperature)
-    if n_candidates < 1:
-        raise UserError(f"n_candidates is {n_candidates}, expected at least 1")
+    if not 0 <= prototype_share <= 1:
+        raise UserError(f"`prototype_share` is {prototype_share}, expected a share from 0 to 1")
     keys = torch.randint(2**62, (N_ATTEMPTS,), generator=generator, device=generator.device).tolist()
     exact = copy.deepcopy(model).double().eval()
     wanted = list(requests) if requests is not None else [ProtostructureRequest()] * n_samples
-    known: dict[ProtostructureRequest, Choices] = {}
-    for request in wanted:
-        if request not in known:
-            known[request] = choices(request, model.sizes, model.elements)
-    draws = [Draw(protostructure=None, reason=known[request].reason) for request in wanted]
+    if n_candidates is None:
+        nothing_asked = all(request.is_empty for request in wanted)
+        n_candidates = (N_ON_PROTOTYPES if prototype_share else 1) if nothing_asked else N_CANDIDATES
+    if n_candidates < 1:
+        raise UserError(f"n_candidates is {n_candidates}, expected at least 1")
+    known = {
+        request: _Known(
+            free=choices(request, model.sizes, model.elements),
+            prototypes=model.prototypes.choices(request, model.elements) if prototype_share else None,
+        )
+        for request in set(wanted)
+    }
+    draws = [Draw(protostructure=None, reason=known[request].free.reason) for request in wanted]
     for key in keys:
         left = [place for place, draw in enumerate(draws) if draw.protostructure is None and not draw.reason]
-        group_size = max(1, DRAWS_AT_ONCE // n_candidates) if requests is not None else DRAWS_AT_ONCE
+        group_size = max(1, DRAWS_AT_ONCE // n_candidates)
         for start in range(0, len(left), group_size):
             places = left[start : start + group_size]
-            batch = _Batch(exact, [wanted[place] for place in places], known, temperatures, n_candidates)
+            batch = _Batch(
+                exact, [wanted[place] for place in places], known, temperatures, prototype_share, n_candidates
+            )
             found = batch.run(key, [first + place for place in places])
             for place, draw in zip(places, found, strict=True):
                 dropped = unwanted is not None and (one := draw.protostructure) is not None and unwanted(one)
@@ -107,6 +124,14 @@ def sample_protostructures(
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What a request leaves open, and which prototypes of the training set; None where none are wanted."""
+
+    free: Choices
+    prototypes: Choices | None
+
+
 class _Batch:
     """Draws that are made together, `n_candidates` rows for each sample."""
 
@@ -114,17 +139,18 @@ class _Batch:
         self,
         model: ProtostructureModel,
         requests: Sequence[ProtostructureRequest],
-        known: dict[ProtostructureRequest, Choices],
+        known: Mapping[ProtostructureRequest, _Known],
         temperatures: tuple[float, float],
+        prototype_share: float,
         n_candidates: int,
     ) -> None:
-        self.model, self.requests = model, requests
+        self.model, self.requests, self.known = model, requests, known
         self.temperature, self.element_temperature = temperatures
-        self.n_candidates = 1 if all(request.is_empty for request in requests) else n_candidates
-        self.known = known
+        self.prototype_share, self.n_candidates = prototype_share, n_candidates
         self.elements, self.positions = model.element_vectors(), model.position_vectors()
         self.rows_of = [request for request in requests for _ in range(self.n_candidates)]
         self.n_rows = len(self.rows_of)
+        self.rows_of_samples = torch.arange(self.n_rows).reshape(-1, n_candidates).tolist()
 
     @torch.no_grad()
     def run(self, key: int, numbers: Sequence[int]) -> list[Draw]:
@@ -132,27 +158,31 @@ class _Batch:
         model, n_orbits = self.model, self.model.sizes.n_max
         width = 1 + 2 * n_orbits
         streams = torch.cat(
-            [uniform_streams(key, range(i, i + 1), 1 + self.n_candidates * width) for i in numbers]
+            [uniform_streams(key, range(i, i + 1), 3 + self.n_candidates * width) for i in numbers]
         ).to(model.device)
-        uniform = streams[:, 1:].reshape(self.n_rows, width)
-        self._begin(uniform[:, 0])
+        uniform = streams[:, 3:].reshape(self.n_rows, width)
+        self._begin(uniform[:, 0], streams[:, 1:3].cpu())
         active, step = torch.arange(self.n_rows, device=model.device), 0
         while len(active):
             self._place(active, uniform[active, 1 + 2 * step], uniform[active, 2 + 2 * step])
             active, step = active[self.alive[active] & (self.n_left[active] > 0)], step + 1
         return self._choose(streams[:, 0])
 
-    def _begin(self, uniform: Float[Tensor, " n_rows"]) -> None:
-        """Draw space group, number of atoms and number of elements of each row."""
+    def _begin(self, uniform: Float[Tensor, " n_rows"], for_prototype: Float[Tensor, "n_samples 2"]) -> None:
+        """Draw space group, number of atoms and number of elements of each row, by a prototype or not."""
         model, n = self.model, self.n_rows
         heads = torch.zeros(n, 4, dtype=torch.long)
-        rows_by_request: dict[ProtostructureRequest, list[int]] = {}
-        for row, request in enumerate(self.rows_of):
-            rows_by_request.setdefault(request, []).append(row)
-        for request, rows in rows_by_request.items():
-            found = self.known[request]
-            scores = (found.log_prob / self.temperature).expand(len(rows), -1)
-            heads[rows] = found.entries[choose(scores, uniform[rows].cpu())]
+        self.walks = [PrototypeWalk() for _ in range(n)]
+        samples_by_request: dict[ProtostructureRequest, list[int]] = {}
+        for sample, request in enumerate(self.requests):
+            samples_by_request.setdefault(request, []).append(sample)
+        for request, samples in samples_by_request.items():
+            known = self.known[request]
+            held = self._hold_prototypes(samples, known.prototypes, for_prototype[samples], heads)
+            free = [sample for sample in samples if sample not in held]
+            rows = [row for sample in free for row in self.rows_of_samples[sample]]
+            scores = (known.free.log_prob / self.temperature).expand(len(rows), -1)
+            heads[rows] = known.free.entries[choose(scores, uniform[rows].cpu())]
         heads = heads.to(model.device)
         n_elements = len(model.elements)
         self.group, self.n_atoms, self.n_kinds = heads[:, 0], heads[:, 1], heads[:, 2]
@@ -166,6 +196,28 @@ class _Batch:
         self.log_weight = torch.zeros(n, dtype=torch.float64, device=model.device)
         self.drawn: list[list[tuple[int, int]]] = [[] for _ in range(n)]
         self.allowed, self.required, self.target = self._masks(heads[:, 3].tolist())
+
+    def _hold_prototypes(
+        self,
+        samples: Sequence[int],
+        found: Choices | None,
+        uniform: Float[Tensor, "n 2"],
+        heads: Int[Tensor, "n_rows 4"],
+    ) -> set[int]:
+        """Give a share of the samples a prototype each, the same to all its candidates, and return which."""
+        if found is None or not len(found.entries):
+            return set()
+        scores = (found.log_prob / self.temperature).expand(len(samples), -1)
+        chosen = found.entries[choose(scores, uniform[:, 1])].tolist()
+        held = set()
+        for sample, share, (place, *sizes) in zip(samples, uniform[:, 0].tolist(), chosen, strict=True):
+            if share >= self.prototype_share:
+                continue
+            one = self.model.prototypes.prototypes[place]
+            for row in self.rows_of_samples[sample]:
+                heads[row], self.walks[row] = torch.tensor([one.number, *sizes]), PrototypeWalk(one)
+            held.add(sample)
+        return held
 
     def _masks(
         self, formula: list[int]
@@ -210,7 +262,8 @@ class _Batch:
             same.any(1), new.any(1), prefix.last_element, prefix.n_elements_left
         )
         scores = model.element_logits(hidden, self.elements) / self.element_temperature
-        element = self._draw(rows, scores, may_come, may_come & self._asked_elements(rows), for_element)
+        asked = may_come & self._asked_elements(rows) & self._elements_of_prototypes(rows)
+        element = self._draw(rows, scores, may_come, asked, for_element)
         may_take = torch.where((element == prefix.last_element)[:, None], same, new)
         scores = (
             model.letter_logits(hidden, self.elements[element], prefix.group, self.positions)
@@ -271,29 +324,39 @@ class _Batch:
         following = places == wanted.long().argmax(1, keepdim=True)
         return torch.where(has_formula[:, None], following & wanted, asked)
 
+    def _elements_of_prototypes(self, rows: Int[Tensor, " n"]) -> Bool[Tensor, "n n_elements"]:
+        """Tell whether the prototypes want more orbits of the last element, or orbits of a new one."""
+        walks = [self.walks[row] for row in rows.tolist()]
+        same, new = (
+            torch.tensor([walk.letters(is_new=is_new) > 0 for walk in walks], device=rows.device)
+            for is_new in (False, True)
+        )
+        places = torch.arange(len(self.model.elements), device=rows.device)
+        is_last = places == self.last_element[rows, None]
+        return torch.where(is_last, same[:, None], new[:, None])
+
     def _asked_letters(
         self, rows: Int[Tensor, " n"], element: Int[Tensor, " n"]
     ) -> Bool[Tensor, "n n_letters"]:
-        """Tell which letters lead to the formulas that are asked for."""
+        """Tell which letters lead to the formulas and prototypes that are asked for."""
         left = (self.target[rows] - self.atoms[rows]).tolist()
         bits = []
         for row, group, chosen, last, counts in zip(
             rows.tolist(), self.group[rows].tolist(), element.tolist(), self.last_element[rows].tolist(), left,
             strict=True,
         ):  # fmt: skip
-            if self.rows_of[row].formulas is None or not self.alive[row]:
-                bits.append((1 << len(LETTERS)) - 1)
-                continue
-            others = sorted(count for place, count in enumerate(counts) if count and place != chosen)
-            bits.append(
-                allowed_by_formula(
+            asked, size = ANY, 0
+            if self.alive[row] and self.rows_of[row].formulas is not None:
+                size = int(self.target[row, chosen])
+                others = sorted(count for place, count in enumerate(counts) if count and place != chosen)
+                asked = allowed_by_formula(
                     group,
                     (counts[chosen], *others),
                     self.used[row],
                     self.last_letter[row],
                     is_new=chosen != last,
                 )
-            )
+            bits.append(asked & self.walks[row].letters(is_new=chosen != last, size=size))
         return letter_flags(torch.tensor(bits)).to(rows.device)
 
     def _add(self, rows: Int[Tensor, " n"], element: Int[Tensor, " n"], letter: Int[Tensor, " n"]) -> None:
@@ -305,12 +368,15 @@ class _Batch:
         self.orbits[rows] += self.model.orbit_vectors(self.elements[element], self.positions[number])
         self.atoms[rows, element] += size
         self.n_left[rows] -= size
-        self.n_to_come[rows] -= (element != self.last_element[rows]).long()
+        is_new = element != self.last_element[rows]
+        self.n_to_come[rows] -= is_new.long()
         self.last_element[rows], self.last_position[rows] = element, number
-        for row, group, chosen, index in zip(
-            rows.tolist(), self.group[rows].tolist(), element.tolist(), letter.tolist(), strict=True
-        ):
+        for row, group, chosen, index, new in zip(
+            rows.tolist(), self.group[rows].tolist(), element.tolist(), letter.tolist(), is_new.tolist(),
+            strict=True,
+        ):  # fmt: skip
             self.drawn[row].append((chosen, index))
+            self.walks[row].add(LETTERS[index], is_new=new)
             self.last_letter[row] = LETTERS[index]
             if is_fixed(group, LETTERS[index]):
                 self.used[row] = "".join(sorted(self.used[row] + LETTERS[index]))

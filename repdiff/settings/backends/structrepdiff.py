@@ -110,6 +110,14 @@ class StructRepDiffSampling(Options):
         gt=0,
         le=2,
     )
+    prototype_share: float = setting(
+        0.75,
+        "Share of the samples that begin with a prototype of the training set, drawn as often as it occurs there; the "
+        "others are drawn orbit by orbit, half of them with new prototypes",
+        group="model",
+        ge=0,
+        le=1,
+    )
     new_only: bool = setting(
         False,
         "Draw protostructures again that a training crystal has: the same elements on the same positions",

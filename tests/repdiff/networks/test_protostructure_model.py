@@ -17,6 +17,7 @@ from repdiff.networks.protostructure import (
     ProtostructureRequest,
     sample_protostructures,
 )
+from repdiff.networks.protostructure.prototypes import PrototypeTable
 from repdiff.networks.protostructure.sizes import SizeTable
 from repdiff.settings.training import TrainingSettings
 from repdiff.training import train
@@ -36,7 +37,9 @@ KNOWN = [
 
 def random_model(known=KNOWN, elements=ELEMENTS, *, seed=0) -> ProtostructureModel:
     torch.manual_seed(seed)
-    model = ProtostructureModel(SMALL, elements, SizeTable.of(known)).double().eval()
+    model = (
+        ProtostructureModel(SMALL, elements, SizeTable.of(known), PrototypeTable.of(known)).double().eval()
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -209,6 +212,8 @@ def test_a_model_survives_its_file():
     ).double()
     sequences = model.coder.encode(KNOWN)
     torch.testing.assert_close(model.log_prob(sequences), again.log_prob(sequences), rtol=1e-5, atol=1e-5)
+    assert again.prototypes.prototypes == model.prototypes.prototypes
+    assert again.prototypes.counts.tolist() == model.prototypes.counts.tolist()
     with pytest.raises(UserError, match="train it again"):
         ProtostructureModel.from_tensors_and_metadata({}, metadata)
 
@@ -243,7 +248,7 @@ def test_letters_fit_into_the_masks():
 
 def test_training_makes_the_known_protostructures_likely(tmp_path):
     torch.manual_seed(0)
-    model = ProtostructureModel(SMALL, ELEMENTS, SizeTable.of(KNOWN))
+    model = ProtostructureModel(SMALL, ELEMENTS, SizeTable.of(KNOWN), PrototypeTable.of(KNOWN))
     data = ProtostructureData(model.coder.encode(KNOWN))
     before = model.log_prob(data.sequences).mean()
     settings = TrainingSettings(

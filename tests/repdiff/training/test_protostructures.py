@@ -5,6 +5,7 @@ import torch
 
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.networks.protostructure import ProtostructureModel, ProtostructureModelSettings
+from repdiff.networks.protostructure.prototypes import PrototypeTable
 from repdiff.networks.protostructure.sizes import SizeTable
 from repdiff.training.protostructures import ProtostructureData, ProtostructureTraining
 
@@ -21,7 +22,11 @@ def model():
     small = ProtostructureModelSettings(width=16, n_blocks=1, dropout=0.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return ProtostructureModel(small, ELEMENTS, SizeTable.of(KNOWN)).double().eval()
+        return (
+            ProtostructureModel(small, ELEMENTS, SizeTable.of(KNOWN), PrototypeTable.of(KNOWN))
+            .double()
+            .eval()
+        )
 
 
 @pytest.fixture(scope="module")
