@@ -27,7 +27,6 @@ from repdiff.networks.temperature import positive_temperatures
 
 DRAWS_AT_ONCE = 2048
 N_CANDIDATES = 16  # of a sample under conditions
-N_ON_PROTOTYPES = 8  # of a sample of which no more is asked than a prototype
 N_ATTEMPTS = 8  # at a sample whose candidates all came to a dead end, or that was unwanted
 
 
@@ -75,7 +74,7 @@ def sample_protostructures(
             (and as the temperature says); the others are drawn orbit by orbit. What is asked goes before: a sample that
             no such prototype fits is drawn orbit by orbit.
         first: Number of the first sample within the run.
-        n_candidates: Candidates of each sample; by default 16 if something is asked, 8 if some get a prototype.
+        n_candidates: Candidates of each sample; by default 16 if something is asked or some get a prototype.
         unwanted: Tells which protostructures are to be drawn again; None for none.
 
     Raises:
@@ -88,8 +87,8 @@ def sample_protostructures(
     exact = copy.deepcopy(model).double().eval()
     wanted = list(requests) if requests is not None else [ProtostructureRequest()] * n_samples
     if n_candidates is None:
-        nothing_asked = all(request.is_empty for request in wanted)
-        n_candidates = (N_ON_PROTOTYPES if prototype_share else 1) if nothing_asked else N_CANDIDATES
+        is_free = prototype_share == 0 and all(request.is_empty for request in wanted)
+        n_candidates = 1 if is_free else N_CANDIDATES
     if n_candidates < 1:
         raise UserError(f"n_candidates is {n_candidates}, expected at least 1")
     known = {

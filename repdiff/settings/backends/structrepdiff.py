@@ -113,7 +113,7 @@ class StructRepDiffSampling(Options):
     prototype_share: float = setting(
         0.75,
         "Share of the samples that begin with a prototype of the training set, drawn as often as it occurs there; the "
-        "others are drawn orbit by orbit, half of them with new prototypes",
+        "others are drawn orbit by orbit, which can give new prototypes",
         group="model",
         ge=0,
         le=1,
