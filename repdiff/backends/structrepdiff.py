@@ -49,6 +49,7 @@ from repdiff.symmetry.templates import TemplateLibrary
 
 EXACT_BLOCKS = ("composition", "n_atoms")  # discrete: no tails in their normalisation
 SYMMETRIC_WEIGHTS = {CELL: 10.0}  # seven features among hundreds, on which the search depends most
+PROTOTYPE_SHARE = 0.75  # of samples that begin with a prototype of the training set
 NO_LIBRARY = (
     "`new_only` is given, but the model does not know which protostructures its training crystals have: train one with "
     "`compositions` 'protostructure'"
@@ -115,7 +116,8 @@ class StructRepDiff(Backend):
         refuse_protostructures("structrepdiff", protostructures)
         if sampling.new_only:
             raise UserError(NO_LIBRARY)
-        if asked := [name for name in (*WISHES, "formula_units") if getattr(sampling, name) is not None]:
+        needing = (*WISHES, "formula_units", "prototype_share")
+        if asked := [name for name in needing if getattr(sampling, name) is not None]:
             raise UserError(
                 f"`{asked[0]}` is given, which a model needs protostructures for: train one with "
                 "`compositions` 'protostructure'"
@@ -170,7 +172,9 @@ class StructRepDiff(Backend):
                 first=first,
                 temperature=sampling.temperature,
                 element_temperature=sampling.element_temperature,
-                prototype_share=sampling.prototype_share,
+                prototype_share=PROTOTYPE_SHARE
+                if sampling.prototype_share is None
+                else sampling.prototype_share,
                 requests=wishes,
                 new_only=sampling.new_only,
             )

@@ -110,10 +110,10 @@ class StructRepDiffSampling(Options):
         gt=0,
         le=2,
     )
-    prototype_share: float = setting(
-        0.75,
+    prototype_share: float | None = setting(
+        None,
         "Share of the samples that begin with a prototype of the training set, drawn as often as it occurs there; the "
-        "others are drawn orbit by orbit, which can give new prototypes",
+        "others are drawn orbit by orbit, which can give new prototypes; default: 0.75",
         group="model",
         ge=0,
         le=1,

@@ -8,6 +8,7 @@ from descriptors.symmetry.settings import canonical
 from reconstruction.presets import SEARCHES
 from repdiff.backends.structrepdiff import StructRepDiff
 from repdiff.errors import UserError
+from repdiff.networks.protostructure.prototypes import Prototype
 from repdiff.representations.inversion import invert
 from repdiff.representations.shards import read_generated, write_shard
 from repdiff.testing.backend import Trial, small_set
@@ -94,12 +95,32 @@ def test_new_protostructures_are_new_in_every_setting(backend):
     assert not any(canonical(one) in known for one in drawn)
 
 
-def test_a_model_without_protostructures_knows_no_new_ones(tmp_path):
+def test_prototypes_of_the_training_set_come_as_often_as_asked(backend):
+    known = {Prototype.of(one) for one in backend.model.library.known.protostructures}
+
+    def known_share(**options) -> float:
+        made = backend.sample(80, steps=2, options={"temperature": 2.0, **options}).representations
+        drawn = [one for one in made.symmetry.protostructures if one is not None]
+        return sum(Prototype.of(one) in known for one in drawn) / len(drawn)
+
+    never, usually, always = (known_share(prototype_share=share) for share in (0.0, 0.75, 1.0))
+    assert never < usually < always == 1
+    assert known_share() == usually
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"new_only": True}, "train one with `compositions` 'protostructure'"),
+        ({"prototype_share": 0.75}, "`prototype_share` is given, which a model needs protostructures for"),
+    ],
+)
+def test_a_model_without_protostructures_knows_no_new_ones_and_no_prototypes(tmp_path, option, message):
     trial = Trial(
         name="structrepdiff",
         folder=tmp_path,
         options={"compositions": "joint", "denoiser_options": SMALL["denoiser_options"]},
         encoded=small_set(),
     )
-    with pytest.raises(UserError, match="train one with `compositions` 'protostructure'"):
-        trial.load().check(options={"new_only": True})
+    with pytest.raises(UserError, match=message):
+        trial.load().check(options=option)
