@@ -6,7 +6,8 @@
 Each setting is temperature, temperature of the elements, share of the samples that begin with a prototype of the
 training set. As in `configs/mp20_cpu.yaml` what training crystals have is drawn again. Densities are those of cells as
 large as these elements take in the training crystals; distributions are compared with those of the test crystals, over
-samples with a valid composition. The last line on stdout is JSON.
+samples with a valid composition. Milliseconds a draw are those of the processor, scoring included. The last line on
+stdout is JSON.
 """
 
 import argparse
