@@ -36,6 +36,7 @@ from repdiff.training.log import METRICS_FILE, read_metrics
 CPU = torch.device("cpu")
 SYMMETRIC = 1e-5  # of the cell, by which atoms may be away from their symmetry
 SAMPLES = 2e-3  # by which numbers of a sample may differ with its company
+ROUNDED = 0.05  # of a loss, by which it may differ in bf16
 QUICK = {"log_every": 1, "validate_every": 5, "warmup_steps": 0, "ema_every": 1, "lr_schedule": "constant"}
 
 
@@ -143,6 +144,19 @@ def check_resuming(trial: Trial) -> None:
         require(torch.equal(found[name], value), f"{name} differs after a resumed training")
 
 
+def check_precision(trial: Trial) -> None:
+    """Check that losses in bf16, which `auto` takes where a processor multiplies in it, are near those in fp32."""
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        folder = trial.folder / precision
+        trial.fit(folder, steps=5, precision=precision)
+        if not (folder / METRICS_FILE).is_file():  # fitted as it is prepared
+            return
+        losses[precision] = np.array([record["train_loss"] for record in read_metrics(folder)])
+    away = float(np.abs(losses["bf16"] / losses["fp32"] - 1).max())
+    require(away < ROUNDED, f"the loss in bf16 is {away:.0%} away from that in fp32, expected {ROUNDED:.0%}")
+
+
 def check_files(trial: Trial) -> None:
     """Check that a file tells its backend, and samples alike when it is read again, unlike with another seed."""
     found = backend_of(trial.trained())
@@ -246,6 +260,7 @@ CHECKS: dict[str, Callable[[Trial], None]] = {
     "declarations": check_declarations,
     "learning": check_learning,
     "resuming": check_resuming,
+    "precision": check_precision,
     "files": check_files,
     "company": check_company,
     "samples": check_samples,

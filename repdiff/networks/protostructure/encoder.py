@@ -101,7 +101,8 @@ class ProtostructureEncoder(nn.Module):
         )
         who = self.element(element) + self.of_element(self.properties[element])
         where = self.position(place) + self.of_position(self.position_features[place])
-        orbits = self.alone(torch.cat([who, where, who * where], -1))
+        # Sums over orbits keep their precision under autocast.
+        orbits = self.alone(torch.cat([who, where, who * where], -1)).to(self.properties.dtype)
         nothing = orbits.new_zeros(len(group), orbits.shape[1])
         spread = nothing.index_add(0, row, orbits * share)[row]
         orbits = orbits + self.beside(torch.cat([orbits, spread, orbits * spread], -1))

@@ -246,7 +246,7 @@ class ProtostructureModel(nn.Module):
         by_letter = by_letter.masked_fill(~may_take, -torch.inf)
         found = by_element.log_softmax(1).gather(1, element[:, None])[:, 0]
         found = found + by_letter.log_softmax(1).gather(1, letter[:, None])[:, 0]
-        return hidden.new_zeros(present.shape).index_put((row, step), found)
+        return found.new_zeros(present.shape).index_put((row, step), found)
 
     def _prefixes(self, sequences: OrbitSequences, elements: Tensor, positions: Tensor) -> Prefix:
         """Lay out what is known before each orbit."""
@@ -259,7 +259,7 @@ class ProtostructureModel(nn.Module):
         vectors = elements.new_zeros(*present.shape, elements.shape[1])
         vectors = vectors.index_put(
             present.nonzero(as_tuple=True),
-            self.orbit_vectors(elements[element[present]], positions[number[present]]),
+            self.orbit_vectors(elements[element[present]], positions[number[present]]).to(vectors.dtype),
         )
         is_new = element != nn.functional.pad(element, (1, 0), value=-1)[:, :-1]
         atoms = nn.functional.one_hot(element, n_elements + 1)[..., :-1] * size[..., None]
