@@ -58,11 +58,12 @@ def read_ase_db(path: Path) -> list[Row]:
 
     rows: list[Row] = []
     try:
-        for number, entry in enumerate(connect(path, type="db", use_lock_file=False).select()):
-            atoms = entry.toatoms()
-            data = {str(name): value for name, value in dict(entry.data).items() if is_scalar(value)}
-            facts = _energies(atoms) | data | entry.key_value_pairs
-            rows.append(_atoms_row(path, number, atoms, facts, id=str(entry.id)))
+        with connect(path, type="db", use_lock_file=False) as database:
+            for number, entry in enumerate(database.select()):
+                atoms = entry.toatoms()
+                data = {str(name): value for name, value in dict(entry.data).items() if is_scalar(value)}
+                facts = _energies(atoms) | data | entry.key_value_pairs
+                rows.append(_atoms_row(path, number, atoms, facts, id=str(entry.id)))
     except Exception as error:  # sqlite3, JSON and ASE raise many kinds here
         raise UserError(f"{path} cannot be read as a database of ASE: {error}; is it complete?") from error
     return rows
