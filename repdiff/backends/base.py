@@ -13,12 +13,15 @@ from torch import Tensor
 from descriptors.registry import Registry
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.formula import Composition, formula_text, reduced_formula
+from repdiff.crystals.formula import Composition, count_elements, formula_text, reduced_formula
+from repdiff.diffusion.noise_level import check_strength
 from repdiff.errors import UserError
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.settings.backends import PLUGINS, declare
 from repdiff.training import Trainable, TrainingData
+
+NO_DIFFUSION = "it has no diffusion to noise a crystal by, expected a model of another backend"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +117,7 @@ class Backend(ABC):
         kind: File type tag, used to find the backend of a checkpoint.
         training_options: Options of training.
         sampling_options: Options of sampling.
+        varies: Whether it makes variations of given crystals; it then has `keeps` and `vary`.
     """
 
     description: ClassVar[str]
@@ -122,6 +126,7 @@ class Backend(ABC):
     kind: ClassVar[str]
     training_options: ClassVar[type[BaseModel]]
     sampling_options: ClassVar[type[BaseModel]]
+    varies: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -203,6 +208,77 @@ class Backend(ABC):
             guidance: γ of classifier-free guidance: 0 ignores the conditions, 1 (None) is as trained.
             options: An instance of `sampling_options`, or values by name; None for the defaults.
         """
+
+    @property
+    def keeps(self) -> tuple[str, ...]:
+        """What variations may keep of their parents exactly, the default first; "nothing" is a choice too.
+
+        "protostructure" is space group, elements and occupied positions, "composition" the atoms of the primitive cell.
+        """
+        return ()
+
+    def check_variation(
+        self,
+        parents: Sequence[Crystal],
+        *,
+        strength: float,
+        keep: str | None = None,
+        steps: int | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> None:
+        """Refuse variations that this model cannot make, before anything is made; see `vary` for the arguments.
+
+        What `check` refuses of the parents' compositions is refused, unless a backend says otherwise.
+
+        Raises:
+            UserError: If an argument does not fit, or a parent is nothing that the model knows.
+        """
+        if not self.varies:
+            raise UserError(f"the backend {self.kind} makes no variations: {NO_DIFFUSION}")
+        check_strength(strength)
+        chosen_keep(keep, self.keeps)
+        self.check(steps=steps, compositions=[count_elements(one) for one in parents], options=options)
+
+    def vary(
+        self,
+        parents: Sequence[Crystal],
+        numbers: Sequence[int],
+        *,
+        strength: float,
+        keep: str | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Samples:
+        """Noise crystals to a level and denoise them from there; see `repdiff.diffusion.noise_level`.
+
+        A variation depends on its parent, its number and the seed alone, up to the rounding of matrix products. At
+        strength 1 it is what `sample` makes under the condition that is kept. What `check_variation` refuses must not
+        be asked for.
+
+        Args:
+            parents: One for each variation, in the primitive cell that the model was trained on the like of.
+            numbers: Number of each variation within the stream of the seed.
+            strength: Share of the times of the noise process, above 0 and at most 1.
+            keep: One of `keeps`; None for the first.
+            seed: Seed of the stream.
+            steps: Denoising steps from the noisiest time of all, of which the share is taken; None as for `sample`.
+            options: An instance of `sampling_options`, or values by name; None for the defaults.
+        """
+        raise UserError(f"the backend {self.kind} makes no variations: {NO_DIFFUSION}")
+
+
+def chosen_keep(keep: str | None, keeps: Sequence[str]) -> str:
+    """Return what variations keep: what was asked for, or the default.
+
+    Raises:
+        UserError: If the model cannot keep that.
+    """
+    if keep is None:
+        return keeps[0]
+    if keep not in keeps:
+        raise UserError(f"`keep` is {keep!r}, expected {' or '.join(keeps)} for this model")
+    return keep
 
 
 def check_steps(steps: int | None, n_times: int) -> None:

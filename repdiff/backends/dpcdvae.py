@@ -24,6 +24,7 @@ from repdiff.backends.base import (
     TrainingJob,
     check_compositions,
     check_steps,
+    chosen_keep,
     formulas_asked,
     refuse_conditions,
     seen_only,
@@ -31,14 +32,17 @@ from repdiff.backends.base import (
 from repdiff.backends.batched_sampling import atoms_of
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.dpcdvae_training import CdvaeTraining
+from repdiff.backends.dpcdvae_variations import draw_latents, mix
+from repdiff.backends.examples import Examples
 from repdiff.backends.options import loading, parse_options
 from repdiff.crystals.crystal import Crystal, from_batch, to_batch
 from repdiff.crystals.formula import Composition
-from repdiff.diffusion.cdvae.decoding import decode, n_evaluations, towards_composition
+from repdiff.diffusion.cdvae.decoding import decode, n_evaluations
 from repdiff.diffusion.cdvae.latents import Vocabulary, make_cells, whole_compositions
 from repdiff.diffusion.cdvae.model import Cdvae, Posterior
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import right_handed
+from repdiff.diffusion.noise_level import NoiseLevel
 from repdiff.diffusion.symmetric_cells import nearest_allowed
 from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.errors import UserError
@@ -65,6 +69,7 @@ class DpCdvae(Backend):
     conditions = frozenset({"composition", "protostructure"})
     kind = OPTIONS.kind
     training_options, sampling_options = CdvaeSettings, CdvaeSampling
+    varies = True
 
     def __init__(self, model: Cdvae, *, niggli: bool) -> None:
         self.model, self.niggli = model, niggli
@@ -134,7 +139,7 @@ class DpCdvae(Backend):
         check_steps(steps, self.model.n_times)
         refuse_conditions(self.kind, conditions, guidance)
         trained = self.model.settings
-        if sampling.step == "unscaled" and (trained.denoiser, trained.mean) != ("ddpm", "scaled"):
+        if sampling.step == "unscaled" and not self._shrinks:
             raise UserError(
                 "`step` is 'unscaled', expected 'posterior' or 'renoise': this model was trained with "
                 f"denoiser={trained.denoiser} and mean={trained.mean}"
@@ -142,7 +147,7 @@ class DpCdvae(Backend):
         vocabulary = self.model.vocabulary
         asked = formulas_asked(compositions, protostructures)
         check_compositions(asked, vocabulary.elements.tolist(), int(vocabulary.sizes[-1]))
-        if protostructures is not None and (trained.denoiser, trained.mean) == ("ddpm", "scaled"):
+        if protostructures is not None and self._shrinks:
             raise UserError(
                 "protostructures given, expected none: this model was trained with mean=scaled, which shrinks "
                 "coordinates and keeps no symmetry; train one with mean=kept"
@@ -170,30 +175,75 @@ class DpCdvae(Backend):
         if n == 0:
             return Samples(made=())
         streams = [stream(seed, number, NOISE) for number in range(first, first + n)]
-        drawn = [one.standard_normal(self.model.settings.n_latent, dtype=np.float32) for one in streams]
         sampling = parse_options(CdvaeSampling, options)
-        latents = torch.from_numpy(np.stack(drawn)).to(self.device)
-        species, contents = None, None
+        species = None
         compositions = formulas_asked(compositions, protostructures)
         if compositions is not None:
             species = [torch.from_numpy(atoms_of(composition)) for composition in compositions]
-            counts = torch.tensor([len(atoms) for atoms in species], device=self.device)
-            contents = self.model.contents(torch.cat(species).to(self.device), counts)
-        if sampling.prior == "fitted":
-            latents = self.model.moments.draw(latents, contents)
-        if species is not None:
-            latents = towards_composition(self.model, latents, species, n_steps=sampling.composition_steps)
+        latents, _ = draw_latents(self.model, self._normal(streams), species, sampling)
         made = self._decode(
             latents,
             sampling,
             streams,
+            range(first, first + n),
             steps=steps,
-            first=first,
             species=species,
             lattice=None,
             protostructures=protostructures,
         )
         return Samples(made=tuple(made))
+
+    @property
+    def keeps(self) -> tuple[str, ...]:
+        """The composition, which is fixed as the places are sought; symmetry too where the process keeps it."""
+        return ("composition",) if self._shrinks else ("composition", "protostructure")
+
+    def vary(
+        self,
+        parents: Sequence[Crystal],
+        numbers: Sequence[int],
+        *,
+        strength: float,
+        keep: str | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Samples:
+        """Mix latent vectors and cells with new ones; noise the coordinates, and denoise them."""
+        level = NoiseLevel.of(strength, self.model.n_times, steps)
+        examples = Examples.of(parents, level, keep=chosen_keep(keep, self.keeps))
+        if level.is_nothing or not parents:
+            return Samples(made=tuple(examples.as_given(numbers)))
+        sampling = parse_options(CdvaeSampling, options)
+        streams = [stream(seed, number, NOISE) for number in numbers]
+        species = [torch.from_numpy(atoms) for atoms in examples.species]
+        latents, centre = draw_latents(self.model, self._normal(streams), species, sampling)
+        clean, lattice = None, None
+        if not level.is_whole:
+            clean = examples.batch().to(device=self.device, dtype=torch.float32)
+            latents, lattice = mix(self.model, clean, latents, centre, strength)
+        made = self._decode(
+            latents,
+            sampling,
+            streams,
+            numbers,
+            steps=level.n_steps,
+            species=species,
+            lattice=lattice,
+            protostructures=examples.protostructures,
+            clean=clean,
+            since=None if clean is None else level.time,
+        )
+        return Samples(made=tuple(made))
+
+    def _normal(self, streams: Sequence[np.random.Generator]) -> Float[Tensor, "n n_latent"]:
+        drawn = [one.standard_normal(self.model.settings.n_latent, dtype=np.float32) for one in streams]
+        return torch.from_numpy(np.stack(drawn)).to(self.device)
+
+    @property
+    def _shrinks(self) -> bool:
+        """Whether the process shrinks coordinates, which keeps no symmetry."""
+        return (self.model.settings.denoiser, self.model.settings.mean) == ("ddpm", "scaled")
 
     def encode_crystals(self, crystals: Sequence[Crystal]) -> Float[Tensor, "n_crystals n_latent"]:
         """Return the means of the latent distributions of crystals; see `encode_distributions`."""
@@ -257,8 +307,9 @@ class DpCdvae(Backend):
         if given is not None:
             species = [torch.from_numpy(crystal.atomic_numbers) for crystal in given]
             lattice = self._batch(given).lattice
+        numbers = range(first, first + len(latents))
         return self._decode(
-            latents, sampling, streams, steps=steps, first=first, species=species, lattice=lattice
+            latents, sampling, streams, numbers, steps=steps, species=species, lattice=lattice
         )
 
     def interpolate(self, start: Crystal, end: Crystal, n: int) -> Float[Tensor, "n n_latent"]:
@@ -276,14 +327,16 @@ class DpCdvae(Backend):
         latents: Float[Tensor, "n n_latent"],
         sampling: CdvaeSampling,
         streams: Sequence[np.random.Generator],
+        numbers: Sequence[int],
         *,
         steps: int | None,
-        first: int,
         species: Sequence[Int[Tensor, " _"]] | None,
         lattice: Float[Tensor, "n 3 3"] | None,
         protostructures: Sequence[Protostructure] | None = None,
+        clean: CrystalBatch | None = None,
+        since: int | None = None,
     ) -> list[Crystal]:
-        """Decode in batches; every crystal has a stream of random numbers of its own."""
+        """Decode in batches; every crystal has a stream of random numbers of its own, and may begin at given places."""
         if species is not None:
             sampling = sampling.model_copy(update={"types": "fixed"})
         n, size = len(latents), sampling.crystals_at_once
@@ -310,6 +363,9 @@ class DpCdvae(Backend):
                     constraint = SymmetryConstraint.of(protostructures[part]).to(self.device)
                     allowed = nearest_allowed(atoms.lattice, constraint)
                     atoms = replace(constraint.atoms, lattice=allowed)
+                if clean is not None:
+                    rows = torch.arange(start, start + len(sizes), device=self.device)
+                    atoms = replace(atoms, frac_coords=clean.select(rows).frac_coords)
                 noise = _noise(streams[part], sizes, self.device)
                 made = decode(
                     self.model,
@@ -319,10 +375,10 @@ class DpCdvae(Backend):
                     sampling,
                     n_steps=n_steps,
                     constraint=constraint,
+                    since=since,
                     bar=bar,
                 )
-                numbers = range(first + start, first + start + len(sizes))
-                crystals += from_batch(made, [f"gen-{number:06d}" for number in numbers])
+                crystals += from_batch(made, [f"gen-{number:06d}" for number in numbers[part]])
         return crystals
 
 

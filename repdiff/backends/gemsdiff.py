@@ -23,17 +23,20 @@ from repdiff.backends.base import (
     TrainingJob,
     check_compositions,
     check_steps,
+    chosen_keep,
     formulas_asked,
     refuse_conditions,
 )
 from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
 from repdiff.backends.crystal_data import CrystalData, atoms_of_part
+from repdiff.backends.examples import Examples
 from repdiff.backends.formulas import TrainingFormulas
 from repdiff.backends.options import loading, parse_options
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.lattice_ddpm import ParameterScale
 from repdiff.diffusion.lattice_space import N_COORDINATES, LatticeCoordinates
+from repdiff.diffusion.noise_level import NoiseLevel, normal_of_uniform
 from repdiff.diffusion.schedules import spread_times
 from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.diffusion.torus import centred
@@ -114,6 +117,7 @@ class GemsDiff(Backend):
     conditions = frozenset({"composition", "protostructure"})
     kind = OPTIONS.kind
     training_options, sampling_options = TorusLatticeSettings, GemsDiffSampling
+    varies = True
 
     def __init__(self, diffusion: TorusLatticeDiffusion, formulas: TrainingFormulas) -> None:
         self.diffusion, self.formulas = diffusion, formulas
@@ -229,14 +233,46 @@ class GemsDiff(Backend):
 
         return Samples(made=tuple(sample_in_parts(n, sampling.crystals_at_once, make)))
 
+    @property
+    def keeps(self) -> tuple[str, ...]:
+        """The composition, which is given to the diffusion; symmetry can be kept too."""
+        return ("composition", "protostructure")
+
+    def vary(
+        self,
+        parents: Sequence[Crystal],
+        numbers: Sequence[int],
+        *,
+        strength: float,
+        keep: str | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Samples:
+        """Noise cells and coordinates, and denoise them."""
+        level = NoiseLevel.of(strength, self.diffusion.n_times, steps)
+        examples = Examples.of(parents, level, keep=chosen_keep(keep, self.keeps))
+        if level.is_nothing:
+            return Samples(made=tuple(examples.as_given(numbers)))
+        sampling = parse_options(GemsDiffSampling, options)
+
+        def make(part: slice) -> list[Crystal]:
+            own = examples.select(part)
+            return self._sample_together(
+                numbers[part], own.species, own.protostructures, seed, level.n_steps, sampling, own
+            )
+
+        return Samples(made=tuple(sample_in_parts(len(parents), sampling.crystals_at_once, make)))
+
     def _sample_together(
         self,
-        numbers: range,
+        numbers: Sequence[int],
         species: Sequence[np.ndarray],
         protostructures: Sequence[Protostructure] | None,
         seed: int,
         n_steps: int,
         reverse: ReverseSettings,
+        examples: Examples | None = None,
     ) -> list[Crystal]:
         """Sample a batch, with the symmetry of protostructures if there are any, each crystal from its own stream."""
         device = next(self.diffusion.network.parameters()).device
@@ -260,15 +296,22 @@ class GemsDiff(Backend):
         if protostructures is not None:
             constraint = SymmetryConstraint.of(protostructures).to(device)
             batch = replace(constraint.atoms, frac_coords=constraint.start(batch.frac_coords))
+        first, since = torch.from_numpy(np.stack(prior)).to(device), None
+        if examples is not None and not examples.level.is_whole:
+            since = examples.level.time
+            normal = normal_of_uniform(torch.from_numpy(np.concatenate(coords)).to(device))
+            clean = examples.batch().to(device=device, dtype=torch.float32)
+            batch, first = self.diffusion.noised(clean, since, normal, first, constraint)
         of_coords = np.concatenate([rows[:, N_COORDINATES:].reshape(n_steps, -1, 3) for rows in noise], 1)
         of_lattice = np.stack([rows[:, :N_COORDINATES] for rows in noise], 1)
         made = self.diffusion.sample(
             batch,
-            torch.from_numpy(np.stack(prior)).to(device),
+            first,
             torch.from_numpy(of_coords).to(device),
             torch.from_numpy(of_lattice).to(device),
             reverse,
             constraint,
+            since=since,
         )
         return from_batch(made, [f"gen-{number:06d}" for number in numbers])
 

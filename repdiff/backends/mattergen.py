@@ -3,7 +3,7 @@
 Source: Zeni et al., arXiv 2312.03687; what differs is said in `repdiff.diffusion.joint`.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,19 +23,25 @@ from repdiff.backends.base import (
     TrainingJob,
     check_compositions,
     check_steps,
+    chosen_keep,
     formulas_asked,
     seen_only,
 )
 from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
 from repdiff.backends.conditions import Conditions
+from repdiff.backends.examples import Examples
+from repdiff.backends.mattergen_draws import hiding_chances, random_draws
 from repdiff.backends.mattergen_training import MatterGenTraining, SymmetricData
 from repdiff.backends.options import loading, parse_options
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.joint import JointDiffusion
-from repdiff.diffusion.predictor_corrector import Draws, Predict, sample
+from repdiff.diffusion.joint_process import StateNoise
+from repdiff.diffusion.noise_level import NoiseLevel, normal_of_uniform
+from repdiff.diffusion.predictor_corrector import Predict, sample
 from repdiff.diffusion.property_embedding import PropertyEmbedding
 from repdiff.diffusion.symmetric_joint import (
+    noised_start,
     symmetric_crystals,
     symmetric_draws,
     symmetric_predictions,
@@ -49,8 +55,6 @@ from repdiff.networks.random_streams import FORMULA, NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import check_shapes, load_checkpoint, tensors_under
 from repdiff.settings.backends.mattergen import OPTIONS, JointSettings, MatterGenSampling
-
-AHEAD = 16  # steps for which a stream gives its numbers at once
 
 
 @BACKENDS.register("mattergen")
@@ -68,6 +72,7 @@ class MatterGen(Backend):
     conditions = frozenset({"composition", "properties", "protostructure"})
     kind = OPTIONS.kind
     training_options, sampling_options = JointSettings, MatterGenSampling
+    varies = True
 
     def __init__(
         self,
@@ -229,16 +234,51 @@ class MatterGen(Backend):
 
         return Samples(made=tuple(sample_in_parts(n, sampling.crystals_at_once, make)))
 
+    @property
+    def keeps(self) -> tuple[str, ...]:
+        """Nothing but the number of atoms, or elements, or symmetry too."""
+        return ("nothing", "composition", "protostructure")
+
+    def vary(
+        self,
+        parents: Sequence[Crystal],
+        numbers: Sequence[int],
+        *,
+        strength: float,
+        keep: str | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Samples:
+        """Noise cells, coordinates and, unless they are kept, elements; denoise them."""
+        level = NoiseLevel.of(strength, self.diffusion.process.n_times, steps)
+        kept = chosen_keep(keep, self.keeps)
+        examples = Examples.of(parents, level, keep=kept)
+        if level.is_nothing:
+            return Samples(made=tuple(examples.as_given(numbers)))
+        sampling = parse_options(MatterGenSampling, options)
+        wanted = self.read_conditions(None, None, strict=sampling.strict_system)
+
+        def make(part: slice) -> list[Crystal]:
+            own = examples.select(part)
+            asked = own.species if kept != "nothing" else [np.zeros_like(one) for one in own.species]
+            return self._sample_together(
+                numbers[part], asked, own.protostructures, seed, level.n_steps, wanted, sampling, own
+            )
+
+        return Samples(made=tuple(sample_in_parts(len(parents), sampling.crystals_at_once, make)))
+
     @torch.no_grad()
     def _sample_together(
         self,
-        numbers: range,
+        numbers: Sequence[int],
         asked: Sequence[np.ndarray | None],
         protostructures: Sequence[Protostructure] | None,
         seed: int,
         n_steps: int,
         wanted: Conditions,
         options: MatterGenSampling,
+        examples: Examples | None = None,
     ) -> list[Crystal]:
         """Sample a batch, with the symmetry of protostructures if there are any, each crystal from its own stream."""
         process, device = self.diffusion.process, self.diffusion.elements.device
@@ -252,14 +292,24 @@ class MatterGen(Backend):
         cells = np.stack([one.standard_normal(N_ELEMENTS, dtype=np.float32) for one in streams])
         coords, normal = torch.from_numpy(np.concatenate(uniform)), torch.from_numpy(cells)
         predict: Predict = partial(wanted.predict, self.diffusion)
-        draws = _draws(streams, sizes, device)
+        draws = random_draws(streams, sizes, device)
         run = partial(
             sample, process=process, elements=self.diffusion.elements, settings=options, n_steps=n_steps
         )
         names = [f"gen-{number:06d}" for number in numbers]
-        if protostructures is not None:
-            constraint = SymmetryConstraint.of(protostructures).to(device)
-            start = symmetric_start(constraint, coords.to(device), normal.to(device))
+        constraint = None if protostructures is None else SymmetryConstraint.of(protostructures).to(device)
+        begun = None
+        if examples is not None and not examples.level.is_whole:
+            since, kept = examples.level.time, examples.keep != "nothing"
+            chances = hiding_chances(seed, numbers, sizes, kept=kept)
+            noise = StateNoise(normal_of_uniform(coords), normal, chances)
+            clean = examples.batch().to(device=device, dtype=torch.float32)
+            begun = noised_start(
+                process, clean, since, StateNoise(*[one.to(device) for one in noise]), constraint
+            )
+            run = partial(run, since=since)
+        if constraint is not None:
+            start = begun or symmetric_start(constraint, coords.to(device), normal.to(device))
             made = run(
                 symmetric_predictions(constraint, predict), start, draws=symmetric_draws(constraint, draws)
             )
@@ -268,7 +318,7 @@ class MatterGen(Backend):
             np.zeros(size, np.int64) if at is None else at for size, at in zip(sizes, asked, strict=True)
         ]
         start = process.prior(coords.to(device), normal.to(device), index.to(device))
-        start = start._replace(numbers=torch.from_numpy(np.concatenate(given)).to(device))
+        start = begun or start._replace(numbers=torch.from_numpy(np.concatenate(given)).to(device))
         return from_batch(process.decode(run(predict, start, draws=draws))[0], names)
 
     def _draw_size(self, seed: int, number: int) -> int:
@@ -318,23 +368,3 @@ def _job(
             "sizes": sizes.to(torch.int32),
         },
     )
-
-
-def _draws(
-    streams: Sequence[np.random.Generator], sizes: Sequence[int], device: torch.device
-) -> Iterator[Draws]:
-    """Iterate, without end, over the random numbers of a batch, each crystal's from its own stream."""
-    while True:
-        blocks = [
-            (
-                one.standard_normal((AHEAD, N_ELEMENTS + 3 * size), dtype=np.float32),
-                one.random((AHEAD, size, 2), dtype=np.float32),
-            )
-            for one, size in zip(streams, sizes, strict=True)
-        ]
-        lattice = np.stack([normal[:, :N_ELEMENTS] for normal, _ in blocks], 1)
-        coords = np.concatenate([normal[:, N_ELEMENTS:].reshape(AHEAD, -1, 3) for normal, _ in blocks], 1)
-        chances = np.concatenate([uniform for _, uniform in blocks], 1)
-        ready = Draws(*[torch.from_numpy(part).to(device) for part in (coords, lattice, chances)])
-        for step in range(AHEAD):
-            yield Draws(*[part[step] for part in ready])

@@ -1,12 +1,13 @@
 """Denoising diffusion of vectors in [0, 1]; their noise process is that of denoising-diffusion-pytorch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from repdiff.diffusion.noise_level import Example
 from repdiff.diffusion.samplers import (
     SAMPLERS,
     Estimate,
@@ -218,12 +219,14 @@ class VectorDiffusion(nn.Module):
         generator: torch.Generator,
         sampler: SamplerSettings,
         first: int = 0,
+        numbers: Sequence[int] | None = None,
+        example: Example | None = None,
         given: Float[Tensor, "n_samples n_features"] | None = None,
         protostructures: Int[Tensor, "n_samples n_columns"] | None = None,
         batch_size: int = 1024,
         progress: bool = False,
     ) -> Float[Tensor, "n_samples n_features"]:
-        """Generate vectors in [0, 1].
+        """Generate vectors in [0, 1], new ones or variations of given ones.
 
         Sample i draws all its noise from a stream of its own, keyed by one number from `generator` and by
         `first + i`. Whatever the batches and shards, it is the same up to the rounding of matrix products.
@@ -233,6 +236,8 @@ class VectorDiffusion(nn.Module):
             generator: Seed of the streams; a fresh one with the same seed for every shard of a run.
             sampler: Which sampler, and its settings.
             first: Number of the first sample within the run.
+            numbers: Numbers of the samples, where they do not follow one another; None for `first` and on.
+            example: Vectors in [0, 1] that the samples are variations of; None for new samples.
             given: Vectors in [0, 1] whose entries in the given blocks the samples shall have; the other entries
                 do not count. Needed if and only if the model has given blocks.
             protostructures: Those that the samples belong to, encoded; needed if and only if the model has an encoder.
@@ -246,6 +251,8 @@ class VectorDiffusion(nn.Module):
             raise ValueError(
                 f"given is {given is not None}, but the model's given blocks are {self.settings.given}"
             )
+        if example is not None and example.level.is_nothing:
+            return example.clean.to(self.device)
         fixed = torch.zeros(n_samples, self.n_features) if given is None else 2 * given - 1
         fixed = fixed.to(self.device)
         key = int(torch.randint(2**62, (), generator=generator, device=generator.device))
@@ -265,14 +272,20 @@ class VectorDiffusion(nn.Module):
 
             return estimate
 
+        schedule, begin = self.noise_schedule, None
+        if example is not None and not example.level.is_whole:
+            begin, schedule = (2 * example.clean - 1).to(self.device), schedule.until(example.level.time)
+            sampler = sampler.model_copy(update={"n_steps": sampler.n_steps and example.level.n_steps})
+        chosen = range(first, first + n_samples) if numbers is None else numbers
         try:
             samples = sample_in_batches(
                 SAMPLERS[sampler.name](sampler),
                 estimator,
-                self.noise_schedule,
-                NoiseStreams(key, range(first, first + n_samples), self.n_features, device=self.device),
+                schedule,
+                NoiseStreams(key, chosen, self.n_features, device=self.device),
                 batch_size=batch_size,
                 progress=progress,
+                begin=begin,
             )
         finally:
             self.train(was_training)

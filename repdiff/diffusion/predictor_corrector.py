@@ -73,19 +73,22 @@ def sample(
     settings: ReverseSettings,
     *,
     n_steps: int,
+    since: int | None = None,
 ) -> State:
-    """Lead crystals from the last time to the clean end.
+    """Lead crystals from the last time, or from an earlier one, to the clean end.
 
     Args:
         predict: The network, or anything else that knows the score.
-        start: At the last time; atoms that are not hidden keep their elements.
+        start: At the time to begin at; atoms that are not hidden keep their elements.
         process: The processes.
         elements: Atomic number of each column of logits.
         draws: One for each evaluation.
         settings: How to step.
-        n_steps: Predictor steps; at most the times of the process.
+        n_steps: Predictor steps; at most the times of the process, up to `since`.
+        since: Time to begin at; None for the last.
     """
-    times = process.schedule.times(n_steps)
+    schedule = process.schedule if since is None else process.schedule.until(since)
+    times = schedule.times(n_steps)
     ascending = torch.tensor(times[::-1])
     widths = AddedNoise(process.widths.stds[ascending]).to(start.coords.device)
     state = start

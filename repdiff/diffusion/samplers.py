@@ -57,6 +57,10 @@ class Schedule:
         """ᾱ of one time; 1 for time -1, the clean vector."""
         return 1.0 if time < 0 else float(self.signals[time])
 
+    def until(self, time: int) -> "Schedule":
+        """Return the process that ends at a time, this one included."""
+        return Schedule(self.betas[: time + 1])
+
     def times(self, n_steps: int) -> list[int]:
         """Spread `n_steps` times evenly from the noisiest to 0.
 
@@ -227,10 +231,18 @@ def sample_in_batches(
     *,
     batch_size: int,
     progress: bool,
+    begin: Float[Tensor, "n_samples n_features"] | None = None,
 ) -> Float[Tensor, "n_samples n_features"]:
     """Sample all streams, so many at a time, with one progress bar over steps and batches.
 
-    `estimator` makes the estimate for the streams of a slice.
+    Args:
+        sampler: Leads noise to vectors.
+        estimator: Makes the estimate for the streams of a slice.
+        schedule: The noise process, up to where the way back begins.
+        streams: Noise of each sample.
+        batch_size: Samples at a time.
+        progress: Whether to show the bar.
+        begin: Clean vectors in [-1, 1] whose noised form the way back begins at; None for noise alone.
     """
     starts = range(0, len(streams), batch_size)
     parts = [torch.empty(0, streams.n_features, device=streams.device)]
@@ -238,6 +250,14 @@ def sample_in_batches(
     with progress_bar(total=total, desc="sampling", unit="step", disable=not progress) as bar:
         for start in starts:
             rows = slice(start, start + batch_size)
-            selected = streams.select(rows)
-            parts.append(sampler.run(estimator(rows), schedule, selected.steps(), bar))
+            noise = streams.select(rows).steps()
+            if begin is not None:
+                noise = _noised(begin[rows], schedule.signal(len(schedule.betas) - 1), noise)
+            parts.append(sampler.run(estimator(rows), schedule, noise, bar))
     return torch.cat(parts)
+
+
+def _noised(clean: Tensor, signal: float, noise: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Put clean vectors with noise, the signal of which is ᾱ, in the place of the first noise."""
+    yield signal**0.5 * clean + (1 - signal) ** 0.5 * next(noise)
+    yield from noise

@@ -8,15 +8,18 @@ variance along every direction that is left.
 
 from collections.abc import Iterator
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
-from repdiff.diffusion.joint_process import JointProcess, State
+from repdiff.diffusion.joint_process import JointProcess, State, StateNoise
 from repdiff.diffusion.predictor_corrector import Draws, Predict, Prediction
-from repdiff.diffusion.symmetric_lattice import as_matrices
+from repdiff.diffusion.symmetric_lattice import as_matrices, symmetric_cells
 from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.diffusion.torus import wrap
+
+UPPER = [0, 4, 8, 1, 2, 5]  # entries of a symmetric matrix, row by row, in the order of `as_matrices`
 
 
 def symmetric_start(
@@ -38,6 +41,37 @@ def symmetric_start(
     )
 
 
+def noised_start(
+    process: JointProcess,
+    clean: CrystalBatch,
+    time: int,
+    noise: StateNoise,
+    constraint: SymmetryConstraint | None = None,
+) -> State:
+    """Noise crystals to a time, from which the sampler leads them back.
+
+    Args:
+        process: The processes of the model.
+        clean: Crystals in right-handed cells; with a constraint in the order and the cells of its protostructures.
+        time: The time.
+        noise: Random numbers; chances of 1 hide no element.
+        constraint: Symmetry that the crystals have and keep; None for none.
+    """
+    counts, cells = clean.n_atoms_per_system, clean.lattice
+    if constraint is not None:
+        cells = torch.linalg.inv(constraint.references) @ cells
+        matrices = constraint.matrices(as_matrices(noise.lattice)).flatten(1)
+        noise = noise._replace(coords=constraint.noise(noise.coords), lattice=matrices[:, UPPER])
+    state = State(
+        coords=clean.frac_coords,
+        z=process.limit.encode(symmetric_cells(cells), counts),
+        numbers=clean.atomic_numbers,
+        system_idx=clean.system_idx,
+        references=None if constraint is None else constraint.references,
+    )
+    return process.add_noise(state, torch.full_like(counts, time), noise)
+
+
 def symmetric_predictions(constraint: SymmetryConstraint, predict: Predict) -> Predict:
     """Return what predicts steps and cells that keep the symmetry."""
 
@@ -52,7 +86,7 @@ def symmetric_draws(constraint: SymmetryConstraint, draws: Iterator[Draws]) -> I
     """Yield draws whose noise keeps the symmetry."""
     for one in draws:
         matrices = constraint.matrices(as_matrices(one.lattice)).flatten(1)
-        yield one._replace(coords=constraint.noise(one.coords), lattice=matrices[:, [0, 4, 8, 1, 2, 5]])
+        yield one._replace(coords=constraint.noise(one.coords), lattice=matrices[:, UPPER])
 
 
 def symmetric_crystals(constraint: SymmetryConstraint, process: JointProcess, state: State) -> CrystalBatch:

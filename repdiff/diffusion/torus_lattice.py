@@ -7,6 +7,7 @@ Source: Klipfel et al., arXiv 2401.05402 (GemsDiff), algorithms 1 and 2. Unlike 
 cell, and the field it proposes acts through its exponential, so that no answer is a flat cell.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ from repdiff.diffusion.schedules import AddedNoise
 from repdiff.diffusion.symmetry_constraint import SymmetricLatticeCoordinates, SymmetryConstraint
 from repdiff.diffusion.torus import (
     add_noise,
+    centred,
     path_loss,
     path_target,
     reverse_step,
@@ -157,25 +159,28 @@ class TorusLatticeDiffusion(nn.Module):
         lattice_noise: Float[Tensor, "n_steps n_systems 9"],
         reverse: ReverseSettings,
         constraint: SymmetryConstraint | None = None,
+        *,
+        since: int | None = None,
     ) -> CrystalBatch:
         """Run the reverse processes, in as many steps as there is noise for.
 
         Args:
-            atoms: Composition of each crystal, at x_T; its cells do not count.
-            prior: Standard normal numbers, of which the first cells are made.
+            atoms: Composition of each crystal, at x_T, or at the time `since`; its cells do not count.
+            prior: Standard normal numbers, of which the first cells are made; with `since` what `noised` returned.
             coord_noise: Standard normal numbers.
             lattice_noise: Standard normal numbers.
             reverse: How to step.
             constraint: Symmetry that the crystals keep, which `atoms` has; None for none.
+            since: Time that crystals were noised to, to begin there; None to begin at the last with noise alone.
         """
-        steps = self._respaced(len(coord_noise))
+        steps = self._respaced(len(coord_noise), since)
         coordinates = self.coordinates
         if constraint is not None:
             coordinates = SymmetricLatticeCoordinates(base=self.coordinates, constraint=constraint)
         counts, index = atoms.n_atoms_per_system, atoms.system_idx
         ends = [(end - self.coordinates.mean) / self.coordinates.std for end in (-LARGEST, LARGEST)]
         bounds = [end.to(prior).clamp(-WIDEST, WIDEST) for end in ends]
-        vector = prior * steps.process.factors.to(prior)
+        vector = prior * steps.process.factors.to(prior) if since is None else prior
         coords = wrap(atoms.frac_coords)
         for step in reversed(range(len(coord_noise))):
             noisy = CrystalBatch(
@@ -222,9 +227,39 @@ class TorusLatticeDiffusion(nn.Module):
             self.process.posterior_mean(encoded[0], encoded[1], noise.times), counts
         ).float()
 
-    def _respaced(self, n_steps: int) -> "_Steps":
+    def noised(
+        self,
+        clean: CrystalBatch,
+        time: int,
+        coord_noise: Float[Tensor, "n_atoms 3"],
+        lattice_noise: Float[Tensor, "n_systems 9"],
+        constraint: SymmetryConstraint | None = None,
+    ) -> tuple[CrystalBatch, Float[Tensor, "n_systems 9"]]:
+        """Noise crystals to a time, from which `sample` leads them back: atoms at x_t, and the cells' coordinates.
+
+        Args:
+            clean: Crystals; with a constraint in the order and the cells of its protostructures.
+            time: t.
+            coord_noise: Standard normal numbers.
+            lattice_noise: Standard normal numbers.
+            constraint: Symmetry that the crystals have and keep; None for none.
+        """
+        counts = clean.n_atoms_per_system
+        coordinates, noise = self.coordinates, centred(coord_noise, clean)
+        if constraint is not None:
+            coordinates = SymmetricLatticeCoordinates(base=self.coordinates, constraint=constraint)
+            noise = constraint.noise(coord_noise)
+        times = torch.full_like(counts, time)
+        coords = add_noise(clean.frac_coords, times[clean.system_idx], noise, self.torus)
+        vector = coordinates.encode(clean.lattice.double(), counts).to(lattice_noise)
+        return replace(clean, frac_coords=coords), self.process.add_noise(vector, times, lattice_noise)
+
+    def _respaced(self, n_steps: int, since: int | None) -> "_Steps":
         """Take `n_steps` of the times, evenly; the processes that visit only those have the same marginals."""
-        times = torch.linspace(0, self.n_times - 1, n_steps).round().long()
+        last = self.n_times - 1 if since is None else since
+        times = torch.linspace(0, last, n_steps).round().long()
+        if since is not None and n_steps == 1:
+            times = torch.tensor([since])
         return _Steps(
             times=times,
             torus=AddedNoise.from_betas(Schedule(_respaced_betas(_torus_betas(self.torus), times))),

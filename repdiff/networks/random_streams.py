@@ -3,7 +3,7 @@
 Every stream is a Philox generator of numpy whose key holds the seed of a run and the number of the sample.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class NoiseStreams:
     """
 
     def __init__(
-        self, key: int, numbers: range, n_features: int, *, device: torch.device, ahead: int = 16
+        self, key: int, numbers: Sequence[int], n_features: int, *, device: torch.device, ahead: int = 16
     ) -> None:
         self.key, self.numbers, self.n_features, self.device, self.ahead = (
             key,

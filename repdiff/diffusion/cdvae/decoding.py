@@ -64,6 +64,7 @@ def decode(
     *,
     n_steps: int,
     constraint: SymmetryConstraint | None = None,
+    since: int | None = None,
     bar: tqdm | None = None,
 ) -> CrystalBatch:
     """Place atoms once or several times, and keep of each crystal what the encoder takes for the latent vector's.
@@ -73,7 +74,16 @@ def decode(
     `place_atoms`.
     """
     place = partial(
-        place_atoms, model, atoms, latents, noise, sampling, n_steps=n_steps, constraint=constraint, bar=bar
+        place_atoms,
+        model,
+        atoms,
+        latents,
+        noise,
+        sampling,
+        n_steps=n_steps,
+        constraint=constraint,
+        since=since,
+        bar=bar,
     )
     best = place()
     if sampling.tries == 1:
@@ -102,26 +112,29 @@ def place_atoms(
     *,
     n_steps: int,
     constraint: SymmetryConstraint | None = None,
+    since: int | None = None,
     bar: tqdm | None = None,
 ) -> CrystalBatch:
     """Find the places of atoms, and with types "argmax" their kinds.
 
     Args:
         model: Trained model.
-        atoms: Cells and kinds; coordinates do not count.
+        atoms: Cells and kinds; coordinates count with `since` alone.
         latents: Latent vector of each crystal.
         noise: Standard normal numbers, a set for the start and one for each evaluation of the denoiser.
         sampling: How to step.
         n_steps: Times of the noise process to visit, spread evenly.
         constraint: Symmetry that the crystals keep, their cells included; None for none.
+        since: Time that given coordinates are noised to, to begin there; None to begin at the last with noise alone.
         bar: Counts the evaluations.
 
     Returns:
         The crystals, coordinates in [0, 1).
     """
-    times = torch.linspace(0, model.n_times - 1, n_steps).round().long()
+    last = model.n_times - 1 if since is None else since
+    times = torch.linspace(0, last, n_steps).round().long()
     if n_steps == 1:
-        times = torch.tensor([model.n_times - 1])
+        times = torch.tensor([last])
     process = model.process.at(times)
 
     def drawn() -> Tensor:
@@ -130,7 +143,10 @@ def place_atoms(
             normal = process.symmetric_noise(normal, constraint, atoms)
         return centred(normal, atoms)
 
-    if constraint is None:
+    if since is not None:
+        latest = torch.full((atoms.n_systems,), n_steps - 1, device=atoms.device)
+        now = replace(atoms, frac_coords=process.add_noise(atoms, latest, drawn()))
+    elif constraint is None:
         now = replace(atoms, frac_coords=process.prior(atoms, drawn()))
     else:
         uniform = torch.special.ndtr(next(noise))
