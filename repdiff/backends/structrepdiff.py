@@ -23,18 +23,29 @@ from repdiff.backends.base import (
     TrainingJob,
     check_compositions,
     check_steps,
+    chosen_keep,
     formulas_asked,
     refuse_conditions,
     refuse_protostructures,
 )
+from repdiff.backends.examples import read_each
 from repdiff.backends.options import explain, parse_options
 from repdiff.backends.protostructure_wishes import WISHES, read_wishes
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
 from repdiff.backends.structrepdiff_stages import formula_stage, protostructure_stage, symmetric_rows
 from repdiff.backends.structrepdiff_training import VectorData, VectorTraining
-from repdiff.crystals.formula import Composition
+from repdiff.backends.structrepdiff_variations import (
+    Variation,
+    kept_by,
+    largest,
+    refuse_wishes,
+    vary_vectors,
+)
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.formula import Composition, count_elements
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
 from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
+from repdiff.diffusion.noise_level import NoiseLevel, check_strength
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
 from repdiff.networks.base import DENOISERS, DenoiserSettings, parse_denoiser
@@ -66,6 +77,7 @@ class StructRepDiff(Backend):
     conditions = frozenset({"composition", "protostructure", "symmetry"})
     kind = KIND
     training_options, sampling_options = StructRepDiffTraining, StructRepDiffSampling
+    varies = True
 
     def __init__(self, model: GenerativeModel) -> None:
         self.model = model
@@ -182,6 +194,55 @@ class StructRepDiff(Backend):
             drawn, seed=seed, sampler=sampler, first=first, templates=sampling.templates
         )
         return Samples(made=made)
+
+    @property
+    def keeps(self) -> tuple[str, ...]:
+        """Say what variations may keep, by what the model draws first."""
+        return kept_by(self.model)
+
+    def check_variation(
+        self,
+        parents: Sequence[Crystal],
+        *,
+        strength: float,
+        keep: str | None = None,
+        steps: int | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> None:
+        """Refuse options of new samples, unseen elements, too many atoms, and parents without a protostructure."""
+        check_strength(strength)
+        chosen_keep(keep, self.keeps)
+        self.check(steps=steps, options=options)
+        refuse_wishes(parse_options(StructRepDiffSampling, options))
+        compositions = [count_elements(parent) for parent in parents]
+        check_compositions(compositions, self.model.layout.elements, largest(self.model))
+        if self.model.protostructures is not None:
+            read_each(parents)
+
+    def vary(
+        self,
+        parents: Sequence[Crystal],
+        numbers: Sequence[int],
+        *,
+        strength: float,
+        keep: str | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Samples:
+        """Noise the vectors of crystals and denoise them; without templates, as the parents are what is like them."""
+        sampling = parse_options(StructRepDiffSampling, options)
+        share = sampling.prototype_share
+        how = Variation(
+            level=NoiseLevel.of(strength, self.model.diffusion.settings.timesteps, steps),
+            keep=chosen_keep(keep, self.keeps),
+            seed=seed,
+            sampler=SamplerSettings(name=sampling.sampler, n_steps=steps, eta=sampling.eta),
+            temperature=sampling.temperature,
+            element_temperature=sampling.element_temperature,
+            prototype_share=PROTOTYPE_SHARE if share is None else share,
+        )
+        return Samples(made=vary_vectors(self.model, parents, numbers, how))
 
     def _check_wishes(self, wishes: Sequence[ProtostructureRequest] | None) -> None:
         """Refuse what no protostructure could satisfy.

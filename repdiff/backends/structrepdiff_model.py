@@ -95,7 +95,7 @@ class GenerativeModel:
                     temperature=temperature,
                     element_temperature=element_temperature,
                 )
-            decided = self._as_given(counts)
+            decided = self.as_given(counts)
         generator = torch.Generator(device=self.diffusion.device).manual_seed(seed)
         given = None if decided is None else self.scale.normalize(decided)
         unit = self.diffusion.sample(
@@ -113,7 +113,7 @@ class GenerativeModel:
         n: int,
         *,
         seed: int,
-        first: int = 0,
+        first: int | Sequence[int] = 0,
         temperature: float = 1.0,
         element_temperature: float | None = None,
         prototype_share: float = 0.0,
@@ -128,7 +128,7 @@ class GenerativeModel:
         Args:
             n: How many.
             seed: Seed of the stream.
-            first: Number of the first within the stream.
+            first: Number of the first within the stream, or the numbers of all.
             temperature: Sampling temperature.
             element_temperature: Sampling temperature of the elements alone; None for the same.
             prototype_share: Share of samples that begin with a prototype of the training set.
@@ -205,7 +205,7 @@ class GenerativeModel:
             templates=tuple(None if one is None else self.library.names[one.row] for one in known),
         )
 
-    def _as_given(self, counts: Tensor) -> Float[Tensor, "n n_features"]:
+    def as_given(self, counts: Tensor) -> Float[Tensor, "n n_features"]:
         """Put formulas into vectors that hold nothing else."""
         representation = self.layout.representation()
         vectors = torch.zeros(len(counts), representation.n_features)

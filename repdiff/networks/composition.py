@@ -1,7 +1,7 @@
 """Autoregressive model of compositions: a number of atoms, then one element with its count after the other."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -193,7 +193,7 @@ class CompositionModel(nn.Module):
         generator: torch.Generator,
         temperature: float = 1.0,
         element_temperature: float | None = None,
-        first: int = 0,
+        first: int | Sequence[int] = 0,
     ) -> Int[Tensor, "n_samples n_elements"]:
         """Draw compositions.
 
@@ -206,7 +206,7 @@ class CompositionModel(nn.Module):
             generator: Seed of the streams; a fresh one with the same seed for every shard of a run.
             temperature: Divides the scores of elements and counts; below 1 the likely ones become likelier.
             element_temperature: Divides those of the elements instead; None for the same.
-            first: Number of the first sample within the run.
+            first: Number of the first sample within the run, or the numbers of all.
 
         Returns:
             Atoms of each element, columns in the order of `elements`.
@@ -219,9 +219,10 @@ class CompositionModel(nn.Module):
         exact = copy.deepcopy(self).double().eval()
         n_draws = 1 + 2 * min(len(self.elements), self.n_max)  # number of atoms; each element, its count
         parts = [torch.zeros(0, len(self.elements), dtype=torch.long, device=self.device)]
+        numbers = range(first, first + n_samples) if isinstance(first, int) else first
         for start in range(0, n_samples, CRYSTALS_AT_ONCE):
-            numbers = range(first + start, first + min(start + CRYSTALS_AT_ONCE, n_samples))
-            uniform = uniform_streams(key, numbers, n_draws).to(self.device)
+            part = numbers[start : start + CRYSTALS_AT_ONCE]
+            uniform = uniform_streams(key, part, n_draws).to(self.device)
             parts.append(exact._draw(uniform, *temperatures))
         return torch.cat(parts)[:, self.order.argsort()]
 

@@ -26,7 +26,7 @@ def stream(seed: int, number: int, purpose: int) -> np.random.Generator:
     return _philox(seed, number * 8 + purpose)
 
 
-def uniform_streams(key: int, numbers: range, n_draws: int) -> Float[Tensor, "n n_draws"]:
+def uniform_streams(key: int, numbers: Sequence[int], n_draws: int) -> Float[Tensor, "n n_draws"]:
     """Draw uniform numbers in [0, 1) for samples, in double precision.
 
     Row i is the beginning of a Philox stream with key (key, numbers[i]).

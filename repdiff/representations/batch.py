@@ -27,6 +27,8 @@ class RepresentationBatch:
         symmetry: Protostructure and cell that belong to each vector, if they are known, and free coordinates to start
             from, as far as there are any.
         templates: Names of the known crystals that the vectors were drawn towards; None, and None in it, for none.
+        parents: Names of the crystals that the vectors are variations of and whose coordinates they bring along; None,
+            and None in it, for none.
 
     Example:
         >>> import repdiff as rd
@@ -43,6 +45,7 @@ class RepresentationBatch:
     names: Sequence[str] | None = None
     symmetry: SymmetryTable | None = None
     templates: tuple[str | None, ...] | None = None
+    parents: tuple[str | None, ...] | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -63,17 +66,20 @@ class RepresentationBatch:
             names=None if self.names is None else list(self.names)[:n],
             symmetry=None if self.symmetry is None else self.symmetry.rows(range(min(n, len(self)))),
             templates=None if self.templates is None else self.templates[:n],
+            parents=None if self.parents is None else self.parents[:n],
         )
 
     @classmethod
     def joined(cls, parts: "Sequence[RepresentationBatch]") -> "RepresentationBatch":
         """Put vectors without names one below the other; all have the layout of the first."""
         tables = [part.symmetry for part in parts if part.symmetry is not None]
+        parents = [part.parents for part in parts if part.parents is not None]
         return cls(
             vectors=torch.cat([part.vectors for part in parts]),
             layout=parts[0].layout,
             symmetry=SymmetryTable.joined(tables) if len(tables) == len(parts) else None,
             templates=tuple(name for part in parts for name in part.templates or len(part) * (None,)),
+            parents=sum(parents, ()) if len(parents) == len(parts) else None,
         )
 
     def to_frame(self) -> "pd.DataFrame":

@@ -132,16 +132,17 @@ def invert(
 
 
 def _given(batch: RepresentationBatch) -> GivenSymmetry | None:
-    """Hand protostructures, cells, and the coordinates of templates in these cells over to the search."""
+    """Hand protostructures, cells, and the coordinates of templates or parents in these cells over to the search."""
     table = batch.symmetry
     if table is None:
         return None
     cells = table.cells.nan_to_num(0.0).double()
     templates = None
-    if batch.templates is not None:
+    known = batch.templates if batch.parents is None else batch.parents
+    if known is not None:
         templates = [
             () if name is None else (Template(free=table.free_of(row), cell=cells[row]),)
-            for row, name in enumerate(batch.templates)
+            for row, name in enumerate(known)
         ]
     return GivenSymmetry(protostructures=table.protostructures, cells=cells, templates=templates)
 
@@ -157,14 +158,17 @@ def default_workers(device: torch.device) -> int:
 def _labelled(found: ReconstructionResult, batch: RepresentationBatch) -> list[Crystal]:
     """Turn a group of results into crystals with labels.
 
-    A crystal whose vector was drawn towards a template counts as one from a template, whatever start led to it.
+    A crystal whose vector was drawn towards a template counts as one from a template, whatever start led to it; a
+    variation says whether it was reached from the coordinates of its parent.
     """
     ids, labelled = batch.ids, []
     for place, (row, crystal) in enumerate(
         zip(found.rows, from_batch(found.batch, [ids[row] for row in found.rows]), strict=True)
     ):
         labels = found.labels(place)
-        if batch.templates is not None:
+        if batch.parents is not None:
+            labels |= {"start": "parent" if labels["start"] == "template" else labels["start"]}
+        elif batch.templates is not None:
             name = batch.templates[row]
             labels |= {"start": labels["start"] if name is None else "template", "template": name}
         labelled.append(crystal.replace(labels=labels))

@@ -25,7 +25,11 @@ def write_shard(folder: Path, number: int, batch: RepresentationBatch) -> None:
     save_checkpoint(
         shard_path(folder, number),
         {"vectors": batch.vectors, **symmetry},
-        {"layout": batch.layout.model_dump(mode="json"), "templates": batch.templates},
+        {
+            "layout": batch.layout.model_dump(mode="json"),
+            "templates": batch.templates,
+            "parents": batch.parents,
+        },
         kind=KIND,
     )
 
@@ -42,6 +46,7 @@ def read_shard(path: Path) -> RepresentationBatch:
         layout=RepresentationSpec.of_file(path, metadata),
         symmetry=SymmetryTable.of_file(path, tensors, remedy="generate again"),
         templates=None if metadata.get("templates") is None else tuple(metadata["templates"]),
+        parents=None if metadata.get("parents") is None else tuple(metadata["parents"]),
     )
 
 

@@ -54,7 +54,7 @@ def sample_protostructures(
     temperature: float = 1.0,
     element_temperature: float | None = None,
     prototype_share: float = 0.0,
-    first: int = 0,
+    first: int | Sequence[int] = 0,
     n_candidates: int | None = None,
     unwanted: Callable[[Protostructure], bool] | None = None,
 ) -> list[Draw]:
@@ -73,7 +73,7 @@ def sample_protostructures(
         prototype_share: Share of the samples that get a prototype of the training set, as often as it occurs there
             (and as the temperature says); the others are drawn orbit by orbit. What is asked goes before: a sample that
             no such prototype fits is drawn orbit by orbit.
-        first: Number of the first sample within the run.
+        first: Number of the first sample within the run, or the numbers of all.
         n_candidates: Candidates of each sample; by default 16 if something is asked or some get a prototype.
         unwanted: Tells which protostructures are to be drawn again; None for none.
 
@@ -84,6 +84,7 @@ def sample_protostructures(
     if not 0 <= prototype_share <= 1:
         raise UserError(f"`prototype_share` is {prototype_share}, expected a share from 0 to 1")
     keys = torch.randint(2**62, (N_ATTEMPTS,), generator=generator, device=generator.device).tolist()
+    numbers = range(first, first + n_samples) if isinstance(first, int) else first
     exact = copy.deepcopy(model).double().eval()
     wanted = list(requests) if requests is not None else [ProtostructureRequest()] * n_samples
     if n_candidates is None:
@@ -107,7 +108,7 @@ def sample_protostructures(
             batch = _Batch(
                 exact, [wanted[place] for place in places], known, temperatures, prototype_share, n_candidates
             )
-            found = batch.run(key, [first + place for place in places])
+            found = batch.run(key, [numbers[place] for place in places])
             for place, draw in zip(places, found, strict=True):
                 dropped = unwanted is not None and (one := draw.protostructure) is not None and unwanted(one)
                 draws[place] = replace(
