@@ -19,6 +19,7 @@ from repdiff.representations.batch import RepresentationBatch, features_frame
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 from repdiff.runs.failures import REJECTED, write_records
+from repdiff.runs.model_files import read_metadata
 from repdiff.settings.paths import home_expanded
 from repdiff.symmetry import SymmetryTable
 
@@ -121,6 +122,16 @@ class EncodedSet(CrystalViews):
             {"layout": self.layout.model_dump(mode="json")},
             kind=KIND,
         )
+
+    @staticmethod
+    def read_layout(folder: Path) -> RepresentationSpec:
+        """Read what the columns of an encoded set mean, without its vectors.
+
+        Raises:
+            UserError: If the file is missing or damaged.
+        """
+        file = folder / REPRESENTATIONS
+        return RepresentationSpec.of_file(file, read_metadata(file))
 
     @classmethod
     def read(cls, folder: str | Path) -> "EncodedSet":

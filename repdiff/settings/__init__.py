@@ -6,6 +6,7 @@ from repdiff.settings.energies import HullSettings, RelaxSettings
 from repdiff.settings.evaluation import CompareSettings, EvaluateSettings, ReportSettings
 from repdiff.settings.sampling import GenerateSettings, LatentsSettings, ReconstructSettings
 from repdiff.settings.training import FinetuneSettings, TrainSettings
+from repdiff.settings.variation import SimilarSettings, VarySettings
 
 __all__ = [
     "SECTIONS",
@@ -21,7 +22,9 @@ __all__ = [
     "RelaxSettings",
     "ReportSettings",
     "Settings",
+    "SimilarSettings",
     "TrainSettings",
+    "VarySettings",
 ]
 
 SECTIONS: dict[str, type[Settings]] = {
@@ -31,8 +34,10 @@ SECTIONS: dict[str, type[Settings]] = {
         TrainSettings,
         FinetuneSettings,
         GenerateSettings,
+        VarySettings,
         LatentsSettings,
         ReconstructSettings,
+        SimilarSettings,
         RelaxSettings,
         HullSettings,
         EvaluateSettings,
