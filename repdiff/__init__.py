@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Model,
         RelaxedSet,
         RepresentationBatch,
+        SimilarCrystals,
         encode,
         evaluate,
         load_dataset,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         read,
         reconstruct,
         relax,
+        similar,
         train,
         write,
     )
@@ -46,6 +48,7 @@ __all__ = [
     "Model",
     "RelaxedSet",
     "RepresentationBatch",
+    "SimilarCrystals",
     "UserError",
     "encode",
     "evaluate",
@@ -54,6 +57,7 @@ __all__ = [
     "read",
     "reconstruct",
     "relax",
+    "similar",
     "train",
     "write",
 ]

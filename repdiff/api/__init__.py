@@ -3,6 +3,7 @@
 from repdiff.api.data import encode, load_dataset, read, write
 from repdiff.api.model import Model, load_model
 from repdiff.api.results import evaluate, reconstruct, relax
+from repdiff.api.similarity import similar
 from repdiff.api.training import train
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
@@ -11,6 +12,7 @@ from repdiff.energies.relaxed import RelaxedSet
 from repdiff.metrics.evaluation import Evaluation
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
+from repdiff.representations.similar_crystals import SimilarCrystals
 
 __all__ = [
     "Crystal",
@@ -21,6 +23,7 @@ __all__ = [
     "Model",
     "RelaxedSet",
     "RepresentationBatch",
+    "SimilarCrystals",
     "encode",
     "evaluate",
     "load_dataset",
@@ -28,6 +31,7 @@ __all__ = [
     "read",
     "reconstruct",
     "relax",
+    "similar",
     "train",
     "write",
 ]

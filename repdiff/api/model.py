@@ -3,12 +3,13 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.api.asking import Request, draw
 from repdiff.api.checks import a_count, checked
 from repdiff.api.results import reconstruct
+from repdiff.api.varying import variations
 from repdiff.backends import BACKENDS, Backend, backend_of
 from repdiff.backends.find_model import find_model
 from repdiff.crystals.crystal_set import CrystalSet
@@ -16,12 +17,19 @@ from repdiff.crystals.structure_files import unwritable
 from repdiff.errors import UserError
 from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device
+from repdiff.metrics.structure_groups import MatcherName
 from repdiff.representations.batch import RepresentationBatch
+from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.inversion import named_search
 from repdiff.runs.checkpoint import MODEL_FILE
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.base import DEFAULT_ROOT
 from repdiff.settings.paths import home_expanded
+
+if TYPE_CHECKING:
+    from repdiff.crystals.convert import CrystalsLike
+else:
+    CrystalsLike = object
 
 
 class Model:
@@ -151,6 +159,76 @@ class Model:
             made = draw(self.backend, request)
         assert isinstance(made, RepresentationBatch)
         return made
+
+    @checked
+    def vary(
+        self,
+        crystals: CrystalsLike,
+        *,
+        strength: float = 0.3,
+        n: int = 10,
+        keep: str | None = None,
+        among: CrystalsLike | EncodedSet | str | Path | None = None,
+        matcher: MatcherName = "mattergen-ordered",
+        seed: int = 0,
+        search: str = "default",
+        n_workers: int = 1,
+        progress: bool = True,
+        **options: object,
+    ) -> CrystalSet:
+        """Make variations of crystals: noise them to a level and denoise them; vectors are inverted on the way.
+
+        Variation j of a crystal is the same whatever `n` and whatever crystals come after it.
+
+        Args:
+            crystals: Structures, atoms, crystals, or a set of them, in any cells; they are brought into primitive ones.
+            strength: Share of the noise process: near 0 gives the crystals back, at 1 they play no part.
+            n: Number of variations of each.
+            keep: What variations keep exactly: "protostructure", "composition" or "nothing"; None for what the model is
+                conditioned on.
+            among: Known crystals to find the nearest of each variation among; see `similar`.
+            matcher: What counts as the same structure: "mattergen-ordered", or "mattergen-disordered", for which
+                orderings of one alloy are the same.
+            seed: Seed of the variations, and of the search.
+            search: How hard to invert vectors: "fast", "default", "thorough" or "paper".
+            n_workers: Processes that invert vectors.
+            progress: Whether to show bars.
+            options: Sampling settings of the backend, such as sampler="ddim", steps=50.
+
+        Returns:
+            The variations, crystal by crystal, with labels: parent, variation, parent_distance (see `similar`),
+            same_as_parent, and with `among` nearest and nearest_distance. `failed` has variations that make no crystal,
+            and crystals that cannot be varied.
+
+        Raises:
+            UserError: If the model makes no variations, an argument does not fit, or no crystal can be varied.
+
+        Example:
+            >>> import repdiff as rd
+            >>> from ase.build import bulk
+            >>> salts = [bulk(name, "rocksalt", a=5.5) for name in ("NaCl", "KCl", "NaBr")]
+            >>> encoded = rd.encode(salts, device="cpu", progress=False)
+            >>> model = rd.train(encoded, backend="retrieval", device="cpu", progress=False)
+            >>> model.vary(salts[0], strength=0.5)
+            Traceback (most recent call last):
+            repdiff.errors.UserError: a model of retrieval makes no variations: it has no diffusion...
+        """
+        return variations(
+            self.backend,
+            self.backend_name,
+            self.path,
+            crystals,
+            strength=strength,
+            n=n,
+            keep=keep,
+            among=among,
+            matcher=matcher,
+            seed=seed,
+            search=search,
+            n_workers=n_workers,
+            progress=progress,
+            options=options,
+        )
 
     @checked
     def save(self, path: str | Path) -> Path:

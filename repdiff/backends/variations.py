@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
+from descriptors.symmetry.symbols import SYMBOLS
 from reconstruction.presets import Search
 from repdiff.backends.base import Backend, Samples
 from repdiff.crystals.checks import check_crystals
@@ -27,6 +28,7 @@ from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.inversion import invert
+from repdiff.representations.layout import RepresentationSpec
 from repdiff.representations.shards import read_generated, read_shard, shard_path, write_shard
 
 MOST = 1_000_000  # variations of a parent
@@ -86,7 +88,7 @@ class Parents:
 
 
 def ready_parents(
-    given: CrystalSet, backend: Backend, request: VariationRequest, name: str, *, niggli: bool
+    given: CrystalSet, backend: Backend, request: VariationRequest, name: str, layout: RepresentationSpec
 ) -> Parents:
     """Bring crystals into primitive cells as the model has learnt them; what it cannot vary counts as failed.
 
@@ -95,7 +97,7 @@ def ready_parents(
         backend: Trained model.
         request: What is asked for.
         name: Name of the set in messages.
-        niggli: Whether the training crystals were in their Niggli cells.
+        layout: What the model was trained on: elements, and whether cells were Niggli cells.
 
     Raises:
         UserError: If the request does not fit the model, or no crystal can be varied.
@@ -110,9 +112,9 @@ def ready_parents(
     bar = progress_bar(given.crystals, desc="parents", unit="crystal", disable=len(given.crystals) < 20)
     for row, (crystal, (unfit, check)) in enumerate(zip(bar, reasons, strict=True)):
         try:
-            if reason := unfit or check.reason:
+            if reason := unfit or check.reason or _strange(crystal, layout):
                 raise UserError(reason)
-            ready = _primitive(crystal, niggli=niggli)
+            ready = _primitive(crystal, niggli=layout.niggli)
             backend.check_variation([ready], **request.how)
         except UserError as error:
             failed[crystal.id] = str(error)
@@ -128,6 +130,12 @@ def ready_parents(
         told = "; ".join(f"{count}: {reason}" for reason, count in common)
         log.warning("%d of %d crystals cannot be varied: %s", len(missing), len(given), told)
     return Parents(crystals=crystals, rows=rows, failed=missing)
+
+
+def _strange(crystal: Crystal, layout: RepresentationSpec) -> str:
+    """Name the elements that a model has never seen; "" if it has seen all."""
+    strange = sorted(set(crystal.atomic_numbers.tolist()) - set(layout.elements))
+    return f"unknown to the model: {', '.join(SYMBOLS[number] for number in strange)}" if strange else ""
 
 
 def _primitive(crystal: Crystal, *, niggli: bool) -> Crystal:

@@ -55,7 +55,7 @@ def run_similar(settings: SimilarSettings, workspace: Workspace) -> Path:
                 )  # fmt: skip
             similar = SimilarCrystals.find(
                 DescribedCrystals.of(sound, known.descriptor, device=device, progress=len(sound) > 1),
-                describe(known, sets, workspace, device=device),
+                describe(known, sets, workspace.descriptors_dir, device=device),
                 settings.n,
                 among=known.name,
                 descriptor=known.descriptor,

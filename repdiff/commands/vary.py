@@ -105,7 +105,7 @@ def _vary(
 ) -> None:
     """Do the work in the folder of a run, and fill its summary."""
     device, started = choose_device(settings.device), time.perf_counter()
-    parents = ready_parents(given, backend, request, settings.crystals, niggli=layout.niggli)
+    parents = ready_parents(given, backend, request, settings.crystals, layout)
     made = make_variations(
         backend,
         parents,
@@ -117,7 +117,7 @@ def _vary(
         n_workers=settings.n_workers,
     )
     seconds = time.perf_counter() - started
-    described = None if known is None else describe(known, sets, workspace, device=device)
+    described = None if known is None else describe(known, sets, workspace.descriptors_dir, device=device)
     varied = with_columns(
         made,
         parents.crystals,

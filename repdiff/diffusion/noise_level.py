@@ -3,6 +3,7 @@
 Source: Meng et al., arXiv 2108.01073 (SDEdit): noise an example to a time, then denoise it from there.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from repdiff.errors import UserError
 
 LEAST_CHANCE = 1e-7  # a uniform number below it would become an infinite normal one
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,10 @@ class NoiseLevel:
         """
         check_strength(strength)
         n_visited = round(strength * n_times)
+        if n_visited == 0:
+            log.warning(
+                "strength %g is less than half a step of %d: crystals stay as they are", strength, n_times
+            )
         wanted = n_visited if steps is None else min(n_visited, max(1, round(strength * steps)))
         return cls(strength=strength, time=n_visited - 1, n_steps=wanted)
 

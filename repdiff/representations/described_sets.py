@@ -26,7 +26,6 @@ from repdiff.runs.manifest import Input, Manifest
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.paths import home_expanded
 
-DESCRIPTORS = "descriptors"  # folder in the workspace
 CRYSTALS_PER_PART = 2048  # on disk as soon as they are encoded
 KIND = "descriptors"
 DEFAULT_DESCRIPTOR = "ead"
@@ -81,8 +80,12 @@ def locate(name: str, descriptor: str | None, sets: CrystalSets, workspace: Work
         return Source(name=name, split=split, descriptor=layout.descriptor, encoded=own, inputs=inputs)
     chosen = descriptor or DEFAULT_DESCRIPTOR
     there = _encoded_run(source, chosen, sets, workspace)
-    inputs = {"among": there} if there is not None else dict(sets.input_of(name))
-    return Source(name=name, split=split, descriptor=chosen, encoded=there, inputs=inputs)
+    read: dict[str, Path | Input] = {}
+    if there is not None:
+        read["among"] = there
+    else:
+        read.update(sets.input_of(name))
+    return Source(name=name, split=split, descriptor=chosen, encoded=there, inputs=read)
 
 
 def located_training_set(encoded: Path, descriptor: str) -> Source:
@@ -97,11 +100,21 @@ def located_training_set(encoded: Path, descriptor: str) -> Source:
 
 
 def describe(
-    source: Source, sets: CrystalSets, workspace: Workspace, *, device: torch.device, progress: bool = True
+    source: Source,
+    sets: CrystalSets,
+    folder: Path | None,
+    *,
+    device: torch.device,
+    progress: bool = True,
 ) -> DescribedCrystals:
     """Read the crystals of a source with their descriptors, which are computed where they are not there.
 
-    What is computed is kept in `descriptors` of the workspace, part by part: an interrupted call resumes.
+    Args:
+        source: What `locate` returned.
+        sets: Reads data sets.
+        folder: Keeps what is computed, part by part, so that an interrupted call resumes; None keeps nothing.
+        device: Where to compute.
+        progress: Whether to show bars.
 
     Raises:
         UserError: If the set cannot be read, or has no crystal that could be found.
@@ -114,7 +127,6 @@ def describe(
         log.warning(
             "%d rows of %s left out; most: %s", sum(refused.values()), source.name, next(iter(refused))
         )
-    folder = workspace.root / DESCRIPTORS
     vectors = compute_descriptors(known, source.descriptor, folder, device=device, progress=progress)
     return DescribedCrystals.of_vectors(known, vectors)
 
@@ -179,14 +191,19 @@ def _is_current(manifest: Manifest, sets: CrystalSets) -> bool:
 
 
 def compute_descriptors(
-    crystals: Sequence[Crystal], descriptor: str, folder: Path, *, device: torch.device, progress: bool = True
+    crystals: Sequence[Crystal],
+    descriptor: str,
+    folder: Path | None,
+    *,
+    device: torch.device,
+    progress: bool = True,
 ) -> Float[Tensor, "n_crystals n_features"]:
     """Compute descriptors part by part; each part is kept in a file named after its crystals and the descriptor.
 
     Args:
         crystals: Crystals that passed `check_crystals`; at least one.
         descriptor: Name of the descriptor, NAME or NAME:PRESET.
-        folder: Holds the files; made if it does not exist.
+        folder: Holds the files, and is made if it does not exist; None for no files.
         device: Where to compute.
         progress: Whether to show a bar.
     """
@@ -195,11 +212,12 @@ def compute_descriptors(
     with progress_bar(total=len(crystals), desc="encoding", unit="crystal", disable=not progress) as bar:
         for start in range(0, len(crystals), CRYSTALS_PER_PART):
             part = crystals[start : start + CRYSTALS_PER_PART]
-            file = folder / f"{_key(part, settings)}.safetensors"
-            vectors = _kept(file)
+            file = None if folder is None else folder / f"{_key(part, settings)}.safetensors"
+            vectors = None if file is None else _kept(file)
             if vectors is None:
                 vectors = DescribedCrystals.of(part, descriptor, device=device, progress=False).descriptors
-                save_checkpoint(file, {"descriptors": vectors.contiguous()}, {}, kind=KIND)
+                if file is not None:
+                    save_checkpoint(file, {"descriptors": vectors.contiguous()}, {}, kind=KIND)
             found.append(vectors)
             bar.update(len(part))
     return torch.cat(found)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.formula import count_elements, formula_text, reduced_formula
 from repdiff.crystals.symmetry import find_symmetries
 from repdiff.crystals.views import count, html_of
 from repdiff.representations.similarity import DescribedCrystals, find_nearest
@@ -101,6 +100,7 @@ class SimilarCrystals:
             Columns query, rank (from 1), id, formula, space_group, distance, of_descriptor, of_composition.
         """
         import pandas as pd
+        from pymatgen.core import Composition
 
         columns = zip(
             self.queries,
@@ -116,7 +116,7 @@ class SimilarCrystals:
                 "query": query,
                 "rank": rank,
                 "id": crystal.id,
-                "formula": formula_text(dict(reduced_formula(count_elements(crystal)))),
+                "formula": Composition(crystal.formula).reduced_formula,
                 "space_group": group,
                 "distance": distance,
                 "of_descriptor": structural,

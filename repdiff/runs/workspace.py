@@ -61,6 +61,11 @@ class Workspace:
         """Where `repdiff download` puts benchmark files."""
         return self.root / "data"
 
+    @property
+    def descriptors_dir(self) -> Path:
+        """Where descriptors of data sets that were searched are kept."""
+        return self.root / "descriptors"
+
     def runs(self, verb: str) -> dict[Path, Manifest]:
         """Return the runs of a verb, oldest first; one with a damaged manifest is reported and left out."""
         found: dict[Path, Manifest] = {}

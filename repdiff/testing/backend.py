@@ -28,6 +28,7 @@ from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.encoding import encode_dataset
 from repdiff.runs.checkpoint import load_checkpoint
 from repdiff.settings.training import TrainingSettings
+from repdiff.symmetry import read_protostructure
 from repdiff.testing.example_crystals import family
 from repdiff.testing.require import one_line, refused, require
 from repdiff.training import TrainingResult
@@ -250,6 +251,79 @@ def _gap(one: Crystal, other: Crystal) -> float:
     return max(float(np.abs(one.lattice - other.lattice).max()), float(np.abs(steps - np.rint(steps)).max()))
 
 
+def check_variations(trial: Trial) -> None:
+    """Check variations: the parent at no strength, no trace of it at strength 1, and what is said to be kept is.
+
+    They are reproducible, and depend neither on what else is varied nor on its order. A backend without them says so.
+    """
+    backend, parents = trial.load(), trial.encoded.crystals[2:4]
+    if not trial.kind.varies:
+        with refused("a variation by a backend that makes none", "makes no variations"):
+            backend.check_variation(parents, strength=0.5)
+        return
+    known = ("protostructure", "composition", "nothing")
+    fits = 0 < len(set(backend.keeps)) == len(backend.keeps) and set(backend.keeps) <= set(known)
+    require(fits, f"keeps {backend.keeps}, expected some of {', '.join(known)}, each once")
+    for keep in backend.keeps:
+        _check_kept(backend, trial.encoded, keep)
+    strange = parents[0].replace(atomic_numbers=np.full(parents[0].n_atoms, 118))
+    with refused("an element that training crystals lack", "Og"):
+        backend.check_variation([strange], strength=0.5)
+    with refused("a strength of 0", "`strength` is 0, expected"):
+        backend.check_variation(parents, strength=0)
+    with refused("a strength above 1", "`strength` is 1.5, expected"):
+        backend.check_variation(parents, strength=1.5)
+    with refused("what cannot be kept", "`keep` is 'colour', expected"):
+        backend.check_variation(parents, strength=0.5, keep="colour")
+
+
+def _check_kept(backend: Backend, encoded: EncodedSet, keep: str) -> None:
+    """Check variations that keep one thing of their parents."""
+    rows = [2, 3, 16, 17]
+    parents, places = [encoded.crystals[row] for row in rows], [5, 1_000_004, 7, 2]
+
+    def varied(chosen: list[int], strength: float, seed: int = 3, stretch: float = 1.0) -> Samples:
+        own = [parents[place].replace(lattice=stretch * parents[place].lattice) for place in chosen]
+        numbers = [places[place] for place in chosen]
+        backend.check_variation(own, strength=strength, keep=keep)
+        return backend.vary(own, numbers, strength=strength, keep=keep, seed=seed)
+
+    everyone = list(range(len(rows)))
+    _check_parents(varied(everyone, 1e-9), encoded, rows)
+    half = varied(everyone, 0.5)
+    again, other = varied(everyone, 0.5), varied(everyone, 0.5, seed=4)
+    require(torch.equal(numbers(half), numbers(again)), "variations of one seed differ from call to call")
+    require(not torch.equal(numbers(half), numbers(other)), "variations of seeds 3 and 4 are the same")
+    apart = numbers(varied([3, 1], 0.5))
+    fits = torch.allclose(numbers(half)[[3, 1]], apart, rtol=SAMPLES, atol=SAMPLES, equal_nan=True)
+    require(fits, "a variation differs with what else is varied")
+    if keep != "nothing":
+        found, wanted = formulas(half), [dict(count_elements(parent)) for parent in parents]
+        require(found == wanted, f"asked to keep {wanted}, and made {found}")
+    if keep == "protostructure":
+        kept = [read_protostructure(parent, canonical=True).protostructure for parent in parents]
+        if backend.makes == "crystals":
+            for one, made in zip(kept, half.crystals, strict=True):
+                _check_symmetry(one, made)
+        else:
+            table = half.representations.symmetry
+            require(table is not None and list(table.protostructures) == kept, "protostructures are not kept")
+    new, stretched = (numbers(varied(everyone, 1.0, stretch=stretch)) for stretch in (1.0, 1.1))
+    fits = torch.allclose(new, stretched, rtol=SAMPLES, atol=SAMPLES, equal_nan=True)
+    require(fits, "variations of strength 1 depend on the cells of their parents")
+
+
+def _check_parents(made: Samples, encoded: EncodedSet, rows: list[int]) -> None:
+    """Check that variations that nothing was done to are their parents."""
+    parents = [encoded.crystals[row] for row in rows]
+    if isinstance(made.made, RepresentationBatch):
+        own = encoded.representations[rows]
+        away = float((made.made.vectors - own).abs().sum(1).div(own.abs().sum(1)).max())
+    else:
+        away = max(_gap(one, parent) for one, parent in zip(made.crystals, parents, strict=True))
+    require(away < 1e-4, f"variations of strength 0 are {away:.2g} from their parents")
+
+
 def check_unknown_options(trial: Trial) -> None:
     """Check that an unknown option of sampling is refused before anything is made."""
     with refused("an unknown option", "widht"):
@@ -266,6 +340,7 @@ CHECKS: dict[str, Callable[[Trial], None]] = {
     "samples": check_samples,
     "compositions": check_compositions,
     "protostructures": check_protostructures,
+    "variations": check_variations,
     "unknown options": check_unknown_options,
 }
 
