@@ -43,6 +43,13 @@ class Modes:
         gain = math.sqrt(signal) * self.width**2 / total
         return (weights * (centres + gain * offsets)).sum((-2, -1)).to(noisy.dtype)
 
+    def draw(self, *shape, seed=5):
+        """Draw from the distribution itself."""
+        generator = torch.Generator().manual_seed(seed)
+        first = torch.rand(*shape, generator=generator) < self.shares[0]
+        centres = torch.where(first, *map(torch.tensor, self.places))
+        return (centres + self.width * torch.randn(*shape, generator=generator)).double()
+
     def path(self, noisy, signal, variance):
         """Mean way from a noisy √signal · x_0, or where `wrapped` from its image in the cell, to √signal · x_0."""
         scaled = tuple(math.sqrt(signal) * place for place in self.places)
