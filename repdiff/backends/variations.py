@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ase.data import chemical_symbols
 from pydantic import BaseModel
 
-from descriptors.symmetry.symbols import SYMBOLS
 from reconstruction.presets import Search
 from repdiff.backends.base import Backend, Samples
 from repdiff.crystals.checks import check_crystals
@@ -135,7 +135,8 @@ def ready_parents(
 def _strange(crystal: Crystal, layout: RepresentationSpec) -> str:
     """Name the elements that a model has never seen; "" if it has seen all."""
     strange = sorted(set(crystal.atomic_numbers.tolist()) - set(layout.elements))
-    return f"unknown to the model: {', '.join(SYMBOLS[number] for number in strange)}" if strange else ""
+    symbols = ", ".join(chemical_symbols[number] for number in strange)
+    return f"unknown to the model: {symbols}" if strange else ""
 
 
 def _primitive(crystal: Crystal, *, niggli: bool) -> Crystal:
