@@ -69,7 +69,7 @@ class Parents:
     """Crystals that a model can vary.
 
     Attributes:
-        crystals: In the primitive cells that the model knows.
+        crystals: The crystals, in primitive cells as the model knows them.
         rows: Their places among what was given.
         failed: Reason of each given crystal that cannot be varied, by name.
     """

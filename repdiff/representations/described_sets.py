@@ -89,7 +89,16 @@ def locate(name: str, descriptor: str | None, sets: CrystalSets, workspace: Work
 
 
 def located_training_set(encoded: Path, descriptor: str) -> Source:
-    """Return the training crystals of the encoded set that a model learnt from."""
+    """Return the training crystals of the encoded set that a model learnt from.
+
+    Raises:
+        UserError: If the set has been encoded again since, with another descriptor than the model's.
+    """
+    if (own := EncodedSet.read_layout(encoded).descriptor) != descriptor:
+        raise UserError(
+            f"{encoded}, which the model learnt from, is now encoded with the descriptor {own}, expected {descriptor}: "
+            "name known crystals by `among`"
+        )
     return Source(
         name=f"{encoded.name}:train",
         split="train",
