@@ -40,7 +40,9 @@ class VarySettings(Settings):
         "What counts as the same structure; mattergen-disordered: orderings of one alloy count as the same",
         group="more",
     )
-    limit: int | None = setting(None, "Vary only this many of the crystals, chosen at random", ge=1)
+    limit: int | None = setting(
+        None, "Vary only this many of the crystals, chosen at random", ge=1, group="more"
+    )
     preset: Literal["default", "fast", "thorough", "paper"] = setting(
         "default", "Search effort, where the model makes vectors that are inverted"
     )
@@ -63,6 +65,7 @@ class VarySettings(Settings):
         "Number of processes that invert vectors; default: one per core, on a GPU no more than fit into its memory",
         ge=1,
         role="speed",
+        group="more",
     )
 
 
