@@ -116,4 +116,4 @@ def described(
         raise UserError(
             f"among has no crystal that is fit for use; the first: {next(iter(reasons), 'there are none')}"
         )
-    return DescribedCrystals.of(sound, chosen, device=device), given.name or "the crystals of among", chosen
+    return DescribedCrystals.of(sound, chosen, device=device), given.name or "those given", chosen

@@ -32,6 +32,12 @@ class SimilarCrystals:
         failed: Reason of each crystal that could not be looked for, by name.
         among: Name of the set that was searched.
         descriptor: Name of the descriptor.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> rd.similar(bulk("Cu"), [bulk("Cu"), bulk("Ag")], n=1, device="cpu", progress=False)
+        SimilarCrystals: those nearest to 1 crystal among those given (ead)
     """
 
     queries: Sequence[str]
