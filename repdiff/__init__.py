@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         EncodedSet,
         Evaluation,
         Model,
+        Ranker,
         RelaxedSet,
         RepresentationBatch,
         SimilarCrystals,
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
         evaluate,
         load_dataset,
         load_model,
+        load_ranker,
         read,
         reconstruct,
         relax,
         similar,
         train,
+        train_ranker,
         write,
     )
     from repdiff.errors import UserError
@@ -46,6 +49,7 @@ __all__ = [
     "EncodedSet",
     "Evaluation",
     "Model",
+    "Ranker",
     "RelaxedSet",
     "RepresentationBatch",
     "SimilarCrystals",
@@ -54,11 +58,13 @@ __all__ = [
     "evaluate",
     "load_dataset",
     "load_model",
+    "load_ranker",
     "read",
     "reconstruct",
     "relax",
     "similar",
     "train",
+    "train_ranker",
     "write",
 ]
 

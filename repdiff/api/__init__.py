@@ -2,9 +2,11 @@
 
 from repdiff.api.data import encode, load_dataset, read, write
 from repdiff.api.model import Model, load_model
+from repdiff.api.ranking import load_ranker, train_ranker
 from repdiff.api.results import evaluate, reconstruct, relax
 from repdiff.api.similarity import similar
 from repdiff.api.training import train
+from repdiff.backends.ranking import Ranker
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.dataset import Dataset
@@ -21,6 +23,7 @@ __all__ = [
     "EncodedSet",
     "Evaluation",
     "Model",
+    "Ranker",
     "RelaxedSet",
     "RepresentationBatch",
     "SimilarCrystals",
@@ -28,10 +31,12 @@ __all__ = [
     "evaluate",
     "load_dataset",
     "load_model",
+    "load_ranker",
     "read",
     "reconstruct",
     "relax",
     "similar",
     "train",
+    "train_ranker",
     "write",
 ]

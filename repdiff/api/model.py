@@ -12,6 +12,7 @@ from repdiff.api.results import reconstruct
 from repdiff.api.varying import variations
 from repdiff.backends import BACKENDS, Backend, backend_of
 from repdiff.backends.find_model import find_model
+from repdiff.backends.ranking import Ranker
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.structure_files import unwritable
 from repdiff.errors import UserError
@@ -80,7 +81,8 @@ class Model:
             search: How hard to invert vectors: "fast", "default", "thorough" or "paper".
             n_workers: Processes that invert vectors; see `reconstruct`.
             progress: Whether to show bars.
-            options: Sampling settings of the backend, such as sampler="ddim", steps=50.
+            options: Sampling settings of the backend, such as sampler="ddim", steps=50, or keep_best=0.3 with the
+                `ranker` that `train_ranker` returned.
 
         Returns:
             The crystals; `failed` has the samples that make none, with the reasons.
@@ -282,6 +284,8 @@ class Model:
         for name, value in (("chemical_system", chemical_system), ("space_group", space_group)):
             if value is not None:
                 asked[name] = value
+        if isinstance(ranker := options.get("ranker"), Ranker):
+            options = {**options, "ranker": ranker.path}
         return Request.checked(
             self.backend,
             self.backend_name,

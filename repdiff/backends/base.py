@@ -17,6 +17,7 @@ from repdiff.crystals.formula import Composition, count_elements, formula_text, 
 from repdiff.diffusion.noise_level import check_strength
 from repdiff.errors import UserError
 from repdiff.representations.batch import RepresentationBatch
+from repdiff.representations.draws import DrawRecord
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.settings.backends import PLUGINS, declare
 from repdiff.training import Trainable, TrainingData
@@ -75,9 +76,11 @@ class Samples:
 
     Attributes:
         made: One or the other, in the order of the samples.
+        draws: What became of all protostructures that were drawn for them, where the backend draws any.
     """
 
     made: RepresentationBatch | tuple[Crystal, ...]
+    draws: tuple[DrawRecord, ...] = ()
 
     def __len__(self) -> int:
         """Count the samples."""

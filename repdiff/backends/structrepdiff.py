@@ -6,6 +6,7 @@ on it.
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from repdiff.backends.base import (
 from repdiff.backends.examples import read_each
 from repdiff.backends.options import explain, parse_options
 from repdiff.backends.protostructure_wishes import WISHES, read_wishes
+from repdiff.backends.ranked_draws import Draw, RankedSamples, block_sizes, keep_all, rank_draws
+from repdiff.backends.ranking import Ranker
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
 from repdiff.backends.structrepdiff_stages import formula_stage, protostructure_stage, symmetric_rows
 from repdiff.backends.structrepdiff_training import VectorData, VectorTraining
@@ -65,6 +68,10 @@ NO_LIBRARY = (
     "`new_only` is given, but the model does not know which protostructures its training crystals have: train one with "
     "`compositions` 'protostructure'"
 )
+NO_RANKER = (
+    "`keep_best` is given, and no model to rank by; models of `repdiff train` cannot rank by themselves: train a "
+    "ranking model with `repdiff rank` (from Python `rd.train_ranker`), and name it by `ranker`"
+)
 log = logging.getLogger(__name__)
 
 
@@ -81,6 +88,7 @@ class StructRepDiff(Backend):
 
     def __init__(self, model: GenerativeModel) -> None:
         self.model = model
+        self._rankers: dict[Path, Ranker] = {}
 
     @classmethod
     def prepare(
@@ -123,12 +131,13 @@ class StructRepDiff(Backend):
             if sampling.new_only and self.model.library is None:
                 raise UserError(NO_LIBRARY)
             self._check_wishes(read_wishes(sampling, conditions, compositions, self.model.layout.elements))
+            self._check_ranking(sampling, protostructures is not None)
             return
         refuse_conditions("structrepdiff", conditions, guidance)
         refuse_protostructures("structrepdiff", protostructures)
         if sampling.new_only:
             raise UserError(NO_LIBRARY)
-        needing = (*WISHES, "formula_units", "prototype_share")
+        needing = (*WISHES, "formula_units", "prototype_share", "keep_best")
         if asked := [name for name in needing if getattr(sampling, name) is not None]:
             raise UserError(
                 f"`{asked[0]}` is given, which a model needs protostructures for: train one with "
@@ -171,29 +180,108 @@ class StructRepDiff(Backend):
             )
             return Samples(made=made)
         if protostructures is not None:
-            drawn: Sequence[Protostructure | None] = [
-                canonical_setting(one, sheared=False)[0] for one in protostructures
-            ]
+            given = [canonical_setting(one, sheared=False)[0] for one in protostructures]
+            kept = RankedSamples(protostructures=list(given))
         else:
             wishes = read_wishes(sampling, conditions, compositions, self.model.layout.elements)
-            if wishes is not None and compositions is None:
-                wishes = wishes * n
-            drawn = self.model.draw_protostructures(
-                n,
+            kept = self._kept(sampling, wishes, compositions is not None, seed=seed, first=first, n=n)
+        made = self.model.sample_given(
+            kept.protostructures, seed=seed, sampler=sampler, first=first, templates=sampling.templates
+        )
+        return Samples(made=replace(made, columns=kept.columns), draws=kept.records)
+
+    def _kept(
+        self,
+        sampling: StructRepDiffSampling,
+        wishes: Sequence[ProtostructureRequest] | None,
+        one_each: bool,
+        *,
+        seed: int,
+        first: int,
+        n: int,
+    ) -> RankedSamples:
+        """Draw protostructures, ranked if asked for; `one_each` says whether there is a wish for each sample."""
+        if sampling.keep_best is None:
+            return keep_all(self._draw(sampling, wishes, one_each, seed, first, 1), first=first, n=n)
+        ranker = self._ranker(sampling.ranker)
+        _, n_drawn = block_sizes(sampling.keep_best, one_each=one_each)
+        return rank_draws(
+            self._draw(sampling, wishes, one_each, seed, first, n_drawn if one_each else 1),
+            ranker.predict,
+            ranker.label,
+            keep_best=sampling.keep_best,
+            first=first,
+            n=n,
+            one_each=one_each,
+        )
+
+    def _draw(
+        self,
+        sampling: StructRepDiffSampling,
+        wishes: Sequence[ProtostructureRequest] | None,
+        one_each: bool,
+        seed: int,
+        first: int,
+        n_candidates: int,
+    ) -> Draw:
+        """Return what draws protostructures as the options say.
+
+        Args:
+            sampling: The options.
+            wishes: What is asked of all samples alike, or of each.
+            one_each: Whether there is one for each sample.
+            seed: Seed of the stream.
+            first: Number of the sample that the first wish is for.
+            n_candidates: Draws for each sample, where there is a wish for each.
+        """
+
+        def draw(start: int, count: int, refused: list[Protostructure]) -> list[Protostructure | None]:
+            numbers = range(start, start + count)
+            asked = None
+            if wishes is not None:
+                asked = [wishes[number // n_candidates - first if one_each else 0] for number in numbers]
+            share = sampling.prototype_share
+            return self.model.draw_protostructures(
+                count,
                 seed=seed,
-                first=first,
+                first=start,
                 temperature=sampling.temperature,
                 element_temperature=sampling.element_temperature,
-                prototype_share=PROTOTYPE_SHARE
-                if sampling.prototype_share is None
-                else sampling.prototype_share,
-                requests=wishes,
+                prototype_share=PROTOTYPE_SHARE if share is None else share,
+                requests=asked,
                 new_only=sampling.new_only,
+                refused=refused,
             )
-        made = self.model.sample_given(
-            drawn, seed=seed, sampler=sampler, first=first, templates=sampling.templates
-        )
-        return Samples(made=made)
+
+        return draw
+
+    def _ranker(self, path: Path | None) -> Ranker:
+        """Return the ranking model, read once.
+
+        Raises:
+            UserError: If none is named, or it cannot be read.
+        """
+        if path is None:
+            raise UserError(NO_RANKER)
+        if self._rankers.get(path) is None:
+            self._rankers[path] = Ranker.load(path, device=self.model.diffusion.device)
+        return self._rankers[path]
+
+    def _check_ranking(self, sampling: StructRepDiffSampling, given: bool) -> None:
+        """Refuse to rank what is given, or without a ranking model; say which elements it does not know.
+
+        Raises:
+            UserError: If there is nothing to rank, or nothing to rank by.
+        """
+        if sampling.keep_best is None:
+            return
+        if given:
+            raise UserError(
+                "`keep_best` and protostructures are given, expected one of them: nothing is drawn that could be ranked"
+            )
+        ranker = self._ranker(sampling.ranker)
+        if strange := ranker.describe_strange(self.model.layout.elements):
+            log.warning("%s does not know %s: draws with these are ranked last", ranker.path, strange)
 
     @property
     def keeps(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ class GenerativeModel:
         prototype_share: float = 0.0,
         requests: Sequence[ProtostructureRequest] | None = None,
         new_only: bool = False,
+        refused: list[Protostructure] | None = None,
     ) -> list[Protostructure | None]:
         """Draw protostructures number `first` to `first + n` of a seed; None where a request could not be met.
 
@@ -134,6 +136,7 @@ class GenerativeModel:
             prototype_share: Share of samples that begin with a prototype of the training set.
             requests: One for each; None to ask for nothing.
             new_only: Whether to draw again what training crystals have, as far as the model knows them.
+            refused: What is drawn again is appended to it.
         """
         assert self.protostructures is not None
         generator = torch.Generator().manual_seed(seed)
@@ -146,15 +149,18 @@ class GenerativeModel:
             element_temperature=element_temperature,
             prototype_share=prototype_share,
             first=first,
-            unwanted=self._is_known if new_only else None,
+            unwanted=partial(self._is_known, refused) if new_only else None,
         )
         if failed := [draw.reason for draw in draws if draw.protostructure is None]:
             log.warning("%d of %d samples have no protostructure; the first: %s", len(failed), n, failed[0])
         found = [draw.protostructure for draw in draws]
         return [None if one is None else canonical_setting(one, sheared=False)[0] for one in found]
 
-    def _is_known(self, protostructure: Protostructure) -> bool:
-        return self.library is not None and self.library.holds(protostructure)
+    def _is_known(self, refused: list[Protostructure] | None, protostructure: Protostructure) -> bool:
+        known = self.library is not None and self.library.holds(protostructure)
+        if known and refused is not None:
+            refused.append(protostructure)
+        return known
 
     def sample_given(
         self,

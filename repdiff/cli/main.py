@@ -21,6 +21,7 @@ HELP = {
     "encode": "Turn a data set into representations.",
     "train": "Train a model on an encoded data set.",
     "finetune": "Fine-tune a model so that samples can be conditioned on properties.",
+    "rank": "Train a model that ranks protostructures before they are built.",
     "generate": "Draw new samples from a trained model.",
     "vary": "Make variations of given crystals: noise them to a level, and denoise them.",
     "latents": "Encode crystals as latent vectors and decode these: unchanged, interpolated or optimised.",

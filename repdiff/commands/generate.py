@@ -16,6 +16,7 @@ from repdiff.crystals.structure_files import write_made
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.representations.batch import RepresentationBatch
+from repdiff.representations.draws import join_parts, write_part
 from repdiff.representations.shards import (
     read_shard,
     shard_path,
@@ -45,6 +46,7 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
         UserError: If there is no model, it cannot be read, or it cannot make what is asked for.
     """
     device = choose_device(settings.device)
+    settings = _with_ranker(settings, workspace)
     wanted = read_compositions(settings, workspace)
     path = find_model(settings.model, workspace, newest=newest_verb(settings), backend=settings.backend)
     name = backend_of(path)
@@ -58,7 +60,10 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     n = settings.n or (len(wanted.compositions) if wanted and several else DEFAULT_N)
     settings = settings.model_copy(update={"model": path, "n": n})
     label = plain_name(f"{path.name}-{_label(settings, name)}-seed{settings.seed}")
-    with workspace.run(settings, label, inputs={"model": path}) as run:
+    inputs = {"model": path}
+    if (ranker := getattr(settings, "ranker", None)) is not None:
+        inputs["ranker"] = ranker
+    with workspace.run(settings, label, inputs=inputs) as run:
         if run.state != "finished":
             started = time.perf_counter()
             fill = _fill_vectors if backend.makes == "representations" else _fill_crystals
@@ -77,6 +82,13 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
 def newest_verb(settings: GenerateSettings) -> str:
     """Say whose newest output is the model where none is named: that of fine-tuning if properties are asked for."""
     return "finetune" if getattr(settings, "condition", None) else "train"
+
+
+def _with_ranker(settings: GenerateSettings, workspace: Workspace) -> GenerateSettings:
+    """Name the ranking model, where draws are to be ranked: the newest one, unless the user names one."""
+    if getattr(settings, "keep_best", None) is None:
+        return settings
+    return settings.model_copy(update={"ranker": workspace.find("rank", getattr(settings, "ranker", None))})
 
 
 def _how(backend: Backend, settings: GenerateSettings) -> dict[str, Any]:
@@ -133,11 +145,17 @@ def _fill_vectors(
         n_held = sum(map(len, held))
         if n_held >= size:
             return 0
-        more = sample(first + n_held, size - n_held).representations
+        samples = sample(first + n_held, size - n_held)
+        more = samples.representations
+        if samples.draws:
+            write_part(run.path, first + n_held, samples.draws)
         write_shard(run.path, number, RepresentationBatch.joined([*held, more]))
         return size - n_held
 
     n_made = each_shard(settings.n or 0, settings.shard_size, extend)
+    if outcomes := join_parts(run.path):
+        run.summary["draws"] = outcomes
+        log.info("protostructures: %s", ", ".join(f"{count} {what}" for what, count in outcomes.items()))
     write_names(run.path, sample_names(wanted, settings.n or n_made))
     return n_made
 
@@ -169,7 +187,8 @@ def _label(settings: GenerateSettings, backend: str) -> str:
     options = {
         leaf.path[-1]: value_at(settings, leaf)
         for leaf in leaves(type(settings))
-        if leaf.key not in GenerateSettings.model_fields and value_at(settings, leaf) != leaf.default
+        if leaf.key not in (*GenerateSettings.model_fields, "ranker")
+        and value_at(settings, leaf) != leaf.default
     }
     condition, guidance = options.pop("condition", {}), options.pop("guidance", None)
     sampler = options.pop("sampler", "ddpm") if backend == DEFAULT_BACKEND else None

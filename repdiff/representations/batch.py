@@ -1,13 +1,14 @@
 """Representation vectors without crystals: what a model samples and a reconstruction inverts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from repdiff.crystals.crystal import Label
 from repdiff.crystals.views import count, html_of
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.symmetry import SymmetryTable
@@ -29,6 +30,8 @@ class RepresentationBatch:
         templates: Names of the known crystals that the vectors were drawn towards; None, and None in it, for none.
         parents: Names of the crystals that the vectors are variations of and whose coordinates they bring along; None,
             and None in it, for none.
+        columns: What else is known of each vector, by name, such as its rank among what was drawn; crystals made of the
+            vectors have it as labels.
 
     Example:
         >>> import repdiff as rd
@@ -46,6 +49,7 @@ class RepresentationBatch:
     symmetry: SymmetryTable | None = None
     templates: tuple[str | None, ...] | None = None
     parents: tuple[str | None, ...] | None = None
+    columns: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)
 
     @property
     def ids(self) -> list[str]:
@@ -67,6 +71,7 @@ class RepresentationBatch:
             symmetry=None if self.symmetry is None else self.symmetry.rows(range(min(n, len(self)))),
             templates=None if self.templates is None else self.templates[:n],
             parents=None if self.parents is None else self.parents[:n],
+            columns={name: values[:n] for name, values in self.columns.items()},
         )
 
     @classmethod
@@ -80,6 +85,10 @@ class RepresentationBatch:
             symmetry=SymmetryTable.joined(tables) if len(tables) == len(parts) else None,
             templates=tuple(name for part in parts for name in part.templates or len(part) * (None,)),
             parents=sum(parents, ()) if len(parents) == len(parts) else None,
+            columns={
+                name: tuple(value for part in parts for value in part.columns.get(name, len(part) * (None,)))
+                for name in dict.fromkeys(name for part in parts for name in part.columns)
+            },
         )
 
     def to_frame(self) -> "pd.DataFrame":

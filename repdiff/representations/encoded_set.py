@@ -101,10 +101,7 @@ class EncodedSet(CrystalViews):
         columns = self.layout.model_dump_json(exclude={"dataset", "note"})
         content = hashlib.sha256(f"{columns} {self.symmetry is not None}".encode())
         for crystal in self.crystals:
-            labels = sorted((name, str(value)) for name, value in crystal.labels.items())
-            said = (crystal.id, crystal.split, crystal.n_atoms, labels)
-            arrays = (crystal.atomic_numbers, crystal.lattice, crystal.frac_coords)
-            content.update(repr(said).encode() + b"".join(array.tobytes() for array in arrays))
+            content.update(bytes_of(crystal))
         for tensor in () if self.symmetry is None else self.symmetry.tensors().values():
             content.update(tensor.numpy().tobytes())
         return content.hexdigest()
@@ -168,6 +165,14 @@ class EncodedSet(CrystalViews):
             rejected=_read_rejected(folder / REJECTED),
             symmetry=symmetry,
         )
+
+
+def bytes_of(crystal: Crystal) -> bytes:
+    """Return all that a crystal says, for a hash."""
+    labels = sorted((name, str(value)) for name, value in crystal.labels.items())
+    said = (crystal.id, crystal.split, crystal.n_atoms, labels)
+    arrays = (crystal.atomic_numbers, crystal.lattice, crystal.frac_coords)
+    return repr(said).encode() + b"".join(array.tobytes() for array in arrays)
 
 
 def _read_rejected(file: Path) -> list[Rejection]:

@@ -165,7 +165,7 @@ def _labelled(found: ReconstructionResult, batch: RepresentationBatch) -> list[C
     for place, (row, crystal) in enumerate(
         zip(found.rows, from_batch(found.batch, [ids[row] for row in found.rows]), strict=True)
     ):
-        labels = found.labels(place)
+        labels = found.labels(place) | {name: values[row] for name, values in batch.columns.items()}
         if batch.parents is not None:
             labels |= {"start": "parent" if labels["start"] == "template" else labels["start"]}
         elif batch.templates is not None:

@@ -29,6 +29,7 @@ def write_shard(folder: Path, number: int, batch: RepresentationBatch) -> None:
             "layout": batch.layout.model_dump(mode="json"),
             "templates": batch.templates,
             "parents": batch.parents,
+            "columns": dict(batch.columns),
         },
         kind=KIND,
     )
@@ -47,6 +48,7 @@ def read_shard(path: Path) -> RepresentationBatch:
         symmetry=SymmetryTable.of_file(path, tensors, remedy="generate again"),
         templates=None if metadata.get("templates") is None else tuple(metadata["templates"]),
         parents=None if metadata.get("parents") is None else tuple(metadata["parents"]),
+        columns={name: tuple(values) for name, values in (metadata.get("columns") or {}).items()},
     )
 
 

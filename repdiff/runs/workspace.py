@@ -27,6 +27,7 @@ BEFORE = {
     "encode": "`repdiff encode prototypes`",
     "train": "`repdiff train`",
     "finetune": "`repdiff finetune --property NAME`",
+    "rank": "`repdiff rank`",
     "generate": "`repdiff generate`",
     "vary": "`repdiff vary CRYSTALS`",
     "latents": "`repdiff latents reconstruct CRYSTALS`",

@@ -4,6 +4,7 @@ from repdiff.settings.base import Settings
 from repdiff.settings.data import DegeneracySettings, EncodeSettings
 from repdiff.settings.energies import HullSettings, RelaxSettings
 from repdiff.settings.evaluation import CompareSettings, EvaluateSettings, ReportSettings
+from repdiff.settings.ranking import RankSettings
 from repdiff.settings.sampling import GenerateSettings, LatentsSettings, ReconstructSettings
 from repdiff.settings.training import FinetuneSettings, TrainSettings
 from repdiff.settings.variation import SimilarSettings, VarySettings
@@ -18,6 +19,7 @@ __all__ = [
     "GenerateSettings",
     "HullSettings",
     "LatentsSettings",
+    "RankSettings",
     "ReconstructSettings",
     "RelaxSettings",
     "ReportSettings",
@@ -33,6 +35,7 @@ SECTIONS: dict[str, type[Settings]] = {
         EncodeSettings,
         TrainSettings,
         FinetuneSettings,
+        RankSettings,
         GenerateSettings,
         VarySettings,
         LatentsSettings,

@@ -1,5 +1,6 @@
 """Options of StructRepDiff: network, noise process and weights of the diffusion of vectors, and its samplers."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
@@ -123,6 +124,20 @@ class StructRepDiffSampling(Options):
         "Draw protostructures again that a training crystal has: the same elements on the same positions",
         group="model",
     )
+    keep_best: float | None = setting(
+        None,
+        "Share of the drawn protostructures that is kept: so many more are drawn, ranked by the prediction of a model "
+        "from `repdiff rank`, and only the best get vectors; default: no ranking",
+        group="model",
+        gt=0,
+        le=1,
+    )
+    ranker: Path | None = setting(
+        None,
+        "With --keep-best: ranking model; default: the newest output of `repdiff rank` in the workspace",
+        role="input",
+        group="model",
+    )
     templates: bool = setting(
         True,
         "Templates: draw each vector towards that of the training crystal of its prototype whose elements are most "
@@ -156,6 +171,12 @@ class StructRepDiffSampling(Options):
     def _number_as_text(cls, value: object) -> object:
         """Take one number from Python and YAML, where a range would be a text."""
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _ranker_is_used(self) -> "StructRepDiffSampling":
+        if self.ranker is not None and self.keep_best is None:
+            raise ValueError(f"`ranker` is {self.ranker}, expected it with `keep_best` only, such as 0.3")
+        return self
 
     @model_validator(mode="after")
     def _eta_is_used(self) -> "StructRepDiffSampling":

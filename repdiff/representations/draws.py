@@ -1,0 +1,99 @@
+"""What became of every protostructure that a run drew: known, a duplicate, left behind by others, or kept."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from repdiff.errors import UserError
+from repdiff.runs.parquet_files import read_table, write_table
+
+DRAWS, DRAWS_FILE = "draws", "draws.parquet"  # folder with a part for each call, and the file of all
+Outcome = Literal["kept", "not kept", "duplicate", "known"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawRecord:
+    """What became of one protostructure that was drawn.
+
+    Attributes:
+        block: Number of the block that it was ranked in; where nothing is ranked, of the first sample drawn with it.
+        protostructure: Its label, in a setting that all equivalent ones share.
+        outcome: "kept"; "not kept", because others were predicted to be better; "duplicate" of another one of its
+            block; or "known", because a training crystal has it and only new ones were wanted.
+        predicted: Prediction, in the unit of the label; None where nothing was predicted.
+        predicted_std: Its uncertainty: the standard deviation of the ensemble.
+        rank: Place in its block, from 1 for the best.
+        sample: Number of the sample that it became.
+    """
+
+    block: int
+    protostructure: str
+    outcome: Outcome
+    predicted: float | None = None
+    predicted_std: float | None = None
+    rank: int | None = None
+    sample: int | None = None
+
+
+def write_draws(path: Path, records: Sequence[DrawRecord]) -> None:
+    """Write records as a table, a row each, whole or not at all."""
+    import pyarrow as pa
+
+    kinds = {
+        "block": pa.int64(),
+        "protostructure": pa.string(),
+        "outcome": pa.string(),
+        "predicted": pa.float64(),
+        "predicted_std": pa.float64(),
+        "rank": pa.int64(),
+        "sample": pa.int64(),
+    }
+    columns = {
+        field.name: pa.array([getattr(one, field.name) for one in records], kinds[field.name])
+        for field in fields(DrawRecord)
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_table(path, pa.table(columns))
+
+
+def read_draws(path: Path) -> list[DrawRecord]:
+    """Read what `write_draws` wrote.
+
+    Raises:
+        UserError: If the file is missing, damaged or something else.
+    """
+    import pyarrow as pa
+
+    try:
+        return [DrawRecord(**row) for row in read_table(path).to_pylist()]
+    except (OSError, pa.ArrowException, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}): generate again") from error
+
+
+def write_part(folder: Path, first: int, records: Sequence[DrawRecord]) -> None:
+    """Keep the records of samples number `first` and on of a run, before their vectors are."""
+    write_draws(folder / DRAWS / f"{first:08d}.parquet", records)
+
+
+def join_parts(folder: Path) -> dict[str, int]:
+    """Write the records of all parts of a run into one table; nothing if there is no part.
+
+    A block that two parts have, because the first ended inside it, comes once.
+
+    Returns:
+        Number of draws by outcome.
+    """
+    parts = [read_draws(path) for path in sorted((folder / DRAWS).glob("*.parquet"))]
+    records = list(_distinct_blocks(parts))
+    if parts:
+        write_draws(folder / DRAWS_FILE, records)
+    return dict(Counter(one.outcome for one in records).most_common())
+
+
+def _distinct_blocks(parts: Iterable[Sequence[DrawRecord]]) -> Iterable[DrawRecord]:
+    seen: set[int] = set()
+    for part in parts:
+        yield from (one for one in part if one.block not in seen)
+        seen |= {one.block for one in part}
