@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from repdiff.datasets.compared import Compared, choose_compared, read_known, read_together
@@ -13,6 +14,7 @@ from repdiff.hardware import n_cores
 from repdiff.metrics import Context
 from repdiff.metrics.baselines import evaluate_set
 from repdiff.metrics.evaluation import choose_metrics
+from repdiff.metrics.funnel import find_funnel
 from repdiff.metrics.kept import Kept, read_kept
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.manifest import Input, read_manifest
@@ -89,6 +91,15 @@ def _evaluate(
         halves=settings.baseline_halves,
         notes=sets.notes,
         kept=kept,
+    )
+    evaluation = replace(
+        evaluation,
+        funnel=find_funnel(
+            Path(str(settings.structures)),
+            evaluation.results,
+            n_crystals=len(generated.crystals),
+            n_failed=len(generated.failed),
+        ),
     )
     with replacing(run.path / "table.txt") as partial:
         partial.write_text(evaluation.table() + "\n", encoding="utf-8")

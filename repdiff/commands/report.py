@@ -117,6 +117,7 @@ def make_sections(
         sections.elements(runs, known),
         sections.symmetry(runs, known, tolerance=tolerance, notes=symmetry_notes, seed=settings.seed),
         sections.reconstruction(runs),
+        *sections.funnel(runs),
         Section(id="structures", title="Structures", text=gallery if cards else ""),
         Section(
             id="provenance",

@@ -13,11 +13,13 @@ from repdiff.metrics import METRICS, Context, CrystalSet, Metric, MetricResult, 
 from repdiff.metrics.evaluation_views import (
     aligned,
     evaluation_html,
+    funnel_lines,
     show,
     show_interval,
     show_number,
     values_frame,
 )
+from repdiff.metrics.funnel import Stage
 from repdiff.runs.atomic_files import write_json
 from repdiff.runs.parquet_files import write_table
 from repdiff.runs.provenance import versions
@@ -46,6 +48,7 @@ class Evaluation:
         notes: What the table must say about the data.
         refused: Rows of the sources of known crystals that could not be read, counted by reason, by role.
         compared: Name and number of crystals of each known set, by role.
+        funnel: What was left after each stage, from drawing to the stable crystals; empty where no run tells.
 
     Example:
         >>> import repdiff as rd
@@ -67,6 +70,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     compared: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    funnel: tuple[Stage, ...] = ()
 
     def table(self) -> str:
         """Write the values for people: one line each, then the protocols, the skipped and the failed."""
@@ -96,7 +100,7 @@ class Evaluation:
             for family, result in self.results.items()
             for name, value in result.values.items()
         ]
-        lines = aligned(rows)
+        lines = [*aligned(rows), *funnel_lines(self.funnel)]
         protocols = {
             name: text for result in self.results.values() for name, text in result.protocols.items()
         }
@@ -146,6 +150,7 @@ class Evaluation:
                 }
                 for family, result in self.results.items()
             },
+            **({"funnel": [stage.to_json() for stage in self.funnel]} if self.funnel else {}),
             "skipped": dict(self.skipped),
             "baselines": {
                 name: {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from repdiff.crystals.views import html_of
 from repdiff.metrics.base import MetricValue
+from repdiff.metrics.funnel import MEANING, Stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,6 +90,26 @@ def show_interval(value: MetricValue) -> str:
         return ""
     low, high = value.interval
     return f"{100 * low:.2f} to {100 * high:.2f}" if value.unit == "fraction" else f"{low:.4g} to {high:.4g}"
+
+
+def funnel_lines(stages: Sequence[Stage]) -> list[str]:
+    """Write what was left after each stage, a line each; nothing without stages."""
+    if not stages:
+        return []
+    rows = [("stage", "left", "of", "share", "95 % interval", "what")]
+    for stage in stages:
+        low, high = stage.interval or (None, None)
+        rows.append(
+            (
+                stage.name,
+                str(stage.n),
+                "" if stage.of is None else str(stage.of),
+                "" if stage.share is None else f"{100 * stage.share:.1f} %",
+                "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}",
+                MEANING[stage.name],
+            )
+        )
+    return ["", *aligned(rows)]
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

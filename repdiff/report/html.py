@@ -72,7 +72,13 @@ def render(
         title=title,
         lead=lead,
         runs=[
-            {"name": run.name, "n": len(run.records), "n_failed": len(run.failed), "failed": run.failed}
+            {
+                "name": run.name,
+                "n": len(run.records),
+                "n_failed": len(run.failed),
+                "failed": run.failed,
+                "funnel": run.metrics.get("funnel") or [],
+            }
             for run in runs
         ],
         tiles=tiles(runs, summary),

@@ -273,6 +273,17 @@ def reconstruction(runs: Sequence[EvaluatedRun]) -> Section:
     )
 
 
+def funnel(runs: Sequence[EvaluatedRun]) -> list[Section]:
+    """Return the tab of what was left after each stage; none where no run tells."""
+    if not any(run.metrics.get("funnel") for run in runs):
+        return []
+    text = (
+        "From the protostructures that were drawn to the stable crystals: what was left after each stage, and of how "
+        "many. Stages that were not run are left out."
+    )
+    return [Section(id="funnel", title="Funnel", text=text)]
+
+
 def _distribution(name: str, series: Sequence[Series]) -> Plot:
     axis = AXES[name]
     medians = [
