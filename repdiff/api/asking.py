@@ -1,14 +1,16 @@
 """What a sample is asked to be, checked against the model before anything is made."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.api.checks import a_count, a_seed, shown
 from repdiff.backends import Backend
+from repdiff.backends.asked_of_backend import read_asked
 from repdiff.backends.options import parse_options
 from repdiff.backends.requested_compositions import CompositionRequest
+from repdiff.conditions import Asked
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import parse_formula
@@ -27,12 +29,14 @@ class Request:
         wanted: Formulas that are taken in turn; None lets the model choose.
         seed: Seed of the samples.
         how: Further arguments of `Backend.sample`.
+        asked: What the samples are asked to be, in all.
     """
 
     n: int
     wanted: CompositionRequest | None
     seed: int
     how: Mapping[str, Any]
+    asked: Asked
 
     @classmethod
     def checked(
@@ -58,10 +62,6 @@ class Request:
                 raise UserError(
                     f"unknown option {name!r}: give `{name[:-1]}`, which takes a list of them too"
                 )
-        if conditions and not backend.conditions & {"properties", "symmetry"}:
-            raise UserError(
-                f"a model of {backend_name} takes no {next(iter(conditions))}: leave it out, or use another"
-            )
         for what, value in (("composition", compositions), ("protostructure", protostructures)):
             if value is not None and what not in backend.conditions:
                 raise UserError(f"a model of {backend_name} takes no {what}s: leave them out, or use another")
@@ -79,14 +79,17 @@ class Request:
             wanted = CompositionRequest.of_labels(several, source="protostructure")
         steps = None if "steps" not in options else a_count("steps", options["steps"])
         own = {key: value for key, value in options.items() if key != "steps"}
+        asked = read_asked(backend, backend_name, conditions, wanted)
         how: dict[str, Any] = {
             "steps": steps,
-            "conditions": dict(conditions) or None,
+            "conditions": asked.of_backend or None,
             "guidance": guidance,
             "options": parse_options(backend.sampling_options, own),
         }
-        backend.check(**how, **({} if wanted is None else wanted.arguments(0, len(wanted.compositions))))
-        return cls(n=n, wanted=wanted, seed=a_seed(seed), how=how)
+        given = {} if wanted is None else wanted.arguments(0, len(wanted.compositions))
+        asked.check(**given)
+        backend.check(**how, **given)
+        return cls(n=n, wanted=wanted, seed=a_seed(seed), how=how, asked=asked)
 
 
 def _several(name: str, value: object, what: str, *kinds: type) -> list[Any]:
@@ -116,5 +119,5 @@ def draw(backend: Backend, request: Request) -> RepresentationBatch | CrystalSet
         else:
             crystals += made.crystals
     if vectors:
-        return RepresentationBatch.joined(vectors)
+        return replace(RepresentationBatch.joined(vectors), asked=request.asked)
     return CrystalSet(crystals=crystals)

@@ -13,6 +13,7 @@ from repdiff.api.varying import variations
 from repdiff.backends import BACKENDS, Backend, backend_of
 from repdiff.backends.find_model import find_model
 from repdiff.backends.ranking import Ranker
+from repdiff.conditions import judge
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.structure_files import unwritable
 from repdiff.errors import UserError
@@ -25,7 +26,10 @@ from repdiff.representations.inversion import named_search
 from repdiff.runs.checkpoint import MODEL_FILE
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.base import DEFAULT_ROOT
+from repdiff.settings.conditions import joined, lattice_conditions
+from repdiff.settings.load import pairs_of_text
 from repdiff.settings.paths import home_expanded
+from repdiff.settings.renamed import is_noise
 
 if TYPE_CHECKING:
     from repdiff.crystals.convert import CrystalsLike
@@ -52,8 +56,15 @@ class Model:
         *,
         composition: str | Sequence[str] | None = None,
         protostructure: str | Protostructure | Sequence[str | Protostructure] | None = None,
-        chemical_system: str | None = None,
-        space_group: int | str | None = None,
+        formula_units: int | str | None = None,
+        chemical_system: str | Sequence[str] | None = None,
+        elements_allowed: str | Sequence[str] | None = None,
+        elements_excluded: str | Sequence[str] | None = None,
+        space_group: int | str | Sequence[int] | None = None,
+        crystal_system: str | Sequence[str] | None = None,
+        n_atoms: int | str | Sequence[int] | None = None,
+        volume_per_atom: str | Sequence[float] | None = None,
+        lattice: Mapping[str, object] | str | None = None,
         conditions: Mapping[str, object] | None = None,
         guidance: float | None = None,
         seed: int = 0,
@@ -72,10 +83,18 @@ class Model:
             composition: Formula of all atoms in the cell, such as "Li2Fe2O4", or several that are taken in turn.
             protostructure: What sits where, as a label such as "AB_cF8_225_a_b:Cl-Na" or a `Protostructure`, or several
                 that are taken in turn.
-            chemical_system: Elements of all samples, such as "Li-Fe-O", for models that draw protostructures or take
-                properties.
-            space_group: Number of the space group, for models that draw protostructures or were taught it.
-            conditions: Values of properties, for models that were taught them.
+            formula_units: How many times a composition the cell holds, such as "1-4"; once by default.
+            chemical_system: Elements of all samples, such as "Li-Fe-O".
+            elements_allowed: Elements that samples may have.
+            elements_excluded: Elements that samples shall not have.
+            space_group: Number of the space group, or several.
+            crystal_system: Such as "cubic", or several.
+            n_atoms: Atoms of the cell, such as 8 or "5-12".
+            volume_per_atom: Range in Å³, such as "10-14" or "12±1".
+            lattice: Ranges of lengths (Å) and angles (degrees) of the conventional cell, such as {"a": "4.1±0.05"} or
+                "a=4.1±0.05".
+            conditions: All these by name too, and plain properties such as {"density": "5-7"}; values of properties,
+                for models that were taught them. See `docs/conditions.md` for what each system honours, and how.
             guidance: Strength of the conditions: 0 ignores them, 1 is as trained, more exaggerates.
             seed: Seed of the samples, and of the search.
             search: How hard to invert vectors: "fast", "default", "thorough" or "paper".
@@ -85,7 +104,8 @@ class Model:
                 `ranker` that `train_ranker` returned.
 
         Returns:
-            The crystals; `failed` has the samples that make none, with the reasons.
+            The crystals, what was asked of each beside what it is; `failed` has the samples that make none, or none as
+            asked, with the reasons, and `remarks` say how many obey.
 
         Raises:
             UserError: If the model cannot make what is asked for; nothing is made then.
@@ -104,13 +124,30 @@ class Model:
         """
         named_search(search)
         request = self._request(
-            n, composition, protostructure, chemical_system, space_group, conditions, guidance, seed, options
+            n,
+            composition,
+            protostructure,
+            {
+                "formula_units": formula_units,
+                "chemical_system": chemical_system,
+                "elements_allowed": elements_allowed,
+                "elements_excluded": elements_excluded,
+                "space_group": space_group,
+                "crystal_system": crystal_system,
+                "n_atoms": n_atoms,
+                "volume_per_atom": volume_per_atom,
+            },
+            lattice,
+            conditions,
+            guidance,
+            seed,
+            options,
         )
         with bars(progress):
             made = draw(self.backend, request)
             if isinstance(made, RepresentationBatch):
                 return reconstruct(made, search=search, seed=seed, n_workers=n_workers, progress=progress)
-        return _usable(made)
+            return judge(_usable(made), request.asked, made.ids, progress=progress).crystals
 
     @checked
     def sample_representations(
@@ -119,8 +156,15 @@ class Model:
         *,
         composition: str | Sequence[str] | None = None,
         protostructure: str | Protostructure | Sequence[str | Protostructure] | None = None,
-        chemical_system: str | None = None,
-        space_group: int | str | None = None,
+        formula_units: int | str | None = None,
+        chemical_system: str | Sequence[str] | None = None,
+        elements_allowed: str | Sequence[str] | None = None,
+        elements_excluded: str | Sequence[str] | None = None,
+        space_group: int | str | Sequence[int] | None = None,
+        crystal_system: str | Sequence[str] | None = None,
+        n_atoms: int | str | Sequence[int] | None = None,
+        volume_per_atom: str | Sequence[float] | None = None,
+        lattice: Mapping[str, object] | str | None = None,
         conditions: Mapping[str, object] | None = None,
         guidance: float | None = None,
         seed: int = 0,
@@ -133,9 +177,16 @@ class Model:
             n: Number of vectors.
             composition: One or several formulas, see `sample`.
             protostructure: One or several, see `sample`.
+            formula_units: How many times a composition the cell holds, see `sample`.
             chemical_system: Elements of all samples, see `sample`.
-            space_group: Number of the space group, see `sample`.
-            conditions: Values of properties, see `sample`.
+            elements_allowed: Elements that samples may have.
+            elements_excluded: Elements that samples shall not have.
+            space_group: Number of the space group, or several.
+            crystal_system: Such as "cubic", or several.
+            n_atoms: Atoms of the cell, see `sample`.
+            volume_per_atom: Range in Å³; `reconstruct` checks it.
+            lattice: Ranges of lengths and angles; `reconstruct` checks them.
+            conditions: All these by name too, see `sample`.
             guidance: Strength of the conditions, see `sample`.
             seed: Seed of the samples.
             progress: Whether to show bars.
@@ -155,7 +206,24 @@ class Model:
         if self.backend.makes != "representations":
             raise UserError(f"a model of {self.backend_name} makes crystals, not vectors: use Model.sample")
         request = self._request(
-            n, composition, protostructure, chemical_system, space_group, conditions, guidance, seed, options
+            n,
+            composition,
+            protostructure,
+            {
+                "formula_units": formula_units,
+                "chemical_system": chemical_system,
+                "elements_allowed": elements_allowed,
+                "elements_excluded": elements_excluded,
+                "space_group": space_group,
+                "crystal_system": crystal_system,
+                "n_atoms": n_atoms,
+                "volume_per_atom": volume_per_atom,
+            },
+            lattice,
+            conditions,
+            guidance,
+            seed,
+            options,
         )
         with bars(progress):
             made = draw(self.backend, request)
@@ -272,18 +340,19 @@ class Model:
         n: int,
         composition: str | Sequence[str] | None,
         protostructure: str | Protostructure | Sequence[str | Protostructure] | None,
-        chemical_system: str | None,
-        space_group: int | str | None,
+        named: Mapping[str, object],
+        lattice: Mapping[str, object] | str | None,
         conditions: Mapping[str, object] | None,
         guidance: float | None,
         seed: int,
         options: Mapping[str, object],
     ) -> Request:
         """Put together what is asked for, and refuse what this model cannot make."""
-        asked = dict(conditions or {})
-        for name, value in (("chemical_system", chemical_system), ("space_group", space_group)):
-            if value is not None:
-                asked[name] = value
+        given = {name: value for name, value in named.items() if value is not None}
+        if is_noise("lattice", lattice):
+            options, lattice = {**options, "lattice_noise": lattice}, None
+        cell = pairs_of_text("lattice", lattice) if isinstance(lattice, str) else lattice
+        asked = joined(given, lattice_conditions(cell or {}), conditions or {})
         if isinstance(ranker := options.get("ranker"), Ranker):
             options = {**options, "ranker": ranker.path}
         return Request.checked(

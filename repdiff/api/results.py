@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from repdiff.api.checks import a_count, a_seed, checked
+from repdiff.conditions import judge
 from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.benchmarks import BENCHMARKS
@@ -66,8 +67,8 @@ def reconstruct(
         progress: Whether to show a bar.
 
     Returns:
-        The crystals found, with loss, confidence, evaluations and the like as labels; `failed` has the vectors that
-        make none, with the reasons.
+        The crystals found, with loss, confidence, evaluations and the like as labels, and what was asked of them beside
+        what they are; `failed` has the vectors that make none, or none as asked, with the reasons.
 
     Raises:
         UserError: If the vectors or the search are of the wrong kind, or no vector makes a crystal.
@@ -85,7 +86,7 @@ def reconstruct(
     exact = isinstance(representations, EncodedSet)
     batch = representations.to_batch() if isinstance(representations, EncodedSet) else representations
     with tempfile.TemporaryDirectory() as folder, bars(progress):
-        return invert(
+        found = invert(
             batch,
             search=named_search(search),
             exact=exact,
@@ -97,6 +98,7 @@ def reconstruct(
             proposals=proposals,
             progress=progress,
         ).crystals
+        return judge(found, batch.asked, batch.ids, progress=progress).crystals
 
 
 @checked

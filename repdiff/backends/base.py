@@ -1,5 +1,6 @@
 """What a backend is: one system that learns from crystals and makes new ones."""
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from descriptors.registry import Registry
 from descriptors.symmetry.protostructure import Protostructure
+from repdiff.conditions import GRAMMAR, How, honoured
+from repdiff.conditions.how import SELECTED_BY_ALL
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition, count_elements, formula_text, reduced_formula
 from repdiff.diffusion.noise_level import check_strength
-from repdiff.errors import UserError
+from repdiff.errors import UserError, unknown
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.draws import DrawRecord
 from repdiff.representations.encoded_set import EncodedSet
@@ -115,8 +118,9 @@ class Backend(ABC):
     Attributes:
         description: One line for `repdiff backends`.
         makes: "representations", which `repdiff reconstruct` turns into crystals, or "crystals".
-        conditions: What samples can be asked to have: "composition", "properties", "symmetry" (space group, elements
-            and size, exactly), or "protostructure" (one given for each sample, kept exactly).
+        conditions: What samples can be asked to be, and how that is honoured: names of `repdiff.conditions.GRAMMAR`,
+            "composition", "protostructure" (one given for each sample), and "properties" (labels that it was taught).
+            Names alone mean exactly. What is read off finished crystals need not be named: see `honoured`.
         kind: File type tag, used to find the backend of a checkpoint.
         training_options: Options of training.
         sampling_options: Options of sampling.
@@ -125,7 +129,7 @@ class Backend(ABC):
 
     description: ClassVar[str]
     makes: ClassVar[Literal["representations", "crystals"]]
-    conditions: ClassVar[frozenset[str]]
+    conditions: ClassVar[Mapping[str, How] | frozenset[str]]
     kind: ClassVar[str]
     training_options: ClassVar[type[BaseModel]]
     sampling_options: ClassVar[type[BaseModel]]
@@ -162,6 +166,19 @@ class Backend(ABC):
         Raises:
             UserError: If there is none, or it does not fit together.
         """
+
+    def honours(self) -> Mapping[str, How]:
+        """Return how this model honours each condition, which may be less than its class declares."""
+        return honoured(type(self).conditions)
+
+    @property
+    def taught(self) -> Collection[str]:
+        """Labels that this model was taught as conditions."""
+        return ()
+
+    def data_range(self, name: str) -> tuple[float, float] | None:
+        """Return the least and the largest value of a condition in the training data; None if they are not known."""
+        return None
 
     @abstractmethod
     def check(
@@ -207,7 +224,7 @@ class Backend(ABC):
             compositions: One for each sample; None lets the backend choose.
             protostructures: One for each sample, whose symmetry and elements it has exactly; None for none. Formulas
                 then come from them. Where they are not None, compositions are.
-            conditions: Properties that all samples should have, by name, where the backend takes any.
+            conditions: What all samples are asked to be, by name, read or as `repdiff.conditions.typed` reads it.
             guidance: γ of classifier-free guidance: 0 ignores the conditions, 1 (None) is as trained.
             options: An instance of `sampling_options`, or values by name; None for the defaults.
         """
@@ -295,14 +312,35 @@ def check_steps(steps: int | None, n_times: int) -> None:
 
 
 def refuse_conditions(backend: str, conditions: Mapping[str, Any] | None, guidance: float | None) -> None:
-    """Refuse conditions for a backend that takes none.
+    """Refuse conditions that a backend does not honour, and say which do.
+
+    Args:
+        backend: Name of the backend.
+        conditions: What it does not honour of what is asked, by name.
+        guidance: Strength of properties that it was taught, of which there are none.
 
     Raises:
         UserError: If there are any.
     """
-    if conditions or guidance is not None:
-        name = "conditions" if conditions else "guidance"
-        raise UserError(f"{name} given, expected none: the backend {backend} takes no properties")
+    every = importlib.import_module("repdiff.backends").BACKENDS  # those of this package are registered by it
+    for name in conditions or ():
+        if name in SELECTED_BY_ALL:
+            raise UserError(
+                f"`{name}` is checked on finished crystals, which the backend {backend} does not see: ask by "
+                "`repdiff generate` or Model.sample"
+            )
+        if name in GRAMMAR:
+            others = [other for other in every if name in every[other].conditions]
+            raise UserError(
+                f"the backend {backend} does not honour `{name}`, expected one that does: {', '.join(others)}"
+            )
+        others = [other for other in every if "properties" in every[other].conditions]
+        raise UserError(
+            f"the backend {backend} takes no properties, expected {' or '.join(others)} for those that are learnt: "
+            f"{unknown('condition', name, GRAMMAR)}"
+        )
+    if guidance is not None:
+        raise UserError(f"guidance given, expected none: the backend {backend} takes no properties")
 
 
 def seen_only(compositions: Iterable[Composition], seen: Collection[int]) -> None:

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from descriptors.batch import CrystalBatch
 from descriptors.symmetry.protostructure import Protostructure
+from repdiff.backends.asked_of_backend import own_conditions
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
     Samples,
     TrainingJob,
-    check_compositions,
     check_steps,
     chosen_keep,
     formulas_asked,
@@ -34,7 +34,9 @@ from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.dpcdvae_training import CdvaeTraining
 from repdiff.backends.dpcdvae_variations import draw_latents, mix
 from repdiff.backends.examples import Examples
+from repdiff.backends.formulas import check_cells, choose_cells
 from repdiff.backends.options import loading, parse_options
+from repdiff.conditions import How, typed
 from repdiff.crystals.crystal import Crystal, from_batch, to_batch
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.cdvae.decoding import decode, n_evaluations
@@ -66,7 +68,7 @@ class DpCdvae(Backend):
 
     description = "variational autoencoder with diffusion of the coordinates, or Langevin steps as CDVAE"
     makes = "crystals"
-    conditions = frozenset({"composition", "protostructure"})
+    conditions = dict.fromkeys(("composition", "protostructure", "formula_units"), How.EXACTLY)
     kind = OPTIONS.kind
     training_options, sampling_options = CdvaeSettings, CdvaeSampling
     varies = True
@@ -137,7 +139,10 @@ class DpCdvae(Backend):
         """Refuse conditions, more steps than were trained, options that do not suit the model, and unseen elements."""
         sampling = parse_options(CdvaeSampling, options)
         check_steps(steps, self.model.n_times)
-        refuse_conditions(self.kind, conditions, guidance)
+        refuse_conditions("dpcdvae", None, guidance)
+        wanted = own_conditions(
+            "dpcdvae", DpCdvae, conditions, compositions=compositions, protostructures=protostructures
+        )
         trained = self.model.settings
         if sampling.step == "unscaled" and not self._shrinks:
             raise UserError(
@@ -146,7 +151,7 @@ class DpCdvae(Backend):
             )
         vocabulary = self.model.vocabulary
         asked = formulas_asked(compositions, protostructures)
-        check_compositions(asked, vocabulary.elements.tolist(), int(vocabulary.sizes[-1]))
+        check_cells(asked, wanted, vocabulary.elements.tolist(), int(vocabulary.sizes[-1]))
         if protostructures is not None and self._shrinks:
             raise UserError(
                 "protostructures given, expected none: this model was trained with mean=scaled, which shrinks "
@@ -179,7 +184,9 @@ class DpCdvae(Backend):
         species = None
         compositions = formulas_asked(compositions, protostructures)
         if compositions is not None:
-            species = [torch.from_numpy(atoms_of(composition)) for composition in compositions]
+            n_most = int(self.model.vocabulary.sizes[-1])
+            cells = choose_cells(compositions, typed(conditions or {}), seed=seed, first=first, n_most=n_most)
+            species = [torch.from_numpy(atoms_of(cell)) for cell in cells]
         latents, _ = draw_latents(self.model, self._normal(streams), species, sampling)
         made = self._decode(
             latents,

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from descriptors.batch import CrystalBatch
 from descriptors.symmetry.protostructure import Protostructure
+from repdiff.backends.asked_of_backend import own_conditions
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
     Samples,
     TrainingJob,
-    check_compositions,
     check_steps,
     chosen_keep,
     formulas_asked,
@@ -30,8 +30,9 @@ from repdiff.backends.base import (
 from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
 from repdiff.backends.crystal_data import CrystalData, atoms_of_part
 from repdiff.backends.examples import Examples
-from repdiff.backends.formulas import TrainingFormulas
+from repdiff.backends.formulas import OF_FORMULAS, TrainingFormulas, check_cells, choose_cells
 from repdiff.backends.options import loading, parse_options
+from repdiff.conditions import How, typed
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.lattice_ddpm import ParameterScale
@@ -114,7 +115,7 @@ class GemsDiff(Backend):
 
     description = "diffusion of atoms on the torus and of the cell in its Lie algebra, given the formula"
     makes = "crystals"
-    conditions = frozenset({"composition", "protostructure"})
+    conditions = dict.fromkeys(("composition", "protostructure", "formula_units", *OF_FORMULAS), How.EXACTLY)
     kind = OPTIONS.kind
     training_options, sampling_options = TorusLatticeSettings, GemsDiffSampling
     varies = True
@@ -187,6 +188,10 @@ class GemsDiff(Backend):
             formulas = TrainingFormulas(tensors["formulas"])
         return cls(diffusion.to(device).eval(), formulas)
 
+    def data_range(self, name: str) -> tuple[float, float] | None:
+        """Return the range of what formulas of the training crystals tell."""
+        return self.formulas.range_of(name)
+
     def check(
         self,
         *,
@@ -200,9 +205,14 @@ class GemsDiff(Backend):
         """Refuse conditions, more steps than were trained, and unseen elements."""
         parse_options(GemsDiffSampling, options)
         check_steps(steps, self.diffusion.n_times)
-        refuse_conditions(self.kind, conditions, guidance)
+        refuse_conditions("gemsdiff", None, guidance)
+        wanted = own_conditions(
+            "gemsdiff", GemsDiff, conditions, compositions=compositions, protostructures=protostructures
+        )
         asked = formulas_asked(compositions, protostructures)
-        check_compositions(asked, self.formulas.seen, self.formulas.n_most)
+        check_cells(asked, wanted, self.formulas.seen, self.formulas.n_most)
+        if asked is None:
+            self.formulas.obeying(wanted)
 
     def sample(
         self,
@@ -222,10 +232,13 @@ class GemsDiff(Backend):
         n_steps = steps or self.diffusion.n_times
         numbers = range(first, first + n)
         compositions = formulas_asked(compositions, protostructures)
+        wanted = typed(conditions or {})
         if compositions is None:
-            chosen = [self.formulas.draw(seed, number) for number in numbers]
+            formulas = self.formulas.obeying(wanted)
+            chosen = [formulas.draw(seed, number) for number in numbers]
         else:
-            chosen = [atoms_of(composition) for composition in compositions]
+            cells = choose_cells(compositions, wanted, seed=seed, first=first, n_most=self.formulas.n_most)
+            chosen = [atoms_of(cell) for cell in cells]
 
         def make(part: slice) -> list[Crystal]:
             kept = None if protostructures is None else protostructures[part]

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends import properties
+from repdiff.backends.asked_of_backend import own_conditions
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
     Samples,
     TrainingJob,
-    check_compositions,
     check_steps,
     chosen_keep,
     formulas_asked,
@@ -30,16 +30,25 @@ from repdiff.backends.base import (
 from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
 from repdiff.backends.conditions import Conditions
 from repdiff.backends.examples import Examples
+from repdiff.backends.formulas import check_cells, choose_cells
 from repdiff.backends.mattergen_draws import hiding_chances, random_draws
+from repdiff.backends.mattergen_rules import (
+    as_property,
+    draw_size,
+    elements_left,
+    only_elements,
+    sizes_left,
+)
 from repdiff.backends.mattergen_training import MatterGenTraining, SymmetricData
 from repdiff.backends.options import loading, parse_options
+from repdiff.conditions import How, honoured, typed
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.joint import JointDiffusion
 from repdiff.diffusion.joint_process import StateNoise
 from repdiff.diffusion.noise_level import NoiseLevel, normal_of_uniform
 from repdiff.diffusion.predictor_corrector import Predict, sample
-from repdiff.diffusion.property_embedding import PropertyEmbedding
+from repdiff.diffusion.property_embedding import PropertyEmbedding, ScalarEmbedding
 from repdiff.diffusion.symmetric_joint import (
     noised_start,
     symmetric_crystals,
@@ -51,10 +60,12 @@ from repdiff.diffusion.symmetric_lattice import N_ELEMENTS, Limit
 from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.errors import UserError
 from repdiff.networks.crystal import AdapterInput
-from repdiff.networks.random_streams import FORMULA, NOISE, stream
+from repdiff.networks.random_streams import NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import check_shapes, load_checkpoint, tensors_under
 from repdiff.settings.backends.mattergen import OPTIONS, JointSettings, MatterGenSampling
+
+N_DEVIATIONS = 4  # of labels about their mean, which nearly all of them lie within
 
 
 @BACKENDS.register("mattergen")
@@ -69,7 +80,17 @@ class MatterGen(Backend):
 
     description = "joint diffusion of elements, coordinates and cells, with adapters for properties"
     makes = "crystals"
-    conditions = frozenset({"composition", "properties", "protostructure"})
+    conditions = dict.fromkeys(
+        (
+            "composition",
+            "protostructure",
+            "formula_units",
+            "elements_allowed",
+            "elements_excluded",
+            "n_atoms",
+        ),
+        How.EXACTLY,
+    ) | dict.fromkeys(("properties", "chemical_system", "space_group"), How.SOFTLY)
     kind = OPTIONS.kind
     training_options, sampling_options = JointSettings, MatterGenSampling
     varies = True
@@ -180,6 +201,18 @@ class MatterGen(Backend):
             sizes = tensors["sizes"]
         return cls(diffusion.to(device).eval(), sizes, embeddings)
 
+    @property
+    def taught(self) -> Collection[str]:
+        """Properties with an adapter."""
+        return self.embeddings.keys()
+
+    def data_range(self, name: str) -> tuple[float, float] | None:
+        """Return four standard deviations about the mean of the training labels, where the property is a number."""
+        known = self.embeddings.get(name)
+        if not isinstance(known, ScalarEmbedding):
+            return None
+        return known.mean - N_DEVIATIONS * known.std, known.mean + N_DEVIATIONS * known.std
+
     def check(
         self,
         *,
@@ -193,16 +226,31 @@ class MatterGen(Backend):
         """Refuse more steps than were trained, unseen elements, and unknown properties."""
         sampling = parse_options(MatterGenSampling, options)
         check_steps(steps, self.diffusion.process.n_times)
+        wanted = own_conditions(
+            "mattergen",
+            MatterGen,
+            conditions,
+            taught=self.taught,
+            compositions=compositions,
+            protostructures=protostructures,
+        )
         asked = formulas_asked(compositions, protostructures)
-        check_compositions(asked, self.diffusion.elements.tolist(), int(self.sizes.max()))
-        self.read_conditions(conditions, guidance, strict=sampling.strict_system).check(asked or ())
+        check_cells(asked, wanted, self.diffusion.elements.tolist(), int(self.sizes.max()))
+        self.read_conditions(wanted, guidance, strict=sampling.strict_system)
+        elements_left(self.diffusion, wanted)
+        sizes_left(self.sizes, wanted)
 
     def read_conditions(
         self, conditions: Mapping[str, Any] | None, guidance: float | None, *, strict: bool = False
     ) -> Conditions:
-        """Read what is asked for; raises as `Conditions.read`."""
+        """Read what was learnt, and a chemical system; raises as `Conditions.read`."""
         elements = self.diffusion.elements.tolist()
-        return Conditions.read(conditions or {}, guidance, self.embeddings, elements, strict=strict)
+        asked = {
+            name: as_property(one)
+            for name, one in typed(conditions or {}, learnt=self.taught).items()
+            if honoured(self.conditions).get(name) is not How.EXACTLY
+        }
+        return Conditions.read(asked, guidance, self.embeddings, elements, strict=strict)
 
     def sample(
         self,
@@ -219,18 +267,23 @@ class MatterGen(Backend):
     ) -> Samples:
         """Draw numbers of atoms from the training set, unless formulas or protostructures are given, then the rest."""
         sampling = parse_options(MatterGenSampling, options)
-        wanted = self.read_conditions(conditions, guidance, strict=sampling.strict_system)
+        rules = typed(conditions or {}, learnt=self.taught)
+        wanted = self.read_conditions(rules, guidance, strict=sampling.strict_system)
+        predict = only_elements(self.diffusion, partial(wanted.predict, self.diffusion), rules)
         n_steps = steps or self.diffusion.process.n_times
         numbers = range(first, first + n)
         compositions = formulas_asked(compositions, protostructures)
         if compositions is None:
-            asked: list[np.ndarray | None] = [None] * n
+            sizes = sizes_left(self.sizes, rules)
+            asked = [np.zeros(draw_size(sizes, seed, number), np.int64) for number in numbers]
         else:
-            asked = [atoms_of(composition) for composition in compositions]
+            n_most = int(self.sizes.max())
+            cells = choose_cells(compositions, rules, seed=seed, first=first, n_most=n_most)
+            asked = [atoms_of(cell) for cell in cells]
 
         def make(part: slice) -> list[Crystal]:
             kept = None if protostructures is None else protostructures[part]
-            return self._sample_together(numbers[part], asked[part], kept, seed, n_steps, wanted, sampling)
+            return self._sample_together(numbers[part], asked[part], kept, seed, n_steps, predict, sampling)
 
         return Samples(made=tuple(sample_in_parts(n, sampling.crystals_at_once, make)))
 
@@ -258,12 +311,13 @@ class MatterGen(Backend):
             return Samples(made=tuple(examples.as_given(numbers)))
         sampling = parse_options(MatterGenSampling, options)
         wanted = self.read_conditions(None, None, strict=sampling.strict_system)
+        predict: Predict = partial(wanted.predict, self.diffusion)
 
         def make(part: slice) -> list[Crystal]:
             own = examples.select(part)
             asked = own.species if kept != "nothing" else [np.zeros_like(one) for one in own.species]
             return self._sample_together(
-                numbers[part], asked, own.protostructures, seed, level.n_steps, wanted, sampling, own
+                numbers[part], asked, own.protostructures, seed, level.n_steps, predict, sampling, own
             )
 
         return Samples(made=tuple(sample_in_parts(len(parents), sampling.crystals_at_once, make)))
@@ -272,26 +326,25 @@ class MatterGen(Backend):
     def _sample_together(
         self,
         numbers: Sequence[int],
-        asked: Sequence[np.ndarray | None],
+        asked: Sequence[np.ndarray],
         protostructures: Sequence[Protostructure] | None,
         seed: int,
         n_steps: int,
-        wanted: Conditions,
+        predict: Predict,
         options: MatterGenSampling,
         examples: Examples | None = None,
     ) -> list[Crystal]:
-        """Sample a batch, with the symmetry of protostructures if there are any, each crystal from its own stream."""
+        """Sample a batch, with the symmetry of protostructures if there are any, each crystal from its own stream.
+
+        Atoms of `asked` that are 0 get an element on the way.
+        """
         process, device = self.diffusion.process, self.diffusion.elements.device
-        sizes = [
-            self._draw_size(seed, number) if species is None else len(species)
-            for number, species in zip(numbers, asked, strict=True)
-        ]
+        sizes = [len(species) for species in asked]
         streams = [stream(seed, number, NOISE) for number in numbers]
         index = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
         uniform = [one.random((size, 3), dtype=np.float32) for one, size in zip(streams, sizes, strict=True)]
         cells = np.stack([one.standard_normal(N_ELEMENTS, dtype=np.float32) for one in streams])
         coords, normal = torch.from_numpy(np.concatenate(uniform)), torch.from_numpy(cells)
-        predict: Predict = partial(wanted.predict, self.diffusion)
         draws = random_draws(streams, sizes, device)
         run = partial(
             sample, process=process, elements=self.diffusion.elements, settings=options, n_steps=n_steps
@@ -314,16 +367,9 @@ class MatterGen(Backend):
                 symmetric_predictions(constraint, predict), start, draws=symmetric_draws(constraint, draws)
             )
             return from_batch(symmetric_crystals(constraint, process, made), names)
-        given = [
-            np.zeros(size, np.int64) if at is None else at for size, at in zip(sizes, asked, strict=True)
-        ]
         start = process.prior(coords.to(device), normal.to(device), index.to(device))
-        start = begun or start._replace(numbers=torch.from_numpy(np.concatenate(given)).to(device))
+        start = begun or start._replace(numbers=torch.from_numpy(np.concatenate(asked)).to(device))
         return from_batch(process.decode(run(predict, start, draws=draws))[0], names)
-
-    def _draw_size(self, seed: int, number: int) -> int:
-        """Return the number of atoms of a random training crystal."""
-        return int(self.sizes[int(stream(seed, number, FORMULA).integers(len(self.sizes)))])
 
 
 def _crystals(encoded: EncodedSet, split: str) -> list[Crystal]:

@@ -1,125 +1,73 @@
-"""What a user asks of protostructures, in words, and the masks that it means."""
+"""What is asked of protostructures: the masks that conditions mean, and what is drawn again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from descriptors.symmetry.space_group import LAST_OF_SYSTEM, N_SPACE_GROUPS
-from descriptors.symmetry.symbols import ATOMIC_NUMBERS
+from descriptors.symmetry.protostructure import Protostructure
+from repdiff.conditions import Condition, How, typed
+from repdiff.conditions.contradictions import allowed_groups
+from repdiff.conditions.grammar import OF_ELEMENTS, OF_GROUPS
+from repdiff.conditions.kinds import Elements, Interval, Numbers
 from repdiff.crystals.formula import Composition
-from repdiff.errors import UserError, unknown
+from repdiff.crystals.plain_properties import PLAIN_PROPERTIES
 from repdiff.networks.protostructure import ProtostructureRequest
-from repdiff.settings.backends.structrepdiff import StructRepDiffSampling
 
-WISHES = (
-    "space_group",
-    "crystal_system",
-    "chemical_system",
-    "elements_allowed",
-    "elements_excluded",
-    "n_atoms",
-)
-LARGEST = 1000  # number in a range
+WISHES = (*OF_GROUPS, *OF_ELEMENTS, "n_atoms", "formula_units")
+"""Conditions that are masks, so that nothing else is drawn."""
+OF_FORMULAS = tuple(name for name, one in PLAIN_PROPERTIES.items() if one.of_formula is not None)
+"""Conditions that the formula decides: a protostructure that does not obey is drawn again."""
+HONOURED = dict.fromkeys(("composition", "protostructure", *WISHES, *OF_FORMULAS), How.EXACTLY)
 
 
 def read_wishes(
-    options: StructRepDiffSampling,
     conditions: Mapping[str, Any] | None,
     compositions: Sequence[Composition] | None,
     elements: Sequence[int],
 ) -> list[ProtostructureRequest] | None:
-    """Return what is asked of each sample, or of all if there are no compositions; None for nothing.
+    """Return the masks for each sample, or for all if there are no compositions; None for none.
 
     Args:
-        options: Sampling options, which may hold wishes.
-        conditions: The same wishes by name; they go before the options.
+        conditions: What is asked of all samples, by name.
         compositions: One for each sample.
         elements: Atomic numbers that the model knows.
 
     Raises:
-        UserError: If a wish is unknown, cannot be read, or two contradict each other.
+        UserError: If a condition cannot be read.
     """
-    texts = {name: getattr(options, name) for name in WISHES}
-    for name, value in (conditions or {}).items():
-        if name not in WISHES:
-            raise UserError(
-                f"the backend structrepdiff takes no properties: {unknown('condition', name, WISHES)}"
-            )
-        texts[name] = "-".join(value) if isinstance(value, list | tuple) else str(value)
-    shared = _shared(texts, elements)
+    asked = typed(conditions or {})
+    shared = _shared(asked, elements)
     if compositions is None:
-        if options.formula_units is not None:
-            raise UserError(
-                f"`formula_units` is {options.formula_units}, expected it beside a composition only"
-            )
         return None if shared.is_empty else [shared]
-    units = sorted(_range("formula_units", options.formula_units or "1"))
-    return [
-        replace(shared, formulas=ProtostructureRequest.of_formula(counts, formula_units=units).formulas)
-        for counts in compositions
+    units = asked.get("formula_units")
+    numbers = sorted(units.numbers) if isinstance(units, Numbers) else [1]
+    formulas = [
+        ProtostructureRequest.of_formula(counts, formula_units=numbers).formulas for counts in compositions
     ]
+    return [replace(shared, formulas=one) for one in formulas]
 
 
-def _shared(texts: Mapping[str, str | None], elements: Sequence[int]) -> ProtostructureRequest:
+def unwanted_formulas(conditions: Mapping[str, Any] | None) -> Callable[[Protostructure], bool] | None:
+    """Return what tells protostructures whose formulas do not obey; None if no such condition is asked."""
+    limits = [one for one in typed(conditions or {}).values() if isinstance(one, Interval)]
+    if not limits:
+        return None
+    return lambda one: not all(limit.allows_formula(one.composition()) for limit in limits)
+
+
+def _shared(asked: Mapping[str, Condition], elements: Sequence[int]) -> ProtostructureRequest:
     """Return what is asked of all samples alike."""
-    groups = _groups(texts["space_group"], texts["crystal_system"])
-    allowed: frozenset[int] | None = None
-    required: frozenset[int] = frozenset()
-    if (system := texts["chemical_system"]) is not None:
-        allowed = required = _elements("chemical_system", system)
-    if (names := texts["elements_allowed"]) is not None:
-        may = _elements("elements_allowed", names)
-        allowed = may if allowed is None else allowed & may
-    if (names := texts["elements_excluded"]) is not None:
-        excluded = _elements("elements_excluded", names)
+    named = {name: one.elements for name, one in asked.items() if isinstance(one, Elements)}
+    required = named.get("chemical_system", frozenset())
+    allowed = named.get("elements_allowed")
+    if required:
+        allowed = required if allowed is None else allowed & required
+    if (excluded := named.get("elements_excluded")) is not None:
         allowed = (frozenset(elements) if allowed is None else allowed) - excluded
-    if allowed is not None and not allowed:
-        raise UserError("no element is left that samples may have: allow more, or exclude fewer")
-    n_atoms = None if texts["n_atoms"] is None else _range("n_atoms", texts["n_atoms"])
-    return ProtostructureRequest(groups=groups, n_atoms=n_atoms, allowed=allowed, required=required)
-
-
-def _groups(numbers: str | None, systems: str | None) -> frozenset[int] | None:
-    found: frozenset[int] | None = None
-    if numbers is not None:
-        words = numbers.replace(" ", "").split(",")
-        if not all(word.isdigit() and 1 <= int(word) <= N_SPACE_GROUPS for word in words):
-            raise UserError(
-                f"`space_group` is {numbers!r}, expected numbers from 1 to {N_SPACE_GROUPS}, such as 225 or 221,225"
-            )
-        found = frozenset(map(int, words))
-    if systems is not None:
-        names, lasts = list(LAST_OF_SYSTEM), [0, *LAST_OF_SYSTEM.values()]
-        chosen: set[int] = set()
-        for word in systems.replace(" ", "").lower().split(","):
-            if word not in names:
-                raise UserError(unknown("crystal system", word, names))
-            place = names.index(word)
-            chosen |= set(range(lasts[place] + 1, lasts[place + 1] + 1))
-        both = frozenset(chosen) if found is None else found & chosen
-        if not both:
-            raise UserError(f"no space group of {numbers} is {systems}: leave one of the two out")
-        found = both
-    return found
-
-
-def _elements(name: str, text: str) -> frozenset[int]:
-    """Read element symbols that are joined by - or commas."""
-    words = text.replace(",", "-").replace(" ", "").split("-")
-    for word in words:
-        if word not in ATOMIC_NUMBERS:
-            raise UserError(
-                f"`{name}` is {text!r}, expected element symbols such as Li-Fe-O: {word!r} is none"
-            )
-    return frozenset(ATOMIC_NUMBERS[word] for word in words)
-
-
-def _range(name: str, text: str) -> frozenset[int]:
-    """Read a number, or a first and a last one."""
-    first, dash, last = text.replace(" ", "").partition("-")
-    if not first.isdigit() or (dash and not last.isdigit()):
-        raise UserError(f"`{name}` is {text!r}, expected a number or a range such as 2-8")
-    low, high = int(first), int(last or first)
-    if not 1 <= low <= high <= LARGEST:
-        raise UserError(f"`{name}` is {text!r}, expected 1 to {LARGEST}, the smaller number first")
-    return frozenset(range(low, high + 1))
+    sizes = asked.get("n_atoms")
+    return ProtostructureRequest(
+        groups=allowed_groups(asked),
+        n_atoms=sizes.numbers if isinstance(sizes, Numbers) else None,
+        allowed=allowed,
+        required=required,
+    )

@@ -218,7 +218,7 @@ class Retrieval(Backend):
             raise UserError(
                 f"compositions given, expected none: the backend {self.kind} takes no compositions"
             )
-        refuse_conditions(self.kind, conditions, guidance)
+        refuse_conditions("retrieval", conditions, guidance)
         refuse_protostructures(self.kind, protostructures)
 
     def sample(

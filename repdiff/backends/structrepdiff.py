@@ -17,6 +17,7 @@ from torch import Tensor
 from descriptors.normalization import Normalizer
 from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import canonical_setting
+from repdiff.backends.asked_of_backend import own_conditions
 from repdiff.backends.base import (
     BACKENDS,
     Backend,
@@ -31,7 +32,7 @@ from repdiff.backends.base import (
 )
 from repdiff.backends.examples import read_each
 from repdiff.backends.options import explain, parse_options
-from repdiff.backends.protostructure_wishes import WISHES, read_wishes
+from repdiff.backends.protostructure_wishes import HONOURED, read_wishes, unwanted_formulas
 from repdiff.backends.ranked_draws import Draw, RankedSamples, block_sizes, keep_all, rank_draws
 from repdiff.backends.ranking import Ranker
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
@@ -44,6 +45,7 @@ from repdiff.backends.structrepdiff_variations import (
     refuse_wishes,
     vary_vectors,
 )
+from repdiff.conditions import How, honoured
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition, count_elements
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion
@@ -72,6 +74,9 @@ NO_RANKER = (
     "`keep_best` is given, and no model to rank by; models of `repdiff train` cannot rank by themselves: train a "
     "ranking model with `repdiff rank` (from Python `rd.train_ranker`), and name it by `ranker`"
 )
+NEEDS_PROTOSTRUCTURES = (
+    "which a model needs protostructures for: train one with `compositions` 'protostructure'"
+)
 log = logging.getLogger(__name__)
 
 
@@ -81,7 +86,7 @@ class StructRepDiff(Backend):
 
     description = "diffusion of invariant representations (EAD, composition, cell), inverted by a search"
     makes = "representations"
-    conditions = frozenset({"composition", "protostructure", "symmetry"})
+    conditions = HONOURED
     kind = KIND
     training_options, sampling_options = StructRepDiffTraining, StructRepDiffSampling
     varies = True
@@ -110,6 +115,16 @@ class StructRepDiff(Backend):
         """Read the diffusion, the composition model and the layout."""
         return cls(GenerativeModel.load(path, device=device))
 
+    def honours(self) -> Mapping[str, How]:
+        """Return what the class declares, if protostructures are drawn first; else finished crystals are checked."""
+        if self.model.protostructures is not None:
+            return honoured(self.conditions)
+        return honoured({} if self.model.compositions is None else {"composition": How.EXACTLY})
+
+    def data_range(self, name: str) -> tuple[float, float] | None:
+        """Return the range of what formulas and cells of the training crystals tell."""
+        return None if self.model.library is None else self.model.library.range_of(name)
+
     def check(
         self,
         *,
@@ -130,19 +145,26 @@ class StructRepDiff(Backend):
             check_compositions(asked, self.model.layout.elements, sizes.n_max)
             if sampling.new_only and self.model.library is None:
                 raise UserError(NO_LIBRARY)
-            self._check_wishes(read_wishes(sampling, conditions, compositions, self.model.layout.elements))
+            wanted = own_conditions(
+                "structrepdiff",
+                StructRepDiff,
+                conditions,
+                compositions=compositions,
+                protostructures=protostructures,
+            )
+            if protostructures is None:
+                self._check_wishes(read_wishes(wanted, compositions, self.model.layout.elements))
             self._check_ranking(sampling, protostructures is not None)
             return
+        if asked := [name for name in conditions or () if name in HONOURED]:
+            raise UserError(f"`{asked[0]}` is given, {NEEDS_PROTOSTRUCTURES}")
         refuse_conditions("structrepdiff", conditions, guidance)
         refuse_protostructures("structrepdiff", protostructures)
         if sampling.new_only:
             raise UserError(NO_LIBRARY)
-        needing = (*WISHES, "formula_units", "prototype_share", "keep_best")
+        needing = ("prototype_share", "keep_best")
         if asked := [name for name in needing if getattr(sampling, name) is not None]:
-            raise UserError(
-                f"`{asked[0]}` is given, which a model needs protostructures for: train one with "
-                "`compositions` 'protostructure'"
-            )
+            raise UserError(f"`{asked[0]}` is given, {NEEDS_PROTOSTRUCTURES}")
         if compositions is None:
             return
         if self.model.compositions is None:
@@ -183,8 +205,7 @@ class StructRepDiff(Backend):
             given = [canonical_setting(one, sheared=False)[0] for one in protostructures]
             kept = RankedSamples(protostructures=list(given))
         else:
-            wishes = read_wishes(sampling, conditions, compositions, self.model.layout.elements)
-            kept = self._kept(sampling, wishes, compositions is not None, seed=seed, first=first, n=n)
+            kept = self._kept(sampling, compositions, conditions, seed=seed, first=first, n=n)
         made = self.model.sample_given(
             kept.protostructures, seed=seed, sampler=sampler, first=first, templates=sampling.templates
         )
@@ -193,20 +214,22 @@ class StructRepDiff(Backend):
     def _kept(
         self,
         sampling: StructRepDiffSampling,
-        wishes: Sequence[ProtostructureRequest] | None,
-        one_each: bool,
+        compositions: Sequence[Composition] | None,
+        conditions: Mapping[str, Any] | None,
         *,
         seed: int,
         first: int,
         n: int,
     ) -> RankedSamples:
-        """Draw protostructures, ranked if asked for; `one_each` says whether there is a wish for each sample."""
+        """Draw protostructures, ranked if asked for."""
+        one_each = compositions is not None
         if sampling.keep_best is None:
-            return keep_all(self._draw(sampling, wishes, one_each, seed, first, 1), first=first, n=n)
+            draw = self._draw(sampling, compositions, conditions, seed, first, 1)
+            return keep_all(draw, first=first, n=n)
         ranker = self._ranker(sampling.ranker)
         _, n_drawn = block_sizes(sampling.keep_best, one_each=one_each)
         return rank_draws(
-            self._draw(sampling, wishes, one_each, seed, first, n_drawn if one_each else 1),
+            self._draw(sampling, compositions, conditions, seed, first, n_drawn if one_each else 1),
             ranker.predict,
             ranker.label,
             keep_best=sampling.keep_best,
@@ -218,8 +241,8 @@ class StructRepDiff(Backend):
     def _draw(
         self,
         sampling: StructRepDiffSampling,
-        wishes: Sequence[ProtostructureRequest] | None,
-        one_each: bool,
+        compositions: Sequence[Composition] | None,
+        conditions: Mapping[str, Any] | None,
         seed: int,
         first: int,
         n_candidates: int,
@@ -228,12 +251,14 @@ class StructRepDiff(Backend):
 
         Args:
             sampling: The options.
-            wishes: What is asked of all samples alike, or of each.
-            one_each: Whether there is one for each sample.
+            compositions: One for each sample; None lets the model choose.
+            conditions: What all samples are asked to be, by name.
             seed: Seed of the stream.
-            first: Number of the sample that the first wish is for.
-            n_candidates: Draws for each sample, where there is a wish for each.
+            first: Number of the sample that the first composition is for.
+            n_candidates: Draws for each sample, where each has a composition.
         """
+        wishes = read_wishes(conditions, compositions, self.model.layout.elements)
+        one_each = compositions is not None
 
         def draw(start: int, count: int, refused: list[Protostructure]) -> list[Protostructure | None]:
             numbers = range(start, start + count)
@@ -251,6 +276,7 @@ class StructRepDiff(Backend):
                 requests=asked,
                 new_only=sampling.new_only,
                 refused=refused,
+                unwanted=unwanted_formulas(conditions),
             )
 
         return draw
@@ -331,6 +357,30 @@ class StructRepDiff(Backend):
             prototype_share=PROTOTYPE_SHARE if share is None else share,
         )
         return Samples(made=vary_vectors(self.model, parents, numbers, how))
+
+    def draw(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        compositions: Sequence[Composition] | None = None,
+        conditions: Mapping[str, Any] | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> list[Protostructure | None]:
+        """Draw the protostructures of samples, without their vectors; None where none was found that obeys.
+
+        Args:
+            n: Number of samples.
+            seed: Seed of the stream.
+            first: Number of the first sample within the stream.
+            compositions: One for each sample; None lets the model choose.
+            conditions: What all samples are asked to be, by name.
+            options: An instance of `sampling_options`, or values by name.
+        """
+        sampling = parse_options(StructRepDiffSampling, options)
+        draw = self._draw(sampling, compositions, conditions, seed, first, 1)
+        return draw(first, n, [])
 
     def _check_wishes(self, wishes: Sequence[ProtostructureRequest] | None) -> None:
         """Refuse what no protostructure could satisfy.

@@ -1,7 +1,7 @@
 """A trained generator as a whole: what is drawn first, diffusion, normalisation and layout in one file."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -121,6 +121,7 @@ class GenerativeModel:
         requests: Sequence[ProtostructureRequest] | None = None,
         new_only: bool = False,
         refused: list[Protostructure] | None = None,
+        unwanted: Callable[[Protostructure], bool] | None = None,
     ) -> list[Protostructure | None]:
         """Draw protostructures number `first` to `first + n` of a seed; None where a request could not be met.
 
@@ -137,6 +138,7 @@ class GenerativeModel:
             requests: One for each; None to ask for nothing.
             new_only: Whether to draw again what training crystals have, as far as the model knows them.
             refused: What is drawn again is appended to it.
+            unwanted: Tells what else is to be drawn again; None for nothing.
         """
         assert self.protostructures is not None
         generator = torch.Generator().manual_seed(seed)
@@ -149,7 +151,7 @@ class GenerativeModel:
             element_temperature=element_temperature,
             prototype_share=prototype_share,
             first=first,
-            unwanted=partial(self._is_known, refused) if new_only else None,
+            unwanted=_either([partial(self._is_known, refused) if new_only else None, unwanted]),
         )
         if failed := [draw.reason for draw in draws if draw.protostructure is None]:
             log.warning("%d of %d samples have no protostructure; the first: %s", len(failed), n, failed[0])
@@ -306,6 +308,14 @@ class GenerativeModel:
         check_shapes(own, {"size_entries": (None, 3), "size_counts": (len(own["size_entries"]),)})
         check_shapes(own, {"prototype_counts": (len(metadata[PROTOSTRUCTURES]["prototypes"]),)})
         return ProtostructureModel.from_tensors_and_metadata(own, metadata[PROTOSTRUCTURES])
+
+
+def _either(
+    tests: Sequence[Callable[[Protostructure], bool] | None],
+) -> Callable[[Protostructure], bool] | None:
+    """Return what tells whether any of some tests does; None if there are none."""
+    given = [test for test in tests if test is not None]
+    return (lambda one: any(test(one) for test in given)) if given else None
 
 
 def _shapes_of_scale(tensors: Mapping[str, Tensor], n_features: int) -> dict[str, tuple[int | None, ...]]:

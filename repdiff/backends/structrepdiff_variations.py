@@ -18,7 +18,6 @@ from descriptors.symmetry.encoding import encode_protostructures
 from descriptors.symmetry.orbit_maps import orbit_maps
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.examples import read_each
-from repdiff.backends.protostructure_wishes import WISHES
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import count_elements
@@ -83,11 +82,9 @@ def refuse_wishes(sampling: StructRepDiffSampling) -> None:
     Raises:
         UserError: If something is.
     """
-    wishes = (*WISHES, "formula_units")
-    asked = [name for name in wishes if getattr(sampling, name) is not None]
-    if asked or sampling.new_only:
-        name = asked[0] if asked else "new_only"
-        raise UserError(f"`{name}` is given, expected none: the parents decide what variations are")
+    for name, value in (("new_only", sampling.new_only), ("keep_best", sampling.keep_best)):
+        if value:
+            raise UserError(f"`{name}` is given, expected none: the parents decide what variations are")
 
 
 def vary_vectors(

@@ -8,6 +8,7 @@ import click
 from repdiff.errors import UserError
 from repdiff.settings.backends import DEFAULT_BACKEND, backend_options
 from repdiff.settings.base import DEFAULT_ROOT, Settings
+from repdiff.settings.conditions import asks_for_learnt
 from repdiff.settings.paths import home_expanded
 
 LOOKED_AT = ("config", "workspace", "backend", "model", "condition")
@@ -56,11 +57,14 @@ def _of_model(
 
     given = next((one["model"] for one in (found, section) if one.get("model") is not None), None)
     root = found.get("workspace")
-    asked = found.get("condition") or section.get("condition")
+    words = [
+        pair.partition("=")[0].strip() for text in found.get("condition") or () for pair in text.split(",")
+    ]
+    asked = words or section.get("condition") or ()
     path = find_model(
         None if given is None else home_expanded(str(given)),
         Workspace(root=home_expanded(DEFAULT_ROOT if root is None else root)),
-        newest="finetune" if asked else "train",
+        newest="finetune" if asks_for_learnt(asked) else "train",
         backend=None if backend is None else str(backend),
     )
     return backend_of(path), {"model": path}

@@ -6,6 +6,7 @@ import click
 
 TITLES = {
     "common": "Most used",
+    "conditions": "Conditions: what samples are asked to be",
     "model": "Model",
     "noise process": "Noise process",
     "optimiser": "Optimiser and loss",

@@ -177,11 +177,10 @@ def _info_command() -> click.Command:
 def _backends_command() -> click.Command:
     def show() -> None:
         from repdiff.backends import BACKENDS
+        from repdiff.backends.described import description
 
         for name in BACKENDS:
-            backend = BACKENDS[name]
-            given = ", ".join(sorted(backend.conditions)) or "nothing"
-            click.echo(f"{name}: {backend.description}; makes {backend.makes}; can be given: {given}")
+            click.echo(description(name))
 
     return click.Command("backends", callback=show, help=HELP["backends"], context_settings=CONTEXT)
 

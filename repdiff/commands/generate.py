@@ -1,16 +1,22 @@
 """`repdiff generate`: a trained model → representations, or crystals where the backend makes them at once."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from repdiff.backends import BACKENDS, Backend, Samples
+from repdiff.backends.asked_of_backend import read_asked
 from repdiff.backends.find_model import backend_of, find_model
 from repdiff.backends.requested_compositions import CompositionRequest, read_compositions, sample_names
+from repdiff.conditions import Asked, judge
+from repdiff.conditions.files import told, write_judged
 from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.resumable_parts import crystals_in_shards, each_shard
 from repdiff.crystals.structure_files import write_made
 from repdiff.errors import UserError
@@ -26,6 +32,7 @@ from repdiff.representations.shards import (
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import GenerateSettings
 from repdiff.settings.backends import DEFAULT_BACKEND
+from repdiff.settings.conditions import asks_for_learnt
 from repdiff.settings.leaves import leaves, value_at
 from repdiff.settings.sampling import DEFAULT_N
 
@@ -54,8 +61,11 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     if wanted is not None and kind not in BACKENDS[name].conditions:
         raise UserError(f"the backend {name} takes no {kind}s: leave them out, or train another")
     backend = BACKENDS[name].load(path, device=device)
-    how = _how(backend, settings)
-    wanted, left_out = _possible(backend, how, settings, wanted)
+    asked = read_asked(backend, name, settings.asked(), wanted)
+    how = _how(backend, settings, asked)
+    wanted, left_out = _possible(backend, how, settings, wanted, asked)
+    if wanted is not None and asked.compositions:
+        asked = replace(asked, compositions=tuple(wanted.compositions))
     several = wanted is not None and len(wanted.compositions) > 1
     n = settings.n or (len(wanted.compositions) if wanted and several else DEFAULT_N)
     settings = settings.model_copy(update={"model": path, "n": n})
@@ -65,9 +75,10 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
         inputs["ranker"] = ranker
     with workspace.run(settings, label, inputs=inputs) as run:
         if run.state != "finished":
+            asked.write(run.path)
             started = time.perf_counter()
             fill = _fill_vectors if backend.makes == "representations" else _fill_crystals
-            n_made = fill(partial(_sample, backend, how, settings.seed, wanted), settings, wanted, run)
+            n_made = fill(partial(_sample, backend, how, settings.seed, wanted), settings, wanted, asked, run)
             seconds = time.perf_counter() - started
             run.summary.update(
                 backend=name,
@@ -76,12 +87,13 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
                 seconds_per_sample=round(seconds / n_made, 6) if n_made else None,
             )
             log.info("%d %s", n, backend.makes)
+    sys.stdout.write(told(run.path))
     return run.path
 
 
 def newest_verb(settings: GenerateSettings) -> str:
     """Say whose newest output is the model where none is named: that of fine-tuning if properties are asked for."""
-    return "finetune" if getattr(settings, "condition", None) else "train"
+    return "finetune" if asks_for_learnt(settings.condition) else "train"
 
 
 def _with_ranker(settings: GenerateSettings, workspace: Workspace) -> GenerateSettings:
@@ -91,11 +103,11 @@ def _with_ranker(settings: GenerateSettings, workspace: Workspace) -> GenerateSe
     return settings.model_copy(update={"ranker": workspace.find("rank", getattr(settings, "ranker", None))})
 
 
-def _how(backend: Backend, settings: GenerateSettings) -> dict[str, Any]:
+def _how(backend: Backend, settings: GenerateSettings, asked: Asked) -> dict[str, Any]:
     """Gather the arguments that `check` and `sample` have in common."""
     return {
         "steps": settings.steps,
-        "conditions": getattr(settings, "condition", None),
+        "conditions": asked.of_backend or None,
         "guidance": getattr(settings, "guidance", None),
         "options": settings.part(backend.sampling_options),
     }
@@ -106,6 +118,7 @@ def _possible(
     how: Mapping[str, Any],
     settings: GenerateSettings,
     wanted: CompositionRequest | None,
+    asked: Asked,
 ) -> tuple[CompositionRequest | None, list[str]]:
     """Leave out of what a data set asks for what the backend cannot make, and name it.
 
@@ -113,13 +126,16 @@ def _possible(
         UserError: If a setting does not fit, what the user asks for cannot be made, or nothing of a data set can.
     """
     if wanted is None or not wanted.targets:
-        backend.check(**how, **({} if wanted is None else wanted.arguments(0, len(wanted.compositions))))
+        given = {} if wanted is None else wanted.arguments(0, len(wanted.compositions))
+        asked.check(**given)
+        backend.check(**how, **given)
         return wanted, []
-    backend.check(**how)
+    backend.check(**{**how, "conditions": None, "guidance": None})
     source = settings.compositions_from or settings.protostructures
     reasons = {}
     for place, name in enumerate(wanted.targets):
         try:
+            asked.check(**wanted.arguments(place, 1))
             backend.check(**how, **wanted.arguments(place, 1))
         except UserError as error:
             reasons[name] = str(error)
@@ -135,9 +151,9 @@ def _possible(
 
 
 def _fill_vectors(
-    sample: Sample, settings: GenerateSettings, wanted: CompositionRequest | None, run: Run
+    sample: Sample, settings: GenerateSettings, wanted: CompositionRequest | None, asked: Asked, run: Run
 ) -> int:
-    """Complete the shards of representations, and count what was made."""
+    """Complete the shards of representations, which are judged once they are crystals, and count what was made."""
 
     def extend(number: int, first: int, size: int) -> int:
         path = shard_path(run.path, number)
@@ -161,9 +177,9 @@ def _fill_vectors(
 
 
 def _fill_crystals(
-    sample: Sample, settings: GenerateSettings, wanted: CompositionRequest | None, run: Run
+    sample: Sample, settings: GenerateSettings, wanted: CompositionRequest | None, asked: Asked, run: Run
 ) -> int:
-    """Complete the shards of crystals, write the files that others read, and count what was made."""
+    """Complete the shards of crystals, judge them, write the files that others read, and count what was made."""
 
     def make(first: int, n: int) -> list[Crystal]:
         return sample(first, n).crystals
@@ -171,7 +187,9 @@ def _fill_crystals(
     made, n_made = crystals_in_shards(run.path, settings.n or 0, settings.shard_size, make)
     names = sample_names(wanted, len(made))
     crystals = [crystal.replace(id=name) for crystal, name in zip(made, names, strict=True)]
-    run.summary.update(write_made(run.path, crystals))
+    judged = judge(CrystalSet(crystals=crystals), asked, names, progress=True)
+    run.summary.update(write_made(run.path, judged.crystals.crystals, judged.crystals.failed))
+    run.summary.update(write_judged(run.path, judged))
     return n_made
 
 
@@ -190,7 +208,7 @@ def _label(settings: GenerateSettings, backend: str) -> str:
         if leaf.key not in (*GenerateSettings.model_fields, "ranker")
         and value_at(settings, leaf) != leaf.default
     }
-    condition, guidance = options.pop("condition", {}), options.pop("guidance", None)
+    guidance = options.pop("guidance", None)
     sampler = options.pop("sampler", "ddpm") if backend == DEFAULT_BACKEND else None
     steps = str(settings.steps or "")
     parts = [f"{sampler}{steps}"] if sampler else [f"{steps}steps"] if steps else []
@@ -204,6 +222,6 @@ def _label(settings: GenerateSettings, backend: str) -> str:
         settings.protostructures,
     )
     parts += [f"for-{Path(str(one)).name}" for one in asked if one is not None]
-    parts += [f"{name}-{value}" for name, value in [*options.items(), *condition.items()]]
+    parts += [f"{name}-{value}" for name, value in [*options.items(), *settings.asked().items()]]
     parts += [f"guidance{guidance:g}"] if guidance is not None else []
     return "-".join(parts)

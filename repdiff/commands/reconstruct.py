@@ -1,6 +1,8 @@
 """`repdiff reconstruct`: representation vectors → crystals, over processes, which may share a GPU."""
 
 import logging
+import math
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +12,8 @@ import numpy as np
 import torch
 
 from reconstruction.presets import SEARCHES, Search
+from repdiff.conditions import Asked, judge
+from repdiff.conditions.files import told, write_judged
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.resumable_parts import forget_parts
 from repdiff.crystals.structure_files import TABLE, write_structures
@@ -70,6 +74,7 @@ def run_reconstruct(settings: ReconstructSettings, workspace: Workspace) -> Path
     with workspace.run(settings, name, inputs=source.inputs) as run:
         if run.state != "finished":
             run.summary.update(_reconstruct(source, settings, run.path, device))
+    sys.stdout.write(told(run.path))
     return run.path
 
 
@@ -113,7 +118,7 @@ def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Sour
         batch = batch.first(settings.n)
     return Source(
         name=f"{folder.name}-n{len(batch)}",
-        batch=replace(batch, names=read_names(folder, len(batch))),
+        batch=replace(batch, names=read_names(folder, len(batch)), asked=Asked.read(folder)),
         exact=False,
         inputs={"generated": folder},
     )
@@ -159,14 +164,17 @@ def _reconstruct(
         symmetric=settings.symmetry == "given",
         proposals=settings.symmetry == "propose",
     )
-    found = done.crystals
+    judged = judge(done.crystals, source.batch.asked, source.batch.ids, progress=True)
+    found = judged.crystals
     failed = {**found.failed, **source.refused}
     write_failed(folder, failed)
     write_structures(folder, found.crystals, progress=True)
+    more = write_judged(folder, judged)
     forget_parts(folder)
     return {
         **_summary(found.crystals, failed),
-        "seconds_per_structure": done.seconds / len(found.crystals),
+        **more,
+        "seconds_per_structure": done.seconds / len(done.crystals.crystals),
         "n_workers": done.n_workers,
         "search": asdict(done.search),
     }
@@ -178,6 +186,7 @@ def _summary(crystals: Sequence[Crystal], failed: Mapping[str, str]) -> dict[str
     sure = np.array([crystal.labels["confidence"] for crystal in crystals], dtype=float)
     repaired = sum(crystal.labels["cell_repair"] is not None for crystal in crystals)
     stopped = Counter(str(crystal.labels["stopped"]) for crystal in crystals)
+    median = float(np.median(losses)) if len(losses) else math.nan
     confidence = float(np.nanmean(sure)) if np.isfinite(sure).any() else None
     log.info(
         "%d crystals, %d refused (in %s), %d cells repaired; median loss %.2g%s; %s",
@@ -185,7 +194,7 @@ def _summary(crystals: Sequence[Crystal], failed: Mapping[str, str]) -> dict[str
         len(failed),
         FAILED,
         repaired,
-        float(np.median(losses)),
+        median,
         "" if confidence is None else f", mean confidence {confidence:.1%}",
         ", ".join(f"{count} {reason}" for reason, count in sorted(stopped.items())),
     )
@@ -193,7 +202,7 @@ def _summary(crystals: Sequence[Crystal], failed: Mapping[str, str]) -> dict[str
         "n_crystals": len(crystals),
         "n_failed": len(failed),
         "n_cells_repaired": repaired,
-        "median_loss": float(np.median(losses)),
+        "median_loss": None if math.isnan(median) else median,
         "mean_confidence": confidence,
         "stopped": dict(stopped),
     }

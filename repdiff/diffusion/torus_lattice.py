@@ -198,7 +198,7 @@ class TorusLatticeDiffusion(nn.Module):
                 path, noise = constraint.project(path), constraint.noise(noise)
             vector = steps.process.reverse_step(
                 vector, predicted, here, lattice_noise[step],
-                target=self.settings.lattice.target, step_noise=reverse.lattice,
+                target=self.settings.lattice.target, step_noise=reverse.lattice_noise,
             ).clamp(*bounds)  # fmt: skip
             coords = reverse_step(
                 coords,

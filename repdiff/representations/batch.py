@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from repdiff.conditions import Asked
 from repdiff.crystals.crystal import Label
 from repdiff.crystals.views import count, html_of
 from repdiff.representations.layout import RepresentationSpec
@@ -32,6 +33,7 @@ class RepresentationBatch:
             and None in it, for none.
         columns: What else is known of each vector, by name, such as its rank among what was drawn; crystals made of the
             vectors have it as labels.
+        asked: What the samples were asked to be, the first vector being sample 0.
 
     Example:
         >>> import repdiff as rd
@@ -50,6 +52,7 @@ class RepresentationBatch:
     templates: tuple[str | None, ...] | None = None
     parents: tuple[str | None, ...] | None = None
     columns: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)
+    asked: Asked = field(default_factory=Asked)
 
     @property
     def ids(self) -> list[str]:

@@ -12,6 +12,7 @@ from repdiff.settings.backends import DEFAULT_BACKEND
 from repdiff.settings.base import Settings
 from repdiff.settings.compose import OLD_KEY, modernised
 from repdiff.settings.leaves import leaves, value_at
+from repdiff.settings.renamed import under_new_names
 
 S = TypeVar("S", bound=Settings)
 MAX_TEXT = 80  # characters shown of one value
@@ -113,7 +114,7 @@ def _input_text(key: str, before: Input | None, after: Input | None) -> str:
 
 def _config(old: Manifest, settings: Settings) -> Mapping[str, Any]:
     """Return the settings of an earlier run under today's names."""
-    config = old.config
+    config = under_new_names(settings.verb, old.config)
     if OLD_KEY not in config:
         return config
     backend = config.get("backend") or old.summary.get("backend") or settings.only_backend or DEFAULT_BACKEND

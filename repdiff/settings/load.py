@@ -15,15 +15,10 @@ from repdiff.settings.backends import DEFAULT_BACKEND, backend_names
 from repdiff.settings.base import BOUNDS, Settings
 from repdiff.settings.compose import OLD_KEY, completed, expanded, modernised, owners
 from repdiff.settings.leaves import Leaf, leaves, nested_model
+from repdiff.settings.renamed import under_new_names
 
 S = TypeVar("S", bound=Settings)
 MAX_ERRORS = 3
-RENAMED = {
-    "evaluate": {"floor": "baseline", "floor_size": "baseline_size", "floor_halves": "baseline_halves"},
-    "compare": {"floor": "baseline"},
-    "generate": {"composition_temperature": "temperature"},
-}
-"""Settings that had another name once, by verb; files and flags may still use it."""
 log = logging.getLogger(__name__)
 
 
@@ -50,7 +45,7 @@ def load_settings(
         UserError: If the file cannot be read, or a section, a key or a value is wrong.
     """
     document = {} if file is None else read_document(file)
-    section, given = _section(document, model.verb, file), dict(overrides or {})
+    section, given = _section(document, model.verb, file), under_new_names(model.verb, overrides or {})
     backend = backend or _backend_meant(model, document, section, given)
     target = completed(model, backend)
     if file is not None:
@@ -146,10 +141,7 @@ def _section(document: Mapping[str, Any], verb: str, file: Path | None) -> dict[
     section = document.get(verb)
     if not isinstance(section, dict | None):
         raise UserError(f"{file}: section {verb} is {section!r}, expected settings as `name: value`")
-    renamed = RENAMED.get(verb, {})
-    for old in renamed.keys() & set(section or {}):
-        log.warning("%s is called %s now; the old name is still read", old, renamed[old])
-    return {renamed.get(name, name): value for name, value in (section or {}).items()}
+    return under_new_names(verb, section or {})
 
 
 def _backend_meant(
@@ -237,7 +229,7 @@ def _leaf_values(
     """Find the settings that overrides mean, those of the old form first."""
     known = {leaf.key: leaf for leaf in leaves(target)}
     if (old := given.get(OLD_KEY)) is not None:
-        pairs = _pairs_of_text(OLD_KEY, old) if isinstance(old, str) else old
+        pairs = pairs_of_text(OLD_KEY, old) if isinstance(old, str) else old
         given = {**modernised({OLD_KEY: pairs}, model, backend), **given}
     for key, value in given.items():
         if key == OLD_KEY:
@@ -272,20 +264,33 @@ def _read_text(leaf: Leaf, value: object) -> object:
     if any(get_origin(kind) in (tuple, list) for kind in leaf.types):
         return [part.strip() for part in value.split(",") if part.strip()]
     if leaf.takes_pairs:
-        return _pairs_of_text(leaf.key, value)
+        return pairs_of_text(leaf.key, value)
     return value
 
 
-def _pairs_of_text(key: str, text: str) -> dict[str, object]:
-    import yaml
+def pairs_of_text(key: str, text: str) -> dict[str, object]:
+    """Read values by name, as the command line writes them: NAME=VALUE, with commas between several.
 
+    Raises:
+        UserError: If it is something else, or a name comes twice.
+    """
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     if not all(name.strip() and mark for name, mark, _ in pairs):
         raise UserError(f"`{key}` is {text!r}, expected NAME=VALUE, with commas between several")
     names = [name.strip() for name, _, _ in pairs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"`{key}` gives {twice[0]} twice, expected each name once")
-    return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
+    return {name.strip(): _value_of_text(value) for name, _, value in pairs}
+
+
+def _value_of_text(text: str) -> object:
+    """Read a number, a list or the like; what is none of YAML, such as ">=3", is text."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text.strip()
 
 
 def _explain(error: ValidationError, model: type[Settings], file: Path | None, given: set[str]) -> str:

@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import model_validator
 
 from repdiff.settings.base import Settings, seed_setting, setting
+from repdiff.settings.conditions import ConditionSettings
 
 DEFAULT_N = 1000  # samples of a run that is told no number
 
 
-class GenerateSettings(Settings):
+class GenerateSettings(ConditionSettings, Settings):
     """Settings of `repdiff generate` that all backends share."""
 
     verb: ClassVar[str] = "generate"

@@ -16,6 +16,7 @@ from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER, Protostructur
 from descriptors.symmetry.settings import canonical, prototype, settings
 from descriptors.symmetry.space_group import LETTERS
 from descriptors.symmetry.substitution import MAX_ASSIGNMENTS, substitute, substitutions
+from repdiff.crystals.plain_properties import GRAMS_PER_DALTON, PLAIN_PROPERTIES, mass
 from repdiff.crystals.volumes import atomic_volumes
 from repdiff.execution.progress import progress_bar
 from repdiff.symmetry.table import SymmetryTable
@@ -87,6 +88,33 @@ class TemplateLibrary:
     def __len__(self) -> int:
         """Count the crystals."""
         return len(self.names)
+
+    def range_of(self, name: str) -> tuple[float, float] | None:
+        """Return the least and the largest value of a plain property; None if formulas and volumes do not tell it."""
+        if name in ("density", "volume_per_atom"):
+            values: list[float | None] = list(self._volumes_and_densities[name == "density"])
+        elif (of_formula := getattr(PLAIN_PROPERTIES.get(name), "of_formula", None)) is not None:
+            values = [of_formula(one.composition()) for one in self._present]
+        else:
+            return None
+        known = [value for value in values if value is not None]
+        return (min(known), max(known)) if known else None
+
+    @cached_property
+    def _present(self) -> list[Protostructure]:
+        return [one for one in self.known.protostructures if one is not None]
+
+    @cached_property
+    def _volumes_and_densities(self) -> tuple[list[float], list[float]]:
+        """Volumes per atom, Å³, and densities, g/cm³."""
+        numbers = torch.tensor([one.number for one in self._present])
+        volumes = torch.linalg.det(unit_cell.to_lattice(self.known.cells.double(), numbers)).abs().tolist()
+        contents = [one.composition(primitive=False) for one in self._present]
+        pairs = list(zip(volumes, contents, strict=True))
+        return (
+            [volume / sum(counts.values()) for volume, counts in pairs],
+            [mass(counts) * GRAMS_PER_DALTON / volume for volume, counts in pairs],
+        )
 
     def holds(self, protostructure: Protostructure) -> bool:
         """Tell whether a known crystal has this protostructure, in whatever setting."""

@@ -15,6 +15,7 @@ from descriptors.symmetry.protostructure import Protostructure
 from descriptors.testing import require_declared
 from repdiff.backends import BACKENDS, Backend, Samples, backend_of
 from repdiff.backends.fit import train_job
+from repdiff.conditions import GRAMMAR
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import Composition, count_elements, formula_text
@@ -112,8 +113,8 @@ def check_declarations(trial: Trial) -> None:
     """Check that the backend describes itself, and declares conditions that exist."""
     require_declared(trial.kind, Backend)
     one_line(trial.kind.description, least=20)
-    known = {"composition", "properties", "protostructure", "symmetry"}
-    strange = trial.kind.conditions - known
+    known = {"composition", "properties", "protostructure", *GRAMMAR}
+    strange = set(trial.kind.conditions) - known
     require(not strange, f"unknown conditions {sorted(strange)}, expected some of {', '.join(sorted(known))}")
     require(trial.kind.makes in ("representations", "crystals"), f"makes {trial.kind.makes!r}")
 

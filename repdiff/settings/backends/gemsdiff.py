@@ -1,12 +1,14 @@
 """Options of GemsDiff: network, noise processes and loss of torus and lattice diffusion, and its way back."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import model_validator
 
 from repdiff.settings.backends import BackendOptions
 from repdiff.settings.backends.crystal_network import CrystalNetworkSettings
 from repdiff.settings.base import MAX_TIMESTEPS, Options, setting
+from repdiff.settings.renamed import under_new_names
 
 Gauge = Literal["polar", "general"]
 ReverseRule = Literal["paper", "code", "renoise", "posterior"]
@@ -126,12 +128,17 @@ class ReverseSettings(Options):
         "(posterior)",
         group="noise process",
     )
-    lattice: StepNoise = setting(
+    lattice_noise: StepNoise = setting(
         "posterior",
         "Variance of a reverse step of the cell: β̃ of its time (posterior), β of its time (beta), or β of the "
         "previous time (beta_before, the published code)",
         group="noise process",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_its_old_name(cls, values: Any) -> Any:  # noqa: ANN401 (whatever is to be validated)
+        return under_new_names("generate", values) if isinstance(values, Mapping) else values
 
 
 class GemsDiffSampling(ReverseSettings):

@@ -1,6 +1,6 @@
 """Options of the MatterGen-style model: network, noise processes and loss, and predictor and corrector steps."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import model_validator
 
@@ -121,13 +121,8 @@ class MatterGenSampling(ReverseSettings):
 
 
 class PropertyConditions(Options):
-    """Properties that samples are asked for."""
+    """How strongly properties are asked for."""
 
-    condition: dict[str, Any] = setting(
-        {},
-        "Properties that samples should have, for a model from finetune: band_gap=1.5 or chemical_system=Li-O; may "
-        "be repeated",
-    )
     guidance: float | None = setting(
         None,
         "Guidance scale with conditions: 0 ignores them, 1 (default) is as trained, above 1 exaggerates them",

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from repdiff.settings.backends import BackendOptions
 from repdiff.settings.base import MAX_TIMESTEPS, Options, setting
@@ -144,33 +144,6 @@ class StructRepDiffSampling(Options):
         "alike, and start the search from its coordinates",
         group="model",
     )
-    space_group: str | None = setting(
-        None, "Space groups that samples may have, by number, such as 225 or 221,225,227", group="model"
-    )
-    crystal_system: str | None = setting(
-        None, "Crystal systems that samples may have, such as cubic or tetragonal,cubic", group="model"
-    )
-    chemical_system: str | None = setting(
-        None, "Elements that samples shall have, all of them and no others, such as Li-Fe-O", group="model"
-    )
-    elements_allowed: str | None = setting(
-        None, "Elements that samples may have, such as Li-Na-K-O-S", group="model"
-    )
-    elements_excluded: str | None = setting(
-        None, "Elements that samples shall not have, such as Pb-Cd-Hg", group="model"
-    )
-    n_atoms: str | None = setting(None, "Atoms of the primitive cell, such as 8 or 5-12", group="model")
-    formula_units: str | None = setting(
-        None,
-        "With a composition: how many times it the primitive cell holds, such as 1-4; default: once",
-        group="model",
-    )
-
-    @field_validator("space_group", "n_atoms", "formula_units", mode="before")
-    @classmethod
-    def _number_as_text(cls, value: object) -> object:
-        """Take one number from Python and YAML, where a range would be a text."""
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _ranker_is_used(self) -> "StructRepDiffSampling":

@@ -1,15 +1,16 @@
 import pytest
 
+from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.options import parse_options
-from repdiff.backends.protostructure_wishes import read_wishes
+from repdiff.backends.protostructure_wishes import read_wishes, unwanted_formulas
 from repdiff.errors import UserError
 from repdiff.settings.backends.structrepdiff import StructRepDiffSampling
 
 ELEMENTS = (3, 8, 22, 26, 38)
 
 
-def wishes(compositions=None, conditions=None, **options):
-    return read_wishes(StructRepDiffSampling(**options), conditions, compositions, ELEMENTS)
+def wishes(compositions=None, **conditions):
+    return read_wishes(conditions, compositions, ELEMENTS)
 
 
 def test_nothing_asked_is_nothing():
@@ -55,28 +56,16 @@ def test_compositions_are_asked_one_by_one_in_all_numbers_of_formula_units():
     assert all(wish.groups == {136} for wish in asked)
 
 
-def test_conditions_by_name_mean_the_same():
-    assert wishes(conditions={"space_group": 225, "chemical_system": ["Li", "O"]}) == wishes(
+def test_lists_mean_what_text_means():
+    assert wishes(space_group=225, chemical_system=["Li", "O"]) == wishes(
         space_group="225", chemical_system="Li-O"
     )
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"space_group": "231"}, "231"),
-        ({"space_group": "Fm-3m"}, "expected numbers from 1 to 230"),
-        ({"crystal_system": "cubik"}, "Did you mean cubic|did you mean 'cubic'|cubic"),
-        ({"space_group": "225", "crystal_system": "tetragonal"}, "no space group of 225 is tetragonal"),
-        ({"chemical_system": "Li-Fe-Ox"}, "'Ox' is none"),
-        ({"n_atoms": "9-5"}, "smaller number first"),
-        ({"n_atoms": "few"}, "expected a number or a range"),
-        ({"elements_allowed": "Li", "elements_excluded": "Li"}, "no element is left"),
-        ({"formula_units": "2"}, "beside a composition only"),
-        ({"conditions": {"band_gap": 1.5}}, "band_gap"),
-    ],
-)
-def test_what_cannot_be_read_is_refused_in_one_line(options, message):
-    with pytest.raises(UserError, match=message) as caught:
-        wishes(**options)
-    assert "\n" not in str(caught.value)
+def test_formulas_that_do_not_obey_are_unwanted():
+    salt, oxide = Protostructure.of(225, [(3, "a"), (9, "b")]), Protostructure.of(225, [(38, "a"), (8, "b")])
+    unwanted = unwanted_formulas({"mass_per_atom": "..20", "space_group": 225})
+    assert unwanted is not None
+    assert not unwanted(salt)  # LiF, 13 u
+    assert unwanted(oxide)
+    assert unwanted_formulas({"space_group": 225}) is None
