@@ -2,6 +2,7 @@
 
 from repdiff.api.data import encode, load_dataset, read, write
 from repdiff.api.model import Model, load_model
+from repdiff.api.phase_search import phases
 from repdiff.api.ranking import load_ranker, train_ranker
 from repdiff.api.results import evaluate, reconstruct, relax
 from repdiff.api.similarity import similar
@@ -12,6 +13,7 @@ from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.dataset import Dataset
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.metrics.evaluation import Evaluation
+from repdiff.phase_search.result import Phases
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.similar_crystals import SimilarCrystals
@@ -23,6 +25,7 @@ __all__ = [
     "EncodedSet",
     "Evaluation",
     "Model",
+    "Phases",
     "Ranker",
     "RelaxedSet",
     "RepresentationBatch",
@@ -32,6 +35,7 @@ __all__ = [
     "load_dataset",
     "load_model",
     "load_ranker",
+    "phases",
     "read",
     "reconstruct",
     "relax",

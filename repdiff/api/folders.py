@@ -24,22 +24,41 @@ def claim_for_training(folder: Path, what: Mapping[str, object]) -> None:
         UserError: If the folder holds a training that differs in any of these, or other files.
         OSError: If it cannot be listed or written; `checked` puts what disks refuse into one line.
     """
+    claim(folder, what, work="training", call="rd.train", mark=MARK)
+
+
+def claim(
+    folder: Path, what: Mapping[str, object], *, work: str, call: str, mark: str = "repdiff-work.json"
+) -> None:
+    """Write down in a folder what is done there.
+
+    Args:
+        folder: Made if it does not exist; hidden files there do not count.
+        what: Plain JSON values by name, all that decides the result.
+        work: What is done, for messages.
+        call: What does it, for messages.
+        mark: Name of the file in which it stands.
+
+    Raises:
+        UserError: If the folder holds such a work that differs in any of these, or other files.
+        OSError: If it cannot be listed or written.
+    """
     held = _held(folder)
-    if strange := sorted(held - {MARK}):
-        if MARK not in held:
+    if strange := sorted(held - {mark}):
+        if mark not in held:
             raise UserError(
-                f"{folder} holds {strange[0]} and no training of rd.train, expected an empty folder: "
+                f"{folder} holds {strange[0]} and no {work} of {call}, expected an empty folder: "
                 "choose another `folder`"
             )
-        then = read_json(folder / MARK)
+        then = read_json(folder / mark)
         if differ := [name for name in sorted({*then, *what}) if then.get(name) != what.get(name)]:
             values = f"`{differ[0]}` was {then.get(differ[0])!r}, now {what.get(differ[0])!r}"
             raise UserError(
-                f"{folder} holds a training {'on other crystals' if ENCODED in differ else f'in which {values}'}: "
+                f"{folder} holds a {work} {'on other crystals' if ENCODED in differ else f'in which {values}'}: "
                 "choose another `folder`"
             )
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / MARK, what)
+    write_json(folder / mark, what)
 
 
 def refuse_other_files(folder: Path) -> None:

@@ -108,6 +108,7 @@ def relax(
     force_field: str = "chgnet",
     fmax: float = 0.05,
     max_steps: int = 500,
+    max_seconds: float | None = None,
     rattle: float = 0.0,
     seed: int = 0,
     n_workers: int = 1,
@@ -121,6 +122,8 @@ def relax(
         force_field: "chgnet" or "sevennet" (`pip install repdiff[relax]`), or one of a plugin.
         fmax: Largest force of a relaxed crystal, those on the cell included, eV/Å.
         max_steps: Largest number of steps for a crystal.
+        max_seconds: Seconds of processor time that a crystal may take, its share of that of its batch; what reaches the
+            limit keeps its last geometry, and its label relax_stopped says so. None for no limit.
         rattle: Standard deviation of normal displacements of the atoms before relaxation, Å.
         seed: Seed of the displacements.
         n_workers: Processes on a CPU.
@@ -146,6 +149,8 @@ def relax(
     given = as_crystal_set(crystals)
     if not fmax > 0:
         raise UserError(f"fmax is {fmax}, expected a positive force, eV/Å")
+    if max_seconds is not None and not max_seconds > 0:
+        raise UserError(f"max_seconds is {max_seconds}, expected a positive time, or None for no limit")
     if not rattle >= 0:
         raise UserError(f"rattle is {rattle}, expected a length, Å, or 0 for none")
     steps = a_count("max_steps", max_steps, least=0)
@@ -153,7 +158,7 @@ def relax(
         return relax_set(
             given,
             force_field=force_field,
-            limits=Limits(fmax=fmax, max_steps=steps or 0),
+            limits=Limits(fmax=fmax, max_steps=steps or 0, max_seconds=max_seconds),
             rattle=Rattle(width=rattle, seed=a_seed(seed)),
             device=choose_device(device),
             folder=Path(folder),

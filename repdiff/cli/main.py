@@ -29,6 +29,7 @@ HELP = {
     "similar": "Find the crystals of a data set that are most like given ones.",
     "relax": "Relax crystals with a force field.",
     "hull": "Compute the reference energies of the convex hull, for stability.",
+    "phases": "Find phases of a chemical system: generate, relax, and place them on the convex hull.",
     "evaluate": "Evaluate crystals: validity, coverage, novelty, stability and more.",
     "compare": "Train and evaluate several systems alike, or put evaluations side by side.",
     "report": "Write an HTML page of evaluations: tables, plots, structures.",

@@ -53,7 +53,9 @@ def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
             relaxed = relax_set(
                 given,
                 force_field=settings.force_field,
-                limits=Limits(fmax=settings.fmax, max_steps=settings.max_steps),
+                limits=Limits(
+                    fmax=settings.fmax, max_steps=settings.max_steps, max_seconds=settings.max_seconds
+                ),
                 rattle=Rattle(width=settings.rattle, seed=settings.seed),
                 device=device,
                 folder=run.path,
@@ -72,11 +74,13 @@ def _summary(relaxed: RelaxedSet) -> dict[str, object]:
     ends = [relaxation for relaxation in relaxed.relaxations.values() if relaxation.crystal is not None]
     n_failed = len(relaxed.relaxations) - len(ends)
     n_converged = sum(end.converged for end in ends)
+    late = relaxed.n_out_of_time
     log.info(
-        "%d of %d converged by %s; %d without result (in %s)%s",
+        "%d of %d converged by %s%s; %d without result (in %s)%s",
         n_converged,
         len(relaxed.relaxations),
         relaxed.force_field,
+        f"; {late} stopped by the limit of time" if late else "",
         n_failed,
         FAILED,
         "".join(f"; {count}: {reason}" for reason, count in relaxed.reasons().items()),
@@ -87,6 +91,7 @@ def _summary(relaxed: RelaxedSet) -> dict[str, object]:
         "n_relaxed": len(ends),
         "n_converged": n_converged,
         "n_failed": n_failed,
+        "n_out_of_time": late,
         "failures": relaxed.reasons(),
         "mean_energy_change": float(np.mean(change)) if change else None,
         "mean_rmsd": float(np.mean(rmsd)) if rmsd else None,

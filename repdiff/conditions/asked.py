@@ -1,7 +1,7 @@
 """All that is asked of the samples of a run, and how the system that makes them honours it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,14 @@ class Asked:
             units=units.numbers if isinstance(units, Numbers) else frozenset({1}),
         )
         return [formula, *shared]
+
+    def of_rows(self, numbers: Sequence[int]) -> "Asked":
+        """Return what is asked of some of the samples, which are counted anew."""
+        formulas = self.compositions
+        return replace(
+            self,
+            compositions=tuple(formulas[number % len(formulas)] for number in numbers) if formulas else (),
+        )
 
     def check(
         self,

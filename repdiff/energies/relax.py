@@ -1,11 +1,12 @@
 """Relax many crystals at once: those that are done leave the batch, and others take their places."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
@@ -14,7 +15,7 @@ from repdiff.crystals.resumable_parts import Part
 from repdiff.energies.base import MIN_VOLUME_PER_ATOM, Energies, ForceField, single_points
 from repdiff.energies.fire import FireState, join_states, largest_force, pull_back, start_state, step
 from repdiff.energies.rattle import Rattle
-from repdiff.energies.relaxed import Relaxation
+from repdiff.energies.relaxed import CONVERGED, MAX_SECONDS, MAX_STEPS, Relaxation
 
 ATOMS_ON_CPU, ATOMS_ON_GPU = 64, 8192  # in a batch
 LOWEST_ENERGY = -50.0  # eV per atom; no real crystal binds by a third of it
@@ -34,10 +35,14 @@ class Limits:
     Attributes:
         fmax: Converged when no force, those on the cell included, is larger, eV/Å.
         max_steps: Steps at most.
+        max_seconds: Seconds of processor time that a crystal may take, its share of that of its batch by atoms; looked
+            at between steps; None for no limit. With a limit the result depends on the speed of the machine, but hardly
+            on other work that it does.
     """
 
     fmax: float
     max_steps: int
+    max_seconds: float | None = None
 
 
 def relax_crystals(
@@ -51,7 +56,8 @@ def relax_crystals(
     """Yield the place of each crystal and what became of it, in the order in which they end.
 
     A crystal whose energy is not a number, or which explodes or collapses, ends with the reason and leaves the
-    others as they are. A crystal that reaches the limit of steps keeps its last geometry, not converged.
+    others as they are. A crystal that reaches the limit of steps or of time keeps its last geometry, not converged, and
+    `stopped` says which limit it was.
 
     Args:
         crystals: Crystals, valid or not.
@@ -70,6 +76,7 @@ def relax_crystals(
     initial = _energies(crystals, waiting, force_field, atoms_at_once) if rattle.width else {}
     started = [rattle.apply(crystal) if row in initial else crystal for row, crystal in enumerate(crystals)]
     walkers: FireState | None = None
+    seconds, before = np.zeros(len(crystals)), time.thread_time()
     while waiting or walkers is not None:
         walkers = _fill(walkers, waiting, started, atoms_at_once)
         batch = walkers.batch()
@@ -80,7 +87,9 @@ def relax_crystals(
         for place in torch.nonzero(walkers.n_steps == 0)[:, 0].tolist():
             initial.setdefault(int(walkers.row[place]), energies[place])
         reasons = _troubles(walkers, batch, found, largest)
-        ended = (largest < limits.fmax) | (walkers.n_steps >= limits.max_steps)
+        before = _spend(seconds, walkers, before)
+        late = _late(seconds, walkers, limits.max_seconds)
+        ended = (largest < limits.fmax) | (walkers.n_steps >= limits.max_steps) | late
         ended[list(reasons)] = True
         for place in torch.nonzero(ended)[:, 0].tolist():
             row, n_steps = int(walkers.row[place]), int(walkers.n_steps[place])
@@ -89,6 +98,8 @@ def relax_crystals(
                 yield row, Relaxation.without_result(reasons[place], n_steps=n_steps, initial_energy=first)
                 continue
             relaxed, rmsd = _moved(crystals[row], batch, place)
+            converged = bool(largest[place] < limits.fmax)
+            out_of_steps = n_steps >= limits.max_steps
             yield (
                 row,
                 Relaxation(
@@ -96,8 +107,9 @@ def relax_crystals(
                     initial_energy=first,
                     energy=energies[place],
                     n_steps=n_steps,
-                    converged=bool(largest[place] < limits.fmax),
+                    converged=converged,
                     rmsd=rmsd,
+                    stopped=CONVERGED if converged else MAX_STEPS if out_of_steps else MAX_SECONDS,
                 ),
             )
         if ended.all():
@@ -117,8 +129,8 @@ def relax_part(
     """Relax crystals; what became of each is among its labels, in the order given.
 
     Labels: energy (eV of the cell), initial_energy_per_atom, energy_per_atom, energy_change (eV per atom), rmsd (Å),
-    n_steps, converged, and reason, "" where there is a result. Without one the crystal is as it came. What the
-    input said under these names, and of energies and magnetic moments, stays as `input_<name>`.
+    n_steps, converged, relax_stopped, and reason, "" where there is a result. Without one the crystal is as it came.
+    What the input said under these names, and of energies and magnetic moments, stays as `input_<name>`.
     """
     ends = dict(relax_crystals(crystals, force_field, limits, atoms_at_once=atoms_at_once, rattle=rattle))
     return [
@@ -185,6 +197,21 @@ def _fill(
     if rows:
         parts.append(start_state(to_batch([crystals[row] for row in rows]), torch.tensor(rows)))
     return join_states(parts)
+
+
+def _spend(seconds: Float[np.ndarray, " n_crystals"], walkers: FireState, before: float) -> float:
+    """Charge the time since `before` to the crystals of a batch, by their atoms, and return the time now."""
+    now = time.thread_time()
+    share = walkers.n_atoms / walkers.n_atoms.sum()
+    seconds[walkers.row.numpy()] += (now - before) * share.numpy()
+    return now
+
+
+def _late(
+    seconds: Float[np.ndarray, " n_crystals"], walkers: FireState, limit: float | None
+) -> Bool[Tensor, " n_systems"]:
+    spent = torch.from_numpy(seconds[walkers.row.numpy()])
+    return spent >= (np.inf if limit is None else limit)
 
 
 def _energies(

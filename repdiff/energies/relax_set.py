@@ -80,6 +80,7 @@ def relax_set(
             "cell_filter": "Frechet",
             "fmax_eV_per_angstrom": limits.fmax,
             "max_steps": limits.max_steps,
+            **({} if limits.max_seconds is None else {"max_seconds": limits.max_seconds}),
             "rattle_angstrom": rattle.width,
             **({"rattle_seed": rattle.seed} if rattle.width else {}),
         },

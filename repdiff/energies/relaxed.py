@@ -9,6 +9,9 @@ from repdiff.crystals.crystal import Crystal, Label
 from repdiff.crystals.crystal_set import CrystalViews
 from repdiff.energies.conventions import CONVENTIONS, Convention, convention_of, hull_convention
 
+CONVERGED, MAX_STEPS, MAX_SECONDS = "converged", "max_steps", "max_seconds"
+"""Why a relaxation ended where it did."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForceFieldIdentity:
@@ -58,6 +61,8 @@ class Relaxation:
         converged: Whether the largest force, the cell's included, fell below the limit.
         rmsd: Root mean square displacement of the atoms, Å; None if not computed.
         reason: Why there is no result, or ""; names the elements that the force field does not know.
+        stopped: "converged", or the limit that it ran into, "max_steps" or "max_seconds"; None if not computed, or not
+            noted in a file of an earlier version.
     """
 
     crystal: Crystal | None
@@ -67,6 +72,7 @@ class Relaxation:
     converged: bool
     rmsd: float | None
     reason: str = ""
+    stopped: str | None = None
 
     @property
     def energy_change(self) -> float | None:
@@ -109,6 +115,7 @@ class Relaxation:
             n_steps=labels["n_steps"],
             converged=bool(labels["converged"]),
             rmsd=labels["rmsd"],
+            stopped=labels.get("relax_stopped"),
         )
 
     def labels(self) -> dict[str, Label]:
@@ -120,6 +127,7 @@ class Relaxation:
             "rmsd": self.rmsd,
             "n_steps": self.n_steps,
             "converged": self.converged,
+            "relax_stopped": self.stopped,
         }
 
 
@@ -175,6 +183,11 @@ class RelaxedSet(CrystalViews):
 
     def _missing(self) -> Mapping[str, str]:
         return self.failed
+
+    @property
+    def n_out_of_time(self) -> int:
+        """Count the crystals that were stopped by the limit of seconds."""
+        return sum(end.stopped == MAX_SECONDS for end in self.relaxations.values())
 
     def reasons(self) -> dict[str, int]:
         """Count the crystals that have no result by their reason, the most frequent first."""

@@ -67,14 +67,19 @@ class RepresentationBatch:
 
     def first(self, n: int) -> "RepresentationBatch":
         """Return the first `n` vectors, or all if there are fewer."""
+        return self.rows(range(min(n, len(self))))
+
+    def rows(self, rows: Sequence[int]) -> "RepresentationBatch":
+        """Return some of the vectors, in the order given, with what belongs to them."""
         return replace(
             self,
-            vectors=self.vectors[:n],
-            names=None if self.names is None else list(self.names)[:n],
-            symmetry=None if self.symmetry is None else self.symmetry.rows(range(min(n, len(self)))),
-            templates=None if self.templates is None else self.templates[:n],
-            parents=None if self.parents is None else self.parents[:n],
-            columns={name: values[:n] for name, values in self.columns.items()},
+            vectors=self.vectors[list(rows)],
+            names=None if self.names is None else [self.names[row] for row in rows],
+            symmetry=None if self.symmetry is None else self.symmetry.rows(rows),
+            templates=None if self.templates is None else tuple(self.templates[row] for row in rows),
+            parents=None if self.parents is None else tuple(self.parents[row] for row in rows),
+            columns={name: tuple(values[row] for row in rows) for name, values in self.columns.items()},
+            asked=self.asked.of_rows(rows),
         )
 
     @classmethod

@@ -35,6 +35,7 @@ BEFORE = {
     "similar": "`repdiff similar CRYSTALS --among DATASET`",
     "relax": "`repdiff relax`",
     "hull": "`repdiff hull build DATASET`",
+    "phases": "`repdiff phases SYSTEM`",
     "evaluate": "`repdiff evaluate`",
     "compare": "`repdiff compare CONFIG`",
 }  # what makes the output of each verb, for messages

@@ -4,6 +4,7 @@ from repdiff.settings.base import Settings
 from repdiff.settings.data import DegeneracySettings, EncodeSettings
 from repdiff.settings.energies import HullSettings, RelaxSettings
 from repdiff.settings.evaluation import CompareSettings, EvaluateSettings, ReportSettings
+from repdiff.settings.phases import PhasesSettings
 from repdiff.settings.ranking import RankSettings
 from repdiff.settings.sampling import GenerateSettings, LatentsSettings, ReconstructSettings
 from repdiff.settings.training import FinetuneSettings, TrainSettings
@@ -19,6 +20,7 @@ __all__ = [
     "GenerateSettings",
     "HullSettings",
     "LatentsSettings",
+    "PhasesSettings",
     "RankSettings",
     "ReconstructSettings",
     "RelaxSettings",
@@ -43,6 +45,7 @@ SECTIONS: dict[str, type[Settings]] = {
         SimilarSettings,
         RelaxSettings,
         HullSettings,
+        PhasesSettings,
         EvaluateSettings,
         DegeneracySettings,
         CompareSettings,

@@ -21,6 +21,12 @@ class RelaxSettings(Settings):
     force_field: str = setting("chgnet", "Force field: chgnet or sevennet")
     fmax: float = setting(0.05, "Convergence criterion: largest force on an atom or on the cell, eV/Å", gt=0)
     max_steps: int = setting(500, "Largest number of relaxation steps per crystal", ge=0)
+    max_seconds: float | None = setting(
+        None,
+        "Time limit per crystal, seconds of processor time, its share of that of its batch; what reaches it keeps its "
+        "last geometry; default: none",
+        gt=0,
+    )
     rattle: float = setting(
         0.0, "Standard deviation of normal displacements of the atoms before relaxation, Å", ge=0
     )

@@ -207,3 +207,13 @@ def test_a_relaxed_crystal_carries_the_energy_of_the_force_field_and_no_other(to
     assert frame.get_potential_energy() == pytest.approx(crystal.labels["energy"])
     assert frame.info["stress_label"] == 1.25
     np.testing.assert_allclose(frame.cell.array, crystal.lattice, atol=1e-7)
+
+
+def test_what_the_limit_of_time_stops_is_counted_and_said(relax):
+    code, folder, told = relax("--max-seconds", "1e-9", "--fmax", "1e-9")
+    assert code == 0
+    assert "8 stopped by the limit of time" in told.err
+    assert read_manifest(folder).summary["n_out_of_time"] == 8
+    found = read_relaxed(folder)
+    assert found.protocol["max_seconds"] == 1e-9
+    assert {end.stopped for end in found.relaxations.values() if end.crystal} == {"max_seconds"}

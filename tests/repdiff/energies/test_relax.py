@@ -213,3 +213,31 @@ def test_a_rattle_is_normal_and_depends_on_seed_and_name_alone():
     )
     assert not np.allclose(Rattle(width=0.05, seed=4).apply(crystals[7]).frac_coords, moved[7].frac_coords)
     assert Rattle().apply(crystals[0]) is crystals[0]
+
+
+def test_a_crystal_out_of_time_keeps_its_last_geometry_and_leaves_the_others_as_they_are(toy, monkeypatch):
+    clock = iter(range(10**6))
+    monkeypatch.setattr("repdiff.energies.relax.time.thread_time", lambda: float(next(clock)))
+    limits = Limits(fmax=1e-6, max_steps=500, max_seconds=5.0)
+    free = dict(relax_crystals([argon("a", 0)], toy, Limits(fmax=1e-6, max_steps=4)))
+    ends = dict(relax_crystals([argon("a", 0), argon("b", 1, 1)], toy, limits))
+    assert (ends[0].stopped, ends[0].converged, ends[0].reason) == ("max_seconds", False, "")
+    assert ends[0].n_steps == 6  # of five atoms it has four: 0.8 s of each evaluation
+    assert ends[0].energy < free[0].energy
+    assert ends[1].stopped in ("converged", "max_seconds")
+    assert ends[1].n_steps > ends[0].n_steps or ends[1].converged
+
+
+@pytest.mark.parametrize(
+    ("limits", "stopped"),
+    [
+        (Limits(fmax=0.05, max_steps=500), "converged"),
+        (Limits(fmax=1e-9, max_steps=3), "max_steps"),
+        (Limits(fmax=1e-9, max_steps=500, max_seconds=1e-9), "max_seconds"),
+        (Limits(fmax=10.0, max_steps=0, max_seconds=1e-9), "converged"),
+    ],
+)
+def test_a_relaxation_says_what_ended_it(toy, limits, stopped):
+    (crystal,) = relax_part(toy, [argon("a", 0)], limits=limits, atoms_at_once=64)
+    assert crystal.labels["relax_stopped"] == stopped
+    assert crystal.labels["converged"] == (stopped == "converged")

@@ -1,0 +1,269 @@
+"""Candidates of formulas: protostructures that a model draws, each once, with the vectors that belong to them."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from descriptors.symmetry.labels import write_label
+from descriptors.symmetry.protostructure import Protostructure
+from descriptors.symmetry.settings import canonical
+from repdiff.backends import Backend, Samples
+from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
+from repdiff.crystals.formula import Formula
+from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
+from repdiff.phase_search.enumerate import name_of, system_name
+from repdiff.representations.batch import RepresentationBatch
+from repdiff.representations.shards import read_shard, shard_path, write_shard
+
+MAX_ROUNDS = 4  # in which formulas that lack distinct candidates are drawn again
+PER_NEW = 4  # samples drawn in a round for each new one of the round before
+NEEDED = frozenset({"composition", "symmetry"})
+NO_PROTOSTRUCTURES = (
+    "it was not trained with protostructures: train one of structrepdiff with `compositions` 'protostructure'"
+)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """What is to be built, each candidate distinct from the others, in the order in which they take their turn.
+
+    Attributes:
+        names: A name each, such as "LiFeO2-003".
+        made: Their vectors, or crystals where these were made at once.
+        protostructures: Label of the protostructure that was drawn, by name; empty for crystals.
+        n_asked: How many were asked for.
+        n_drawn: How many samples were drawn for them.
+        failed: Reason by name, of samples that have no protostructure.
+    """
+
+    names: Sequence[str]
+    made: RepresentationBatch | Sequence[Crystal]
+    protostructures: Mapping[str, str] = field(default_factory=dict)
+    n_asked: int
+    n_drawn: int
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Count the distinct candidates."""
+        return len(self.names)
+
+    def part(self, first: int, n: int) -> RepresentationBatch | list[Crystal]:
+        """Return candidates number `first` to `first + n`, under their names."""
+        places = range(first, min(first + n, len(self)))
+        if isinstance(self.made, RepresentationBatch):
+            return self.made.rows(places)
+        return [self.made[place].replace(id=self.names[place]) for place in places]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """How candidates are drawn.
+
+    Attributes:
+        backend: Trained model.
+        formula_units: How many formula units the primitive cell may hold, such as "1-4".
+        max_atoms: Atoms of the primitive cell at most.
+        seed: Seed of the samples.
+        steps: Denoising steps; None for what suits the sampler.
+        options: Further options of the backend's sampling.
+    """
+
+    backend: Backend
+    formula_units: str
+    max_atoms: int
+    seed: int
+    steps: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def how(self) -> dict[str, Any]:
+        """Gather the arguments that `Backend.check` and `Backend.sample` have in common."""
+        own = {"formula_units": self.formula_units, "n_atoms": f"1-{self.max_atoms}"}
+        return {"steps": self.steps, "conditions": own, "options": self.options}
+
+    def check_model(self, elements: Sequence[int], *, name: str) -> None:
+        """Refuse a model that draws no protostructures, or lacks an element.
+
+        Args:
+            elements: Atomic numbers of the system.
+            name: Name of the model, for the message.
+
+        Raises:
+            UserError: If it cannot be used.
+        """
+        if not self.backend.conditions >= NEEDED:
+            raise UserError(f"{name} cannot be asked for phases: {NO_PROTOSTRUCTURES}")
+        system = system_name(elements)
+        try:
+            self.backend.check(conditions={"chemical_system": system}, options=dict(self.options))
+        except UserError as error:
+            why = NO_PROTOSTRUCTURES if "takes no properties" in str(error) else str(error)
+            raise UserError(f"{name} cannot be asked for {system}: {why}") from error
+
+    def refusal(self, formula: Formula) -> str:
+        """Say why the model cannot make a formula; "" if it can."""
+        try:
+            self.backend.check(compositions=[dict(formula)], **self.how())
+        except UserError as error:
+            return str(error)
+        return ""
+
+
+def draw_candidates(drawing: Drawing, shares: Mapping[Formula, int], folder: Path) -> Candidates:
+    """Draw candidates of formulas, each protostructure once; every round is on disk once it is drawn.
+
+    A formula that has fewer distinct protostructures than candidates is drawn again, a few times; it may end with
+    fewer. The candidates of all formulas take turns, so that whatever is done of them first covers all formulas.
+
+    Args:
+        drawing: How to draw.
+        shares: Candidates of each formula that are wanted.
+        folder: Keeps the rounds.
+
+    Raises:
+        UserError: If nothing could be drawn.
+    """
+    selection = _Selection(shares)
+    bar = progress_bar(total=sum(shares.values()), desc="drawing", unit="candidate")
+    with bar:
+        for number in range(MAX_ROUNDS):
+            if not (asked := selection.missing()):
+                break
+            made = _round(drawing, asked, number, selection.n_drawn, folder)
+            if len(made) != len(asked):
+                raise UserError(
+                    f"{folder} holds {len(made)} samples of round {number}, expected {len(asked)}: it is of another "
+                    "search or version; give the command again with `overwrite`, or name another folder"
+                )
+            before = selection.n_found
+            selection.add(asked, made)
+            bar.update(selection.n_found - before)
+    if selection.n_found == 0:
+        reason = next(iter(selection.failed.values()), "nothing was drawn")
+        raise UserError(f"none of {selection.n_drawn} samples is a candidate; the first: {reason}")
+    return selection.candidates()
+
+
+class _Selection:
+    """What was drawn so far, and which of it is kept."""
+
+    def __init__(self, shares: Mapping[Formula, int]) -> None:
+        self.shares = shares
+        self.places = {formula: place for place, formula in enumerate(shares)}
+        self.counts: Counter[Formula] = Counter()
+        self.new: Counter[Formula] = Counter()  # of the last round
+        self.seen: set[Protostructure] = set()
+        self.kept: list[tuple[tuple[int, int], str, str, int, int]] = []  # turn, name, label, round, row
+        self.rounds: list[Samples] = []
+        self.failed: dict[str, str] = {}
+        self.n_drawn = 0
+
+    @property
+    def n_found(self) -> int:
+        return len(self.kept)
+
+    def missing(self) -> list[Formula]:
+        """List the formulas to draw next, each as often as is worth it.
+
+        That is as often as it lacks candidates, and in later rounds more often, as far as the last one found new ones.
+        """
+        if not self.rounds:
+            return [formula for formula, n in self.shares.items() for _ in range(n)]
+        times = {
+            formula: min(len(self.rounds) * (n - self.counts[formula]), PER_NEW * self.new[formula])
+            for formula, n in self.shares.items()
+        }
+        return [formula for formula, n in times.items() for _ in range(n)]
+
+    def add(self, asked: Sequence[Formula], made: Samples) -> None:
+        """Keep what is new of a round."""
+        found, before = _protostructures(made), Counter(self.counts)
+        for row, (formula, one) in enumerate(zip(asked, found, strict=True)):
+            name = f"{name_of(dict(formula))}-{self.counts[formula]:03d}"
+            if self.counts[formula] == self.shares[formula]:
+                continue
+            if isinstance(one, str):
+                self.failed[f"{name_of(dict(formula))}-drawn-{self.n_drawn + row:04d}"] = one
+                continue
+            label = ""
+            if one is not None:
+                if (same := canonical(one)) in self.seen:
+                    continue
+                self.seen.add(same)
+                label = write_label(same)
+            turn = (self.counts[formula], self.places[formula])
+            self.kept.append((turn, name, label, len(self.rounds), row))
+            self.counts[formula] += 1
+        self.rounds.append(made)
+        self.new = self.counts - before
+        self.n_drawn += len(asked)
+
+    def candidates(self) -> Candidates:
+        """Put the kept ones into the order of their turns."""
+        kept = sorted(self.kept)
+        names = [name for _, name, *_ in kept]
+        starts = [0]
+        for made in self.rounds:
+            starts.append(starts[-1] + len(made))
+        rows = [starts[number] + row for *_, number, row in kept]
+        return Candidates(
+            names=names,
+            made=_joined(self.rounds, rows, names),
+            protostructures={name: label for _, name, label, *_ in kept if label},
+            n_asked=sum(self.shares.values()),
+            n_drawn=self.n_drawn,
+            failed=self.failed,
+        )
+
+
+def _joined(
+    rounds: Sequence[Samples], rows: Sequence[int], names: Sequence[str]
+) -> RepresentationBatch | list[Crystal]:
+    if isinstance(rounds[0].made, RepresentationBatch):
+        batch = RepresentationBatch.joined([made.representations for made in rounds]).rows(rows)
+        return RepresentationBatch(
+            vectors=batch.vectors,
+            layout=batch.layout,
+            names=list(names),
+            symmetry=batch.symmetry,
+            templates=batch.templates,
+        )
+    crystals = [crystal for made in rounds for crystal in made.crystals]
+    return [crystals[row] for row in rows]
+
+
+def _protostructures(made: Samples) -> list[Protostructure | str | None]:
+    """Return the protostructure of each sample, the reason where a vector has none, None for crystals."""
+    if not isinstance(made.made, RepresentationBatch):
+        return [None] * len(made)
+    table = made.made.symmetry
+    if table is None:
+        return ["the model drew no protostructure"] * len(made)
+    return [one or "no protostructure could be drawn for this formula" for one in table.protostructures]
+
+
+def _round(drawing: Drawing, asked: Sequence[Formula], number: int, first: int, folder: Path) -> Samples:
+    """Draw a round, or read it if it was drawn before."""
+    vectors, crystals = shard_path(folder, number), folder / "drawn" / f"{number:05d}.parquet"
+    if vectors.is_file():
+        return Samples(made=read_shard(vectors))
+    if crystals.is_file():
+        return Samples(made=tuple(read_crystals(crystals)))
+    made = drawing.backend.sample(
+        len(asked),
+        seed=drawing.seed,
+        first=first,
+        compositions=[dict(formula) for formula in asked],
+        **drawing.how(),
+    )
+    if isinstance(made.made, RepresentationBatch):
+        vectors.parent.mkdir(parents=True, exist_ok=True)
+        write_shard(folder, number, made.made)
+    else:
+        crystals.parent.mkdir(parents=True, exist_ok=True)
+        write_crystals(crystals, made.crystals)
+    return made
