@@ -11,6 +11,7 @@ from descriptors.symmetry.labels import write_label
 from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import canonical
 from repdiff.backends import Backend, Samples
+from repdiff.conditions import How, honoured
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.crystals.formula import Formula
 from repdiff.errors import UserError
@@ -21,7 +22,7 @@ from repdiff.representations.shards import read_shard, shard_path, write_shard
 
 MAX_ROUNDS = 4  # in which formulas that lack distinct candidates are drawn again
 PER_NEW = 4  # samples drawn in a round for each new one of the round before
-NEEDED = frozenset({"composition", "symmetry"})
+NEEDED = frozenset({"composition", "chemical_system", "formula_units", "n_atoms"})
 NO_PROTOSTRUCTURES = (
     "it was not trained with protostructures: train one of structrepdiff with `compositions` 'protostructure'"
 )
@@ -95,13 +96,14 @@ class Drawing:
         Raises:
             UserError: If it cannot be used.
         """
-        if not self.backend.conditions >= NEEDED:
+        how = honoured(self.backend.conditions)
+        if not all(how.get(name) is How.EXACTLY for name in NEEDED):
             raise UserError(f"{name} cannot be asked for phases: {NO_PROTOSTRUCTURES}")
         system = system_name(elements)
         try:
             self.backend.check(conditions={"chemical_system": system}, options=dict(self.options))
         except UserError as error:
-            why = NO_PROTOSTRUCTURES if "takes no properties" in str(error) else str(error)
+            why = NO_PROTOSTRUCTURES if "needs protostructures" in str(error) else str(error)
             raise UserError(f"{name} cannot be asked for {system}: {why}") from error
 
     def refusal(self, formula: Formula) -> str:
