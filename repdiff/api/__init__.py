@@ -1,6 +1,7 @@
 """What `import repdiff as rd` offers: data sets, encoding, models, and what becomes of crystals."""
 
 from repdiff.api.data import encode, load_dataset, read, write
+from repdiff.api.finetuning import finetune
 from repdiff.api.model import Model, load_model
 from repdiff.api.phase_search import phases
 from repdiff.api.ranking import load_ranker, train_ranker
@@ -32,6 +33,7 @@ __all__ = [
     "SimilarCrystals",
     "encode",
     "evaluate",
+    "finetune",
     "load_dataset",
     "load_model",
     "load_ranker",

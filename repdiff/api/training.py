@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from descriptors.registry import unknown
 from repdiff.api.checks import checked
 from repdiff.api.folders import ENCODED, claim_for_training
 from repdiff.api.model import Model
-from repdiff.backends import BACKENDS
+from repdiff.backends import BACKENDS, TrainingJob
 from repdiff.backends.fit import fit
 from repdiff.backends.options import explain
 from repdiff.errors import UserError
@@ -20,7 +20,7 @@ from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.workspace import Run
-from repdiff.settings import TrainSettings
+from repdiff.settings import Settings, TrainSettings
 from repdiff.settings.compose import completed, expanded
 from repdiff.settings.leaves import leaves
 from repdiff.settings.paths import home_expanded
@@ -73,13 +73,47 @@ def train(
         raise UserError("encoded has no crystal in split 'train', expected some: encode a set that has")
     choose_device(device)
     settings = _settings(backend, dict(options, max_minutes=max_minutes, seed=seed, device=device))
+    kind = BACKENDS[backend]
+
+    def prepare(place: Path) -> TrainingJob:
+        chosen = settings.part(kind.training_options)
+        return kind.prepare(encoded, options=chosen, seed=settings.seed, folder=place)
+
+    what = {ENCODED: encoded.content_hash(), **decisive(settings)}
+    return fitted(prepare, encoded, settings.part(TrainingSettings), backend, what, folder, progress=progress)
+
+
+def fitted(
+    prepare: Callable[[Path], TrainingJob],
+    encoded: EncodedSet,
+    settings: TrainingSettings,
+    backend: str,
+    what: Mapping[str, object],
+    folder: str | Path | None,
+    *,
+    progress: bool,
+) -> Model:
+    """Train what a backend prepares, and read what came out of it.
+
+    Args:
+        prepare: Prepares it, given the folder.
+        encoded: The data set.
+        settings: How long and how to train.
+        backend: Name of the backend.
+        what: All that decides the result, by name, as plain JSON; a folder that holds another training is refused.
+        folder: Where to train; None for a folder that lasts as long as the model.
+        progress: Whether to show bars.
+
+    Raises:
+        UserError: If the folder holds something else, or what is prepared does not fit.
+    """
     if folder is not None:
         place = home_expanded(folder)
-        claim_for_training(place, {ENCODED: encoded.content_hash(), **_decisive(settings)})
-        return _trained(encoded, settings, place, progress)
+        claim_for_training(place, what)
+        return _trained(prepare, encoded, settings, backend, place, progress)
     path = Path(tempfile.mkdtemp(prefix="repdiff-"))
     try:
-        model = _trained(encoded, settings, path, progress)
+        model = _trained(prepare, encoded, settings, backend, path, progress)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise
@@ -87,14 +121,18 @@ def train(
     return model
 
 
-def _trained(encoded: EncodedSet, settings: TrainSettings, folder: Path, progress: bool) -> Model:
+def _trained(
+    prepare: Callable[[Path], TrainingJob],
+    encoded: EncodedSet,
+    settings: TrainingSettings,
+    backend: str,
+    folder: Path,
+    progress: bool,
+) -> Model:
     """Train in a folder, and read what came out of it."""
-    kind = BACKENDS[settings.backend]
     with bars(progress):
-        options = settings.part(kind.training_options)
-        job = kind.prepare(encoded, options=options, seed=settings.seed, folder=folder)
-        fit(job, encoded, settings.part(TrainingSettings), Run(path=folder, state="new"))
-    return Model(folder, settings.backend, kind.load(folder, device=choose_device(settings.device)))
+        fit(prepare(folder), encoded, settings, Run(path=folder, state="new"))
+    return Model(folder, backend, BACKENDS[backend].load(folder, device=choose_device(settings.device)))
 
 
 def _settings(backend: str, values: Mapping[str, object]) -> TrainSettings:
@@ -106,7 +144,7 @@ def _settings(backend: str, values: Mapping[str, object]) -> TrainSettings:
         raise UserError(explain(error, model, "option")) from error
 
 
-def _decisive(settings: TrainSettings) -> dict[str, object]:
+def decisive(settings: Settings) -> dict[str, object]:
     """Return what shapes the result of a training, by name, as plain JSON."""
     roles = {leaf.path[0]: leaf.extra.get("role", "result") for leaf in leaves(type(settings))}
     return {

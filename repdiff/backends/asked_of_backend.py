@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from descriptors.symmetry.protostructure import Protostructure
-from repdiff.backends.base import Backend, refuse_conditions
+from repdiff.backends.base import Backend
+from repdiff.backends.refusals import refuse_conditions
 from repdiff.backends.requested_compositions import CompositionRequest
 from repdiff.conditions import Asked, How, honoured, typed
 from repdiff.conditions.kinds import Condition, Interval, Learnt

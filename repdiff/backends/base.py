@@ -1,9 +1,8 @@
 """What a backend is: one system that learns from crystals and makes new ones."""
 
-import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,12 +12,12 @@ from torch import Tensor
 
 from descriptors.registry import Registry
 from descriptors.symmetry.protostructure import Protostructure
-from repdiff.conditions import GRAMMAR, How, honoured
-from repdiff.conditions.how import SELECTED_BY_ALL
+from repdiff.backends.refusals import chosen_keep
+from repdiff.conditions import How, honoured
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.formula import Composition, count_elements, formula_text, reduced_formula
+from repdiff.crystals.formula import Composition, count_elements
 from repdiff.diffusion.noise_level import check_strength
-from repdiff.errors import UserError, unknown
+from repdiff.errors import UserError
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.draws import DrawRecord
 from repdiff.representations.encoded_set import EncodedSet
@@ -63,6 +62,7 @@ class TrainingJob:
         metadata: Plain JSON that goes into every file with weights.
         tensors: Tensors that go into every file with weights.
         first: What is trained before; None for nothing.
+        n_labelled: Training crystals with a label, by property that the model learns.
     """
 
     model: Trainable
@@ -71,6 +71,7 @@ class TrainingJob:
     metadata: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     first: FirstStage | None = None
+    n_labelled: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +158,37 @@ class Backend(ABC):
         Raises:
             UserError: If options do not fit, or there is no training data.
         """
+
+    @classmethod
+    def prepare_finetuning(
+        cls,
+        encoded: EncodedSet,
+        base: Path,
+        *,
+        names: Sequence[str],
+        weights: Literal["all", "adapters"] = "all",
+        condition_dropout: float = 0.2,
+        seed: int = 0,
+    ) -> TrainingJob:
+        """Add adapters for properties to a trained model, which keeps those it has; most backends cannot.
+
+        Args:
+            encoded: Crystals with labels.
+            base: The trained model.
+            names: The new properties.
+            weights: Whether all weights are trained, or those of the adapters alone.
+            condition_dropout: Share of the examples that are shown without their labels, for guidance.
+            seed: Seed of the adapters' weights.
+
+        Raises:
+            UserError: If the backend takes no properties, labels are missing, constant or unreadable, an adapter is
+                there already, or the set has elements that the model does not know.
+        """
+        del encoded, names, weights, condition_dropout, seed
+        able = [name for name in BACKENDS if "properties" in BACKENDS[name].conditions]
+        raise UserError(
+            f"{base} is a model whose backend takes no properties, expected one of {' or '.join(able)}"
+        )
 
     @classmethod
     @abstractmethod
@@ -286,121 +318,6 @@ class Backend(ABC):
             options: An instance of `sampling_options`, or values by name; None for the defaults.
         """
         raise UserError(f"the backend {self.kind} makes no variations: {NO_DIFFUSION}")
-
-
-def chosen_keep(keep: str | None, keeps: Sequence[str]) -> str:
-    """Return what variations keep: what was asked for, or the default.
-
-    Raises:
-        UserError: If the model cannot keep that.
-    """
-    if keep is None:
-        return keeps[0]
-    if keep not in keeps:
-        raise UserError(f"`keep` is {keep!r}, expected {' or '.join(keeps)} for this model")
-    return keep
-
-
-def check_steps(steps: int | None, n_times: int) -> None:
-    """Refuse more steps than a model was trained with.
-
-    Raises:
-        UserError: If there are more.
-    """
-    if steps is not None and steps > n_times:
-        raise UserError(f"`steps` is {steps}, expected at most {n_times}, as in training")
-
-
-def refuse_conditions(backend: str, conditions: Mapping[str, Any] | None, guidance: float | None) -> None:
-    """Refuse conditions that a backend does not honour, and say which do.
-
-    Args:
-        backend: Name of the backend.
-        conditions: What it does not honour of what is asked, by name.
-        guidance: Strength of properties that it was taught, of which there are none.
-
-    Raises:
-        UserError: If there are any.
-    """
-    every = importlib.import_module("repdiff.backends").BACKENDS  # those of this package are registered by it
-    for name in conditions or ():
-        if name in SELECTED_BY_ALL:
-            raise UserError(
-                f"`{name}` is checked on finished crystals, which the backend {backend} does not see: ask by "
-                "`repdiff generate` or Model.sample"
-            )
-        if name in GRAMMAR:
-            others = [other for other in every if name in every[other].conditions]
-            raise UserError(
-                f"the backend {backend} does not honour `{name}`, expected one that does: {', '.join(others)}"
-            )
-        others = [other for other in every if "properties" in every[other].conditions]
-        raise UserError(
-            f"the backend {backend} takes no properties, expected {' or '.join(others)} for those that are learnt: "
-            f"{unknown('condition', name, GRAMMAR)}"
-        )
-    if guidance is not None:
-        raise UserError(f"guidance given, expected none: the backend {backend} takes no properties")
-
-
-def seen_only(compositions: Iterable[Composition], seen: Collection[int]) -> None:
-    """Refuse compositions with an element that the training data lacks.
-
-    Raises:
-        UserError: If there is one; the message lists the elements.
-    """
-    if strange := {number for counts in compositions for number in counts} - set(seen):
-        raise UserError(
-            f"a composition has {formula_text({min(strange): 1})}, expected elements of the training data: "
-            f"{', '.join(formula_text({number: 1}) for number in sorted(seen))}"
-        )
-
-
-def check_compositions(
-    compositions: Sequence[Composition] | None, seen: Collection[int], n_most: int
-) -> None:
-    """Refuse compositions of strange elements, and those larger than anything the model has learnt.
-
-    Raises:
-        UserError: If there is one.
-    """
-    seen_only(compositions or (), seen)
-    largest: Composition = max(compositions or (), key=lambda counts: sum(counts.values()), default={})
-    if (size := sum(largest.values())) > n_most:
-        unit = dict(reduced_formula(largest))
-        fits = sum(unit.values()) <= n_most
-        smaller = f", such as {formula_text(unit)}" if fits else ""
-        raise UserError(
-            f"a composition has {size} atoms, {formula_text(largest)}, expected at most {n_most}, the most of a "
-            f"training crystal; the primitive cell is meant, not the conventional one: give a smaller formula{smaller}"
-        )
-
-
-def formulas_asked(
-    compositions: Sequence[Composition] | None, protostructures: Sequence[Protostructure] | None
-) -> Sequence[Composition] | None:
-    """Return the formulas of the primitive cells where protostructures are given, else the compositions.
-
-    Raises:
-        UserError: If both are given.
-    """
-    if protostructures is None:
-        return compositions
-    if compositions is not None:
-        raise UserError(
-            "compositions and protostructures given, expected one of them: a protostructure has a formula"
-        )
-    return [protostructure.composition() for protostructure in protostructures]
-
-
-def refuse_protostructures(backend: str, protostructures: Sequence[Protostructure] | None) -> None:
-    """Refuse protostructures for a backend that takes none.
-
-    Raises:
-        UserError: If there are any.
-    """
-    if protostructures is not None:
-        raise UserError(f"protostructures given, expected none: the backend {backend} takes none")
 
 
 class _Backends(Registry[Backend]):

@@ -1,24 +1,81 @@
 """What a user asks of samples beyond their formula, and how a model is asked for it."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from descriptors.registry import unknown
-from repdiff.backends.base import seen_only
 from repdiff.backends.properties import CHEMICAL_SYSTEM, read_condition
+from repdiff.backends.refusals import seen_only
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.joint import JointDiffusion
 from repdiff.diffusion.joint_process import State
 from repdiff.diffusion.masked_types import only_these
 from repdiff.diffusion.predictor_corrector import Prediction, guided
-from repdiff.diffusion.property_embedding import PropertyEmbedding, read_system
 from repdiff.errors import UserError
-from repdiff.networks.crystal import AdapterInput
+from repdiff.networks.property_adapters import same_labels
+from repdiff.networks.property_embedding import PropertyEmbedding, read_system
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRequest:
+    """Labels that a model has learnt and that are asked of all samples of a run.
+
+    Attributes:
+        labels: Raw numbers by name of the property.
+        guidance: γ: 1 for the conditional model, 0 for the unconditional one, above 1 for more than was learnt.
+    """
+
+    labels: Mapping[str, Sequence[float]]
+    guidance: float
+
+    @classmethod
+    def read(
+        cls,
+        asked: Mapping[str, Any],
+        guidance: float | None,
+        embeddings: Mapping[str, PropertyEmbedding],
+        *,
+        others: Collection[str],
+    ) -> "LabelRequest":
+        """Take what was learnt out of what a user asks for.
+
+        Args:
+            asked: What is asked for, by name, as a user wrote it.
+            guidance: γ; None for 1.
+            embeddings: Embeddings of the properties that were learnt, by name.
+            others: What can be asked for although it was not learnt; left to the caller.
+
+        Raises:
+            UserError: If a property is unknown, a value cannot be read, or there is guidance and nothing to guide to.
+        """
+        if strange := sorted(set(asked) - set(embeddings) - set(others)):
+            known = list(dict.fromkeys([*embeddings, *others]))
+            raise UserError(
+                f"{unknown('property', strange[0], known)} `repdiff finetune --property {strange[0]}` adds it"
+            )
+        labels = {
+            name: read_condition(name, asked[name], embedding)
+            for name, embedding in embeddings.items()
+            if name in asked
+        }
+        if guidance is not None and not labels:
+            raise UserError(
+                f"`guidance` is {guidance:g} and no property of `conditions` has an adapter, expected one of "
+                f"{', '.join(embeddings) or 'those that `repdiff finetune` adds'}"
+            )
+        return cls(labels=labels, guidance=1.0 if guidance is None else guidance)
+
+    def warn(self, asked: Mapping[str, Any], embeddings: Mapping[str, PropertyEmbedding]) -> None:
+        """Say on the log which values no training crystal comes near."""
+        for name in self.labels:
+            if caution := embeddings[name].caution(asked[name]):
+                log.warning("%s=%s is asked for: %s", name, asked[name], caution)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,21 +118,7 @@ class Conditions:
         Raises:
             UserError: If a property is unknown, a value cannot be read, or there is guidance and no adapter.
         """
-        if strange := sorted(set(asked) - set(embeddings) - {CHEMICAL_SYSTEM}):
-            known = list(dict.fromkeys([*embeddings, CHEMICAL_SYSTEM]))
-            raise UserError(
-                f"{unknown('property', strange[0], known)} `repdiff finetune --property {strange[0]}` adds it"
-            )
-        labels = {
-            name: read_condition(name, asked[name], embedding)
-            for name, embedding in embeddings.items()
-            if name in asked
-        }
-        if guidance is not None and not labels:
-            raise UserError(
-                f"`guidance` is {guidance:g} and no property of `conditions` has an adapter, expected one of "
-                f"{', '.join(embeddings) or 'those that `repdiff finetune` adds'}"
-            )
+        learnt = LabelRequest.read(asked, guidance, embeddings, others=(CHEMICAL_SYSTEM,))
         system = None
         if CHEMICAL_SYSTEM in asked:
             try:
@@ -86,8 +129,8 @@ class Conditions:
                 ) from error
             seen_only([dict.fromkeys(system, 1)], elements)
         return cls(
-            labels=labels,
-            guidance=1.0 if guidance is None else guidance,
+            labels=learnt.labels,
+            guidance=learnt.guidance,
             system=system,
             strict=strict or CHEMICAL_SYSTEM not in embeddings,
         )
@@ -111,19 +154,10 @@ class Conditions:
         if not self.labels or self.guidance == 0:
             belief = model.predict(state, times)
         else:
-            belief = model.predict(state, times, model.adapters(self._inputs(times)))
+            asked = same_labels(self.labels, len(times), times.device)
+            belief = model.predict(state, times, model.adapters(asked))
             if self.guidance != 1:
                 belief = guided(belief, model.predict(state, times), self.guidance)
         if self.system is not None and self.strict:
             belief = belief._replace(logits=only_these(belief.logits, model.elements, self.system))
         return belief
-
-    def _inputs(self, times: Int[Tensor, " n_systems"]) -> dict[str, AdapterInput]:
-        has_label = torch.ones_like(times, dtype=torch.bool)
-        return {
-            name: AdapterInput(
-                values=torch.tensor([raw], dtype=torch.float32, device=times.device).expand(len(times), -1),
-                has_label=has_label,
-            )
-            for name, raw in self.labels.items()
-        }

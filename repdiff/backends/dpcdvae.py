@@ -18,17 +18,7 @@ from torch import Tensor
 from descriptors.batch import CrystalBatch
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.asked_of_backend import own_conditions
-from repdiff.backends.base import (
-    BACKENDS,
-    Backend,
-    Samples,
-    TrainingJob,
-    check_steps,
-    chosen_keep,
-    formulas_asked,
-    refuse_conditions,
-    seen_only,
-)
+from repdiff.backends.base import BACKENDS, Backend, Samples, TrainingJob
 from repdiff.backends.batched_sampling import atoms_of
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.dpcdvae_training import CdvaeTraining
@@ -36,6 +26,13 @@ from repdiff.backends.dpcdvae_variations import draw_latents, mix
 from repdiff.backends.examples import Examples
 from repdiff.backends.formulas import check_cells, choose_cells
 from repdiff.backends.options import loading, parse_options
+from repdiff.backends.refusals import (
+    check_steps,
+    chosen_keep,
+    formulas_asked,
+    refuse_conditions,
+    seen_only,
+)
 from repdiff.conditions import How, typed
 from repdiff.crystals.crystal import Crystal, from_batch, to_batch
 from repdiff.crystals.formula import Composition

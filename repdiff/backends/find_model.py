@@ -33,6 +33,16 @@ def find_model(
     return path
 
 
+def newest_verb(asks_for_learnt: bool, workspace: Workspace) -> str:
+    """Say whose newest output is the model where none is named: that of fine-tuning if properties are asked for.
+
+    Args:
+        asks_for_learnt: Whether anything is asked for that models are taught.
+        workspace: Where runs are kept; without a fine-tuned model in it, it is that of training.
+    """
+    return "finetune" if asks_for_learnt and workspace.runs("finetune") else "train"
+
+
 def backend_of(path: Path) -> str:
     """Return the name of the backend that wrote a trained model, a run's folder or a file.
 

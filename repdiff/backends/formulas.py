@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
-from repdiff.backends.base import check_compositions
+from repdiff.backends.refusals import check_compositions
 from repdiff.conditions import Condition
 from repdiff.conditions.grammar import OF_ELEMENTS
 from repdiff.conditions.kinds import FormulaUnits, Numbers

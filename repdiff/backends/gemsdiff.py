@@ -17,21 +17,13 @@ from torch import Tensor, nn
 from descriptors.batch import CrystalBatch
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.asked_of_backend import own_conditions
-from repdiff.backends.base import (
-    BACKENDS,
-    Backend,
-    Samples,
-    TrainingJob,
-    check_steps,
-    chosen_keep,
-    formulas_asked,
-    refuse_conditions,
-)
+from repdiff.backends.base import BACKENDS, Backend, Samples, TrainingJob
 from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
 from repdiff.backends.crystal_data import CrystalData, atoms_of_part
 from repdiff.backends.examples import Examples
 from repdiff.backends.formulas import OF_FORMULAS, TrainingFormulas, check_cells, choose_cells
 from repdiff.backends.options import loading, parse_options
+from repdiff.backends.refusals import check_steps, chosen_keep, formulas_asked, refuse_conditions
 from repdiff.conditions import How, typed
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition

@@ -17,16 +17,7 @@ from torch import Tensor
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends import properties
 from repdiff.backends.asked_of_backend import own_conditions
-from repdiff.backends.base import (
-    BACKENDS,
-    Backend,
-    Samples,
-    TrainingJob,
-    check_steps,
-    chosen_keep,
-    formulas_asked,
-    seen_only,
-)
+from repdiff.backends.base import BACKENDS, Backend, Samples, TrainingJob
 from repdiff.backends.batched_sampling import atoms_of, sample_in_parts
 from repdiff.backends.conditions import Conditions
 from repdiff.backends.examples import Examples
@@ -41,6 +32,7 @@ from repdiff.backends.mattergen_rules import (
 )
 from repdiff.backends.mattergen_training import MatterGenTraining, SymmetricData
 from repdiff.backends.options import loading, parse_options
+from repdiff.backends.refusals import check_steps, chosen_keep, formulas_asked, seen_only
 from repdiff.conditions import How, honoured, typed
 from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.formula import Composition
@@ -48,7 +40,6 @@ from repdiff.diffusion.joint import JointDiffusion
 from repdiff.diffusion.joint_process import StateNoise
 from repdiff.diffusion.noise_level import NoiseLevel, normal_of_uniform
 from repdiff.diffusion.predictor_corrector import Predict, sample
-from repdiff.diffusion.property_embedding import PropertyEmbedding, ScalarEmbedding
 from repdiff.diffusion.symmetric_joint import (
     noised_start,
     symmetric_crystals,
@@ -59,7 +50,8 @@ from repdiff.diffusion.symmetric_joint import (
 from repdiff.diffusion.symmetric_lattice import N_ELEMENTS, Limit
 from repdiff.diffusion.symmetry_constraint import SymmetryConstraint
 from repdiff.errors import UserError
-from repdiff.networks.crystal import AdapterInput
+from repdiff.networks import property_embedding
+from repdiff.networks.property_embedding import PropertyEmbedding, ScalarEmbedding
 from repdiff.networks.random_streams import NOISE, stream
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import check_shapes, load_checkpoint, tensors_under
@@ -159,17 +151,15 @@ class MatterGen(Backend):
             number for part in parts.values() for crystal in part for number in crystal.atomic_numbers
         ]
         seen_only([{int(number): 1 for number in everything}], elements)
-        columns = {name: properties.labels_of(name, parts["train"]) for name in names}
+        fresh = properties.fresh_properties(names, parts["train"], elements, seed=seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            fresh = {
-                name: properties.fit_property(name, labels, elements) for name, labels in columns.items()
-            }
             model.diffusion.add_properties(fresh)
         embeddings = {**known, **fresh}
-        for name, labels in columns.items():
-            properties.count_unlabelled(name, labels)
-        data = [SymmetricData.of(part, _labels(embeddings, fresh, part)) for part in parts.values()]
+        data = [
+            SymmetricData.of(part, properties.label_inputs(embeddings, fresh, part))
+            for part in parts.values()
+        ]
         if weights == "adapters":
             model.diffusion.freeze_all_but_properties()
         return _job(
@@ -195,7 +185,7 @@ class MatterGen(Backend):
                 lattice_std=float(tensors["lattice.std"]),
                 elements=tensors["elements"],
             )
-            embeddings = properties.built(metadata["properties"])
+            embeddings = property_embedding.built(metadata["properties"])
             diffusion.add_properties(embeddings)
             diffusion.network.load_state_dict(tensors_under("network.", tensors)[0])
             sizes = tensors["sizes"]
@@ -376,19 +366,6 @@ def _crystals(encoded: EncodedSet, split: str) -> list[Crystal]:
     return [encoded.crystals[row] for row in encoded.rows(split)]
 
 
-def _labels(
-    embeddings: Mapping[str, PropertyEmbedding], fresh: Collection[str], crystals: Sequence[Crystal]
-) -> dict[str, AdapterInput]:
-    """Read the labels of new properties, and of earlier ones where the crystals have them."""
-    labels = {}
-    for name, embedding in embeddings.items():
-        has_any = any(name in crystal.labels for crystal in crystals)
-        if name in fresh or name in properties.COMPUTED or has_any:
-            column = properties.labels_of(name, crystals) if crystals else []
-            labels[name] = properties.as_input(name, column, embedding)
-    return labels
-
-
 def _job(
     diffusion: JointDiffusion,
     sizes: Int[Tensor, " n_crystals"],
@@ -405,8 +382,9 @@ def _job(
         validation=validation,
         metadata={
             "layout": encoded.layout.model_dump(mode="json"),
-            "properties": properties.describe(embeddings),
+            "properties": property_embedding.describe(embeddings),
         },
+        n_labelled={name: int(label.has_label.sum()) for name, label in training.labels.items()},
         tensors={
             "lattice.density": torch.tensor(diffusion.process.limit.density, dtype=torch.float64),
             "lattice.std": torch.tensor(diffusion.lattice_std, dtype=torch.float64),

@@ -16,11 +16,9 @@ from repdiff.diffusion.joint_process import StateNoise
 from repdiff.diffusion.lattice_space import right_handed
 from repdiff.diffusion.schedules import spread_times
 from repdiff.diffusion.symmetric_lattice import N_ELEMENTS, symmetric_cells
-from repdiff.networks.crystal import AdapterInput
+from repdiff.networks.property_adapters import Labels
 from repdiff.training import Trainable, TrainingData
-
-Labels = Mapping[str, AdapterInput]
-"""Raw numbers of properties, by name, and of which crystals they are known."""
+from repdiff.training.labels import labels_to, shown_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +46,7 @@ class SymmetricData(TrainingData):
 
     def to(self, device: torch.device) -> "SymmetricData":
         """Move the crystals."""
-        labels = {
-            name: AdapterInput(values=label.values.to(device), has_label=label.has_label.to(device))
-            for name, label in self.labels.items()
-        }
+        labels = labels_to(self.labels, device)
         return SymmetricData(batch=self.batch.to(device), labels=labels)
 
 
@@ -100,16 +95,7 @@ class MatterGenTraining(Trainable):
         """Draw times, spread evenly over the batch, and noise; this part of the batch and its own numbers."""
         counts = data.batch.n_atoms_per_system[rows]
         noise = draw_noise(counts, mine, self.diffusion.process.n_times, generator)
-        names = sorted(data.labels)
-        chances = torch.rand(len(rows), 1 + len(names), generator=generator, device=generator.device)[mine]
-        shown = chances >= self.dropout
-        labels = {}
-        for number, name in enumerate(names):
-            label = data.labels[name]
-            kept = shown[:, 0] & shown[:, 1 + number] if len(names) > 1 else shown[:, 0]
-            labels[name] = AdapterInput(
-                values=label.values[rows[mine]], has_label=label.has_label[rows[mine]] & kept
-            )
+        labels = shown_labels(data.labels, rows, mine, dropout=self.dropout, generator=generator)
         return JointExample(batch=data.batch.select(rows[mine]), noise=noise, labels=labels)
 
     def forward(self, inputs: JointExample) -> tuple[Float[Tensor, ""], Float[Tensor, " 3"]]:

@@ -12,21 +12,29 @@ from jaxtyping import Float
 from descriptors.registry import unknown
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.symmetry import space_groups
-from repdiff.diffusion.property_embedding import PROPERTY_KINDS, PropertyEmbedding
 from repdiff.errors import UserError
 from repdiff.networks.crystal import AdapterInput
+from repdiff.networks.property_embedding import PROPERTY_KINDS, PropertyEmbedding, class_name
 
 CHEMICAL_SYSTEM, SPACE_GROUP = "chemical_system", "space_group"
 COMPUTED = (CHEMICAL_SYSTEM, SPACE_GROUP)
 """Properties that need no labels."""
 
 MAX_NAMES = 12  # of labels in a message
+MAX_CLASSES = 200
 log = logging.getLogger(__name__)
 
 
-def property_kind(name: str) -> str:
-    """Return the kind of a property by its name: all are numbers but those that are computed."""
-    return name if name in COMPUTED else "scalar"
+def property_kind(name: str, known: Sequence[object]) -> str:
+    """Return the kind of a property: texts, and true and false, are classes; what is computed has its own.
+
+    Args:
+        name: Name of the property.
+        known: Its known labels.
+    """
+    if name in COMPUTED:
+        return name
+    return "class" if all(isinstance(label, str | bool) for label in known) else "scalar"
 
 
 def labels_of(name: str, crystals: Sequence[Crystal]) -> list[object]:
@@ -100,11 +108,14 @@ def fit_property(name: str, labels: Sequence[object], elements: Collection[int])
         UserError: If a label cannot be read, or fewer than two different ones are known.
     """
     known = known_labels(name, labels)
-    kind = property_kind(name)
+    kind = property_kind(name, known)
     match kind:
         case "scalar":
             values = as_numbers(name, known)
             options: dict[str, Any] = {"mean": float(values.mean()), "std": float(values.std())}
+            options |= {"low": float(values.min()), "high": float(values.max())}
+        case "class":
+            options = {"classes": _classes(name, known)}
         case "chemical_system":
             options = {"elements": list(elements)}
         case _:
@@ -124,6 +135,51 @@ def as_input(name: str, labels: Sequence[object], embedding: PropertyEmbedding) 
         values=torch.tensor(rows, dtype=torch.float32).reshape(len(rows), embedding.n_raw),
         has_label=torch.tensor([label is not None for label in labels], dtype=torch.bool),
     )
+
+
+def label_inputs(
+    embeddings: Mapping[str, PropertyEmbedding], fresh: Collection[str], crystals: Sequence[Crystal]
+) -> dict[str, AdapterInput]:
+    """Read the labels of new properties, and of earlier ones where the crystals have them.
+
+    Args:
+        embeddings: All properties of the model, by name.
+        fresh: Those that are new; crystals without such a label are as not given.
+        crystals: May be empty.
+
+    Raises:
+        UserError: If a label cannot be read.
+    """
+    found = {}
+    for name, embedding in embeddings.items():
+        there = name in COMPUTED or any(name in crystal.labels for crystal in crystals)
+        if there or name in fresh:
+            column = labels_of(name, crystals) if there and crystals else [None] * len(crystals)
+            found[name] = as_input(name, column, embedding)
+    return found
+
+
+def fresh_properties(
+    names: Sequence[str], crystals: Sequence[Crystal], elements: Collection[int], *, seed: int
+) -> dict[str, PropertyEmbedding]:
+    """Build embeddings for the labels of training crystals, and say on the log how many have none.
+
+    Args:
+        names: The properties.
+        crystals: The training crystals.
+        elements: Atomic numbers of the model.
+        seed: Seed of the weights.
+
+    Raises:
+        UserError: If labels are missing, constant or unreadable.
+    """
+    columns = {name: labels_of(name, crystals) for name in names}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = {name: fit_property(name, labels, elements) for name, labels in columns.items()}
+    for name, labels in columns.items():
+        count_unlabelled(name, labels)
+    return fresh
 
 
 def count_unlabelled(name: str, labels: Sequence[object]) -> int:
@@ -148,26 +204,26 @@ def read_condition(name: str, value: object, embedding: PropertyEmbedding) -> li
     return _read(f"`conditions` {name}", value, embedding)
 
 
-def describe(properties: Mapping[str, PropertyEmbedding]) -> dict[str, dict[str, Any]]:
-    """Return what `built` builds the embeddings from."""
-    return {
-        name: {"kind": property_kind(name), **embedding.describe()} for name, embedding in properties.items()
-    }
-
-
-def built(described: Mapping[str, Mapping[str, Any]]) -> dict[str, PropertyEmbedding]:
-    """Build the embeddings that `describe` described, with fresh weights."""
-    return {
-        name: PROPERTY_KINDS[options["kind"]](**{key: options[key] for key in options if key != "kind"})
-        for name, options in described.items()
-    }
-
-
 def _read(name: str, label: object, embedding: PropertyEmbedding) -> list[float]:
     try:
         return embedding.read(label)
     except ValueError as error:
         raise UserError(f"{name} is {_shown(label)}, {error}") from error
+
+
+def _classes(name: str, known: Sequence[object]) -> list[str]:
+    """Return the different labels, sorted.
+
+    Raises:
+        UserError: If there are more than could be learnt.
+    """
+    classes = sorted({class_name(label) for label in known})
+    if len(classes) > MAX_CLASSES:
+        raise UserError(
+            f"{name} has {len(classes)} different texts among {len(known)} training crystals, such as "
+            f"{classes[0]!r}, expected numbers, or at most {MAX_CLASSES} classes"
+        )
+    return classes
 
 
 def _is_number(label: object) -> bool:

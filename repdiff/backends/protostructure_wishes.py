@@ -17,7 +17,9 @@ WISHES = (*OF_GROUPS, *OF_ELEMENTS, "n_atoms", "formula_units")
 """Conditions that are masks, so that nothing else is drawn."""
 OF_FORMULAS = tuple(name for name, one in PLAIN_PROPERTIES.items() if one.of_formula is not None)
 """Conditions that the formula decides: a protostructure that does not obey is drawn again."""
-HONOURED = dict.fromkeys(("composition", "protostructure", *WISHES, *OF_FORMULAS), How.EXACTLY)
+HONOURED = dict.fromkeys(("composition", "protostructure", *WISHES, *OF_FORMULAS), How.EXACTLY) | {
+    "properties": How.SOFTLY
+}
 
 
 def read_wishes(

@@ -20,16 +20,10 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from descriptors.symmetry.protostructure import Protostructure
-from repdiff.backends.base import (
-    BACKENDS,
-    Backend,
-    Samples,
-    TrainingJob,
-    refuse_conditions,
-    refuse_protostructures,
-)
+from repdiff.backends.base import BACKENDS, Backend, Samples, TrainingJob
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.options import loading, parse_options
+from repdiff.backends.refusals import refuse_conditions, refuse_protostructures
 from repdiff.backends.substitutions import count_places, substitution_probabilities
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition, count_elements

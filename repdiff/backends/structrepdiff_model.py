@@ -16,12 +16,15 @@ from descriptors.representation import Representation
 from descriptors.symmetry.encoding import encode_protostructures
 from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER, Protostructure
 from descriptors.symmetry.settings import canonical_setting
+from repdiff.backends.conditions import LabelRequest
 from repdiff.backends.structrepdiff_stages import COMPOSITIONS, PROTOSTRUCTURES
 from repdiff.diffusion.build import load_diffusion
 from repdiff.diffusion.ddpm import VectorDiffusion
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
 from repdiff.networks.composition import CompositionModel
+from repdiff.networks.property_adapters import same_labels
+from repdiff.networks.property_embedding import PropertyEmbedding
 from repdiff.networks.protostructure import (
     ProtostructureModel,
     ProtostructureRequest,
@@ -60,6 +63,11 @@ class GenerativeModel:
     scale: Normalizer | SymmetricScale
     layout: RepresentationSpec
     library: TemplateLibrary | None = None
+
+    @property
+    def properties(self) -> dict[str, PropertyEmbedding]:
+        """Embeddings of the properties that were learnt, by name."""
+        return {} if self.diffusion.adapters is None else self.diffusion.adapters.properties
 
     def sample(
         self,
@@ -122,6 +130,7 @@ class GenerativeModel:
         new_only: bool = False,
         refused: list[Protostructure] | None = None,
         unwanted: Callable[[Protostructure], bool] | None = None,
+        learnt: LabelRequest | None = None,
     ) -> list[Protostructure | None]:
         """Draw protostructures number `first` to `first + n` of a seed; None where a request could not be met.
 
@@ -139,6 +148,7 @@ class GenerativeModel:
             new_only: Whether to draw again what training crystals have, as far as the model knows them.
             refused: What is drawn again is appended to it.
             unwanted: Tells what else is to be drawn again; None for nothing.
+            learnt: Labels that are asked of all samples.
         """
         assert self.protostructures is not None
         generator = torch.Generator().manual_seed(seed)
@@ -152,6 +162,8 @@ class GenerativeModel:
             prototype_share=prototype_share,
             first=first,
             unwanted=_either([partial(self._is_known, refused) if new_only else None, unwanted]),
+            labels=None if learnt is None else learnt.labels,
+            guidance=1.0 if learnt is None else learnt.guidance,
         )
         if failed := [draw.reason for draw in draws if draw.protostructure is None]:
             log.warning("%d of %d samples have no protostructure; the first: %s", len(failed), n, failed[0])
@@ -172,6 +184,7 @@ class GenerativeModel:
         sampler: SamplerSettings,
         first: int = 0,
         templates: bool = True,
+        learnt: LabelRequest | None = None,
     ) -> RepresentationBatch:
         """Draw the vectors that belong to protostructures, number `first` and on of a seed, on the CPU.
 
@@ -181,6 +194,7 @@ class GenerativeModel:
             sampler: How the diffusion samples.
             first: Number of the first within the stream.
             templates: Whether to draw vectors towards those of the nearest training crystals of their prototypes.
+            learnt: Labels that are asked of all samples.
         """
         assert isinstance(self.scale, SymmetricScale)
         stand_in = next((one for one in protostructures if one is not None), None)
@@ -191,12 +205,15 @@ class GenerativeModel:
         longest = max(len(one.orbits) for one in filled)
         encoded = torch.from_numpy(encode_protostructures(filled, max_orbits=longest))
         generator = torch.Generator(device=self.diffusion.device).manual_seed(seed)
+        asked = {} if learnt is None else same_labels(learnt.labels, len(filled), self.diffusion.device)
         unit = self.diffusion.sample(
             len(filled),
             generator=generator,
             sampler=sampler,
             first=first,
             protostructures=encoded,
+            labels=asked,
+            guidance=1.0 if learnt is None else learnt.guidance,
             progress=True,
         )
         vectors = self.scale.restore(unit.cpu(), encoded)

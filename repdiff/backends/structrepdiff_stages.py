@@ -1,7 +1,7 @@
 """What StructRepDiff learns before the vectors: protostructures, or formulas alone."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,9 @@ from repdiff.backends.options import explain
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.networks.composition import CompositionModel, CompositionModelSettings
+from repdiff.networks.crystal import AdapterInput
+from repdiff.networks.property_adapters import Labels
+from repdiff.networks.property_embedding import PropertyEmbedding
 from repdiff.networks.protostructure import ProtostructureModel, ProtostructureModelSettings
 from repdiff.networks.protostructure.prototypes import PrototypeTable
 from repdiff.networks.protostructure.sizes import SizeTable
@@ -62,21 +65,21 @@ def symmetric_rows(encoded: EncodedSet) -> dict[str, list[int]]:
     return kept
 
 
-def protostructure_stage(
-    symmetry: Mapping[str, SymmetryTable],
+def protostructure_model(
+    training: Sequence[Protostructure],
     elements: tuple[int, ...],
     options: Mapping[str, Any],
+    properties: Mapping[str, PropertyEmbedding],
     *,
-    share: float,
     seed: int,
-) -> FirstStage:
-    """Prepare the model of protostructures.
+) -> ProtostructureModel:
+    """Build the model of protostructures.
 
     Args:
-        symmetry: Tables of "train" and "val"; all rows have a protostructure.
+        training: Those of the training crystals.
         elements: Atomic numbers that may occur, ascending.
         options: Settings of the model that differ from its defaults.
-        share: Share of the training minutes.
+        properties: Properties that it shall be told.
         seed: Seed of the initial weights.
 
     Raises:
@@ -86,21 +89,52 @@ def protostructure_stage(
         settings = ProtostructureModelSettings.model_validate(dict(options))
     except ValidationError as error:
         raise UserError(explain(error, ProtostructureModelSettings, "protostructure option")) from error
-    known = {split: _present(table) for split, table in symmetry.items()}
-    shown = progress_bar(known["train"], desc="orbits", unit="crystal")
-    sizes = SizeTable.of(known["train"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = ProtostructureModel(settings, elements, sizes, PrototypeTable.of(known["train"]))
-    inside = [
-        one for one in known["val"] if one.n_atoms() <= sizes.n_max and len(one.elements) <= sizes.k_max
-    ]
+        model = ProtostructureModel(settings, elements, SizeTable.of(training), PrototypeTable.of(training))
+        if properties:
+            model.add_properties(properties)
+    return model
+
+
+def protostructure_stage(
+    model: ProtostructureModel,
+    symmetry: Mapping[str, SymmetryTable],
+    labels: Mapping[str, Labels],
+    *,
+    share: float,
+    dropout: float = 0.0,
+) -> FirstStage:
+    """Prepare the training of a model of protostructures.
+
+    Args:
+        model: Model with its initial weights.
+        symmetry: Tables of "train" and "val"; all rows have a protostructure. What is larger than the model knows is
+            left out.
+        labels: Known property labels of the same rows, by name.
+        share: Share of the training minutes.
+        dropout: Share of the examples that are shown without their labels.
+    """
+
+    def data(split: str, *, shown: bool = False) -> ProtostructureData:
+        everything = [one for one in symmetry[split].protostructures if one is not None]
+        rows = [row for row, one in enumerate(everything) if model.sizes.holds(one)]
+        known = [everything[row] for row in rows]
+        bar = progress_bar(known, desc="orbits", unit="crystal") if shown else known
+        own = {
+            name: AdapterInput(values=label.values[rows], has_label=label.has_label[rows])
+            for name, label in labels[split].items()
+        }
+        places = None
+        if own:
+            places = torch.stack([model.sizes.places(known), model.prototypes.places(known)], 1)
+        return ProtostructureData(model.coder.encode(bar), labels=own, places=places)
 
     return FirstStage(
         name=PROTOSTRUCTURES,
-        model=ProtostructureTraining(model),
-        training=ProtostructureData(model.coder.encode(shown)),
-        validation=ProtostructureData(model.coder.encode(inside)),
+        model=ProtostructureTraining(model, dropout=dropout),
+        training=data("train", shown=True),
+        validation=data("val"),
         share=share,
         max_epochs=MAX_EPOCHS,
         settings=OF_PROTOSTRUCTURES,
@@ -137,7 +171,3 @@ def formula_stage(
         max_epochs=MAX_EPOCHS_OF_FORMULAS if len(elements) > 1 else 1,  # one element leaves nothing to learn
         settings=OF_FORMULAS,
     )
-
-
-def _present(table: SymmetryTable) -> list[Protostructure]:
-    return [one for one in table.protostructures if one is not None]

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from repdiff.diffusion.build import KIND, describe
 from repdiff.diffusion.ddpm import Draws, VectorDiffusion
 from repdiff.errors import UserError
+from repdiff.networks.property_adapters import Labels
+from repdiff.training.labels import labels_to, shown_labels
 from repdiff.training.trainable import Trainable, TrainingData
 
 
@@ -21,6 +23,7 @@ class VectorData(TrainingData):
         features: The vectors; for validation there may be none.
         n_features: Length that the model wants.
         protostructures: Those that the vectors belong to, encoded, for a model that is given them.
+        labels: Known property labels of the crystals, by name.
 
     Raises:
         UserError: If they have another length or are not finite.
@@ -33,6 +36,7 @@ class VectorData(TrainingData):
         *,
         n_features: int,
         protostructures: Int[Tensor, "n n_columns"] | None = None,
+        labels: Labels | None = None,
     ) -> None:
         if features.ndim != 2 or features.shape[1] != n_features:
             raise UserError(
@@ -45,6 +49,7 @@ class VectorData(TrainingData):
                 f"{what} features: {len(bad)} rows are not finite, the first is row {int(bad[0])}: encode again"
             )
         self.what, self.features, self.protostructures = what, features.float(), protostructures
+        self.labels: Labels = labels or {}
 
     def __len__(self) -> int:
         """Count the vectors."""
@@ -54,17 +59,28 @@ class VectorData(TrainingData):
         """Move the vectors."""
         known = None if self.protostructures is None else self.protostructures.to(device)
         width = self.features.shape[1]
-        return VectorData(self.what, self.features.to(device), n_features=width, protostructures=known)
+        return VectorData(
+            self.what,
+            self.features.to(device),
+            n_features=width,
+            protostructures=known,
+            labels=labels_to(self.labels, device),
+        )
 
 
 class VectorTraining(Trainable):
-    """The loss of a `VectorDiffusion`; one error for each feature, averaged by blocks for the log."""
+    """The loss of a `VectorDiffusion`; one error for each feature, averaged by blocks for the log.
+
+    Args:
+        diffusion: Diffusion model with its initial weights.
+        dropout: Share of the examples that are shown without their labels.
+    """
 
     kind = KIND
 
-    def __init__(self, diffusion: VectorDiffusion) -> None:
+    def __init__(self, diffusion: VectorDiffusion, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.diffusion = diffusion
+        self.diffusion, self.dropout = diffusion, dropout
 
     @property
     def learnt(self) -> nn.Module:
@@ -83,18 +99,19 @@ class VectorTraining(Trainable):
 
     def inputs(
         self, data: VectorData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
-    ) -> tuple[Tensor, Draws, Tensor | None]:
-        """Draw times and noise for the whole batch, and take this part of it."""
+    ) -> tuple[Tensor, Draws, Tensor | None, Labels]:
+        """Draw times, noise and the labels that are withheld for the whole batch, and take this part of it."""
         draws = self.diffusion.draw(len(rows), generator=generator).rows(mine)
         known = None if data.protostructures is None else data.protostructures[rows[mine]]
-        return data.features[rows[mine]], draws, known
+        labels = shown_labels(data.labels, rows, mine, dropout=self.dropout, generator=generator)
+        return data.features[rows[mine]], draws, known, labels
 
     def forward(
-        self, inputs: tuple[Float[Tensor, "n n_features"], Draws, Int[Tensor, "n n_columns"] | None]
+        self, inputs: tuple[Float[Tensor, "n n_features"], Draws, Int[Tensor, "n n_columns"] | None, Labels]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " n_features"]]:
         """Return the weighted loss, and the error of each feature."""
-        features, draws, protostructures = inputs
-        return self.diffusion(features, *draws, protostructures)
+        features, draws, protostructures, labels = inputs
+        return self.diffusion(features, *draws, protostructures, labels)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings that `build_diffusion` would build this model from."""

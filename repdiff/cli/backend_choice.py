@@ -52,7 +52,7 @@ def choose_backend(model: type[Settings], words: Sequence[str]) -> tuple[str | N
 def _of_model(
     found: Mapping[str, Any], section: Mapping[str, Any], backend: object
 ) -> tuple[str, dict[str, Any]]:
-    from repdiff.backends.find_model import backend_of, find_model
+    from repdiff.backends.find_model import backend_of, find_model, newest_verb
     from repdiff.runs.workspace import Workspace
 
     given = next((one["model"] for one in (found, section) if one.get("model") is not None), None)
@@ -61,10 +61,11 @@ def _of_model(
         pair.partition("=")[0].strip() for text in found.get("condition") or () for pair in text.split(",")
     ]
     asked = words or section.get("condition") or ()
+    workspace = Workspace(root=home_expanded(DEFAULT_ROOT if root is None else root))
     path = find_model(
         None if given is None else home_expanded(str(given)),
-        Workspace(root=home_expanded(DEFAULT_ROOT if root is None else root)),
-        newest="finetune" if asks_for_learnt(asked) else "train",
+        workspace,
+        newest=newest_verb(asks_for_learnt(asked), workspace),
         backend=None if backend is None else str(backend),
     )
     return backend_of(path), {"model": path}

@@ -1,11 +1,12 @@
 """`repdiff finetune`: a trained model and labelled crystals → the model with adapters for their properties."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from repdiff.backends.find_model import find_model
+from repdiff.backends import BACKENDS
+from repdiff.backends.find_model import backend_of, find_model
 from repdiff.backends.fit import fit, read_training_set
-from repdiff.backends.mattergen import MatterGen
-from repdiff.backends.mattergen_training import SymmetricData
+from repdiff.datasets.label_tables import read_label_table, with_labels
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.runs.workspace import Workspace, plain_name
@@ -32,14 +33,22 @@ def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
         )
     choose_device(settings.device)
     encoded_path = workspace.find("encode", settings.encoded)
-    base = find_model(settings.from_run, workspace, backend=MatterGen.kind)
+    base = find_model(settings.from_run, workspace)
+    backend = backend_of(base)
     name = plain_name(f"{base.name}-{'-'.join(settings.property)}")
     settings = settings.model_copy(update={"encoded": encoded_path, "from_run": base})
     inputs = {"encoded": encoded_path, "from_run": base}
+    table = None
+    if settings.labels is not None:
+        table = read_label_table(settings.labels, settings.property)
+        inputs["labels"] = settings.labels
     with workspace.run(settings, name, inputs=inputs, resume=settings.resume) as run:
         if run.state != "finished":
             encoded = read_training_set(encoded_path)
-            job = MatterGen.prepare_finetuning(
+            if table is not None:
+                crystals = with_labels(encoded.crystals, table, source=str(settings.labels))
+                encoded = replace(encoded, crystals=crystals)
+            job = BACKENDS[backend].prepare_finetuning(
                 encoded,
                 base,
                 names=settings.property,
@@ -47,11 +56,10 @@ def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
                 condition_dropout=settings.condition_dropout,
                 seed=settings.seed,
             )
-            assert isinstance(job.training, SymmetricData)
             run.summary.update(
-                backend=MatterGen.kind,
+                backend=backend,
                 properties=list(settings.property),
-                n_labelled={at: int(label.has_label.sum()) for at, label in job.training.labels.items()},
+                n_labelled=dict(job.n_labelled),
                 n_training=len(job.training),
             )
             fit(job, encoded, settings.part(TrainingSettings), run, resume=settings.resume)

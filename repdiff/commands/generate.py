@@ -11,7 +11,7 @@ from typing import Any
 
 from repdiff.backends import BACKENDS, Backend, Samples
 from repdiff.backends.asked_of_backend import read_asked
-from repdiff.backends.find_model import backend_of, find_model
+from repdiff.backends.find_model import backend_of, find_model, newest_verb
 from repdiff.backends.requested_compositions import CompositionRequest, read_compositions, sample_names
 from repdiff.conditions import Asked, judge
 from repdiff.conditions.files import told, write_judged
@@ -55,7 +55,8 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     device = choose_device(settings.device)
     settings = _with_ranker(settings, workspace)
     wanted = read_compositions(settings, workspace)
-    path = find_model(settings.model, workspace, newest=newest_verb(settings), backend=settings.backend)
+    newest = newest_verb(asks_for_learnt(settings.condition), workspace)
+    path = find_model(settings.model, workspace, newest=newest, backend=settings.backend)
     name = backend_of(path)
     kind = "composition" if settings.protostructures is None else "protostructure"
     if wanted is not None and kind not in BACKENDS[name].conditions:
@@ -89,11 +90,6 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
             log.info("%d %s", n, backend.makes)
     sys.stdout.write(told(run.path))
     return run.path
-
-
-def newest_verb(settings: GenerateSettings) -> str:
-    """Say whose newest output is the model where none is named: that of fine-tuning if properties are asked for."""
-    return "finetune" if asks_for_learnt(settings.condition) else "train"
 
 
 def _with_ranker(settings: GenerateSettings, workspace: Workspace) -> GenerateSettings:

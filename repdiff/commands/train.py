@@ -36,6 +36,8 @@ def run_train(settings: TrainSettings, workspace: Workspace) -> Path:
             backend = BACKENDS[settings.backend]
             options = settings.part(backend.training_options)
             job = backend.prepare(encoded, options=options, seed=settings.seed, folder=run.path)
+            if job.n_labelled:
+                run.summary["n_labelled"] = dict(job.n_labelled)
             fit(job, encoded, settings.part(TrainingSettings), run, resume=settings.resume)
     return run.path
 

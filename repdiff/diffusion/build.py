@@ -11,6 +11,7 @@ from repdiff.diffusion.ddpm import DiffusionSettings, VectorDiffusion
 from repdiff.errors import UserError
 from repdiff.networks import AnyDenoiserSettings, make_denoiser
 from repdiff.networks.heads import IdentityHead
+from repdiff.networks.property_embedding import built
 from repdiff.networks.protostructure.encoder import ProtostructureEncoder, ProtostructureEncoderSettings
 from repdiff.runs.checkpoint import load_checkpoint, tensors_under
 
@@ -29,6 +30,9 @@ class ModelSettings(BaseModel):
     diffusion: DiffusionSettings
     denoiser: AnyDenoiserSettings
     encoder: ProtostructureEncoderSettings | None = None
+    properties: dict[str, dict[str, Any]] | None = Field(
+        None, description="kind and settings of each property that the network can be told"
+    )
 
 
 def build_diffusion(settings: ModelSettings, *, seed: int) -> VectorDiffusion:
@@ -48,7 +52,12 @@ def build_diffusion(settings: ModelSettings, *, seed: int) -> VectorDiffusion:
         n_context=0 if encoder is None else encoder.n_context,
     )
     blocks = {name: slice(*ends) for name, ends in settings.blocks.items()}
-    return VectorDiffusion(denoiser, settings.diffusion, blocks=blocks, head=head, encoder=encoder)
+    diffusion = VectorDiffusion(denoiser, settings.diffusion, blocks=blocks, head=head, encoder=encoder)
+    if settings.properties:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            diffusion.add_properties(built(settings.properties))
+    return diffusion
 
 
 def describe(diffusion: VectorDiffusion) -> ModelSettings:
@@ -59,6 +68,7 @@ def describe(diffusion: VectorDiffusion) -> ModelSettings:
         diffusion=diffusion.settings,
         denoiser=diffusion.denoiser.settings,
         encoder=None if diffusion.encoder is None else diffusion.encoder.settings,
+        properties=None if diffusion.adapters is None else diffusion.adapters.describe(),
     )
 
 

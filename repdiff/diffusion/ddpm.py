@@ -19,6 +19,8 @@ from repdiff.diffusion.schedules import spread_times
 from repdiff.errors import UserError
 from repdiff.networks.base import Denoiser
 from repdiff.networks.heads import IdentityHead, OutputHead
+from repdiff.networks.property_adapters import Labels, PropertyAdapters
+from repdiff.networks.property_embedding import PropertyEmbedding
 from repdiff.networks.protostructure.encoder import ProtostructureEncoder
 from repdiff.networks.random_streams import NoiseStreams
 from repdiff.settings.backends.structrepdiff import NoiseSettings
@@ -118,6 +120,26 @@ class VectorDiffusion(nn.Module):
         return encoder
 
     @property
+    def adapters(self) -> PropertyAdapters | None:
+        """What conditions the context on properties, if the network has learnt any."""
+        adapters = dict(self.network.items()).get("adapters")
+        assert adapters is None or isinstance(adapters, PropertyAdapters)
+        return adapters
+
+    def add_properties(self, properties: Mapping[str, PropertyEmbedding]) -> None:
+        """Let the network be told properties; before it is trained with them, they change nothing.
+
+        Raises:
+            ValueError: If it is given no protostructures, or has one of these properties.
+        """
+        if self.encoder is None:
+            raise ValueError("the network is given no protostructures, expected some beside properties")
+        if self.adapters is None:
+            self.network["adapters"] = PropertyAdapters(self.encoder.n_context, 1).to(self.device)
+        assert self.adapters is not None
+        self.adapters.add(properties)
+
+    @property
     def device(self) -> torch.device:
         """Where the network lives."""
         return self.feature_weights.device
@@ -164,9 +186,10 @@ class VectorDiffusion(nn.Module):
         noise: Float[Tensor, "n n_features"],
         conditioned: Bool[Tensor, " n"],
         protostructures: Int[Tensor, "n n_columns"] | None = None,
+        labels: Labels | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " n_features"]]:
         """Return the weighted loss, and the error of each feature averaged over the batch, detached."""
-        context = self.context(protostructures)
+        context = self.context(protostructures, labels)
         clean = 2 * features - 1
         noisy = torch.where(self.given, clean, self.process.q_sample(clean, times, noise))
         signal = self.process.get_buffer("alphas_cumprod")[times][:, None]
@@ -182,17 +205,22 @@ class VectorDiffusion(nn.Module):
         return total, per_feature.detach()
 
     def context(
-        self, protostructures: Int[Tensor, "n n_columns"] | None
+        self, protostructures: Int[Tensor, "n n_columns"] | None, labels: Labels | None = None
     ) -> Float[Tensor, "n n_context"] | None:
-        """Encode the protostructures that the vectors belong to.
+        """Encode the protostructures that the vectors belong to, and what is known of their properties.
 
         Raises:
-            ValueError: If they are missing or not wanted.
+            ValueError: If protostructures are missing or not wanted.
         """
         if (protostructures is None) != (self.encoder is None):
             wanted = "some" if self.encoder is not None else "none"
             raise ValueError(f"protostructures are {protostructures}, the model expects {wanted}")
-        return None if self.encoder is None else self.encoder(protostructures)
+        if self.encoder is None:
+            return None
+        context = self.encoder(protostructures)
+        if self.adapters is None or not labels:
+            return context
+        return self.adapters(context, 0, self.adapters.encode(labels))
 
     def estimate_clean(
         self,
@@ -202,14 +230,24 @@ class VectorDiffusion(nn.Module):
         context: Float[Tensor, "n n_context"] | None = None,
     ) -> Float[Tensor, "n n_features"]:
         """Estimate the clean vectors, in [-1, 1] and clipped to it."""
+        return self.unbounded_clean(noisy, times, previous, context).clamp(-1.0, 1.0)
+
+    def unbounded_clean(
+        self,
+        noisy: Float[Tensor, "n n_features"],
+        times: Int[Tensor, " n"],
+        previous: Float[Tensor, "n n_features"] | None = None,
+        context: Float[Tensor, "n n_context"] | None = None,
+    ) -> Float[Tensor, "n n_features"]:
+        """Estimate the clean vectors, not clipped: affine in the score, so that estimates can be mixed as scores."""
         signal = self.process.get_buffer("alphas_cumprod")[times][:, None]
         raw = self.denoiser(noisy, times, previous, context).float()
         prediction = self.head.predict(raw, noisy, signal)
         if self.settings.objective == "pred_noise":
-            prediction = self.process.predict_start_from_noise(noisy, times, prediction)
-        elif self.settings.objective == "pred_v":
-            prediction = self.process.predict_start_from_v(noisy, times, prediction)
-        return prediction.clamp(-1.0, 1.0)
+            return self.process.predict_start_from_noise(noisy, times, prediction)
+        if self.settings.objective == "pred_v":
+            return self.process.predict_start_from_v(noisy, times, prediction)
+        return prediction
 
     @torch.no_grad()
     def sample(
@@ -223,6 +261,8 @@ class VectorDiffusion(nn.Module):
         example: Example | None = None,
         given: Float[Tensor, "n_samples n_features"] | None = None,
         protostructures: Int[Tensor, "n_samples n_columns"] | None = None,
+        labels: Labels | None = None,
+        guidance: float = 1.0,
         batch_size: int = 1024,
         progress: bool = False,
     ) -> Float[Tensor, "n_samples n_features"]:
@@ -241,6 +281,9 @@ class VectorDiffusion(nn.Module):
             given: Vectors in [0, 1] whose entries in the given blocks the samples shall have; the other entries
                 do not count. Needed if and only if the model has given blocks.
             protostructures: Those that the samples belong to, encoded; needed if and only if the model has an encoder.
+            labels: Properties that are asked of the samples, for a model that has learnt them.
+            guidance: γ of classifier-free guidance: the estimate is (1 - γ) · without labels + γ · with them, clipped
+                afterwards; 1 is the conditional model, 0 the unconditional one.
             batch_size: Number of samples that go through the network together.
             progress: Whether to show a bar on stderr.
 
@@ -258,16 +301,19 @@ class VectorDiffusion(nn.Module):
         key = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         was_training = self.training
         self.eval()
-        context = self.context(None if protostructures is None else protostructures.to(self.device))
+        known = None if protostructures is None else protostructures.to(self.device)
+        views = [(weight, self.context(known, shown)) for weight, shown in _views(labels, guidance)]
 
         def estimator(rows: slice) -> Estimate:
-            known = None if context is None else context[rows]
-
             def estimate(noisy: Tensor, time: int, previous: Tensor | None) -> Tensor:
                 times = torch.full((len(noisy),), time, device=noisy.device)
                 shown = torch.where(self.given, fixed[rows], noisy)
                 earlier = previous if self.settings.self_condition else None
-                clean = self.estimate_clean(shown, times, earlier, known)
+                clean = torch.zeros_like(noisy)
+                for weight, context in views:
+                    part = None if context is None else context[rows]
+                    clean = clean + weight * self.unbounded_clean(shown, times, earlier, part)
+                clean = clean.clamp(-1.0, 1.0)
                 return torch.where(self.given, fixed[rows], clean)
 
             return estimate
@@ -348,3 +394,10 @@ class VectorDiffusion(nn.Module):
                 raise UserError(f"given names {name!r}, expected one of {', '.join(self.blocks) or 'none'}")
             mask[self.blocks[name]] = True
         return mask
+
+
+def _views(labels: Labels | None, guidance: float) -> list[tuple[float, Labels | None]]:
+    """Return with what labels the network is asked, and the weight of each answer."""
+    if not labels or guidance == 0:
+        return [(1.0, None)]
+    return [(guidance, labels)] if guidance == 1 else [(guidance, labels), (1 - guidance, None)]

@@ -30,7 +30,6 @@ from descriptors.batch import CrystalBatch
 from repdiff.diffusion.joint_process import JointProcess, State, StateNoise
 from repdiff.diffusion.masked_types import MASK, type_errors
 from repdiff.diffusion.predictor_corrector import Prediction
-from repdiff.diffusion.property_embedding import PropertyEmbedding
 from repdiff.diffusion.symmetric_lattice import Limit, Scales
 from repdiff.diffusion.torus import wrapped_normal_score
 from repdiff.networks.crystal import (
@@ -44,6 +43,8 @@ from repdiff.networks.crystal import (
     TypeHead,
     to_fractional,
 )
+from repdiff.networks.property_adapters import module_key
+from repdiff.networks.property_embedding import PropertyEmbedding
 from repdiff.settings.backends.mattergen import JointSettings
 
 N_CONDITIONS = 4  # eigenvalues of the cell, and the logarithm of the number of atoms
@@ -108,11 +109,11 @@ class JointDiffusion(nn.Module):
             ValueError: If there is one for a property already.
         """
         for name, embedding in embeddings.items():
-            self.backbone.adapters.add(_key(name), embedding.n_values)
+            self.backbone.adapters.add(module_key(name), embedding.n_values)
             shift = nn.Linear(embedding.n_values, len(self.elements), bias=False)
             nn.init.zeros_(shift.weight)
-            self._named("properties")[_key(name)] = embedding.to(self.elements.device)
-            self._named("type_shifts")[_key(name)] = shift.to(self.elements.device)
+            self._named("properties")[module_key(name)] = embedding.to(self.elements.device)
+            self._named("type_shifts")[module_key(name)] = shift.to(self.elements.device)
 
     def freeze_all_but_properties(self) -> None:
         """Let training change the adapters and the embeddings of properties alone."""
@@ -126,7 +127,9 @@ class JointDiffusion(nn.Module):
         """Turn raw numbers of properties, by name, into what `predict` takes."""
         properties = self._named("properties")
         return {
-            _key(name): AdapterInput(values=properties[_key(name)](label.values), has_label=label.has_label)
+            module_key(name): AdapterInput(
+                values=properties[module_key(name)](label.values), has_label=label.has_label
+            )
             for name, label in labels.items()
         }
 
@@ -238,11 +241,6 @@ class JointDiffusion(nn.Module):
         matrices = torch.stack([eye, unit, unit @ unit, eye * unit], 1)
         factors = self.network["matrices"](features)[:, :, None, None]
         return skip * state.z + out * (self.network["cell"](features) + (factors * matrices).sum(1))
-
-
-def _key(name: str) -> str:
-    """Return the name of a property as modules can bear it."""
-    return "of_" + name.replace(".", "_")
 
 
 def _centred(values: Float[Tensor, "n_atoms 3"], graph: CrystalGraph) -> Float[Tensor, "n_atoms 3"]:

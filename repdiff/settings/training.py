@@ -164,6 +164,13 @@ class FinetuneSettings(Settings, TrainingSettings):
     encoded: Path | None = setting(
         None, "Encoded data set with labels; default: the newest in the workspace", role="input"
     )
+    labels: Path | None = setting(
+        None,
+        "Table (CSV or parquet) with the properties as columns, joined to the encoded crystals by their id; default: "
+        "labels that the crystals have",
+        role="input",
+        group="more",
+    )
     weights: Literal["all", "adapters"] = setting(
         "all", "Weights to train: all of the network with its adapters, or the adapters alone", group="model"
     )

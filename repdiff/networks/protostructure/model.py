@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from repdiff.errors import UserError
 from repdiff.networks.element_table import ElementTable
+from repdiff.networks.property_adapters import Labels
+from repdiff.networks.property_embedding import PropertyEmbedding, built
+from repdiff.networks.protostructure.conditions import Known, ProtostructureConditions
 from repdiff.networks.protostructure.positions import PositionTable
 from repdiff.networks.protostructure.prototypes import Prototype, PrototypeTable
 from repdiff.networks.protostructure.sequences import OrbitSequences, SequenceCoder, letter_flags
@@ -129,6 +132,30 @@ class ProtostructureModel(nn.Module):
         self.letter = self._layers(width)
         for embedding in (self.group_in, self.atoms_in, self.elements_in, self.left_in, self.to_come_in):
             nn.init.normal_(embedding.weight, std=0.1)
+        self.conditions: ProtostructureConditions | None = None
+
+    def add_properties(self, properties: Mapping[str, PropertyEmbedding]) -> None:
+        """Let the model be told properties; before it is trained with them, they change nothing.
+
+        They enter before the first block and behind the last, which costs less than an adapter for each block.
+
+        Raises:
+            ValueError: If there is one of these properties already.
+        """
+        if self.conditions is None:
+            new = ProtostructureConditions(self.settings.width, 2, self.sizes, self.prototypes)
+            self.conditions = new.to(self.device)
+        self.conditions.adapters.add(properties)
+
+    def known(self, labels: Labels | None) -> Known:
+        """Encode what is known of properties; nothing where the model has learnt none."""
+        return {} if self.conditions is None or not labels else self.conditions.adapters.encode(labels)
+
+    def table_log_prob(self, labels: Labels, places: Int[Tensor, "n 2"]) -> Float[Tensor, " n"]:
+        """Return log p(size | labels) + log p(prototype | labels) by the places of both in their tables."""
+        assert self.conditions is not None
+        sizes = (self.size_entries, self.size_counts)
+        return self.conditions.log_prob(labels, places, sizes, self.prototype_counts)
 
     def _layers(self, n_outputs: int) -> nn.Sequential:
         width = self.settings.width
@@ -171,6 +198,8 @@ class ProtostructureModel(nn.Module):
         prefix: Prefix,
         elements: Float[Tensor, "n_elements_and_none width"],
         positions: Float[Tensor, "n_positions_and_none width"],
+        known: Known | None = None,
+        rows: Int[Tensor, " n"] | None = None,
     ) -> Float[Tensor, "n width"]:
         """Encode unfinished protostructures.
 
@@ -178,6 +207,8 @@ class ProtostructureModel(nn.Module):
             prefix: What is known.
             elements: What `element_vectors` returned.
             positions: What `position_vectors` returned.
+            known: What is known of properties; see the method of that name.
+            rows: Which row of that belongs to each.
         """
         present = (prefix.shares > 0).to(prefix.shares.dtype)
         shares = [4 * prefix.shares, present, prefix.shares @ self.properties, present @ self.properties]
@@ -186,9 +217,12 @@ class ProtostructureModel(nn.Module):
         hidden = hidden + self.elements_in(prefix.n_elements) + self.left_in(prefix.n_left)
         hidden = hidden + self.to_come_in(prefix.n_elements_left)
         hidden = hidden + elements[prefix.last_element] + positions[prefix.last_position]
+        told = None if self.conditions is None or not known else self.conditions.adapters
+        if told is not None:
+            hidden = told(hidden, 0, known, rows)
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        return hidden
+        return hidden if told is None else told(hidden, 1, known, rows)
 
     def element_logits(
         self, hidden: Float[Tensor, "n width"], elements: Float[Tensor, "n_elements_and_none width"]
@@ -230,13 +264,15 @@ class ProtostructureModel(nn.Module):
         later = (places > before) & (places <= len(self.elements) - n_elements_left[:, None])
         return ((places == before) & same[:, None]) | (later & new[:, None])
 
-    def step_log_prob(self, sequences: OrbitSequences) -> Float[Tensor, "n n_orbits"]:
-        """Return log p(element, letter | what comes before) of each orbit, 0 behind the last."""
+    def step_log_prob(
+        self, sequences: OrbitSequences, labels: Labels | None = None
+    ) -> Float[Tensor, "n n_orbits"]:
+        """Return log p(element, letter | what comes before, labels) of each orbit, 0 behind the last."""
         elements, positions = self.element_vectors(), self.position_vectors()
         present = sequences.present
         row, step = present.nonzero(as_tuple=True)
         prefix = self._prefixes(sequences, elements, positions)
-        hidden = self.hidden(prefix, elements, positions)
+        hidden = self.hidden(prefix, elements, positions, self.known(labels), row)
         element, letter = sequences.element[row, step], sequences.letter[row, step]
         same, new = letter_flags(sequences.same[row, step]), letter_flags(sequences.new[row, step])
         may_come = self.allowed_elements(same.any(1), new.any(1), prefix.last_element, prefix.n_elements_left)
@@ -311,6 +347,8 @@ class ProtostructureModel(nn.Module):
             "elements": list(self.elements),
             "prototypes": [str(one) for one in self.prototypes.prototypes],
         }
+        if self.conditions is not None:
+            metadata["properties"] = self.conditions.adapters.describe()
         return dict(self.state_dict()), metadata
 
     @classmethod
@@ -331,6 +369,8 @@ class ProtostructureModel(nn.Module):
                 counts=tensors["prototype_counts"],
             )
             model = cls(settings, tuple(metadata["elements"]), sizes, prototypes, table=table)
+            if "properties" in metadata:
+                model.add_properties(built(metadata["properties"]))
             model.load_state_dict(dict(tensors))
         except (KeyError, ValueError, RuntimeError) as error:  # pydantic's error is a ValueError
             reason = " ".join(str(error).split())[:200]

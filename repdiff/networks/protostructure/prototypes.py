@@ -84,6 +84,11 @@ class PrototypeTable:
             counts=torch.tensor([n for _, n in found], dtype=torch.long),
         )
 
+    def places(self, protostructures: Iterable[Protostructure]) -> Int[Tensor, " n"]:
+        """Return the place of the prototype of each; -1 for one that the training set lacks."""
+        known = {one: place for place, one in enumerate(self.prototypes)}
+        return torch.tensor([known.get(Prototype.of(one), -1) for one in protostructures], dtype=torch.long)
+
     @cached_property
     def _by_sizes(self) -> dict[tuple[int, ...], list[int]]:
         places: dict[tuple[int, ...], list[int]] = {}

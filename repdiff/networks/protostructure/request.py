@@ -1,6 +1,6 @@
 """What is asked of a protostructure: all of it is a mask, so that draws satisfy it exactly."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -158,6 +158,32 @@ def _contradiction(request: ProtostructureRequest, sizes: SizeTable, elements: t
     if formulas and min(len(formula) for formula in formulas) > sizes.k_max:
         return f"a formula has more elements than any training crystal, {sizes.k_max}"
     return ""
+
+
+def element_masks(
+    requests: Sequence[ProtostructureRequest], formulas: Sequence[int], order: Sequence[int]
+) -> tuple[Bool[Tensor, "n n_elements"], Bool[Tensor, "n n_elements"], Int[Tensor, "n n_elements"]]:
+    """Lay out which elements draws may have, must have, and how many atoms of each (-1: any number).
+
+    Args:
+        requests: What is asked of each.
+        formulas: Place of the formula of each among those asked for.
+        order: Atomic numbers of the columns.
+    """
+    place = {number: column for column, number in enumerate(order)}
+    allowed = torch.ones(len(requests), len(order), dtype=torch.bool)
+    required = torch.zeros(len(requests), len(order), dtype=torch.bool)
+    target = torch.full((len(requests), len(order)), -1)
+    for row, request in enumerate(requests):
+        if request.allowed is not None:
+            allowed[row] = False
+            allowed[row, [place[number] for number in request.allowed if number in place]] = True
+        required[row, [place[number] for number in request.required]] = True
+        if request.formulas is not None:
+            target[row] = 0
+            for number, count in request.formulas[formulas[row]]:
+                target[row, place[number]] = count
+    return allowed, required, target
 
 
 def nothing(reason: str) -> Choices:

@@ -18,9 +18,10 @@ from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.space_group import LETTERS
 from repdiff.errors import UserError
 from repdiff.networks.protostructure.allowed import allowed_by_formula, allowed_positions, is_fixed
+from repdiff.networks.protostructure.guided import GuidedScores
 from repdiff.networks.protostructure.model import Prefix, ProtostructureModel
 from repdiff.networks.protostructure.prototype_walk import ANY, PrototypeWalk
-from repdiff.networks.protostructure.request import Choices, ProtostructureRequest, choices
+from repdiff.networks.protostructure.request import Choices, ProtostructureRequest, choices, element_masks
 from repdiff.networks.protostructure.sequences import letter_flags
 from repdiff.networks.random_streams import choose, uniform_streams
 from repdiff.networks.temperature import positive_temperatures
@@ -44,7 +45,14 @@ class Draw:
     reason: str = ""
     n_dead_ends: int = 0
 
+    def with_reason(self) -> "Draw":
+        """Say why there is none, if there is none and nothing was said."""
+        if self.protostructure is not None or self.reason:
+            return self
+        return replace(self, reason=f"none that was wanted was completed in {self.n_dead_ends} draws")
 
+
+@torch.no_grad()
 def sample_protostructures(
     model: ProtostructureModel,
     n_samples: int,
@@ -57,6 +65,8 @@ def sample_protostructures(
     first: int | Sequence[int] = 0,
     n_candidates: int | None = None,
     unwanted: Callable[[Protostructure], bool] | None = None,
+    labels: Mapping[str, Sequence[float]] | None = None,
+    guidance: float = 1.0,
 ) -> list[Draw]:
     """Draw protostructures.
 
@@ -76,6 +86,8 @@ def sample_protostructures(
         first: Number of the first sample within the run, or the numbers of all.
         n_candidates: Candidates of each sample; by default 16 if something is asked or some get a prototype.
         unwanted: Tells which protostructures are to be drawn again; None for none.
+        labels: Raw numbers of properties that are asked of all samples, for a model that has learnt them.
+        guidance: γ of classifier-free guidance by these; see `GuidedScores`.
 
     Raises:
         UserError: If a temperature or the number of candidates is not positive, or the share is none.
@@ -85,7 +97,7 @@ def sample_protostructures(
         raise UserError(f"`prototype_share` is {prototype_share}, expected a share from 0 to 1")
     keys = torch.randint(2**62, (N_ATTEMPTS,), generator=generator, device=generator.device).tolist()
     numbers = range(first, first + n_samples) if isinstance(first, int) else first
-    exact = copy.deepcopy(model).double().eval()
+    scores = GuidedScores(copy.deepcopy(model).double().eval(), labels, guidance)
     wanted = list(requests) if requests is not None else [ProtostructureRequest()] * n_samples
     if n_candidates is None:
         is_free = prototype_share == 0 and all(request.is_empty for request in wanted)
@@ -106,7 +118,12 @@ def sample_protostructures(
         for start in range(0, len(left), group_size):
             places = left[start : start + group_size]
             batch = _Batch(
-                exact, [wanted[place] for place in places], known, temperatures, prototype_share, n_candidates
+                scores,
+                [wanted[place] for place in places],
+                known,
+                temperatures,
+                prototype_share,
+                n_candidates,
             )
             found = batch.run(key, [numbers[place] for place in places])
             for place, draw in zip(places, found, strict=True):
@@ -116,12 +133,7 @@ def sample_protostructures(
                     protostructure=None if dropped else draw.protostructure,
                     n_dead_ends=draw.n_dead_ends + draws[place].n_dead_ends + dropped,
                 )
-    return [
-        draw
-        if draw.protostructure is not None or draw.reason
-        else replace(draw, reason=f"none that was wanted was completed in {draw.n_dead_ends} draws")
-        for draw in draws
-    ]
+    return [draw.with_reason() for draw in draws]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,22 +149,21 @@ class _Batch:
 
     def __init__(
         self,
-        model: ProtostructureModel,
+        scores: GuidedScores,
         requests: Sequence[ProtostructureRequest],
         known: Mapping[ProtostructureRequest, _Known],
         temperatures: tuple[float, float],
         prototype_share: float,
         n_candidates: int,
     ) -> None:
-        self.model, self.requests, self.known = model, requests, known
+        self.scores, self.model, self.requests, self.known = scores, scores.model, requests, known
         self.temperature, self.element_temperature = temperatures
         self.prototype_share, self.n_candidates = prototype_share, n_candidates
-        self.elements, self.positions = model.element_vectors(), model.position_vectors()
+        self.elements, self.positions = scores.elements, scores.positions
         self.rows_of = [request for request in requests for _ in range(self.n_candidates)]
         self.n_rows = len(self.rows_of)
         self.rows_of_samples = torch.arange(self.n_rows).reshape(-1, n_candidates).tolist()
 
-    @torch.no_grad()
     def run(self, key: int, numbers: Sequence[int]) -> list[Draw]:
         """Draw the candidates of all samples, and choose one of each."""
         model, n_orbits = self.model, self.model.sizes.n_max
@@ -181,7 +192,7 @@ class _Batch:
             held = self._hold_prototypes(samples, known.prototypes, for_prototype[samples], heads)
             free = [sample for sample in samples if sample not in held]
             rows = [row for sample in free for row in self.rows_of_samples[sample]]
-            scores = (known.free.log_prob / self.temperature).expand(len(rows), -1)
+            scores = (self.scores.of_sizes(known.free) / self.temperature).expand(len(rows), -1)
             heads[rows] = known.free.entries[choose(scores, uniform[rows].cpu())]
         heads = heads.to(model.device)
         n_elements = len(model.elements)
@@ -195,7 +206,8 @@ class _Batch:
         self.alive = torch.ones(n, dtype=torch.bool, device=model.device)
         self.log_weight = torch.zeros(n, dtype=torch.float64, device=model.device)
         self.drawn: list[list[tuple[int, int]]] = [[] for _ in range(n)]
-        self.allowed, self.required, self.target = self._masks(heads[:, 3].tolist())
+        masks = element_masks(self.rows_of, heads[:, 3].tolist(), model.coder.order)
+        self.allowed, self.required, self.target = (mask.to(model.device) for mask in masks)
 
     def _hold_prototypes(
         self,
@@ -207,7 +219,7 @@ class _Batch:
         """Give a share of the samples a prototype each, the same to all its candidates, and return which."""
         if found is None or not len(found.entries):
             return set()
-        scores = (found.log_prob / self.temperature).expand(len(samples), -1)
+        scores = (self.scores.of_prototypes(found) / self.temperature).expand(len(samples), -1)
         chosen = found.entries[choose(scores, uniform[:, 1])].tolist()
         held = set()
         for sample, share, (place, *sizes) in zip(samples, uniform[:, 0].tolist(), chosen, strict=True):
@@ -218,27 +230,6 @@ class _Batch:
                 heads[row], self.walks[row] = torch.tensor([one.number, *sizes]), PrototypeWalk(one)
             held.add(sample)
         return held
-
-    def _masks(
-        self, formula: list[int]
-    ) -> tuple[Bool[Tensor, "n k"], Bool[Tensor, "n k"], Int[Tensor, "n k"]]:
-        """Lay out which elements each row may have, must have, and how many atoms of each (-1: any number)."""
-        order = self.model.coder.order
-        place = {number: column for column, number in enumerate(order)}
-        allowed = torch.ones(self.n_rows, len(order), dtype=torch.bool)
-        required = torch.zeros(self.n_rows, len(order), dtype=torch.bool)
-        target = torch.full((self.n_rows, len(order)), -1)
-        for row, request in enumerate(self.rows_of):
-            if request.allowed is not None:
-                allowed[row] = False
-                allowed[row, [place[number] for number in request.allowed if number in place]] = True
-            required[row, [place[number] for number in request.required]] = True
-            if request.formulas is not None:
-                target[row] = 0
-                for number, count in request.formulas[formula[row]]:
-                    target[row, place[number]] = count
-        device = self.model.device
-        return allowed.to(device), required.to(device), target.to(device)
 
     def _place(
         self, rows: Int[Tensor, " n"], for_element: Float[Tensor, " n"], for_letter: Float[Tensor, " n"]
@@ -256,19 +247,16 @@ class _Batch:
             last_element=self.last_element[rows],
             last_position=self.last_position[rows],
         )
-        hidden = model.hidden(prefix, self.elements, self.positions)
+        hidden = self.scores.hidden(prefix)
         same, new = self._flags(rows)
         may_come = model.allowed_elements(
             same.any(1), new.any(1), prefix.last_element, prefix.n_elements_left
         )
-        scores = model.element_logits(hidden, self.elements) / self.element_temperature
+        scores = self.scores.of_elements(hidden) / self.element_temperature
         asked = may_come & self._asked_elements(rows) & self._elements_of_prototypes(rows)
         element = self._draw(rows, scores, may_come, asked, for_element)
         may_take = torch.where((element == prefix.last_element)[:, None], same, new)
-        scores = (
-            model.letter_logits(hidden, self.elements[element], prefix.group, self.positions)
-            / self.temperature
-        )
+        scores = self.scores.of_letters(hidden, element, prefix.group) / self.temperature
         letter = self._draw(rows, scores, may_take, may_take & self._asked_letters(rows, element), for_letter)
         self._add(rows, element, letter)
 

@@ -53,6 +53,10 @@ class SizeTable:
         """Largest number of elements."""
         return int(self.entries[:, 2].max())
 
+    def holds(self, protostructure: Protostructure) -> bool:
+        """Tell whether one has no more atoms and elements than anything in the training set."""
+        return protostructure.n_atoms() <= self.n_max and len(protostructure.elements) <= self.k_max
+
     @cached_property
     def groups(self) -> Bool[Tensor, " 231"]:
         """Which space groups occur."""
@@ -61,10 +65,28 @@ class SizeTable:
     @cached_property
     def table(self) -> Float[Tensor, "231 n_sizes n_numbers"]:
         """Probability by group, number of atoms and number of elements, in double precision."""
-        shape = (231, self.n_max + 1, self.k_max + 1)
-        found = torch.zeros(shape, dtype=torch.float64)
-        found[tuple(self.entries.T)] = self.counts.double()
-        found /= found.sum()
+        found = self._found(self.counts.double().log())
+        return (1 - SMOOTHING) * found + SMOOTHING * self._spread(found)
+
+    def shifted(self, shift: Float[Tensor, " n_entries"]) -> Float[Tensor, "231 n_sizes n_numbers"]:
+        """Return the table with what occurs in the training set made more and less likely; the spread part stays.
+
+        Args:
+            shift: What is added to the log-probability of each entry.
+        """
+        found = self._found(self.counts.double().log() + shift.double().cpu())
+        return self.table + (1 - SMOOTHING) * (found - self._found(self.counts.double().log()))
+
+    def _found(self, scores: Float[Tensor, " n_entries"]) -> Float[Tensor, "231 n_sizes n_numbers"]:
+        """Lay out the probabilities of the entries."""
+        found = torch.zeros((231, self.n_max + 1, self.k_max + 1), dtype=torch.float64)
+        found[tuple(self.entries.cpu().T)] = scores.cpu().softmax(0)
+        return found
+
+    def _spread(
+        self, found: Float[Tensor, "231 n_sizes n_numbers"]
+    ) -> Float[Tensor, "231 n_sizes n_numbers"]:
+        """Return the probabilities of all combinations, those that the training set lacks too."""
         possible = torch.from_numpy(possible_sizes(self.n_max).copy())[:, :, None]
         places = torch.arange(self.k_max + 1)
         possible = possible & (places <= torch.arange(self.n_max + 1)[:, None])
@@ -73,7 +95,7 @@ class SizeTable:
         spread = spread + UNSEEN * groups[:, None, None] / (self.n_max * self.k_max)
         spread[:, 0], spread[:, :, 0] = 0.0, 0.0
         spread = spread * possible
-        return (1 - SMOOTHING) * found + SMOOTHING * spread / spread.sum()
+        return spread / spread.sum()
 
     def log_prob(
         self, group: Int[Tensor, " n"], n_atoms: Int[Tensor, " n"], n_elements: Int[Tensor, " n"]
@@ -84,3 +106,9 @@ class SizeTable:
             group, n_atoms.clamp(max=self.n_max), n_elements.clamp(max=self.k_max)
         ]
         return torch.where(inside, found, 0.0).log()
+
+    def places(self, protostructures: Sequence[Protostructure]) -> Int[Tensor, " n"]:
+        """Return the place of each among the entries; -1 for a size that the training set lacks."""
+        known = {tuple(entry): place for place, entry in enumerate(self.entries.tolist())}
+        sizes = [(one.number, one.n_atoms(), len(one.elements)) for one in protostructures]
+        return torch.tensor([known.get(size, -1) for size in sizes], dtype=torch.long)

@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from repdiff.settings.backends import BackendOptions
 from repdiff.settings.backends.crystal_network import CrystalNetworkSettings
+from repdiff.settings.backends.property_conditions import PropertyConditions
 from repdiff.settings.base import MAX_TIMESTEPS, Options, setting
 
 TypeLoss = Literal["cross_entropy", "hybrid"]
@@ -117,15 +118,6 @@ class MatterGenSampling(ReverseSettings):
         False,
         "Exclude all elements outside the requested chemical system; always done without an adapter",
         group="model",
-    )
-
-
-class PropertyConditions(Options):
-    """How strongly properties are asked for."""
-
-    guidance: float | None = setting(
-        None,
-        "Guidance scale with conditions: 0 ignores them, 1 (default) is as trained, above 1 exaggerates them",
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from repdiff.settings.backends import BackendOptions
+from repdiff.settings.backends.property_conditions import PropertyConditions
 from repdiff.settings.base import MAX_TIMESTEPS, Options, setting
 
 SamplerName = Literal["ddpm", "ddim", "dpm"]
@@ -73,6 +74,19 @@ class StructRepDiffTraining(NoiseSettings):
     protostructure_options: dict[str, Any] = setting(
         {},
         "Settings of the model of protostructures that differ from its defaults, such as width=512",
+        group="model",
+    )
+    condition_on: tuple[str, ...] = setting(
+        (),
+        "Labels of the crystals that samples can be asked for later (`repdiff generate --condition NAME=VALUE`), "
+        "separated by commas; crystals without a label are used too",
+        group="model",
+    )
+    condition_dropout: float = setting(
+        0.2,
+        "With `condition_on`: share of the training crystals whose labels are withheld, for classifier-free guidance",
+        ge=0,
+        lt=1,
         group="model",
     )
     encoder_width: int = setting(
@@ -161,5 +175,8 @@ class StructRepDiffSampling(Options):
 
 
 OPTIONS = BackendOptions(
-    kind="vector-diffusion", training=StructRepDiffTraining, sampling=StructRepDiffSampling
+    kind="vector-diffusion",
+    training=StructRepDiffTraining,
+    sampling=StructRepDiffSampling,
+    conditions=PropertyConditions,
 )

@@ -193,7 +193,7 @@ def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
             "unknown option 'protostructures': give `protostructure`, which takes a list of them too",
         ),
         (lambda model, encoded: rd.evaluate(COPPER, metrics=[]), "no metric is named, expected some of"),
-        (lambda model, encoded: model.sample(2, conditions={"band_gap": 1.0}), "takes no properties"),
+        (lambda model, encoded: model.sample(2, conditions={"band_gap": 1.0}), "unknown property .band_gap."),
         (lambda model, encoded: model.sample(2, space_group=300), "expected numbers from 1 to 230"),
         (lambda model, encoded: model.sample(2, search="slow"), "unknown search 'slow'"),
         (

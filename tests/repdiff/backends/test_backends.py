@@ -144,7 +144,7 @@ def test_more_steps_than_in_training_are_refused_by_the_name_of_the_argument(nam
         trials(name).load().check(steps=21)
 
 
-@pytest.mark.parametrize("name", sorted(set(BACKENDS) - {"mattergen"}))
+@pytest.mark.parametrize("name", sorted(set(BACKENDS) - {"mattergen", "structrepdiff"}))
 def test_conditions_are_refused_where_a_backend_takes_none(name, trials):
     backend = trials(name).load()
     with pytest.raises(ValueError, match="takes no properties"):

@@ -9,15 +9,17 @@ import torch
 from descriptors.batch import CrystalBatch
 from repdiff.backends.mattergen import MatterGen
 from repdiff.backends.mattergen_training import MatterGenTraining, SymmetricData
-from repdiff.backends.properties import as_input, built, describe, fit_property, labels_of
-from repdiff.diffusion.property_embedding import (
+from repdiff.backends.properties import as_input, fit_property, labels_of
+from repdiff.errors import UserError
+from repdiff.networks.crystal import AdapterInput
+from repdiff.networks.property_embedding import (
     ChemicalSystemEmbedding,
     ScalarEmbedding,
     SpaceGroupEmbedding,
+    built,
+    describe,
     read_system,
 )
-from repdiff.errors import UserError
-from repdiff.networks.crystal import AdapterInput
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.training import TrainingSettings, train
 from repdiff.training.seeds import derived_generator
@@ -314,10 +316,12 @@ def test_a_model_goes_through_the_verbs_with_an_adapter(run, encoded):
 
 
 def test_a_backend_without_adapters_is_refused(run):
-    code, _, said = run("finetune", "--property", "chemical_system", "--from", "tiny-ead-mlp")
-    assert (code, "expected one of `repdiff train --backend mattergen`" in said) == (2, True)
-    code, _, said = run("generate", "--guidance", "2")
-    assert (code, "--guidance: it is an option of mattergen, not of structrepdiff" in said) == (2, True)
+    code, base, said = run("train", "--backend", "retrieval", "--name", "swapped")
+    assert code == 0, said
+    code, _, said = run("finetune", "--property", "chemical_system", "--from", base.name)
+    assert (code, "takes no properties, expected one of mattergen or structrepdiff" in said) == (2, True)
+    code, _, said = run("generate", "--model", base.name, "--guidance", "2")
+    assert (code, "--guidance: it is an option of mattergen and structrepdiff" in said) == (2, True)
     for wrong in ([], ["--property", "a,a"]):
         code, _, said = run("finetune", *wrong)
         assert (code, "expected one or more names, each once" in said) == (2, True)

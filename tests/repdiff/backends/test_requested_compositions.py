@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.io import write
 from small_runs import SAMPLING
 
-from repdiff.backends.base import check_compositions
+from repdiff.backends.refusals import check_compositions
 from repdiff.cli.main import main
 from repdiff.crystals.formula import parse_formula
 from repdiff.errors import UserError

@@ -10,9 +10,9 @@ from repdiff.diffusion.joint import JointDiffusion, JointNoise, JointSettings
 from repdiff.diffusion.joint_process import StateNoise
 from repdiff.diffusion.masked_types import MASK
 from repdiff.diffusion.predictor_corrector import Draws, ReverseSettings, sample
-from repdiff.diffusion.property_embedding import PROPERTY_KINDS
 from repdiff.diffusion.symmetric_lattice import Limit
 from repdiff.networks.crystal import AdapterInput, CrystalNetworkSettings
+from repdiff.networks.property_embedding import PROPERTY_KINDS
 
 ELEMENTS = torch.tensor([8, 22, 38])
 NETWORK = CrystalNetworkSettings(width=16, n_blocks=2, n_neighbors=12, max_neighbors=20)

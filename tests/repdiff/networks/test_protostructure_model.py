@@ -272,7 +272,7 @@ def test_a_batch_takes_each_setting_of_a_crystal_alike_often():
     crystal = int(data.n_settings.argmax())
     rows = torch.full((4000,), crystal)
     training = ProtostructureTraining(model)
-    taken = training.inputs(data, rows, slice(0, 4000), torch.Generator().manual_seed(0))
+    taken = training.inputs(data, rows, slice(0, 4000), torch.Generator().manual_seed(0)).sequences
     _, counts = torch.unique(taken.letter, dim=0, return_counts=True)
     n = int(data.n_settings[crystal])
     assert len(counts) == n

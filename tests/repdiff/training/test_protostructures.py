@@ -7,7 +7,11 @@ from descriptors.symmetry.protostructure import Protostructure
 from repdiff.networks.protostructure import ProtostructureModel, ProtostructureModelSettings
 from repdiff.networks.protostructure.prototypes import PrototypeTable
 from repdiff.networks.protostructure.sizes import SizeTable
-from repdiff.training.protostructures import ProtostructureData, ProtostructureTraining
+from repdiff.training.protostructures import (
+    ProtostructureData,
+    ProtostructureExamples,
+    ProtostructureTraining,
+)
 
 ELEMENTS = (3, 8, 22, 38)
 KNOWN = [
@@ -38,7 +42,7 @@ def test_each_crystal_is_shown_in_all_its_settings_and_in_those_alone(model, dat
     rows, generator = torch.tensor([2, 0, 1]), torch.Generator().manual_seed(0)
     training, seen = ProtostructureTraining(model), set()
     for _ in range(200):
-        shown = training.inputs(data, rows, slice(0, 3), generator)
+        shown = training.inputs(data, rows, slice(0, 3), generator).sequences
         assert shown.crystal.tolist() == rows.tolist()
         for row in range(3):
             seen.add((int(shown.crystal[row]), *shown.letter[row, shown.present[row]].tolist()))
@@ -52,7 +56,8 @@ def test_each_crystal_is_shown_in_all_its_settings_and_in_those_alone(model, dat
 
 def test_the_log_shows_the_nats_of_a_whole_crystal_and_of_one_of_its_orbits(model, data):
     inputs = data.sequences.rows(torch.arange(len(data.sequences)))
-    loss, errors = ProtostructureTraining(model)(inputs)
+    nowhere = torch.full((len(data.sequences), 2), -1)
+    loss, errors = ProtostructureTraining(model)(ProtostructureExamples(inputs, {}, nowhere))
     nats = -model.step_log_prob(inputs).detach().sum()
     by_crystal, by_orbit = nats / len(data.sequences), nats / inputs.present.sum()
     torch.testing.assert_close(errors, torch.stack([by_crystal, by_orbit]))

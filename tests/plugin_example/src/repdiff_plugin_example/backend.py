@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends import Backend, Composition, Samples, TrainingJob
-from repdiff.backends.base import refuse_conditions, refuse_protostructures
 from repdiff.backends.crystal_data import CrystalData
 from repdiff.backends.options import parse_options
+from repdiff.backends.refusals import refuse_conditions, refuse_protostructures
 from repdiff.crystals.crystal import Crystal, from_batch, to_batch
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from repdiff.diffusion.property_embedding import N_WAVES, PROPERTY_KINDS
+from repdiff.networks.property_embedding import N_WAVES, PROPERTY_KINDS
 
 
 def waves(embedding, values):

@@ -1,11 +1,11 @@
-"""Properties as vectors that adapters take: a number, a chemical system, a space group.
+"""Properties as vectors that adapters take: a number, a class, a chemical system, a space group.
 
 Each kind says how it reads a label, as some raw numbers, and how it turns those into a vector.
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +19,7 @@ N_WAVES = (
     6  # of sines and of cosines; the first has a period of 16 standard deviations, each next half as much
 )
 N_SPACE_GROUPS = 230
+MAX_SHOWN = 12  # of classes in a message
 
 
 class PropertyEmbedding(nn.Module, ABC):
@@ -44,6 +45,11 @@ class PropertyEmbedding(nn.Module, ABC):
     def describe(self) -> dict[str, Any]:
         """Return the arguments that build it again, as plain JSON."""
 
+    def caution(self, label: object) -> str:
+        """Say why a label that can be read may not be obtained; "" where nothing is known of it."""
+        del label
+        return ""
+
     @abstractmethod
     def forward(self, raw: Float[Tensor, "n n_raw"]) -> Float[Tensor, "n n_values"]:
         """Turn raw numbers into vectors."""
@@ -59,16 +65,20 @@ class ScalarEmbedding(PropertyEmbedding):
     Args:
         mean: Mean of the training labels.
         std: Standard deviation of the training labels, positive.
+        low: Lowest training label; None where it was not kept.
+        high: Highest training label; None where it was not kept.
     """
 
     n_raw = 1
     frequencies: Tensor
 
-    def __init__(self, mean: float, std: float) -> None:
+    def __init__(
+        self, mean: float, std: float, *, low: float | None = None, high: float | None = None
+    ) -> None:
         super().__init__()
         if not (math.isfinite(mean) and std > 0):
             raise ValueError(f"mean {mean} and standard deviation {std}, expected a positive one")
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.low, self.high = mean, std, low, high
         frequencies = 2 * math.pi / 16 * 2.0 ** torch.arange(N_WAVES)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.layer = nn.Linear(1 + 2 * N_WAVES, WIDTH)
@@ -80,14 +90,57 @@ class ScalarEmbedding(PropertyEmbedding):
         return [float(label)]
 
     def describe(self) -> dict[str, Any]:
-        """Return mean and standard deviation."""
-        return {"mean": self.mean, "std": self.std}
+        """Return mean and standard deviation, and the range where it is known."""
+        described = {"mean": self.mean, "std": self.std}
+        if self.low is not None and self.high is not None:
+            described |= {"low": self.low, "high": self.high}
+        return described
+
+    def caution(self, label: object) -> str:
+        """Say where a number lies outside the training labels."""
+        if self.low is None or self.high is None or not isinstance(label, int | float):
+            return ""
+        if self.low <= label <= self.high:
+            return ""
+        return f"the training labels go from {self.low:g} to {self.high:g}: nothing beyond was learnt"
 
     def forward(self, raw: Float[Tensor, "n 1"]) -> Float[Tensor, "n n_values"]:
         """Turn numbers into vectors."""
         scaled = (raw - self.mean) / self.std
         angles = scaled * self.frequencies.to(raw)
         return self.layer(torch.cat([scaled, angles.sin(), angles.cos()], 1))
+
+
+@PROPERTY_KINDS.register("class")
+class ClassEmbedding(PropertyEmbedding):
+    """One of a few classes, such as the name of a structure type, or true or false.
+
+    Args:
+        classes: The different training labels, as text.
+    """
+
+    n_raw = 1
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.classes = list(classes)
+        self.layer = nn.Embedding(len(self.classes), WIDTH)
+
+    def read(self, label: object) -> list[float]:
+        """Take one of the classes."""
+        if class_name(label) not in self.classes:
+            shown = ", ".join(self.classes[:MAX_SHOWN])
+            more = f" and {len(self.classes) - MAX_SHOWN} more" if len(self.classes) > MAX_SHOWN else ""
+            raise ValueError(f"expected one of {shown}{more}")
+        return [float(self.classes.index(class_name(label)))]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the classes."""
+        return {"classes": self.classes}
+
+    def forward(self, raw: Float[Tensor, "n 1"]) -> Float[Tensor, "n n_values"]:
+        """Turn places of classes into vectors."""
+        return self.layer(raw[:, 0].long())
 
 
 @PROPERTY_KINDS.register("chemical_system")
@@ -166,3 +219,29 @@ def read_system(label: object) -> frozenset[int]:
     elif isinstance(label, Collection) and label:
         return frozenset(int(number) for number in label)
     raise ValueError("expected symbols of elements with dashes between them, such as Li-O")
+
+
+def class_name(label: object) -> str:
+    """Return a label as the name of a class; true and false as they are written everywhere.
+
+    >>> class_name(True), class_name("cubic")
+    ('true', 'cubic')
+    """
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
+def describe(properties: Mapping[str, PropertyEmbedding]) -> dict[str, dict[str, Any]]:
+    """Return what `built` builds the embeddings from."""
+    kinds = {PROPERTY_KINDS[kind]: kind for kind in PROPERTY_KINDS}
+    return {
+        name: {"kind": kinds[type(embedding)], **embedding.describe()}
+        for name, embedding in properties.items()
+    }
+
+
+def built(described: Mapping[str, Mapping[str, Any]]) -> dict[str, PropertyEmbedding]:
+    """Build the embeddings that `describe` described, with fresh weights."""
+    return {
+        name: PROPERTY_KINDS[options["kind"]](**{key: options[key] for key in options if key != "kind"})
+        for name, options in described.items()
+    }

@@ -1,0 +1,115 @@
+"""The protostructures of new samples: drawn as asked, ranked if wanted, and the best kept."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from descriptors.symmetry.protostructure import Protostructure
+from repdiff.backends.conditions import LabelRequest
+from repdiff.backends.protostructure_wishes import read_wishes, unwanted_formulas
+from repdiff.backends.ranked_draws import Draw, RankedSamples, block_sizes, keep_all, rank_draws
+from repdiff.backends.ranking import Ranker
+from repdiff.backends.structrepdiff_model import GenerativeModel
+from repdiff.crystals.formula import Composition
+from repdiff.errors import UserError
+from repdiff.settings.backends.structrepdiff import StructRepDiffSampling
+
+PROTOTYPE_SHARE = 0.75  # of samples that begin with a prototype of the training set
+NO_RANKER = (
+    "`keep_best` is given, and no model to rank by; models of `repdiff train` cannot rank by themselves: train a "
+    "ranking model with `repdiff rank` (from Python `rd.train_ranker`), and name it by `ranker`"
+)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtostructureDraws:
+    """What is asked of the protostructures of a stream of samples.
+
+    Attributes:
+        model: Trained model that draws protostructures first.
+        sampling: The options.
+        compositions: One for each sample; None lets the model choose.
+        conditions: What all samples are asked to be, by name.
+        learnt: Labels that are asked of all samples; None for none.
+        ranker: Model to rank by; needed with `keep_best` only.
+        seed: Seed of the stream.
+        first: Number of the sample that the first composition is for.
+    """
+
+    model: GenerativeModel
+    sampling: StructRepDiffSampling
+    compositions: Sequence[Composition] | None
+    conditions: Mapping[str, Any] | None
+    learnt: LabelRequest | None = None
+    ranker: Ranker | None = None
+    seed: int
+    first: int
+
+    def kept(self, n: int) -> RankedSamples:
+        """Return the protostructures of `n` samples, ranked and the best of their block if `keep_best` is asked for."""
+        one_each, keep_best = self.compositions is not None, self.sampling.keep_best
+        if keep_best is None:
+            return keep_all(self._draw(1), first=self.first, n=n)
+        if self.ranker is None:
+            raise UserError(NO_RANKER)
+        _, n_drawn = block_sizes(keep_best, one_each=one_each)
+        return rank_draws(
+            self._draw(n_drawn if one_each else 1),
+            self.ranker.predict,
+            self.ranker.label,
+            keep_best=keep_best,
+            first=self.first,
+            n=n,
+            one_each=one_each,
+        )
+
+    def plain(self, n: int) -> list[Protostructure | None]:
+        """Return the protostructures of `n` samples as they are drawn; None where none was found that obeys."""
+        return self._draw(1)(self.first, n, [])
+
+    def _draw(self, n_candidates: int) -> Draw:
+        """Return what draws protostructures, so many candidates for each sample where each has a composition."""
+        wishes = read_wishes(self.conditions, self.compositions, self.model.layout.elements)
+        one_each, share = self.compositions is not None, self.sampling.prototype_share
+
+        def draw(start: int, count: int, refused: list[Protostructure]) -> list[Protostructure | None]:
+            numbers = range(start, start + count)
+            asked = None
+            if wishes is not None:
+                asked = [wishes[number // n_candidates - self.first if one_each else 0] for number in numbers]
+            return self.model.draw_protostructures(
+                count,
+                seed=self.seed,
+                first=start,
+                temperature=self.sampling.temperature,
+                element_temperature=self.sampling.element_temperature,
+                prototype_share=PROTOTYPE_SHARE if share is None else share,
+                requests=asked,
+                new_only=self.sampling.new_only,
+                refused=refused,
+                unwanted=unwanted_formulas(self.conditions),
+                learnt=self.learnt,
+            )
+
+        return draw
+
+
+def check_ranking(ranker: Ranker, elements: Sequence[int], *, given: bool) -> None:
+    """Refuse to rank what is given; say which elements the ranking model does not know.
+
+    Args:
+        ranker: Model to rank by.
+        elements: Atomic numbers that may be drawn.
+        given: Whether protostructures are given.
+
+    Raises:
+        UserError: If there is nothing to rank.
+    """
+    if given:
+        raise UserError(
+            "`keep_best` and protostructures are given, expected one of them: nothing is drawn that could be ranked"
+        )
+    if strange := ranker.describe_strange(elements):
+        log.warning("%s does not know %s: draws with these are ranked last", ranker.path, strange)

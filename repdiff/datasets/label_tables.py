@@ -1,0 +1,124 @@
+"""Labels of crystals in a table of their own, joined by the names of the crystals."""
+
+import csv
+import gzip
+import io
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from repdiff.crystals.crystal import Crystal, Label
+from repdiff.datasets.readers.rows import ID_COLUMNS, clean_label, typed_columns
+from repdiff.errors import UserError, unknown
+from repdiff.runs.parquet_files import read_table
+from repdiff.settings.paths import home_expanded
+
+log = logging.getLogger(__name__)
+
+
+def read_label_table(path: str | Path, names: Sequence[str]) -> dict[str, dict[str, Label]]:
+    """Read some columns of a table by the name of the crystal in each row.
+
+    Args:
+        path: CSV (also packed, .csv.gz) or parquet, with one of the columns material_id, id, entry_id, mat_id,
+            immutable_id or jid; the first of these that is there names the crystals.
+        names: Columns to read.
+
+    Returns:
+        The labels by name of the crystal; None where a field is empty or NaN.
+
+    Raises:
+        UserError: If the table cannot be read, lacks a column, has no rows, or names a crystal twice.
+    """
+    path = home_expanded(path)
+    columns = _columns(path)
+    column = next((name for name in ID_COLUMNS if name in columns), None)
+    if column is None:
+        raise UserError(
+            f"{path} has the columns {', '.join(columns) or '(none)'}, expected one of {', '.join(ID_COLUMNS)} that "
+            "names the crystals"
+        )
+    for name in names:
+        if name not in columns or name == column:
+            raise UserError(f"{path}: {unknown('column', name, [one for one in columns if one != column])}")
+    ids = [str(value).strip() for value in columns[column]]
+    if not ids:
+        raise UserError(f"{path} has no rows, expected one crystal a row")
+    name, n_times = Counter(ids).most_common(1)[0]
+    if n_times > 1:
+        raise UserError(f"{path} has {n_times} rows for {name!r}, expected one for each crystal")
+    chosen = {one: columns[one] for one in names}
+    return {crystal: {one: chosen[one][row] for one in names} for row, crystal in enumerate(ids)}
+
+
+def with_labels(
+    crystals: Sequence[Crystal], table: Mapping[str, Mapping[str, Label]], *, source: str
+) -> list[Crystal]:
+    """Give crystals the labels of a table by their names, and say on the log how many have none there.
+
+    What the table holds goes before labels of that name that crystals have; a crystal that is not in the table has
+    none of them afterwards.
+
+    Args:
+        crystals: The crystals.
+        table: Labels by name of the crystal.
+        source: What the table is called in messages.
+
+    Raises:
+        UserError: If the table has none of the crystals.
+    """
+    known = [crystal for crystal in crystals if crystal.id in table]
+    if not known:
+        raise UserError(
+            f"{source} has none of the {len(crystals)} crystals: it names {next(iter(table), 'none')!r}, they are "
+            f"called {', '.join(repr(crystal.id) for crystal in crystals[:2])}"
+        )
+    if n_missing := len(crystals) - len(known):
+        first = next(crystal.id for crystal in crystals if crystal.id not in table)
+        log.warning("%d of %d crystals are not in %s, the first: %s", n_missing, len(crystals), source, first)
+    if strange := [name for name in table if name not in {crystal.id for crystal in known}]:
+        log.warning(
+            "%d rows of %s name no crystal of the data set, the first: %s", len(strange), source, strange[0]
+        )
+    names = {name for labels in table.values() for name in labels}
+    nothing: dict[str, Label] = dict.fromkeys(names)
+    return [
+        crystal.replace(labels={**crystal.labels, **nothing, **table.get(crystal.id, {})})
+        for crystal in crystals
+    ]
+
+
+def _columns(path: Path) -> dict[str, list[Label]]:
+    """Read all columns of scalars."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, expected a CSV or parquet table of labels")
+    if path.suffix == ".parquet":
+        return _of_parquet(path)
+    if not path.name.endswith((".csv", ".csv.gz")):
+        raise UserError(f"{path} is no table of labels that can be read, expected .csv, .csv.gz or .parquet")
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with io.TextIOWrapper(opener(path, "rb"), encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            records = list(reader)
+            found = [name for name in reader.fieldnames or [] if name]
+    except (csv.Error, OSError, EOFError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as CSV: {error}") from error
+    texts: dict[str, list[Any]] = {name: [record.get(name) for record in records] for name in found}
+    typed = typed_columns({name: values for name, values in texts.items() if name not in ID_COLUMNS})
+    return {name: typed.get(name, texts[name]) for name in found}
+
+
+def _of_parquet(path: Path) -> dict[str, list[Label]]:
+    import pyarrow as pa
+    import pyarrow.types as kinds
+
+    try:
+        table = read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise UserError(f"{path} cannot be read as parquet: {reason}; is it complete?") from error
+    scalar = [field.name for field in table.schema if not kinds.is_nested(field.type)]
+    return {name: [clean_label(value) for value in table[name].to_pylist()] for name in scalar}
