@@ -14,6 +14,7 @@ from repdiff.conditions import Asked
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import parse_formula
+from repdiff.crystals.structure_files import unwritable
 from repdiff.errors import UserError
 from repdiff.representations.batch import RepresentationBatch
 
@@ -121,3 +122,12 @@ def draw(backend: Backend, request: Request) -> RepresentationBatch | CrystalSet
     if vectors:
         return replace(RepresentationBatch.joined(vectors), asked=request.asked)
     return CrystalSet(crystals=crystals)
+
+
+def usable(made: CrystalSet) -> CrystalSet:
+    """Count samples that no file could hold as failed."""
+    reasons = {crystal.id: unwritable(crystal) for crystal in made.crystals}
+    return CrystalSet(
+        crystals=[crystal for crystal in made.crystals if not reasons[crystal.id]],
+        failed={**{name: reason for name, reason in reasons.items() if reason}, **made.failed},
+    )

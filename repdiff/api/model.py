@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from descriptors.symmetry.protostructure import Protostructure
-from repdiff.api.asking import Request, draw
+from repdiff.api.asking import Request, draw, usable
 from repdiff.api.checks import a_count, checked
 from repdiff.api.results import reconstruct
 from repdiff.api.varying import variations
@@ -15,7 +15,6 @@ from repdiff.backends.find_model import find_model
 from repdiff.backends.ranking import Ranker
 from repdiff.conditions import judge
 from repdiff.crystals.crystal_set import CrystalSet
-from repdiff.crystals.structure_files import unwritable
 from repdiff.errors import UserError
 from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device
@@ -147,7 +146,7 @@ class Model:
             made = draw(self.backend, request)
             if isinstance(made, RepresentationBatch):
                 return reconstruct(made, search=search, seed=seed, n_workers=n_workers, progress=progress)
-            return judge(_usable(made), request.asked, made.ids, progress=progress).crystals
+            return judge(usable(made), request.asked, made.ids, progress=progress).crystals
 
     @checked
     def sample_representations(
@@ -395,12 +394,3 @@ def load_model(
     path = find_model(home_expanded(model), Workspace(root=home_expanded(workspace)))
     name = backend_of(path)
     return Model(path, name, BACKENDS[name].load(path, device=choose_device(device)))
-
-
-def _usable(made: CrystalSet) -> CrystalSet:
-    """Count samples that no file could hold as failed."""
-    reasons = {crystal.id: unwritable(crystal) for crystal in made.crystals}
-    return CrystalSet(
-        crystals=[crystal for crystal in made.crystals if not reasons[crystal.id]],
-        failed={**{name: reason for name, reason in reasons.items() if reason}, **made.failed},
-    )

@@ -19,7 +19,7 @@ from repdiff.diffusion.schedules import spread_times
 from repdiff.errors import UserError
 from repdiff.networks.base import Denoiser
 from repdiff.networks.heads import IdentityHead, OutputHead
-from repdiff.networks.property_adapters import Labels, PropertyAdapters
+from repdiff.networks.property_adapters import Labels, PropertyAdapters, guided_views
 from repdiff.networks.property_embedding import PropertyEmbedding
 from repdiff.networks.protostructure.encoder import ProtostructureEncoder
 from repdiff.networks.random_streams import NoiseStreams
@@ -302,7 +302,7 @@ class VectorDiffusion(nn.Module):
         was_training = self.training
         self.eval()
         known = None if protostructures is None else protostructures.to(self.device)
-        views = [(weight, self.context(known, shown)) for weight, shown in _views(labels, guidance)]
+        views = [(weight, self.context(known, shown)) for weight, shown in guided_views(labels, guidance)]
 
         def estimator(rows: slice) -> Estimate:
             def estimate(noisy: Tensor, time: int, previous: Tensor | None) -> Tensor:
@@ -394,10 +394,3 @@ class VectorDiffusion(nn.Module):
                 raise UserError(f"given names {name!r}, expected one of {', '.join(self.blocks) or 'none'}")
             mask[self.blocks[name]] = True
         return mask
-
-
-def _views(labels: Labels | None, guidance: float) -> list[tuple[float, Labels | None]]:
-    """Return with what labels the network is asked, and the weight of each answer."""
-    if not labels or guidance == 0:
-        return [(1.0, None)]
-    return [(guidance, labels)] if guidance == 1 else [(guidance, labels), (1 - guidance, None)]

@@ -119,3 +119,15 @@ def same_labels(
         )
         for name, numbers in raw.items()
     }
+
+
+def guided_views(labels: Labels | None, guidance: float) -> list[tuple[float, Labels | None]]:
+    """Return with what labels a network is asked in classifier-free guidance, and the weight of each answer.
+
+    Args:
+        labels: What is asked for; None for nothing.
+        guidance: γ: 1 for the conditional network, 0 for the unconditional one.
+    """
+    if not labels or guidance == 0:
+        return [(1.0, None)]
+    return [(guidance, labels)] if guidance == 1 else [(guidance, labels), (1 - guidance, None)]
