@@ -24,13 +24,12 @@ from scipy.stats import wasserstein_distance
 from descriptors.symmetry.labels import prototype_label
 from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER, Protostructure
 from repdiff.backends.structrepdiff_model import GenerativeModel
+from repdiff.crystals.masses import GRAMS_PER_DALTON, atomic_masses
 from repdiff.crystals.volumes import atomic_volumes
 from repdiff.metrics.charge_balance import check_composition
 from repdiff.metrics.distributions import densities
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.provenance import record
-
-AMU = 1.66053907  # g/cm³ of one atomic mass unit in one Å³
 
 
 class Judge:
@@ -50,7 +49,7 @@ class Judge:
             np.stack([_counts(one) for one in self.protostructures["train"]]),
             np.array([crystal.volume for crystal in crystals["train"]]),
         )
-        self.masses = _masses()
+        self.masses = np.nan_to_num(atomic_masses())
         self.prototypes = set(map(prototype_label, self.protostructures["train"]))
         self.density = densities(crystals["test"])
 
@@ -59,7 +58,7 @@ class Judge:
         counts = np.stack([_counts(one) for one in drawn])
         valid = np.array([check_composition(one.composition()).valid for one in drawn])
         test = self.protostructures["test"]
-        density = AMU * (counts @ self.masses) / (counts @ self.volumes)
+        density = GRAMS_PER_DALTON * (counts @ self.masses) / (counts @ self.volumes)
         chosen = [one for one, is_valid in zip(drawn, valid, strict=True) if is_valid]
         return {
             "composition_valid": float(valid.mean()),
@@ -83,12 +82,6 @@ def _counts(protostructure: Protostructure) -> np.ndarray:
     for element, count in protostructure.composition().items():
         counts[element] = count
     return counts
-
-
-def _masses() -> np.ndarray:
-    from ase.data import atomic_masses
-
-    return np.asarray(atomic_masses[: MAX_ATOMIC_NUMBER + 1])
 
 
 def _groups(protostructures: Sequence[Protostructure]) -> np.ndarray:

@@ -18,8 +18,8 @@ from repdiff.crystals.cif_symmetry import (
     stated_groups,
 )
 from repdiff.crystals.cif_tags import number_of_tag, text_of
+from repdiff.crystals.masses import GRAMS_PER_DALTON, atomic_masses
 
-DALTON_PER_A3 = 1.66053907  # g/cm³
 DENSITY_TOLERANCE = 0.05  # relative
 SHORTEST_BOND = 1 / 3  # of the sum of the covalent radii; alkali metals under pressure come to 0.37
 PART = re.compile(r"([A-Z][a-z]?)([0-9]*\.?[0-9]*)")
@@ -120,13 +120,11 @@ def _check_formula(block: Block, counts: Mapping[str, int]) -> None:
 
 
 def _check_density(block: Block, arrays: Arrays) -> None:
-    from ase.data import atomic_masses
-
     stated = number_of_tag(block, DENSITY)
     if stated is None or stated <= 0:
         return
     volume = abs(float(np.linalg.det(arrays.lattice)))
-    found = float(atomic_masses[arrays.atomic_numbers].sum()) * DALTON_PER_A3 / volume
+    found = float(atomic_masses()[arrays.atomic_numbers].sum()) * GRAMS_PER_DALTON / volume
     if abs(found - stated) > DENSITY_TOLERANCE * stated:
         raise ValueError(f"the atoms make a density of {found:.3f} g/cm³, the file states {stated:.3f}")
 

@@ -7,8 +7,7 @@ from functools import lru_cache
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition, count_elements, reduced_formula
 from repdiff.crystals.geometry import StructureCheck, check_structures
-
-GRAMS_PER_DALTON = 1.66053906660  # in g/cm³ for a mass in u and a volume in Å³ (CODATA 2018)
+from repdiff.crystals.masses import GRAMS_PER_DALTON, atomic_masses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +34,7 @@ def mass(counts: Composition) -> float:
         >>> round(mass({11: 1, 17: 1}), 2)
         58.44
     """
-    from ase.data import atomic_masses
-
-    return float(sum(n * atomic_masses[number] for number, n in counts.items()))
+    return float(sum(n * atomic_masses()[number] for number, n in counts.items()))
 
 
 def mass_per_atom(counts: Composition) -> float:

@@ -1,15 +1,14 @@
 """How far the generated crystals as a whole are from the reference: density, sizes, elements and space groups."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from descriptors.batch import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.geometry import check_structures
+from repdiff.crystals.masses import GRAMS_PER_DALTON, atomic_masses
 from repdiff.crystals.symmetry import SYMPREC, space_groups
 from repdiff.errors import UserError
 from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult
@@ -17,7 +16,6 @@ from repdiff.metrics.charge_balance import OXIDATION_STATES
 from repdiff.metrics.distances import compare_samples, divergence, earth_movers_distance
 from repdiff.metrics.validity import check_crystal_composition
 
-GRAM_PER_CM3 = 1.66053906660  # of one atomic mass unit per Å³, CODATA 2018
 NO_VALID = "no valid structure"
 NO_REFERENCE = "no reference structure has a cell"
 
@@ -30,11 +28,11 @@ def densities(crystals: Sequence[Crystal]) -> Float[np.ndarray, " n_crystals"]:
         >>> densities([rock_salt()]).round(3).tolist()
         [2.164]
     """
-    masses = _masses()
+    masses = atomic_masses()
     numbers = [crystal.atomic_numbers for crystal in crystals]
     known = [len(z) > 0 and z.min() >= 1 and z.max() < len(masses) for z in numbers]
     total = np.array([masses[z].sum() if k else np.nan for z, k in zip(numbers, known, strict=True)])
-    return GRAM_PER_CM3 * total / _volumes(crystals)
+    return GRAMS_PER_DALTON * total / _volumes(crystals)
 
 
 def volumes_per_atom(crystals: Sequence[Crystal]) -> Float[np.ndarray, " n_crystals"]:
@@ -168,16 +166,6 @@ def _volumes(crystals: Sequence[Crystal]) -> Float[np.ndarray, " n_crystals"]:
 
 def _plain(numbers: Float[np.ndarray, " n"]) -> list[float | None]:
     return [float(number) if np.isfinite(number) else None for number in numbers]
-
-
-@cache
-def _masses() -> Float[np.ndarray, " n_elements"]:
-    """Return atomic masses by atomic number, in atomic mass units."""
-    from pymatgen.core import Element
-
-    return np.array(
-        [np.nan] + [float(Element.from_Z(z).atomic_mass) for z in range(1, MAX_ATOMIC_NUMBER + 1)]
-    )
 
 
 QUANTITIES = {
