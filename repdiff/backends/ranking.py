@@ -38,6 +38,18 @@ class Ranker:
         path: Its file.
         network: The ensemble.
         n_training: Protostructures that it learnt from.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> salts = rd.CrystalSet.of([bulk(name, "rocksalt", a=5.5) for name in ("NaCl", "KCl", "NaBr")])
+        >>> labelled = [one.replace(labels={"gap": float(at)}, split="train") for at, one in enumerate(salts)]
+        >>> ranker = rd.train_ranker(
+        ...     rd.CrystalSet(crystals=labelled), by="gap", max_steps=1, device="cpu", progress=False
+        ... )
+        >>> prediction = ranker.predict([rd.encode(labelled, progress=False).symmetry.protostructures[0]])
+        >>> prediction.mean.shape, prediction.spread.shape
+        ((1,), (1,))
     """
 
     path: Path

@@ -281,8 +281,8 @@ class StructRepDiff(Backend):
         """Refuse options of new samples, unseen elements, too many atoms, and parents without a protostructure."""
         check_strength(strength)
         chosen_keep(keep, self.keeps)
-        self.check(steps=steps, options=options)
         refuse_wishes(parse_options(StructRepDiffSampling, options))
+        self.check(steps=steps, options=options)
         compositions = [count_elements(parent) for parent in parents]
         check_compositions(compositions, self.model.layout.elements, largest(self.model))
         if self.model.protostructures is not None:

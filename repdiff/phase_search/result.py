@@ -95,6 +95,24 @@ class Phases(CrystalViews):
         relaxed: The relaxations, by the name of the candidate, and what computed them.
         hull_name: Which table of reference energies it is.
         notes: What a reader must know beside the numbers.
+
+    Example:
+        >>> import repdiff as rd
+        >>> from ase.build import bulk
+        >>> from repdiff.energies.hull import Hull
+        >>> from repdiff.energies.hull_table import find_hull_table
+        >>> relaxed = rd.relax([bulk("MgO", "rocksalt", a=4.2)], max_steps=0, device="cpu", progress=False)
+        >>> table = find_hull_table(relaxed.force_field)
+        >>> found = rd.Phases(
+        ...     system="Mg-O",
+        ...     rows=[Phase(id=name, formula="MgO", e_above_hull=0.01) for name in relaxed.relaxations],
+        ...     funnel={"asked": 1},
+        ...     known=KnownPhases(Hull(table), ["Mg", "O"]),
+        ...     relaxed=relaxed,
+        ...     hull_name=table.describe(),
+        ... )
+        >>> found.to_frame()[["formula", "e_above_hull"]].values.tolist()
+        [['MgO', 0.01]]
     """
 
     system: str

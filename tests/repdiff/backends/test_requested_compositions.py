@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.io import write
 from small_runs import SAMPLING
 
+from repdiff.backends import BACKENDS
 from repdiff.backends.refusals import check_compositions
 from repdiff.cli.main import main
 from repdiff.crystals.formula import parse_formula
@@ -132,11 +133,13 @@ def test_compositions_that_cannot_be_made_are_refused_in_one_line(run, flags, me
     assert message in said
 
 
-def test_the_backends_are_listed_one_a_line(capsys):
+def test_the_backends_are_listed_with_what_they_make_and_can_be_asked_for(capsys):
     assert main(["backends"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("structrepdiff: ") for line in lines)
-    assert all("makes" in line for line in lines)
+    heads = [line for line in lines if not line.startswith("  ")]
+    assert [line.partition(": ")[0] for line in heads] == sorted(BACKENDS)
+    assert all("; makes " in line for line in heads)
+    assert "  exactly: composition, protostructure, formula_units" in lines
 
 
 def test_an_unknown_backend_is_refused_with_the_nearest_name(run):

@@ -64,7 +64,10 @@ def judge(tmp_path):
             "prototypes:tset: unknown split 'tset'; known: train, val, test. Did you mean 'test'?",
         ),
         (["prototypes", "--reference", "mp_20:foo"], "mp_20:foo: unknown split 'foo'"),
-        (["prototypes:val", "--only", ""], "no metric is named, expected some of composition, coverage"),
+        (
+            ["prototypes:val", "--only", ""],
+            "no metric is named, expected some of composition, conditions, coverage",
+        ),
     ],
 )
 def test_a_split_or_metric_that_is_none_is_refused_with_what_there_is(judge, words, message, capsys):
