@@ -10,6 +10,7 @@ import torch
 from descriptors.registry import unknown
 from repdiff.backends.properties import CHEMICAL_SYSTEM, read_condition
 from repdiff.backends.refusals import seen_only
+from repdiff.conditions import GRAMMAR
 from repdiff.crystals.formula import Composition
 from repdiff.diffusion.joint import JointDiffusion
 from repdiff.diffusion.joint_process import State
@@ -55,9 +56,10 @@ class LabelRequest:
             UserError: If a property is unknown, a value cannot be read, or there is guidance and nothing to guide to.
         """
         if strange := sorted(set(asked) - set(embeddings) - set(others)):
-            known = list(dict.fromkeys([*embeddings, *others]))
+            known = list(dict.fromkeys([*embeddings, *others, *GRAMMAR]))
             raise UserError(
-                f"{unknown('property', strange[0], known)} `repdiff finetune --property {strange[0]}` adds it"
+                f"{unknown('property', strange[0], known)} If it is a label of the training data, "
+                f"`repdiff finetune --property {strange[0]}` adds it"
             )
         labels = {
             name: read_condition(name, asked[name], embedding)

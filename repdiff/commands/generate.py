@@ -165,7 +165,7 @@ def _fill_vectors(
         return size - n_held
 
     n_made = each_shard(settings.n or 0, settings.shard_size, extend)
-    if outcomes := join_parts(run.path):
+    if outcomes := join_parts(run.path, settings.n or n_made):
         run.summary["draws"] = outcomes
         log.info("protostructures: %s", ", ".join(f"{count} {what}" for what, count in outcomes.items()))
     write_names(run.path, sample_names(wanted, settings.n or n_made))

@@ -77,19 +77,24 @@ def write_part(folder: Path, first: int, records: Sequence[DrawRecord]) -> None:
     write_draws(folder / DRAWS / f"{first:08d}.parquet", records)
 
 
-def join_parts(folder: Path) -> dict[str, int]:
+def join_parts(folder: Path, n: int) -> dict[str, int]:
     """Write the records of all parts of a run into one table; nothing if there is no part.
 
     A block that two parts have, because the first ended inside it, comes once.
 
+    Args:
+        folder: Folder of the run.
+        n: Number of samples of the run.
+
     Returns:
-        Number of draws by outcome.
+        Number of draws by outcome; "to spare" are those of the last block that would be kept for more samples.
     """
     parts = [read_draws(path) for path in sorted((folder / DRAWS).glob("*.parquet"))]
     records = list(_distinct_blocks(parts))
     if parts:
         write_draws(folder / DRAWS_FILE, records)
-    return dict(Counter(one.outcome for one in records).most_common())
+    outcomes = ["to spare" if one.sample is not None and one.sample >= n else one.outcome for one in records]
+    return dict(Counter(outcomes).most_common())
 
 
 def _distinct_blocks(parts: Iterable[Sequence[DrawRecord]]) -> Iterable[DrawRecord]:

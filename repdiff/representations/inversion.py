@@ -100,7 +100,9 @@ def invert(
     )
     groups, reasons = inversion.groups, inversion.decoded.reasons
     if not groups:
-        raise UserError(f"none of {len(ids)} vectors makes a crystal; the first: {reasons[0]}")
+        raise UserError(
+            f"none of {len(ids)} vectors makes a crystal; the first: {_why(batch, 0, reasons[0])}"
+        )
     parts = ResumableParts(folder, [(group[0], [(row, ids[row]) for row in group]) for group in groups])
     missing = [groups[place] for place in parts.missing()]
     places = {tuple(group): place for place, group in enumerate(groups)}
@@ -123,12 +125,27 @@ def invert(
         unknown_ones = {row: one for row, one in sought.items() if not given or given[row] is None}
         symmetrised = propose(batch, unknown_ones, search=search, seed=seed, device=device)
         crystals |= {ids[row]: crystal for row, crystal in symmetrised.items()}
-    whys = dict(zip(ids, reasons, strict=True))
+    whys = {
+        name: _why(batch, row, reason) for row, (name, reason) in enumerate(zip(ids, reasons, strict=True))
+    }
     found = CrystalSet(
         crystals=[crystals[name] for name, reason in whys.items() if reason is None],
         failed={name: reason for name, reason in whys.items() if reason},
     )
     return Inverted(crystals=found, seconds=seconds, n_workers=workers, search=inversion.search)
+
+
+def _why(batch: RepresentationBatch, row: int, reason: str | None) -> str | None:
+    """Say why a vector makes no crystal: first of all, because there is none."""
+    table = batch.symmetry
+    if (
+        reason
+        and table is not None
+        and table.protostructures[row] is None
+        and batch.vectors[row].isnan().any()
+    ):
+        return "no protostructure was found that is as asked, so that there is no vector"
+    return reason
 
 
 def _given(batch: RepresentationBatch) -> GivenSymmetry | None:

@@ -134,12 +134,13 @@ def test_records_come_back_and_a_block_that_was_cut_comes_once(tmp_path):
     first, second = draws()[:5], draws()[5:]
     write_part(tmp_path, 0, first)
     write_part(tmp_path, 1, [first[1], *second])  # resumed inside block 0
-    assert join_parts(tmp_path) == {"kept": 4, "not kept": 3, "known": 2, "duplicate": 1}
+    assert join_parts(tmp_path, 4) == {"kept": 4, "not kept": 3, "known": 2, "duplicate": 1}
+    assert join_parts(tmp_path, 3) == {"kept": 3, "not kept": 3, "known": 2, "duplicate": 1, "to spare": 1}
     assert read_draws(tmp_path / DRAWS_FILE) == [*first, *second]
 
 
 def test_a_run_without_draws_has_no_table(tmp_path):
-    assert join_parts(tmp_path) == {}
+    assert join_parts(tmp_path, 4) == {}
     assert not (tmp_path / DRAWS_FILE).exists()
 
 
