@@ -262,7 +262,10 @@ def _read_text(leaf: Leaf, value: object) -> object:
     if value.lower() == "none" and types.NoneType in leaf.types:
         return None
     if any(get_origin(kind) in (tuple, list) for kind in leaf.types):
-        return [part.strip() for part in value.split(",") if part.strip()]
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        if not parts and leaf.default == ():
+            raise UserError(f"`{leaf.key}` is empty, expected names: leave it out where none is meant")
+        return parts
     if leaf.takes_pairs:
         return pairs_of_text(leaf.key, value)
     return value

@@ -315,3 +315,8 @@ def test_a_setting_of_an_old_name_is_read_with_a_note(tmp_path, caplog):
         found = load_settings(SECTIONS["evaluate"], file)
     assert (found.baseline, found.baseline_halves) == (False, True)
     assert "floor is called baseline now" in caplog.text
+
+
+def test_names_that_are_none_are_refused_where_nothing_is_the_default():
+    with pytest.raises(UserError, match="`condition_on` is empty, expected names"):
+        load_settings(TrainSettings, None, {"condition_on": " , "}, backend="structrepdiff")
