@@ -18,7 +18,7 @@ from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.atomic_files import sha256
-from repdiff.runs.checkpoint import MODEL_FILE
+from repdiff.runs.model_files import model_file
 from repdiff.settings import FinetuneSettings
 from repdiff.settings.training import TrainingSettings
 
@@ -110,7 +110,6 @@ def finetune(
             seed=settings.seed,
         )
 
-    weights_file = model.path / MODEL_FILE if model.path.is_dir() else model.path
-    what = {ENCODED: encoded.content_hash(), "model": sha256(weights_file), **decisive(settings)}
+    what = {ENCODED: encoded.content_hash(), "model": sha256(model_file(model.path)), **decisive(settings)}
     chosen = settings.part(TrainingSettings)
     return fitted(prepare, encoded, chosen, model.backend_name, what, folder, progress=progress)

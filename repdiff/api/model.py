@@ -22,7 +22,7 @@ from repdiff.metrics.structure_groups import MatcherName
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.inversion import named_search
-from repdiff.runs.checkpoint import MODEL_FILE
+from repdiff.runs.model_files import model_file
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.base import DEFAULT_ROOT
 from repdiff.settings.conditions import joined, lattice_conditions
@@ -319,7 +319,7 @@ class Model:
         from repdiff.runs.atomic_files import replacing
 
         target = home_expanded(path)
-        source = self.path / MODEL_FILE if self.path.is_dir() else self.path
+        source = model_file(self.path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target) as partial:

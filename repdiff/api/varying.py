@@ -21,7 +21,7 @@ from repdiff.metrics.structure_groups import MatcherName
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.inversion import named_search
 from repdiff.representations.layout import RepresentationSpec
-from repdiff.runs.model_files import MODEL_FILE, read_metadata
+from repdiff.runs.model_files import model_file, read_metadata
 
 if TYPE_CHECKING:
     from repdiff.crystals.convert import CrystalsLike
@@ -65,7 +65,7 @@ def variations(
     effort, given, device = named_search(search), as_crystal_set(crystals), choose_device("auto")
     if matcher not in get_args(MatcherName):
         raise UserError(unknown("matcher", str(matcher), get_args(MatcherName)))
-    layout = RepresentationSpec.of_file(path, read_metadata(path / MODEL_FILE if path.is_dir() else path))
+    layout = RepresentationSpec.of_file(path, read_metadata(model_file(path)))
     with bars(progress), tempfile.TemporaryDirectory() as folder:
         parents = ready_parents(given, backend, request, "crystals", layout)
         known = None if among is None else described(among, layout.descriptor, device=device)[0]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from repdiff.errors import UserError
-from repdiff.runs.model_files import MODEL_FILE, read_metadata
+from repdiff.runs.model_files import model_file, read_metadata
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.backends import backend_names, backend_of_kind, backend_options
 
@@ -49,7 +49,7 @@ def backend_of(path: Path) -> str:
     Raises:
         UserError: If there is no such file, or it is no model of a backend that this version has.
     """
-    file = path / MODEL_FILE if path.is_dir() else path
+    file = model_file(path)
     kind = str(read_metadata(file)["kind"])
     if (name := backend_of_kind(kind)) is None:
         raise UserError(

@@ -14,15 +14,11 @@ from repdiff.conditions import Condition
 from repdiff.conditions.grammar import OF_ELEMENTS
 from repdiff.conditions.kinds import FormulaUnits, Numbers
 from repdiff.crystals.formula import Composition
-from repdiff.crystals.plain_properties import PLAIN_PROPERTIES
+from repdiff.crystals.plain_properties import OF_FORMULA, PLAIN_PROPERTIES
 from repdiff.errors import UserError
 from repdiff.networks.random_streams import FORMULA, stream
 
-OF_FORMULAS = (
-    *OF_ELEMENTS,
-    "n_atoms",
-    *(name for name, one in PLAIN_PROPERTIES.items() if one.of_formula is not None),
-)
+OF_FORMULAS = (*OF_ELEMENTS, "n_atoms", *OF_FORMULA)
 """Conditions that the formula of the cell decides."""
 
 

@@ -10,14 +10,12 @@ from repdiff.conditions.contradictions import allowed_groups
 from repdiff.conditions.grammar import OF_ELEMENTS, OF_GROUPS
 from repdiff.conditions.kinds import Elements, Interval, Numbers
 from repdiff.crystals.formula import Composition
-from repdiff.crystals.plain_properties import PLAIN_PROPERTIES
+from repdiff.crystals.plain_properties import OF_FORMULA
 from repdiff.networks.protostructure import ProtostructureRequest
 
 WISHES = (*OF_GROUPS, *OF_ELEMENTS, "n_atoms", "formula_units")
 """Conditions that are masks, so that nothing else is drawn."""
-OF_FORMULAS = tuple(name for name, one in PLAIN_PROPERTIES.items() if one.of_formula is not None)
-"""Conditions that the formula decides: a protostructure that does not obey is drawn again."""
-HONOURED = dict.fromkeys(("composition", "protostructure", *WISHES, *OF_FORMULAS), How.EXACTLY) | {
+HONOURED = dict.fromkeys(("composition", "protostructure", *WISHES, *OF_FORMULA), How.EXACTLY) | {
     "properties": How.SOFTLY
 }
 

@@ -20,7 +20,7 @@ from repdiff.hardware import choose_device, n_cores
 from repdiff.representations.described_sets import Source, describe, locate, located_training_set
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.manifest import Input
-from repdiff.runs.model_files import MODEL_FILE, read_metadata
+from repdiff.runs.model_files import model_file, read_metadata
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import VarySettings
 from repdiff.settings.leaves import leaves, value_at
@@ -45,7 +45,7 @@ def run_vary(settings: VarySettings, workspace: Workspace) -> Path:
     if not BACKENDS[name].varies:
         raise UserError(f"{path} is a model of {name}, which makes no variations: {NO_DIFFUSION}")
     backend = BACKENDS[name].load(path, device=device)
-    file = path / MODEL_FILE if path.is_dir() else path
+    file = model_file(path)
     layout = RepresentationSpec.of_file(file, read_metadata(file))
     sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
     crystals, inputs = sets.locate(settings.crystals)

@@ -107,6 +107,8 @@ PLAIN_PROPERTIES = {
     ),
 }
 """All of them, by name; each is a condition too, and a column of an evaluation."""
+OF_FORMULA = tuple(name for name, one in PLAIN_PROPERTIES.items() if one.of_formula is not None)
+"""Those that the formula decides, so that a crystal can be refused before it is made."""
 
 
 def plain_property(name: str, crystal: Crystal, check: StructureCheck) -> float | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import replacing, sync_folder
-from repdiff.runs.model_files import FORMAT_VERSION, MODEL_FILE, read_metadata, unreadable
+from repdiff.runs.model_files import FORMAT_VERSION, model_file, read_metadata, unreadable
 
 
 def save_checkpoint(
@@ -58,7 +58,7 @@ def load_checkpoint(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[s
     Raises:
         UserError: If it is missing, truncated, not ours, of another kind, or of a later format.
     """
-    file = path / MODEL_FILE if path.is_dir() else path
+    file = model_file(path)
     metadata = read_metadata(file)
     if metadata["kind"] != kind:
         raise UserError(f"{file} is a {metadata['kind']!r} file, expected {kind!r}: name another file")

@@ -10,6 +10,11 @@ FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
 
 
+def model_file(path: Path) -> Path:
+    """Return the file of weights that a path means: in a run's folder, or the path itself."""
+    return path / MODEL_FILE if path.is_dir() else path
+
+
 def read_metadata(file: Path) -> dict[str, Any]:
     """Read the metadata of a checkpoint without its tensors.
 

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from repdiff.errors import UserError
 from repdiff.runs.checkpoint import (
-    MODEL_FILE,
     load_checkpoint,
     numbered,
     optimizer_tensors,
@@ -23,6 +22,7 @@ from repdiff.runs.checkpoint import (
     save_checkpoint,
     tensors_under,
 )
+from repdiff.runs.model_files import MODEL_FILE
 from repdiff.settings.training import TrainingSettings
 from repdiff.training.trainable import Trainable
 
