@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from repdiff.diffusion.loss_weights import feature_weights, given_mask, time_weights
 from repdiff.diffusion.noise_level import Example
 from repdiff.diffusion.samplers import (
     SAMPLERS,
@@ -16,7 +17,6 @@ from repdiff.diffusion.samplers import (
     sample_in_batches,
 )
 from repdiff.diffusion.schedules import spread_times
-from repdiff.errors import UserError
 from repdiff.networks.base import Denoiser
 from repdiff.networks.heads import IdentityHead, OutputHead
 from repdiff.networks.property_adapters import Labels, PropertyAdapters, guided_views
@@ -94,9 +94,19 @@ class VectorDiffusion(nn.Module):
             beta_schedule=settings.schedule,
             self_condition=settings.self_condition,
         )
-        self.register_buffer("given", self._given(), persistent=False)
-        self.register_buffer("feature_weights", self._feature_weights(), persistent=False)
-        self.register_buffer("time_weights", self._time_weights(), persistent=False)
+        self.register_buffer(
+            "given", given_mask(settings.given, self.blocks, self.n_features), persistent=False
+        )
+        self.register_buffer(
+            "feature_weights",
+            feature_weights(settings.block_weights, self.blocks, self.given),
+            persistent=False,
+        )
+        self.register_buffer(
+            "time_weights",
+            time_weights(settings, self.process.get_buffer("loss_weight"), self.noise_schedule),
+            persistent=False,
+        )
 
     @property
     def denoiser(self) -> Denoiser:
@@ -357,40 +367,3 @@ class VectorDiffusion(nn.Module):
         if self.settings.objective == "pred_x0":
             return clean
         return self.process.predict_v(clean, times, noise)
-
-    def _time_weights(self) -> Tensor:
-        """Weight of each time; the library's own weights are those of the noise's error."""
-        if self.settings.weighting == "uniform":
-            return torch.ones_like(self.process.get_buffer("loss_weight"))
-        if self.settings.weighting == "noise":
-            return self.process.get_buffer("loss_weight").clone()
-        signal = self.noise_schedule.signals
-        snr = signal / (1 - signal)
-        return (
-            self.process.get_buffer("loss_weight") * snr.clamp(max=self.settings.min_snr_gamma) / snr
-        ).float()
-
-    def _feature_weights(self) -> Tensor:
-        weights = torch.ones(self.n_features)
-        for name, weight in self.settings.block_weights.items():
-            if name not in self.blocks:
-                raise UserError(
-                    f"block_weights names {name!r}, expected one of {', '.join(self.blocks) or 'none'}"
-                )
-            if weight < 0:
-                raise UserError(f"block_weights gives {name} the weight {weight}, expected 0 or more")
-            weights[self.blocks[name]] = weight
-        weights[self.given] = 0
-        if not bool(weights.any()):
-            raise UserError(
-                "block_weights are all 0, expected at least one positive: nothing would be learnt"
-            )
-        return weights / weights.mean()
-
-    def _given(self) -> Tensor:
-        mask = torch.zeros(self.n_features, dtype=torch.bool)
-        for name in self.settings.given:
-            if name not in self.blocks:
-                raise UserError(f"given names {name!r}, expected one of {', '.join(self.blocks) or 'none'}")
-            mask[self.blocks[name]] = True
-        return mask
