@@ -15,7 +15,8 @@ leaves a JSON file for each:
     python scripts/bench_phases.py join --pieces DIR --out benchmarks/phases.json
 
 The first removes all crystals of exactly the held-out systems from training and validation; the third refuses a model
-that was trained on one of them.
+that was trained on one of them. With `--unseen` the first chooses among the systems of which training and validation
+have no crystal as they are, so that a model of the whole of MP-20 serves, and writes the names alone.
 """
 
 import argparse
@@ -75,8 +76,17 @@ def split(arguments: argparse.Namespace) -> None:
     """Choose systems, and write a data set without them."""
     crystals = load_dataset("mp_20", data_dir=arguments.data_dir).crystals
     possible = {name: found for name, found in targets(crystals).items() if len(found) >= LEAST}
+    if arguments.unseen:
+        seen = {frozenset(crystal.atomic_numbers.tolist()) for crystal in crystals if crystal.split != "test"}
+        possible = {
+            name: found for name, found in possible.items() if frozenset(read_system(name)) not in seen
+        }
     random = np.random.default_rng(arguments.seed)
     chosen = sorted(random.choice(sorted(possible), size=arguments.n_systems, replace=False).tolist())
+    write_json(_systems_of(arguments.out), {"seed": arguments.seed, "systems": chosen})
+    if arguments.unseen:
+        print(json.dumps({"systems": chosen, "n_possible": len(possible)}))
+        return
     held_out = {frozenset(read_system(name)) for name in chosen}
     kept = [
         crystal.replace(labels={})
@@ -84,7 +94,6 @@ def split(arguments: argparse.Namespace) -> None:
         if crystal.split == "test" or frozenset(crystal.atomic_numbers.tolist()) not in held_out
     ]
     write_crystals(arguments.out, kept)
-    write_json(_systems_of(arguments.out), {"seed": arguments.seed, "systems": chosen})
     removed = len(crystals) - len(kept)
     print(json.dumps({"systems": chosen, "n_removed": removed, "n_possible": len(possible)}))
 
@@ -295,6 +304,7 @@ def main() -> None:
     first.add_argument("--out", type=Path, required=True)
     first.add_argument("--n-systems", type=int, default=10)
     first.add_argument("--seed", type=int, default=0)
+    first.add_argument("--unseen", action="store_true", help="choose systems that training has no crystal of")
     first.set_defaults(work=split)
     second = steps.add_parser("run", help="search one system, or all that are not finished")
     second.add_argument("--data-dir", type=Path, required=True)

@@ -1,8 +1,10 @@
 """Folders of what was computed of crystals, which only grow: written as it is made, found by what the crystal is."""
 
 import hashlib
+import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +17,7 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.runs.parquet_files import read_table, write_table
 
 ROWS_PER_SHARD = 64
+log = logging.getLogger(__name__)
 T = TypeVar("T")  # a dataclass whose fields are texts and vectors of numbers, or None
 
 
@@ -68,6 +71,35 @@ def read_shards(folder: Path, keys: Iterable[str], kind: type[T]) -> dict[str, T
             )
             shard.unlink(missing_ok=True)
     return found
+
+
+@contextmanager
+def one_at_a_time(folder: Path | None) -> Generator[bool, None, None]:
+    """Let one process at a time add to a folder, so that two do not compute the same.
+
+    Yields whether another process was waited for; what it made is then in the folder. A folder that cannot be written
+    is no reason to wait.
+    """
+    from filelock import FileLock, Timeout
+
+    lock, waited = None, False
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                log.info("another process computes what goes into %s: waiting for it", folder)
+                waited = True
+                lock.acquire()
+    except OSError:
+        lock = None
+    try:
+        yield waited
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 @dataclass

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.crystals.geometry import check_structures
 from repdiff.execution.jobs import run_jobs
 from repdiff.execution.progress import progress_bar
-from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards
+from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, one_at_a_time, read_shards
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +86,19 @@ def compute_fingerprints(
         if reason:
             found[key] = Fingerprint(structure=None, composition=None, reason=reason)
     todo = {key: crystal for key, crystal in todo.items() if key not in found}
-    if len(todo) >= WORTH_A_WORD:
-        kept = "not kept: name a folder by `cache`" if folder is None else f"kept in {folder} for next time"
-        log.info("computing %d of %d fingerprints, %s", len(todo), len(crystals), kept)
-    with ShardWriter[Fingerprint](folder) as writer:
-        for key, fingerprint in _compute(todo, n_workers, progress):
-            found[key] = fingerprint
-            writer.add(key, fingerprint)
+    with one_at_a_time(folder) if len(todo) >= WORTH_A_WORD else nullcontext(False) as waited:
+        if waited and folder is not None:
+            found |= read_shards(folder, todo, Fingerprint)
+            todo = {key: crystal for key, crystal in todo.items() if key not in found}
+        if len(todo) >= WORTH_A_WORD:
+            kept = (
+                "not kept: name a folder by `cache`" if folder is None else f"kept in {folder} for next time"
+            )
+            log.info("computing %d of %d fingerprints, %s", len(todo), len(crystals), kept)
+        with ShardWriter[Fingerprint](folder) as writer:
+            for key, fingerprint in _compute(todo, n_workers, progress):
+                found[key] = fingerprint
+                writer.add(key, fingerprint)
     return _stack([found[key] for key in keys])
 
 

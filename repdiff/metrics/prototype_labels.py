@@ -1,8 +1,8 @@
 """Protostructures and prototypes of crystals as labels, kept for next time."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Generator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from descriptors.symmetry.settings import canonical
 from repdiff.crystals.crystal import Crystal
 from repdiff.execution.jobs import run_jobs
 from repdiff.execution.progress import progress_bar
-from repdiff.metrics.feature_cache import ShardWriter, content_key, read_shards
+from repdiff.metrics.feature_cache import ShardWriter, content_key, one_at_a_time, read_shards
 from repdiff.symmetry import protostructures_of, read_protostructures
 from repdiff.symmetry.columns import PROTOSTRUCTURE, TOLERANCE
 
@@ -79,10 +79,26 @@ def read_labels(
     carried = {key: _carried(crystal) for key, crystal in new.items() if encoded and _says(crystal, symprec)}
     found |= carried
     todo = {key: crystal for key, crystal in new.items() if key not in carried}
-    if len(todo) >= WORTH_A_WORD:
-        kept = "not kept: name a folder by --cache" if folder is None else f"kept in {folder} for next time"
-        log.info("reading protostructures off %d of %d crystals, %s", len(todo), len(crystals), kept)
-    items = list(todo.items())
+    with one_at_a_time(folder) if len(todo) >= WORTH_A_WORD else nullcontext(False) as waited:
+        if waited and folder is not None:
+            found |= read_shards(folder, todo, PrototypeLabels)
+            todo = {key: crystal for key, crystal in todo.items() if key not in found}
+        if len(todo) >= WORTH_A_WORD:
+            kept = (
+                "not kept: name a folder by --cache" if folder is None else f"kept in {folder} for next time"
+            )
+            log.info("reading protostructures off %d of %d crystals, %s", len(todo), len(crystals), kept)
+        with ShardWriter[PrototypeLabels](folder, ROWS_PER_SHARD) as writer:
+            for key, one in _read(list(todo.items()), symprec, n_workers=n_workers, progress=progress):
+                found[key] = one
+                writer.add(key, one)
+    return [found[key] for key in keys]
+
+
+def _read(
+    items: Sequence[tuple[str, Crystal]], symprec: float, *, n_workers: int, progress: bool
+) -> Generator[tuple[str, PrototypeLabels], None, None]:
+    """Read the labels off crystals, in processes where there are many."""
     finished = run_jobs(
         partial(_read_chunk, symprec),
         [items[start : start + PER_TASK] for start in range(0, len(items), PER_TASK)],
@@ -91,13 +107,10 @@ def read_labels(
     bar = progress_bar(
         total=len(items), desc="protostructures", unit="crystal", disable=not progress or not items
     )
-    with ShardWriter[PrototypeLabels](folder, ROWS_PER_SHARD) as writer, closing(finished), bar:
+    with closing(finished), bar:
         for _, labels in finished:
-            for key, one in labels:
-                found[key] = one
-                writer.add(key, one)
+            yield from labels
             bar.update(len(labels))
-    return [found[key] for key in keys]
 
 
 def _read_chunk(symprec: float, items: Sequence[tuple[str, Crystal]]) -> list[tuple[str, PrototypeLabels]]:

@@ -1,6 +1,8 @@
 import json
+import time
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,8 +11,10 @@ from sample_crystals import crystal, cubic_perovskite, invalid_crystals
 
 from repdiff.crystals.crystal import to_structure
 from repdiff.metrics import fingerprints
+from repdiff.metrics.feature_cache import one_at_a_time
 from repdiff.metrics.fingerprints import (
     SCALER,
+    cache_name,
     compute_fingerprints,
     fingerprint_crystal,
     scale_composition,
@@ -190,6 +194,21 @@ def test_an_interrupt_keeps_what_was_computed(tmp_path, monkeypatch):
     )
     assert compute_fingerprints(PEROVSKITES, cache=tmp_path).present.all()
     assert left == ["CaTiO3"]
+
+
+def test_two_processes_share_the_work(tmp_path, computed, monkeypatch, caplog):
+    """One that begins while another computes waits for it, and computes only what is still missing."""
+    monkeypatch.setattr(fingerprints, "WORTH_A_WORD", 1)
+    with ThreadPoolExecutor(1) as pool, one_at_a_time(tmp_path / cache_name()) as waited:
+        assert not waited
+        other = pool.submit(compute_fingerprints, PEROVSKITES, cache=tmp_path)
+        while "waiting" not in caplog.text:
+            assert not other.done()
+            time.sleep(0.01)
+        monkeypatch.setattr(fingerprints, "WORTH_A_WORD", 1000)  # so that this one does not wait
+        compute_fingerprints(PEROVSKITES[:2], cache=tmp_path)
+    assert other.result().present.all()
+    assert len(computed) == len(PEROVSKITES)
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path):
