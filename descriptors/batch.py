@@ -9,13 +9,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from descriptors import lattice as cells
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 
 if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
 MIN_VOLUME = 1e-6  # Å³; below it two cell vectors are parallel for all purposes
-MAX_ATOMIC_NUMBER = 118
 
 
 @dataclass(frozen=True, kw_only=True)

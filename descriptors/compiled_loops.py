@@ -12,10 +12,10 @@ import numba
 import numpy as np
 
 from descriptors.jit import FAST, compiled
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 
 TOUCHING = 1e-6  # Å; atoms nearer than this have no direction, rather than one that is not a number
 LANES = 16  # numbers that a processor multiplies at once; sums over monomials are padded to a multiple of it
-MAX_Z = 118
 
 
 @numba.njit(nogil=True, fastmath=FAST, inline="always")
@@ -47,8 +47,8 @@ def forward(
     squared_cutoff, to_envelope, to_grid = cutoff * cutoff, (len(envelope) - 1) / cutoff, real(1) / step
     n_padded = n_angular if n_angular < LANES // 2 else -(-n_angular // LANES) * LANES
     monomials, steps = np.zeros(n_padded, vectors.dtype), np.zeros(3, vectors.dtype)
-    sums = np.zeros((MAX_Z + 1, n_radial, n_padded), vectors.dtype)
-    place_of, example = np.full(MAX_Z + 1, -1), np.zeros(MAX_Z + 1, np.int64)
+    sums = np.zeros((MAX_ATOMIC_NUMBER + 1, n_radial, n_padded), vectors.dtype)
+    place_of, example = np.full(MAX_ATOMIC_NUMBER + 1, -1), np.zeros(MAX_ATOMIC_NUMBER + 1, np.int64)
     for i in range(vectors.shape[0]):
         n_kinds, spoiled = 0, False
         for slot in range(vectors.shape[1]):
@@ -127,8 +127,8 @@ def backward(
     )
     by_value, by_slope = np.zeros(n_padded, vectors.dtype), np.zeros(n_padded, vectors.dtype)
     push = np.zeros((n_radial, n_weights, n_angular), vectors.dtype)
-    sums = np.zeros((MAX_Z + 1, n_radial, n_padded), vectors.dtype)
-    place_of, example = np.full(MAX_Z + 1, -1), np.zeros(MAX_Z + 1, np.int64)
+    sums = np.zeros((MAX_ATOMIC_NUMBER + 1, n_radial, n_padded), vectors.dtype)
+    place_of, example = np.full(MAX_ATOMIC_NUMBER + 1, -1), np.zeros(MAX_ATOMIC_NUMBER + 1, np.int64)
     for i in range(vectors.shape[0]):
         n_kinds = 0
         for w in range(n_weights):

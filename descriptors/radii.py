@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 
 # Index Z - 1, hydrogen to curium, Å: Cordero et al., Dalton Trans. 2008, 2832; of carbon the value of sp3, of
 # manganese, iron and cobalt those of low spin. Beyond, where nothing is tabulated, that of curium.

@@ -22,7 +22,8 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from descriptors.symmetry.labels import prototype_label
-from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER, Protostructure
+from descriptors.symmetry.protostructure import Protostructure
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.backends.structrepdiff_model import GenerativeModel
 from repdiff.crystals.masses import GRAMS_PER_DALTON, atomic_masses
 from repdiff.crystals.volumes import atomic_volumes

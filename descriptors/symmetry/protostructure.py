@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from descriptors.symmetry.space_group import LETTERS, SpaceGroup, WyckoffPosition, check_number, space_group
-
-MAX_ATOMIC_NUMBER = 118
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 
 
 @dataclass(frozen=True, order=True)

@@ -34,7 +34,7 @@ from repdiff.backends.structrepdiff_draws import (
     NO_RANKER,
     PROTOTYPE_SHARE,
     ProtostructureDraws,
-    check_ranking,
+    refuse_to_rank_given,
 )
 from repdiff.backends.structrepdiff_jobs import finetuning_job, plain_job, symmetric_job
 from repdiff.backends.structrepdiff_model import GenerativeModel
@@ -165,8 +165,8 @@ class StructRepDiff(Backend):
             if protostructures is None:
                 self._check_wishes(read_wishes(wanted, compositions, self.model.layout.elements))
             if sampling.keep_best is not None:
-                ranker = self._ranker(sampling.ranker)
-                check_ranking(ranker, self.model.layout.elements, given=protostructures is not None)
+                self._ranker(sampling.ranker)
+                refuse_to_rank_given(given=protostructures is not None)
             return
         if asked := [name for name in conditions or () if name in HONOURED]:
             raise UserError(f"`{asked[0]}` is given, {NEEDS_PROTOSTRUCTURES}")

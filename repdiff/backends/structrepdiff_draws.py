@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from descriptors.symmetry.labels import parse_label
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.conditions import LabelRequest
 from repdiff.backends.protostructure_wishes import read_wishes, unwanted_formulas
@@ -55,7 +56,7 @@ class ProtostructureDraws:
         if self.ranker is None:
             raise UserError(NO_RANKER)
         _, n_drawn = block_sizes(keep_best, one_each=one_each)
-        return rank_draws(
+        ranked = rank_draws(
             self._draw(n_drawn if one_each else 1),
             self.ranker.predict,
             self.ranker.label,
@@ -64,6 +65,8 @@ class ProtostructureDraws:
             n=n,
             one_each=one_each,
         )
+        warn_of_unpredicted(ranked, self.ranker)
+        return ranked
 
     def plain(self, n: int) -> list[Protostructure | None]:
         """Return the protostructures of `n` samples as they are drawn; None where none was found that obeys."""
@@ -96,20 +99,27 @@ class ProtostructureDraws:
         return draw
 
 
-def check_ranking(ranker: Ranker, elements: Sequence[int], *, given: bool) -> None:
-    """Refuse to rank what is given; say which elements the ranking model does not know.
+def refuse_to_rank_given(*, given: bool) -> None:
+    """Refuse to rank protostructures that are given.
 
     Args:
-        ranker: Model to rank by.
-        elements: Atomic numbers that may be drawn.
         given: Whether protostructures are given.
 
     Raises:
-        UserError: If there is nothing to rank.
+        UserError: If they are.
     """
     if given:
         raise UserError(
             "`keep_best` and protostructures are given, expected one of them: nothing is drawn that could be ranked"
         )
-    if strange := ranker.describe_strange(elements):
-        log.warning("%s does not know %s: draws with these are ranked last", ranker.path, strange)
+
+
+def warn_of_unpredicted(ranked: RankedSamples, ranker: Ranker) -> None:
+    """Say on the log how many draws have an element that the ranking model does not know, and which elements."""
+    drawn = [one for one in ranked.records if one.rank is not None]
+    bare = [parse_label(one.protostructure) for one in drawn if one.predicted is None]
+    if strange := ranker.describe_strange([number for one in bare for number in one.elements]):
+        log.warning(
+            "%d of %d draws have elements that %s does not know (%s), and are ranked last",
+            len(bare), len(drawn), ranker.path, strange,
+        )  # fmt: skip

@@ -14,8 +14,9 @@ from torch import Tensor
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
 from descriptors.symmetry.encoding import encode_protostructures
-from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER, Protostructure
+from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import canonical_setting
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.backends.conditions import LabelRequest
 from repdiff.backends.structrepdiff_stages import COMPOSITIONS, PROTOSTRUCTURES
 from repdiff.diffusion.build import load_diffusion

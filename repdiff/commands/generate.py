@@ -87,7 +87,15 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
                 left_out=left_out,
                 seconds_per_sample=round(seconds / n_made, 6) if n_made else None,
             )
-            log.info("%d %s", n, backend.makes)
+            if n_bare := run.summary.get("n_without_vector"):
+                log.info(
+                    "%d %s, and %d samples without: none was drawn as asked",
+                    n - n_bare,
+                    backend.makes,
+                    n_bare,
+                )
+            else:
+                log.info("%d %s", n, backend.makes)
     sys.stdout.write(told(run.path))
     return run.path
 
@@ -168,6 +176,9 @@ def _fill_vectors(
     if outcomes := join_parts(run.path, settings.n or n_made):
         run.summary["draws"] = outcomes
         log.info("protostructures: %s", ", ".join(f"{count} {what}" for what, count in outcomes.items()))
+    shards = (read_shard(path) for path in shard_path(run.path, 0).parent.glob("*.safetensors"))
+    if n_bare := sum(int(shard.vectors.isnan().any(1).sum()) for shard in shards):
+        run.summary["n_without_vector"] = n_bare
     write_names(run.path, sample_names(wanted, settings.n or n_made))
     return n_made
 

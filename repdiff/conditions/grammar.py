@@ -23,6 +23,8 @@ OF_ELEMENTS = ("chemical_system", "elements_allowed", "elements_excluded")
 OF_GROUPS = ("space_group", "crystal_system")
 GRAMMAR = (*OF_ELEMENTS, *OF_GROUPS, "n_atoms", "formula_units", *SELECTED_BY_ALL)
 """Names of all conditions that need no label."""
+ANGLES = ("lattice_alpha", "lattice_beta", "lattice_gamma")
+STRAIGHT = 180  # degrees
 LARGEST = 1000  # number of atoms or formula units
 NUMBER = r"([+-]?(?:\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
 AROUND = re.compile(rf"{NUMBER}(?:±|\+/?-){NUMBER}")
@@ -91,10 +93,14 @@ def interval(name: str, value: object) -> Interval:
         Traceback (most recent call last):
         repdiff.errors.UserError: `density` is 5, which no crystal has to the last digit: expected a range such as ...
     """
+    if value is None:
+        raise UserError(f"`{name}` is empty, expected {RANGE}")
     text = "..".join(map(str, value)) if isinstance(value, list | tuple) else str(value).replace(" ", "")
     low, high = float("-inf"), float("inf")
     if found := AROUND.fullmatch(text):
         middle, width = map(float, found.groups())
+        if width < 0:
+            raise UserError(f"`{name}` is {text}, expected a tolerance of at least 0")
         low, high = middle - width, middle + width
     elif found := ONE_SIDED.fullmatch(text):
         low, high = (low, float(found[2])) if found[1] == "<" else (float(found[2]), high)
@@ -109,17 +115,15 @@ def interval(name: str, value: object) -> Interval:
         raise UserError(f"`{name}` is {text}, expected the smaller number first")
     if high < 0:
         raise UserError(f"`{name}` is {text}, expected a range that holds a positive number")
+    if name in ANGLES and low >= STRAIGHT:
+        raise UserError(f"`{name}` is {text}, expected an angle of a cell, less than {STRAIGHT} degrees")
     return Interval(name=name, low=low, high=high)
 
 
 def _numbers(name: str, value: object) -> frozenset[int]:
     """Read whole numbers and ranges of them, with commas between several."""
-    last = N_SPACE_GROUPS if name == "space_group" else LARGEST
-    expected = (
-        f"numbers from 1 to {last}, such as 225 or 221,225"
-        if name == "space_group"
-        else "a number or a range such as 2-8"
-    )
+    last, examples = (N_SPACE_GROUPS, "225 or 221,225") if name == "space_group" else (LARGEST, "8 or 2-8")
+    expected = f"numbers from 1 to {last}, such as {examples}"
     words = list(map(str, value)) if isinstance(value, list | tuple) else str(value).split(",")
     found: set[int] = set()
     for word in words:
@@ -127,10 +131,10 @@ def _numbers(name: str, value: object) -> frozenset[int]:
         if match is None or isinstance(value, bool):
             raise UserError(f"`{name}` is {value!r}, expected {expected}")
         first, end = int(match[1]), int(match[2] or match[1])
-        if not 1 <= first <= end <= last:
-            raise UserError(
-                f"`{name}` is {value!r}, expected {expected}: 1 to {last}, the smaller number first"
-            )
+        if not (1 <= first <= last and 1 <= end <= last):
+            raise UserError(f"`{name}` is {value!r}, expected {expected}")
+        if first > end:
+            raise UserError(f"`{name}` is {value!r}, expected the smaller number first: {end}-{first}")
         found |= set(range(first, end + 1))
     return frozenset(found)
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-MAX_ATOMIC_NUMBER = 118
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
+
 HYDROGEN_ISOTOPES = ("D", "T")
 ISOTOPE_NOTE = "deuterium or tritium read as hydrogen"
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from descriptors.batch import MAX_ATOMIC_NUMBER
 from descriptors.neighbors import find_pairs
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.execution.progress import progress_bar
 

@@ -1,12 +1,13 @@
 """Chemical formulas as counts by atomic number: reduced, anonymous, and the proportions of perovskites."""
 
+import re
 import string
 from collections.abc import Mapping
 from math import gcd
 
 import numpy as np
 
-from descriptors.batch import MAX_ATOMIC_NUMBER
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
 
@@ -14,6 +15,7 @@ Formula = tuple[tuple[int, int], ...]  # (atomic number, count), ascending, with
 Composition = Mapping[int, int]
 """Number of atoms in the cell by atomic number."""
 MAX_ATOMS = 1000  # in one cell that is asked for
+AMOUNT = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 PEROVSKITE_ANIONS = frozenset({7, 8, 9, 16})  # N, O, F, S
 
 
@@ -102,7 +104,7 @@ def parse_formula(text: str) -> Composition:
     """Read the formula of a cell, such as Li2Fe2O4: all its atoms, not the reduced formula.
 
     Raises:
-        UserError: If it is no formula, or a number of atoms is not whole, or there are too many.
+        UserError: If it is no formula, or a number of atoms is not whole or 0, or there are too many.
 
     Example:
         >>> parse_formula("Li2Fe2O4")
@@ -116,6 +118,10 @@ def parse_formula(text: str) -> Composition:
         counts = {Element(symbol).Z: amount for symbol, amount in amounts.items()}
     except (ValueError, KeyError) as error:
         raise UserError(f"{text!r} is no formula, expected one such as Li2Fe2O4") from error
+    if zeros := [number for number in AMOUNT.findall(text) if not float(number)]:
+        raise UserError(
+            f"{text!r} has an element {zeros[0]} times, expected one such as Li2Fe2O4: leave out what it has not"
+        )
     if not counts or any(amount % 1 for amount in counts.values()) or sum(counts.values()) > MAX_ATOMS:
         raise UserError(
             f"{text!r} has {sum(counts.values()):g} atoms, expected whole numbers, 1 to {MAX_ATOMS} in all"

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from descriptors.batch import MAX_ATOMIC_NUMBER, CrystalBatch
+from descriptors.batch import CrystalBatch
 from descriptors.neighbors import find_pairs
 from descriptors.reduction import reduced_cells
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal, to_batch
 
 MIN_DISTANCE = 0.5  # Å

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float
 
-from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 
 GRAMS_PER_DALTON = 1.66053906660  # in g/cm³ for a mass in u and a volume in Å³ (CODATA 2018)
 

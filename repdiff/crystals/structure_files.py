@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from descriptors.batch import MAX_ATOMIC_NUMBER, MIN_VOLUME
+from descriptors.batch import MIN_VOLUME
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal, Label, read_crystals, write_crystals
 from repdiff.crystals.label_names import fully_labelled
 from repdiff.crystals.structure_formats import (

@@ -6,11 +6,12 @@ import io
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from repdiff.crystals.crystal import Crystal, Label
-from repdiff.datasets.readers.rows import ID_COLUMNS, clean_label, typed_columns
+from repdiff.datasets.readers.rows import ID_COLUMNS, NUMBER, clean_label, typed_columns
 from repdiff.errors import UserError, unknown
 from repdiff.runs.parquet_files import read_table
 from repdiff.settings.paths import home_expanded
@@ -30,7 +31,8 @@ def read_label_table(path: str | Path, names: Sequence[str]) -> dict[str, dict[s
         The labels by name of the crystal; None where a field is empty or NaN.
 
     Raises:
-        UserError: If the table cannot be read, lacks a column, has no rows, or names a crystal twice.
+        UserError: If the table cannot be read, lacks a column, has no rows, names a crystal twice, or has a text in a
+            column of numbers, which would make all of them classes.
     """
     path = home_expanded(path)
     columns = _columns(path)
@@ -50,6 +52,8 @@ def read_label_table(path: str | Path, names: Sequence[str]) -> dict[str, dict[s
     if n_times > 1:
         raise UserError(f"{path} has {n_times} rows for {name!r}, expected one for each crystal")
     chosen = {one: columns[one] for one in names}
+    for one, values in chosen.items():
+        _check_numbers(one, values, ids, path)
     return {crystal: {one: chosen[one][row] for one in names} for row, crystal in enumerate(ids)}
 
 
@@ -88,6 +92,24 @@ def with_labels(
         crystal.replace(labels={**crystal.labels, **nothing, **table.get(crystal.id, {})})
         for crystal in crystals
     ]
+
+
+def _check_numbers(name: str, values: Sequence[Label], ids: Sequence[str], path: Path) -> None:
+    """Refuse a text in a column most of whose values are numbers.
+
+    Raises:
+        UserError: If there is one; the message names the first.
+    """
+    texts = {row: value for row, value in enumerate(values) if isinstance(value, str) and value}
+    strange = [row for row, value in texts.items() if not NUMBER.match(value)]
+    n_numbers = sum(bool(NUMBER.match(value)) and isfinite(float(value)) for value in texts.values())
+    if strange and n_numbers > len(strange):
+        row = strange[0]
+        raise UserError(
+            f"{path}: {name} of {ids[row]} (row {row + 1}) is {texts[row]!r}, and {n_numbers} of {len(texts)} values "
+            "are numbers, expected numbers alone: leave the field empty where a value is unknown, or, if these are "
+            "classes, write texts that are no numbers"
+        )
 
 
 def _columns(path: Path) -> dict[str, list[Label]]:

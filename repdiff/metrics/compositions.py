@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from descriptors.batch import MAX_ATOMIC_NUMBER
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import (
     anonymous_formula,

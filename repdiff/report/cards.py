@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal
 from repdiff.report.collect import EvaluatedRun, Record
 from repdiff.report.describe import quantity_of
@@ -169,7 +170,7 @@ def _details(run: str, record: Record, crystal: Crystal, group: str) -> list[tup
 
 def _cell_formula(crystal: Crystal) -> str:
     numbers = crystal.atomic_numbers
-    known = len(numbers) > 0 and numbers.min() >= 1 and numbers.max() <= 118
+    known = len(numbers) > 0 and numbers.min() >= 1 and numbers.max() <= MAX_ATOMIC_NUMBER
     return crystal.formula if known else "?"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.symmetry import space_groups
 from repdiff.metrics.distributions import QUANTITIES
@@ -27,7 +28,7 @@ def element_shares(crystals: Sequence[Crystal]) -> dict[int, float]:
     """Return the share of the structures that hold each element, by atomic number; no unknown elements."""
     counts: Counter[int] = Counter()
     for crystal in crystals:
-        counts.update(z for z in set(crystal.atomic_numbers.tolist()) if 1 <= z <= 118)
+        counts.update(z for z in set(crystal.atomic_numbers.tolist()) if 1 <= z <= MAX_ATOMIC_NUMBER)
     return {z: count / len(crystals) for z, count in sorted(counts.items())}
 
 

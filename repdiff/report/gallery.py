@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal, to_structure
 
 EDGE = 0.02  # fractional: atoms this close to a face are drawn on the opposite one too
@@ -47,7 +48,7 @@ def is_drawable(crystal: Crystal) -> bool:
         and np.isfinite(crystal.frac_coords).all()
         and crystal.volume > 1e-3
         and crystal.atomic_numbers.min() >= 1
-        and crystal.atomic_numbers.max() <= 118
+        and crystal.atomic_numbers.max() <= MAX_ATOMIC_NUMBER
     )
 
 
@@ -163,7 +164,7 @@ def reduced_formula(crystal: Crystal) -> str:
     from pymatgen.core import Composition, Element
 
     numbers = crystal.atomic_numbers
-    if len(numbers) == 0 or numbers.min() < 1 or numbers.max() > 118:
+    if len(numbers) == 0 or numbers.min() < 1 or numbers.max() > MAX_ATOMIC_NUMBER:
         return "?"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No Pauling electronegativity")

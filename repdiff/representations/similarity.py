@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from descriptors.representation import Representation
-from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal
 from repdiff.execution.progress import progress_bar
 from repdiff.representations.encoding import encode_crystals

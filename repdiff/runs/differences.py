@@ -99,7 +99,7 @@ def _setting_differences(
 def _short(value: object) -> str:
     if isinstance(value, list | tuple):
         value = ",".join(map(str, value))
-    text = str(value)
+    text = "nothing" if value == "" else str(value)
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
 
 

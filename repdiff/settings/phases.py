@@ -73,8 +73,8 @@ class PhasesSettings(Settings):
     steps: int | None = setting(50, "Number of denoising steps", ge=1, group="more")
     sampling_options: dict[str, Any] = setting(
         {"sampler": "ddim"},
-        "Options of the sampling, as `repdiff generate` takes them, such as sampler=ddim,temperature=0.9 or "
-        "crystal_system=cubic",
+        "Options of the sampling, as `repdiff generate` takes them, such as sampler=ddim,temperature=0.9; "
+        "conditions are none of them",
         group="more",
     )
     seed: int = seed_setting("Seed of the samples and of the search")

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from descriptors.symmetry import unit_cell
 from descriptors.symmetry.encoding import decode_protostructures, encode_protostructures
-from descriptors.symmetry.protostructure import MAX_ATOMIC_NUMBER, Protostructure
+from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import canonical, prototype, settings
 from descriptors.symmetry.space_group import LETTERS
 from descriptors.symmetry.substitution import MAX_ASSIGNMENTS, substitute, substitutions
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.plain_properties import GRAMS_PER_DALTON, PLAIN_PROPERTIES, mass
 from repdiff.crystals.volumes import atomic_volumes
 from repdiff.execution.progress import progress_bar

@@ -2,8 +2,8 @@ import pytest
 import torch
 from pymatgen.core import Element
 
-from descriptors.batch import MAX_ATOMIC_NUMBER
 from descriptors.elements import ELECTRONEGATIVITY, WEIGHTS, check_weights, element_weights
+from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 
 NUMBERS = torch.tensor([56, 22, 8, 8, 8, 6])  # BaTiO3, C
 SYSTEM_IDX, COUNTS = torch.tensor([0, 0, 0, 0, 0, 1]), torch.tensor([5, 1])

@@ -12,7 +12,7 @@ from torch import Tensor
 from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import prototype
 from descriptors.symmetry.space_group import LETTERS, space_group
-from repdiff.networks.protostructure.request import Choices, ProtostructureRequest, nothing
+from repdiff.networks.protostructure.request import Choices, ProtostructureRequest, most_elements, nothing
 
 Parts = tuple[str, ...]  # Wyckoff letters that each of the elements takes
 
@@ -106,7 +106,7 @@ class PrototypeTable:
         Returns:
             Entries are the place in this table, atoms, elements, and the place of the formula among those asked for.
         """
-        n_most = len(request.allowed & set(elements)) if request.allowed is not None else len(elements)
+        n_most = most_elements(request, elements)
         pairs = [
             (place, number)
             for number, formula in enumerate(request.formulas or ())

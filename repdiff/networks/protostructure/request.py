@@ -1,6 +1,6 @@
 """What is asked of a protostructure: all of it is a mask, so that draws satisfy it exactly."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -84,6 +84,16 @@ class Choices:
     reason: str = ""
 
 
+def most_elements(request: ProtostructureRequest, elements: Collection[int]) -> int:
+    """Count the elements that a request allows of those that a model knows.
+
+    Args:
+        request: What is asked for.
+        elements: Atomic numbers that the model knows.
+    """
+    return len(elements) if request.allowed is None else len(request.allowed & set(elements))
+
+
 def choices(request: ProtostructureRequest, sizes: SizeTable, elements: tuple[int, ...]) -> Choices:
     """Find what a request leaves open, or say why nothing can satisfy it.
 
@@ -99,8 +109,7 @@ def choices(request: ProtostructureRequest, sizes: SizeTable, elements: tuple[in
         table[~_flags(request.groups, 231)] = 0
     if request.n_atoms is not None:
         table[:, ~_flags(request.n_atoms, sizes.n_max + 1)] = 0
-    n_most = len(request.allowed & set(elements)) if request.allowed is not None else len(elements)
-    table[:, :, n_most + 1 :] = 0
+    table[:, :, most_elements(request, elements) + 1 :] = 0
     table[:, :, : len(request.required)] = 0
     if request.formulas is None:
         entries = table.nonzero()

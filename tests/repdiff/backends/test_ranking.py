@@ -1,5 +1,6 @@
 """The ensemble that ranks protostructures, and what is kept of ranked draws."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from descriptors.symmetry.settings import canonical
 from repdiff.backends.ranked_draws import best_of, block_sizes, rank_draws
 from repdiff.backends.ranking import Ranker, fit_ranking, prepare_ranking
 from repdiff.backends.structrepdiff import StructRepDiff
+from repdiff.backends.structrepdiff_draws import warn_of_unpredicted
 from repdiff.crystals.crystal import Crystal
 from repdiff.errors import UserError
 from repdiff.networks.protostructure.ranking import Prediction, ProtostructureRanker, RankerSettings
@@ -275,6 +277,29 @@ def test_samples_carry_prediction_uncertainty_and_rank(trained):
     later = backend.sample(2, first=3, steps=2, options=options)
     assert later.representations.columns["rank"] == columns["rank"][3:]
     assert later.representations.symmetry.protostructures == made.representations.symmetry.protostructures[3:]
+
+
+def test_unknown_elements_are_told_only_where_they_are_drawn(trained, caplog):
+    folder = trained[1]
+    ranker = Ranker.load(folder)
+    known = sorted(ranker.elements)
+    rare = salt(92, 9)
+    assert 92 not in ranker.elements
+
+    def drawn(protostructures):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            ranked = rank_draws(
+                lambda first, n, refused: [protostructures[number % len(protostructures)] for number in range(n)],
+                ranker.predict, ranker.label, keep_best=0.5, first=0, n=3, one_each=False,
+            )  # fmt: skip
+            warn_of_unpredicted(ranked, ranker)
+        return caplog.text
+
+    assert drawn([salt(*known[:2])]) == ""
+    assert f"30 of 60 draws have elements that {folder} does not know (U), and are ranked last" in drawn(
+        [salt(*known[:2]), rare]
+    )
 
 
 def test_a_formula_of_each_sample_is_kept(trained):

@@ -22,7 +22,7 @@ def test_a_formula_counts_the_atoms_of_the_cell(text, counts):
     assert parse_formula(text) == counts
 
 
-@pytest.mark.parametrize("text", ["", "Xy2", "Li0.5O", "H1001", "2"])
+@pytest.mark.parametrize("text", ["", "Xy2", "Li0.5O", "H1001", "2", "NaCl0", "Li2O0.0"])
 def test_what_is_no_formula_of_a_cell_is_refused_with_its_text(text):
     with pytest.raises(UserError, match=repr(text)):
         parse_formula(text)

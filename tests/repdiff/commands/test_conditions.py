@@ -189,3 +189,18 @@ def test_a_model_without_protostructures_refuses_what_needs_them(run):
     assert "--space-group is given, which a model needs protostructures for" in said.splitlines()[-1]
     code, _, said = run("generate", "--n", "2", *SAMPLING, "--condition", "hhi_production=..9999")
     assert code == 0, said
+
+
+def test_samples_without_a_vector_are_no_representations(run):
+    code, path, said = run("generate", "--n", "6", *SAMPLING, "--condition", "formula_mass=..45")
+    assert code == 0, said
+    n_bare = int(read_generated(path).vectors.isnan().any(1).sum())
+    assert 0 < n_bare < 6
+    assert f"{6 - n_bare} representations, and {n_bare} samples without" in said
+    assert read_manifest(path).summary["n_without_vector"] == n_bare
+
+
+def test_a_setting_that_was_empty_is_told_as_nothing(run):
+    code, _, said = run("train", *TRAINING, "--condition-on", "gap")
+    assert code == 2
+    assert "--condition-on was nothing, now gap" in said.splitlines()[-1]

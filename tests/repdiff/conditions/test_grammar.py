@@ -109,7 +109,7 @@ def test_limits_may_be_open_and_numbers_may_have_exponents(text, ends):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"space_group": "231"}, "expected numbers from 1 to 230"),
+        ({"space_group": "231"}, "expected numbers from 1 to 230, such as 225 or 221,225$"),
         ({"space_group": "Fm-3m"}, "expected numbers from 1 to 230"),
         ({"space_group": True}, "expected numbers from 1 to 230"),
         ({"space_group": 0}, "expected numbers from 1 to 230"),
@@ -119,10 +119,11 @@ def test_limits_may_be_open_and_numbers_may_have_exponents(text, ends):
         ({"chemical_system": ""}, "'' is none"),
         ({"chemical_system": []}, "empty"),
         ({"elements_allowed": "lithium"}, "'lithium' is none"),
-        ({"n_atoms": "9-5"}, "smaller number first"),
-        ({"n_atoms": "few"}, "expected a number or a range"),
-        ({"n_atoms": "1001"}, "1 to 1000"),
-        ({"n_atoms": 2.5}, "expected a number or a range"),
+        ({"n_atoms": "9-5"}, "`n_atoms` is '9-5', expected the smaller number first: 5-9$"),
+        ({"n_atoms": "few"}, "expected numbers from 1 to 1000, such as 8 or 2-8$"),
+        ({"n_atoms": "0"}, "`n_atoms` is '0', expected numbers from 1 to 1000, such as 8 or 2-8$"),
+        ({"n_atoms": "1001"}, "expected numbers from 1 to 1000, such as 8 or 2-8$"),
+        ({"n_atoms": 2.5}, "expected numbers from 1 to 1000"),
         ({"density": 5}, "which no crystal has to the last digit"),
         ({"density": "heavy"}, "`density` is 'heavy', expected a range such as"),
         ({"density": ".."}, "expected a range such as"),
@@ -130,7 +131,9 @@ def test_limits_may_be_open_and_numbers_may_have_exponents(text, ends):
         ({"density": "nan-5"}, "expected a range such as"),
         ({"density": "-7..-5"}, "expected a range that holds a positive number"),
         ({"lattice_a": "4.1±"}, "expected a range such as"),
-        ({"volume_per_atom": None}, "expected a range such as"),
+        ({"volume_per_atom": None}, "`volume_per_atom` is empty, expected a range such as"),
+        ({"volume_per_atom": "12±-1"}, "`volume_per_atom` is 12±-1, expected a tolerance of at least 0"),
+        ({"lattice_gamma": "200-210"}, "expected an angle of a cell, less than 180 degrees"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(asked, message):

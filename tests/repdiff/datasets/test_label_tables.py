@@ -64,6 +64,11 @@ def test_numbers_that_name_crystals_are_texts(tmp_path):
         ("id,gap\n", ["gap"], "has no rows"),
         ("id,gap\na,1\na,2\n", ["gap"], "2 rows for 'a'"),
         ("", ["gap"], "expected one of material_id, id"),
+        (
+            "id,gap\na,1\nb,1.5\nc,n/a\nd,\n",
+            ["gap"],
+            r"gap of c \(row 3\) is 'n/a', and 2 of 3 values are numbers, expected numbers alone",
+        ),
     ],
 )
 def test_tables_that_do_not_serve_are_refused(text, names, message, tmp_path):
@@ -71,6 +76,12 @@ def test_tables_that_do_not_serve_are_refused(text, names, message, tmp_path):
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         read_label_table(path, names)
+
+
+def test_classes_may_hold_a_number_among_texts(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("id,kind\na,salt\nb,metal\nc,12\n")
+    assert read_label_table(path, ["kind"])["c"] == {"kind": "12"}
 
 
 def test_other_files_are_refused(tmp_path):
