@@ -54,9 +54,7 @@ class Held:
 
     def to(self, device: torch.device) -> "Held":
         """Move to a device."""
-        return Held(
-            values=self.values.to(device), mask=self.mask.to(device), resamplings=self.resamplings
-        )
+        return Held(values=self.values.to(device), mask=self.mask.to(device), resamplings=self.resamplings)
 
     def put_into(self, vectors: Float[Tensor, "n n_features"]) -> Float[Tensor, "n n_features"]:
         """Return vectors in [0, 1] with the held values in their places."""

@@ -11,7 +11,11 @@ from repdiff.diffusion.samplers import SamplerSettings
 DOUBLE = torch.float64
 COVARIANCE = 0.2**2 * torch.tensor([[1, 0.9, 0.6], [0.9, 1, 0.5], [0.6, 0.5, 1]], dtype=DOUBLE)
 HELD_VALUE = 0.4  # two standard deviations, in [-1, 1]
-PLACES, WIDTH, SIDE = 0.35, 0.2, 0.1  # of two modes at (-PLACES, -PLACES) and (PLACES, PLACES), and what is held
+PLACES, WIDTH, SIDE = (
+    0.35,
+    0.2,
+    0.1,
+)  # of two modes at (-PLACES, -PLACES) and (PLACES, PLACES), and what is held
 APART = (0.4, 0.12, 0.05)  # the same of two modes that hardly touch
 
 
