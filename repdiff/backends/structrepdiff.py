@@ -286,7 +286,7 @@ class StructRepDiff(Backend):
         options: BaseModel | Mapping[str, Any] | None = None,
         hold: Sequence[str] = (),
     ) -> None:
-        """Refuse options of new samples, parts that cannot be held, unseen elements, too many atoms, and parents without a protostructure."""
+        """Refuse options of new samples, what cannot be held, unseen elements, too many atoms, and strange parents."""
         check_strength(strength)
         sampling = parse_options(StructRepDiffSampling, options)
         check_parts_of_parents(self.model, hold, chosen_keep(keep, self.keeps), sampling)

@@ -31,6 +31,7 @@ from repdiff.networks.protostructure import ProtostructureRequest
 from repdiff.networks.random_streams import FORMULA, stream
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoding import encode_batch, encode_crystals
+from repdiff.representations.layout import RepresentationSpec
 from repdiff.representations.symmetric_scale import SymmetricScale
 from repdiff.representations.symmetric_vectors import from_symmetric_vectors, to_symmetric_vectors
 from repdiff.settings.backends.structrepdiff import StructRepDiffSampling

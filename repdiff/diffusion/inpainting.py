@@ -4,9 +4,9 @@ At every step the held features are drawn from the noise process of their values
 which so sees both. A step alone makes the drawn features suit the held ones badly; so each stretch of the way is gone
 several times, back by adding noise.
 
-Source: Lugmayr et al., RePaint, CVPR 2022, arXiv 2201.09865, algorithm 1; there, too, 250 steps in stretches of 10, each
-gone 10 times, are the default. Of features that follow a normal distribution mean and width come out right; the shares
-of modes far apart are approached slowly (`docs/inpainting.md` has figures).
+Source: Lugmayr et al., RePaint, CVPR 2022, arXiv 2201.09865, algorithm 1; there, too, 250 steps in stretches of 10,
+each gone 10 times, are the default. Of features that follow a normal distribution mean and width come out nearly right;
+the shares of modes are approached slowly (`docs/inpainting.md` has figures).
 """
 
 from collections.abc import Iterator

@@ -84,7 +84,8 @@ class ConditionSettings(Options):
     hold: dict[str, Any] = setting(
         {},
         "Parts of the vector to hold while the rest is drawn, of models that make vectors: a number, such as "
-        "composition.Li=0.25 or volume=12.5, or a file with the crystal that has them, cell=structure.cif; may be repeated",
+        "composition.Li=0.25 or volume=12.5, or a file with the crystal that has them, cell=structure.cif; may be "
+        "repeated",
         group="conditions",
     )
 
