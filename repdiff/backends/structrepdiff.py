@@ -223,6 +223,8 @@ class StructRepDiff(Backend):
         if first == 0:
             learnt.warn(self._labels_asked(conditions), self.model.properties)
         if protostructures is not None:
+            if held is not None and first == 0:
+                held.warn(protostructures)
             given = [canonical_setting(one, sheared=False)[0] for one in protostructures]
             kept = RankedSamples(protostructures=list(given))
         else:

@@ -207,7 +207,8 @@ class GenerativeModel:
             first: Number of the first within the stream.
             templates: Whether to draw vectors towards those of the nearest training crystals of their prototypes.
             learnt: Labels that are asked of all samples.
-            held: Parts of the vectors that are held, whatever templates have.
+            held: Parts of the vectors that are held; vectors are then not drawn towards templates, which do not know
+                of them, but the search still starts from their coordinates.
         """
         assert isinstance(self.scale, SymmetricScale)
         stand_in = next((one for one in protostructures if one is not None), None)
@@ -234,8 +235,8 @@ class GenerativeModel:
         references = None
         if self.library is not None and templates:
             references = find_references(self.library, protostructures, self.layout)
-            vectors = references.draw(vectors)
-        if fixed is not None:
+            vectors = references.draw(vectors) if fixed is None else vectors
+        if fixed is not None:  # a template does not suit what is held, but its coordinates are a start
             vectors = fixed.put_into(vectors)
         drawn = from_symmetric_vectors(vectors, protostructures, self.layout)
         if self.library is None or references is None:

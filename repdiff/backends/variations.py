@@ -200,6 +200,7 @@ def make_variations(
         batch,
         search=search,
         exact=False,
+        hold=request.hold,
         seed=request.seed,
         device=device,
         n_workers=n_workers,

@@ -1,8 +1,11 @@
 """Held features stay, and what is drawn around them has the conditional distribution, of exact networks.
 
-Tolerances: of a normal target, a quarter of the conditional width for means (about 0.2 of it is left by 250 steps), a tenth for widths. Of two modes the share moves from the unconditional half towards what Bayes
-says; how far is measured by `scripts/bench_inpainting.py`.
+Tolerances: of a normal target, a quarter of the conditional width for means (about 0.2 of it is left by 250 steps), a
+tenth for widths. Of two modes the share moves from the unconditional half towards what Bayes says; how far is measured
+by `scripts/bench_inpainting.py`.
 """
+
+import itertools
 
 import pytest
 import torch
@@ -138,7 +141,7 @@ def test_the_way_is_connected_and_ends_clean(n_steps, resamplings):
     way = moves(n_steps, resamplings)
     assert way[0][0] == 0
     assert way[-1] == (n_steps - 1, n_steps)
-    assert all(one[1] == other[0] for one, other in zip(way, way[1:], strict=False))
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(way))
     for place in range(n_steps - 1):
         assert way.count((place, place + 1)) == resamplings
     settings = SamplerSettings(n_steps=n_steps)
