@@ -27,6 +27,7 @@ from repdiff.representations.layout import RepresentationSpec
 from repdiff.representations.symmetric_scale import SymmetricScale
 from repdiff.representations.symmetric_vectors import KEPT, symmetric_blocks
 
+SLACK = 0.2  # of the logarithm of a volume, beyond the range that was learnt for a protostructure
 log = logging.getLogger(__name__)
 
 
@@ -175,8 +176,9 @@ class HeldParts:
         assert isinstance(self.scale, SymmetricScale)
         known = encoded(protostructures)
         place = symmetric_blocks(self.layout.representation())["cell"].start
-        unit = self.scale.normalize(self.of_symmetric(protostructures).values, known)[:, place]
-        return (unit > 0) & (unit < 1)
+        values = self.of_symmetric(protostructures).values
+        low, high = (self.scale.restore(torch.full_like(values, end), known)[:, place] for end in (0.0, 1.0))
+        return (values[:, place] > low - SLACK) & (values[:, place] < high + SLACK)
 
     def warn(self, protostructures: Sequence[Protostructure]) -> None:
         """Say of how many protostructures the held volume is none that the model has learnt."""
