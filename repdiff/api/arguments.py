@@ -35,13 +35,13 @@ def request_of(
         backend: The model.
         backend_name: Name of its system.
         n: Number of samples.
-        composition: As for `Model.sample`.
-        protostructure: As for `Model.sample`.
+        composition: Formula or formulas, see `Model.sample`.
+        protostructure: Protostructure or several, see `Model.sample`.
         named: Conditions that have an argument of their own; None for those that are not asked.
-        lattice: As for `Model.sample`.
-        conditions: As for `Model.sample`.
-        hold: As for `Model.sample`.
-        guidance: As for `Model.sample`.
+        lattice: Lengths and angles, see `Model.sample`.
+        conditions: Further conditions by name, see `Model.sample`.
+        hold: Parts of the vector that are held, see `Model.sample`.
+        guidance: Strength of the conditions, see `Model.sample`.
         seed: Seed of the samples.
         options: Options of the backend.
 
