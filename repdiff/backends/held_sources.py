@@ -19,7 +19,8 @@ def held_conditions(hold: Mapping[str, object]) -> dict[str, HeldPart]:
     """Read held parts as conditions.
 
     Args:
-        hold: Values by part: a number, text such as "1/4", the path of a file with one crystal, or a crystal of any kind.
+        hold: Values by part: a number, text such as "1/4", the path of a file with one crystal, or a
+            crystal of any kind.
 
     Raises:
         UserError: If a part or a value is none, or a file has no crystal, or several.
