@@ -34,6 +34,7 @@ class VarySettings(Settings):
         (),
         "Parts of the vectors of the crystals to hold, of models that make vectors, such as cell, volume, min_distance "
         "or descriptor",
+        group="conditions",
     )
     among: str | None = setting(
         None,
