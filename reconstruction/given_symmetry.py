@@ -42,6 +42,8 @@ class GivenSymmetry:
         cells: Free parameters of the conventional cells, as `descriptors.symmetry.unit_cell` orders them; of no
             meaning where there is no protostructure.
         templates: Crystals to start from besides random starts, for each vector; None for none.
+        hold_volume: Keep the volumes of the cells, of inexact vectors too, which the search otherwise moves a little.
+        hold_shape: Keep their shapes.
 
     Raises:
         ValueError: If the numbers differ, or a template has not the free coordinates of its protostructure.
@@ -50,6 +52,8 @@ class GivenSymmetry:
     protostructures: Sequence[Protostructure | None]
     cells: Float[Tensor, "n_vectors 6"]
     templates: Sequence[Sequence[Template]] | None = None
+    hold_volume: bool = False
+    hold_shape: bool = False
 
     def __post_init__(self) -> None:
         """Check that all have one length."""

@@ -94,6 +94,8 @@ def invert_orbits(
         protostructures,
         symmetry.cells[chosen].detach().cpu(),
         hold_cell=exact,
+        hold_volume=symmetry.hold_volume,
+        hold_shape=symmetry.hold_shape,
         device=device,
         dtype=torch.float32,
     )

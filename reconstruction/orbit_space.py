@@ -51,6 +51,8 @@ class OrbitSpace:
         cells: Float[Tensor, "n_systems 6"],
         *,
         hold_cell: bool,
+        hold_volume: bool = False,
+        hold_shape: bool = False,
         device: torch.device,
         dtype: torch.dtype,
     ) -> "OrbitSpace":
@@ -60,15 +62,17 @@ class OrbitSpace:
             protostructures: One for each crystal.
             cells: Free parameters of their conventional cells.
             hold_cell: Keep the cells as they are.
+            hold_volume: Keep their volumes, to the third order in a strain.
+            hold_shape: Keep their shapes.
             device: Where to compute.
             dtype: Floating-point type of points and crystals.
         """
         maps = orbit_maps(protostructures)
         lattice = maps.lattice(cells.double())
         strains = lattice.new_zeros(len(protostructures), 6, 3, 3)
-        if not hold_cell:
+        if not (hold_cell or (hold_volume and hold_shape)):
             for row, protostructure in enumerate(protostructures):
-                basis = _strains(protostructure.number)
+                basis = _strains(protostructure.number, hold_volume=hold_volume, hold_shape=hold_shape)
                 strains[row, : len(basis)] = basis
         n_orbits = max(len(protostructure.orbits) for protostructure in protostructures)
         moves = lattice.new_zeros(len(protostructures), n_orbits + N_EXTRA_ROWS, 3, 3)
@@ -203,8 +207,19 @@ class OrbitSpace:
 
 
 @cache
-def _strains(number: int) -> Float[Tensor, "n_strains 3 3"]:
-    return torch.from_numpy(unit_cell.symmetric_strains(number))
+def _strains(
+    number: int, *, hold_volume: bool = False, hold_shape: bool = False
+) -> Float[Tensor, "n_strains 3 3"]:
+    """Return an orthonormal basis of the strains that a space group allows, without those that are held."""
+    basis = torch.from_numpy(unit_cell.symmetric_strains(number))
+    if hold_shape:
+        return torch.eye(3, dtype=basis.dtype)[None] / 3**0.5
+    if not hold_volume:
+        return basis
+    trace = torch.diagonal(basis, dim1=1, dim2=2).sum(1)
+    traceless = basis - trace[:, None, None] * torch.eye(3, dtype=basis.dtype) / 3
+    _, sizes, directions = torch.linalg.svd(traceless.flatten(1), full_matrices=False)
+    return directions[sizes > 1e-9].unflatten(1, (3, 3))
 
 
 def _rank(maps: OrbitMaps) -> Int[Tensor, " n_orbits"]:

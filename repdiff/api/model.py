@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from descriptors.symmetry.protostructure import Protostructure
-from repdiff.api.asking import Request, draw, usable
-from repdiff.api.checks import a_count, checked
+from repdiff.api.arguments import request_of
+from repdiff.api.asking import draw, usable
+from repdiff.api.checks import checked
 from repdiff.api.results import reconstruct
 from repdiff.api.varying import variations
 from repdiff.backends import BACKENDS, Backend, backend_of
 from repdiff.backends.find_model import find_model
-from repdiff.backends.ranking import Ranker
 from repdiff.conditions import judge
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.errors import UserError
@@ -25,10 +25,7 @@ from repdiff.representations.inversion import named_search
 from repdiff.runs.model_files import model_file
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.base import DEFAULT_ROOT
-from repdiff.settings.conditions import joined, lattice_conditions
-from repdiff.settings.load import pairs_of_text
 from repdiff.settings.paths import home_expanded
-from repdiff.settings.renamed import is_noise
 
 if TYPE_CHECKING:
     from repdiff.crystals.convert import CrystalsLike
@@ -65,6 +62,7 @@ class Model:
         volume_per_atom: str | Sequence[float] | None = None,
         lattice: Mapping[str, object] | str | None = None,
         conditions: Mapping[str, object] | None = None,
+        hold: Mapping[str, object] | None = None,
         guidance: float | None = None,
         seed: int = 0,
         search: str = "default",
@@ -94,6 +92,9 @@ class Model:
                 "a=4.1±0.05".
             conditions: All these by name too, and plain properties such as {"density": "5-7"}; values of properties,
                 for models that were taught them. See `docs/conditions.md` for what each system honours, and how.
+            hold: Parts of the vector to hold while the rest is drawn, by a model that makes vectors: numbers such as
+                {"composition.Li": 0.25, "volume": 12.5}, or crystals that have them, {"cell": structure}. See
+                `docs/inpainting.md`.
             guidance: Strength of the conditions: 0 ignores them, 1 is as trained, more exaggerates.
             seed: Seed of the samples, and of the search.
             search: How hard to invert vectors: "fast", "default", "thorough" or "paper".
@@ -122,11 +123,13 @@ class Model:
             repdiff.errors.UserError: a model of retrieval takes no compositions: leave them out, or use another
         """
         named_search(search)
-        request = self._request(
-            n,
-            composition,
-            protostructure,
-            {
+        request = request_of(
+            self.backend,
+            self.backend_name,
+            n=n,
+            composition=composition,
+            protostructure=protostructure,
+            named={
                 "formula_units": formula_units,
                 "chemical_system": chemical_system,
                 "elements_allowed": elements_allowed,
@@ -136,11 +139,12 @@ class Model:
                 "n_atoms": n_atoms,
                 "volume_per_atom": volume_per_atom,
             },
-            lattice,
-            conditions,
-            guidance,
-            seed,
-            options,
+            lattice=lattice,
+            conditions=conditions,
+            hold=hold,
+            guidance=guidance,
+            seed=seed,
+            options=options,
         )
         with bars(progress):
             made = draw(self.backend, request)
@@ -165,6 +169,7 @@ class Model:
         volume_per_atom: str | Sequence[float] | None = None,
         lattice: Mapping[str, object] | str | None = None,
         conditions: Mapping[str, object] | None = None,
+        hold: Mapping[str, object] | None = None,
         guidance: float | None = None,
         seed: int = 0,
         progress: bool = True,
@@ -186,6 +191,7 @@ class Model:
             volume_per_atom: Range in Å³; `reconstruct` checks it.
             lattice: Ranges of lengths and angles; `reconstruct` checks them.
             conditions: All these by name too, see `sample`.
+            hold: Parts to hold, see `sample`.
             guidance: Strength of the conditions, see `sample`.
             seed: Seed of the samples.
             progress: Whether to show bars.
@@ -204,11 +210,13 @@ class Model:
         """
         if self.backend.makes != "representations":
             raise UserError(f"a model of {self.backend_name} makes crystals, not vectors: use Model.sample")
-        request = self._request(
-            n,
-            composition,
-            protostructure,
-            {
+        request = request_of(
+            self.backend,
+            self.backend_name,
+            n=n,
+            composition=composition,
+            protostructure=protostructure,
+            named={
                 "formula_units": formula_units,
                 "chemical_system": chemical_system,
                 "elements_allowed": elements_allowed,
@@ -218,11 +226,12 @@ class Model:
                 "n_atoms": n_atoms,
                 "volume_per_atom": volume_per_atom,
             },
-            lattice,
-            conditions,
-            guidance,
-            seed,
-            options,
+            lattice=lattice,
+            conditions=conditions,
+            hold=hold,
+            guidance=guidance,
+            seed=seed,
+            options=options,
         )
         with bars(progress):
             made = draw(self.backend, request)
@@ -237,6 +246,7 @@ class Model:
         strength: float = 0.3,
         n: int = 10,
         keep: str | None = None,
+        hold: Sequence[str] = (),
         among: CrystalsLike | EncodedSet | str | Path | None = None,
         matcher: MatcherName = "mattergen-ordered",
         seed: int = 0,
@@ -255,6 +265,8 @@ class Model:
             n: Number of variations of each.
             keep: What variations keep exactly: "protostructure", "composition" or "nothing"; None for what the model is
                 conditioned on.
+            hold: Parts of the parent's vector to hold, such as ["cell"], while the rest is varied; see
+                `docs/inpainting.md`.
             among: Known crystals to find the nearest of each variation among; see `similar`.
             matcher: What counts as the same structure: "mattergen-ordered", or "mattergen-disordered", for which
                 orderings of one alloy are the same.
@@ -290,6 +302,7 @@ class Model:
             strength=strength,
             n=n,
             keep=keep,
+            hold=hold,
             among=among,
             matcher=matcher,
             seed=seed,
@@ -333,38 +346,6 @@ class Model:
     def __repr__(self) -> str:
         """Say what it is and where it lies."""
         return f"Model: {self.backend_name}, makes {self.backend.makes} ({self.path})"
-
-    def _request(
-        self,
-        n: int,
-        composition: str | Sequence[str] | None,
-        protostructure: str | Protostructure | Sequence[str | Protostructure] | None,
-        named: Mapping[str, object],
-        lattice: Mapping[str, object] | str | None,
-        conditions: Mapping[str, object] | None,
-        guidance: float | None,
-        seed: int,
-        options: Mapping[str, object],
-    ) -> Request:
-        """Put together what is asked for, and refuse what this model cannot make."""
-        given = {name: value for name, value in named.items() if value is not None}
-        if is_noise("lattice", lattice):
-            options, lattice = {**options, "lattice_noise": lattice}, None
-        cell = pairs_of_text("lattice", lattice) if isinstance(lattice, str) else lattice
-        asked = joined(given, lattice_conditions(cell or {}), conditions or {})
-        if isinstance(ranker := options.get("ranker"), Ranker):
-            options = {**options, "ranker": ranker.path}
-        return Request.checked(
-            self.backend,
-            self.backend_name,
-            n=a_count("n", n) or 1,
-            compositions=composition,
-            protostructures=protostructure,
-            conditions=asked,
-            guidance=guidance,
-            seed=seed,
-            options=options,
-        )
 
 
 @checked

@@ -1,7 +1,7 @@
 """Variations of what a notebook user holds, by a trained model."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -9,6 +9,7 @@ from repdiff.api.checks import a_count, a_seed
 from repdiff.api.similarity import described
 from repdiff.backends import Backend
 from repdiff.backends.base import NO_DIFFUSION
+from repdiff.backends.held_variations import beside_parents
 from repdiff.backends.options import parse_options
 from repdiff.backends.variation_columns import with_columns
 from repdiff.backends.variations import VariationRequest, make_variations, ready_parents
@@ -38,6 +39,7 @@ def variations(
     strength: float,
     n: int,
     keep: str | None,
+    hold: Sequence[str],
     among: CrystalsLike | EncodedSet | str | Path | None,
     matcher: MatcherName,
     seed: int,
@@ -58,6 +60,7 @@ def variations(
         n=a_count("n", n) or 1,
         strength=strength,
         keep=keep,
+        hold=tuple(hold) if not isinstance(hold, str) else (hold,),
         seed=a_seed(seed),
         steps=a_count("steps", options.get("steps")),
         options=parse_options(backend.sampling_options, own),
@@ -89,4 +92,9 @@ def variations(
             device=device,
             progress=progress,
         )
-    return CrystalSet(crystals=varied.crystals, failed={**varied.failed, **parents.failed})
+    told = beside_parents(varied, parents, request)
+    return CrystalSet(
+        crystals=told.crystals.crystals,
+        failed={**varied.failed, **parents.failed},
+        remarks=told.crystals.remarks,
+    )

@@ -8,7 +8,7 @@ from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.base import Backend
 from repdiff.backends.refusals import refuse_conditions
 from repdiff.backends.requested_compositions import CompositionRequest
-from repdiff.conditions import Asked, How, honoured, typed
+from repdiff.conditions import Asked, HeldPart, How, honoured, typed
 from repdiff.conditions.kinds import Condition, Interval, Learnt
 from repdiff.crystals.formula import Composition
 
@@ -31,14 +31,13 @@ def read_asked(
     """
     declared, own = honoured(type(backend).conditions), backend.honours()
     conditions = typed(values, learnt=backend.taught)
-    refused = {
-        key: one
-        for key, one in conditions.items()
-        if key not in declared and not (isinstance(one, Learnt) and "properties" in declared)
-    }
-    refuse_conditions(name, refused, None)
+    refuse_conditions(name, _refused(type(backend), conditions, declared), None)
     how = {
-        key: How.SOFTLY if isinstance(one, Learnt) else own.get(key, declared[key])
+        key: How.HELD
+        if isinstance(one, HeldPart)
+        else How.SOFTLY
+        if isinstance(one, Learnt)
+        else own.get(key, declared[key])
         for key, one in conditions.items()
     }
     formulas = () if wanted is None or wanted.protostructures is not None else tuple(wanted.compositions)
@@ -72,14 +71,23 @@ def own_conditions(
     asked = typed(conditions or {}, learnt=taught)
     declared = honoured(backend.conditions)
     own = {key for key, how in declared.items() if how is not How.SELECTED}
-    refused = {
-        key: one
-        for key, one in asked.items()
-        if key not in own and not (isinstance(one, Learnt) and "properties" in declared)
-    }
-    refuse_conditions(name, refused, None)
+    refuse_conditions(name, _refused(backend, asked, own), None)
     Asked(conditions=asked).check(compositions=compositions, protostructures=protostructures)
     return asked
+
+
+def _refused(
+    backend: type[Backend], asked: Mapping[str, Condition], honoured_ones: Collection[str]
+) -> dict[str, Condition]:
+    """Return what a system does not honour of what is asked."""
+    taught = "properties" in backend.conditions
+    return {
+        key: one
+        for key, one in asked.items()
+        if key not in honoured_ones
+        and not (isinstance(one, Learnt) and taught)
+        and not (isinstance(one, HeldPart) and backend.holds)
+    }
 
 
 def _warn_of_range(backend: Backend, condition: Condition) -> None:

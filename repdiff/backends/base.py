@@ -125,6 +125,7 @@ class Backend(ABC):
         kind: File type tag, used to find the backend of a checkpoint.
         training_options: Options of training.
         sampling_options: Options of sampling.
+        holds: Whether parts of what it draws can be held: see `repdiff.conditions.held`.
         varies: Whether it makes variations of given crystals; it then has `keeps` and `vary`.
     """
 
@@ -134,6 +135,7 @@ class Backend(ABC):
     kind: ClassVar[str]
     training_options: ClassVar[type[BaseModel]]
     sampling_options: ClassVar[type[BaseModel]]
+    holds: ClassVar[bool] = False
     varies: ClassVar[bool] = False
 
     @classmethod

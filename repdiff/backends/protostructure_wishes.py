@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from descriptors.symmetry.protostructure import Protostructure
+from repdiff.backends.held_wishes import with_held
 from repdiff.conditions import Condition, How, typed
 from repdiff.conditions.contradictions import allowed_groups
 from repdiff.conditions.grammar import OF_ELEMENTS, OF_GROUPS
@@ -65,9 +66,10 @@ def _shared(asked: Mapping[str, Condition], elements: Sequence[int]) -> Protostr
     if (excluded := named.get("elements_excluded")) is not None:
         allowed = (frozenset(elements) if allowed is None else allowed) - excluded
     sizes = asked.get("n_atoms")
-    return ProtostructureRequest(
+    request = ProtostructureRequest(
         groups=allowed_groups(asked),
         n_atoms=sizes.numbers if isinstance(sizes, Numbers) else None,
         allowed=allowed,
         required=required,
     )
+    return with_held(request, asked.values(), elements)

@@ -9,6 +9,7 @@ from repdiff.conditions import GRAMMAR
 from repdiff.conditions.how import SELECTED_BY_ALL
 from repdiff.crystals.formula import Composition, formula_text, reduced_formula
 from repdiff.errors import UserError, unknown
+from repdiff.settings.conditions import HELD
 
 
 def chosen_keep(keep: str | None, keeps: Sequence[str]) -> str:
@@ -47,6 +48,8 @@ def refuse_conditions(backend: str, conditions: Mapping[str, Any] | None, guidan
     """
     every = importlib.import_module("repdiff.backends").BACKENDS  # those of this package are registered by it
     for name in conditions or ():
+        if name.startswith(HELD):
+            raise UserError(nothing_to_hold(backend))
         if name in SELECTED_BY_ALL:
             raise UserError(
                 f"`{name}` is checked on finished crystals, which the backend {backend} does not see: ask by "
@@ -64,6 +67,16 @@ def refuse_conditions(backend: str, conditions: Mapping[str, Any] | None, guidan
         )
     if guidance is not None:
         raise UserError(f"guidance given, expected none: the backend {backend} takes no properties")
+
+
+def nothing_to_hold(backend: str) -> str:
+    """Say why a backend can hold no part of what it draws."""
+    every = importlib.import_module("repdiff.backends").BACKENDS
+    others = [other for other in every if every[other].holds]
+    return (
+        f"`hold` is given, and the backend {backend} draws no vectors, parts of which could be held: use a model of "
+        f"{' or '.join(others)}"
+    )
 
 
 def seen_only(compositions: Iterable[Composition], seen: Collection[int]) -> None:

@@ -36,6 +36,8 @@ from repdiff.backends.structrepdiff_draws import (
     ProtostructureDraws,
     refuse_to_rank_given,
 )
+from repdiff.backends.structrepdiff_held import HeldParts
+from repdiff.backends.structrepdiff_held_checks import check_held, check_parts_of_parents, without_held
 from repdiff.backends.structrepdiff_jobs import finetuning_job, plain_job, symmetric_job
 from repdiff.backends.structrepdiff_model import GenerativeModel
 from repdiff.backends.structrepdiff_variations import (
@@ -45,7 +47,7 @@ from repdiff.backends.structrepdiff_variations import (
     refuse_wishes,
     vary_vectors,
 )
-from repdiff.conditions import How, honoured, typed
+from repdiff.conditions import Asked, How, honoured, typed
 from repdiff.conditions.kinds import Learnt
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition, count_elements
@@ -76,7 +78,7 @@ class StructRepDiff(Backend):
     conditions = HONOURED
     kind = KIND
     training_options, sampling_options = StructRepDiffTraining, StructRepDiffSampling
-    varies = True
+    holds = varies = True
 
     def __init__(self, model: GenerativeModel) -> None:
         self.model = model
@@ -147,6 +149,7 @@ class StructRepDiff(Backend):
         """Refuse options, unseen elements, and formulas for a model that draws its own."""
         sampling = parse_options(StructRepDiffSampling, options)
         check_steps(steps, self.model.diffusion.settings.timesteps)
+        check_held(self.model, conditions, sampling)
         if self.model.protostructures is not None:
             sizes = self.model.protostructures.sizes
             asked = formulas_asked(compositions, protostructures)
@@ -170,7 +173,8 @@ class StructRepDiff(Backend):
             return
         if asked := [name for name in conditions or () if name in HONOURED]:
             raise UserError(f"`{asked[0]}` is given, {NEEDS_PROTOSTRUCTURES}")
-        refuse_conditions("structrepdiff", conditions, guidance)
+        refuse_conditions("structrepdiff", without_held(conditions), guidance)
+        Asked(conditions=typed(conditions or {})).check(compositions=compositions)
         refuse_protostructures("structrepdiff", protostructures)
         if sampling.new_only:
             raise UserError(NO_LIBRARY)
@@ -202,6 +206,7 @@ class StructRepDiff(Backend):
         """Draw protostructures or formulas, unless they are given, and then the rest of the vectors."""
         sampling = parse_options(StructRepDiffSampling, options)
         sampler = SamplerSettings(name=sampling.sampler, n_steps=steps, eta=sampling.eta)
+        held = HeldParts.of(conditions, self.model.layout, self.model.scale, sampling.resamplings)
         if self.model.protostructures is None:
             made = self.model.sample(
                 n,
@@ -211,12 +216,15 @@ class StructRepDiff(Backend):
                 temperature=sampling.temperature,
                 element_temperature=sampling.element_temperature,
                 counts=None if compositions is None else self.model.layout.composition_counts(compositions),
+                held=held,
             )
             return Samples(made=made)
         learnt = self._learnt(conditions, guidance)
         if first == 0:
             learnt.warn(self._labels_asked(conditions), self.model.properties)
         if protostructures is not None:
+            if held is not None and first == 0:
+                held.warn(protostructures)
             given = [canonical_setting(one, sheared=False)[0] for one in protostructures]
             kept = RankedSamples(protostructures=list(given))
         else:
@@ -228,6 +236,7 @@ class StructRepDiff(Backend):
             first=first,
             templates=sampling.templates,
             learnt=learnt,
+            held=held,
         )
         return Samples(made=replace(made, columns=kept.columns), draws=kept.records)
 
@@ -277,11 +286,13 @@ class StructRepDiff(Backend):
         keep: str | None = None,
         steps: int | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
+        hold: Sequence[str] = (),
     ) -> None:
-        """Refuse options of new samples, unseen elements, too many atoms, and parents without a protostructure."""
+        """Refuse options of new samples, what cannot be held, unseen elements, too many atoms, and strange parents."""
         check_strength(strength)
-        chosen_keep(keep, self.keeps)
-        refuse_wishes(parse_options(StructRepDiffSampling, options))
+        sampling = parse_options(StructRepDiffSampling, options)
+        check_parts_of_parents(self.model, hold, chosen_keep(keep, self.keeps), sampling)
+        refuse_wishes(sampling)
         self.check(steps=steps, options=options)
         compositions = [count_elements(parent) for parent in parents]
         check_compositions(compositions, self.model.layout.elements, largest(self.model))
@@ -298,8 +309,12 @@ class StructRepDiff(Backend):
         seed: int = 0,
         steps: int | None = None,
         options: BaseModel | Mapping[str, Any] | None = None,
+        hold: Sequence[str] = (),
     ) -> Samples:
-        """Noise the vectors of crystals and denoise them; without templates, as the parents are what is like them."""
+        """Noise the vectors of crystals and denoise them; without templates, as the parents are what is like them.
+
+        Parts that are held stay those of the parents.
+        """
         sampling = parse_options(StructRepDiffSampling, options)
         share = sampling.prototype_share
         how = Variation(
@@ -310,6 +325,8 @@ class StructRepDiff(Backend):
             temperature=sampling.temperature,
             element_temperature=sampling.element_temperature,
             prototype_share=PROTOTYPE_SHARE if share is None else share,
+            hold=tuple(hold),
+            resamplings=sampling.resamplings,
         )
         return Samples(made=vary_vectors(self.model, parents, numbers, how))
 

@@ -8,10 +8,13 @@ from typing import Any
 from descriptors.symmetry.labels import parse_label
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.conditions import LabelRequest
+from repdiff.backends.held_wishes import not_as_held
 from repdiff.backends.protostructure_wishes import read_wishes, unwanted_formulas
 from repdiff.backends.ranked_draws import Draw, RankedSamples, block_sizes, keep_all, rank_draws
 from repdiff.backends.ranking import Ranker
-from repdiff.backends.structrepdiff_model import GenerativeModel
+from repdiff.backends.structrepdiff_held import HeldParts
+from repdiff.backends.structrepdiff_model import GenerativeModel, either
+from repdiff.conditions import typed
 from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError
 from repdiff.settings.backends.structrepdiff import StructRepDiffSampling
@@ -76,6 +79,15 @@ class ProtostructureDraws:
         """Return what draws protostructures, so many candidates for each sample where each has a composition."""
         wishes = read_wishes(self.conditions, self.compositions, self.model.layout.elements)
         one_each, share = self.compositions is not None, self.sampling.prototype_share
+        held = HeldParts.of(self.conditions, self.model.layout, self.model.scale)
+        again = either(
+            [
+                unwanted_formulas(self.conditions),
+                not_as_held(
+                    typed(self.conditions or {}).values(), None if held is None else held.is_unlikely
+                ),
+            ]
+        )
 
         def draw(start: int, count: int, refused: list[Protostructure]) -> list[Protostructure | None]:
             numbers = range(start, start + count)
@@ -92,7 +104,7 @@ class ProtostructureDraws:
                 requests=asked,
                 new_only=self.sampling.new_only,
                 refused=refused,
-                unwanted=unwanted_formulas(self.conditions),
+                unwanted=again,
                 learnt=self.learnt,
             )
 

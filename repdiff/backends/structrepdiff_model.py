@@ -13,11 +13,11 @@ from torch import Tensor
 
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
-from descriptors.symmetry.encoding import encode_protostructures
 from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import canonical_setting
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.backends.conditions import LabelRequest
+from repdiff.backends.structrepdiff_held import HeldParts, encoded
 from repdiff.backends.structrepdiff_stages import COMPOSITIONS, PROTOSTRUCTURES
 from repdiff.diffusion.build import load_diffusion
 from repdiff.diffusion.ddpm import VectorDiffusion
@@ -80,6 +80,7 @@ class GenerativeModel:
         temperature: float = 1.0,
         element_temperature: float | None = None,
         counts: Int[Tensor, "n n_elements"] | None = None,
+        held: HeldParts | None = None,
     ) -> RepresentationBatch:
         """Draw vectors number `first` to `first + n` of a seed, formulas first or all together, on the CPU.
 
@@ -92,6 +93,7 @@ class GenerativeModel:
                 variety.
             element_temperature: Sampling temperature of the elements alone; None for the same.
             counts: Formulas in the order of the layout's elements; None lets the composition model draw them.
+            held: Parts of the vectors that are held.
         """
         assert isinstance(self.scale, Normalizer)
         decided = None
@@ -108,10 +110,19 @@ class GenerativeModel:
             decided = self.as_given(counts)
         generator = torch.Generator(device=self.diffusion.device).manual_seed(seed)
         given = None if decided is None else self.scale.normalize(decided)
+        fixed = None if held is None else held.of_whole(n)
         unit = self.diffusion.sample(
-            n, generator=generator, sampler=sampler, first=first, given=given, progress=True
+            n,
+            generator=generator,
+            sampler=sampler,
+            first=first,
+            given=given,
+            held=None if fixed is None else fixed.scaled(self.scale.normalize(fixed.values)),
+            progress=True,
         )
         vectors = self.scale.restore(unit.cpu())
+        if fixed is not None:
+            vectors = fixed.put_into(vectors)
         if decided is not None:  # the normaliser clips a frequency that no training crystal has
             for block in GIVEN:
                 columns = self.layout.representation().blocks[block]
@@ -162,7 +173,7 @@ class GenerativeModel:
             element_temperature=element_temperature,
             prototype_share=prototype_share,
             first=first,
-            unwanted=_either([partial(self._is_known, refused) if new_only else None, unwanted]),
+            unwanted=either([partial(self._is_known, refused) if new_only else None, unwanted]),
             labels=None if learnt is None else learnt.labels,
             guidance=1.0 if learnt is None else learnt.guidance,
         )
@@ -186,6 +197,7 @@ class GenerativeModel:
         first: int = 0,
         templates: bool = True,
         learnt: LabelRequest | None = None,
+        held: HeldParts | None = None,
     ) -> RepresentationBatch:
         """Draw the vectors that belong to protostructures, number `first` and on of a seed, on the CPU.
 
@@ -196,6 +208,8 @@ class GenerativeModel:
             first: Number of the first within the stream.
             templates: Whether to draw vectors towards those of the nearest training crystals of their prototypes.
             learnt: Labels that are asked of all samples.
+            held: Parts of the vectors that are held; vectors are then not drawn towards templates, which do not know
+                of them, but the search still starts from their coordinates.
         """
         assert isinstance(self.scale, SymmetricScale)
         stand_in = next((one for one in protostructures if one is not None), None)
@@ -203,32 +217,38 @@ class GenerativeModel:
             nothing = torch.zeros(len(protostructures), self.diffusion.n_features)
             return from_symmetric_vectors(nothing, protostructures, self.layout)
         filled = [stand_in if one is None else one for one in protostructures]
-        longest = max(len(one.orbits) for one in filled)
-        encoded = torch.from_numpy(encode_protostructures(filled, max_orbits=longest))
+        known = encoded(filled)
         generator = torch.Generator(device=self.diffusion.device).manual_seed(seed)
+        fixed = None if held is None else held.of_symmetric(filled)
         asked = {} if learnt is None else same_labels(learnt.labels, len(filled), self.diffusion.device)
         unit = self.diffusion.sample(
             len(filled),
             generator=generator,
             sampler=sampler,
             first=first,
-            protostructures=encoded,
+            protostructures=known,
             labels=asked,
             guidance=1.0 if learnt is None else learnt.guidance,
+            held=None if fixed is None else fixed.scaled(self.scale.normalize(fixed.values, known)),
             progress=True,
         )
-        vectors = self.scale.restore(unit.cpu(), encoded)
-        if self.library is None or not templates:
-            return from_symmetric_vectors(vectors, protostructures, self.layout)
-        references = find_references(self.library, protostructures, self.layout)
-        drawn = from_symmetric_vectors(references.draw(vectors), protostructures, self.layout)
+        vectors = self.scale.restore(unit.cpu(), known)
+        references = None
+        if self.library is not None and templates:
+            references = find_references(self.library, protostructures, self.layout)
+            vectors = references.draw(vectors) if fixed is None else vectors
+        if fixed is not None:  # a template does not suit what is held, but its coordinates are a start
+            vectors = fixed.put_into(vectors)
+        drawn = from_symmetric_vectors(vectors, protostructures, self.layout)
+        if self.library is None or references is None:
+            return drawn
         assert drawn.symmetry is not None
-        known = references.templates
-        free = [None if one is None else torch.from_numpy(one.free) for one in known]
+        found = references.templates
+        free = [None if one is None else torch.from_numpy(one.free) for one in found]
         return replace(
             drawn,
             symmetry=drawn.symmetry.with_coordinates(free),
-            templates=tuple(None if one is None else self.library.names[one.row] for one in known),
+            templates=tuple(None if one is None else self.library.names[one.row] for one in found),
         )
 
     def as_given(self, counts: Tensor) -> Float[Tensor, "n n_features"]:
@@ -328,7 +348,7 @@ class GenerativeModel:
         return ProtostructureModel.from_tensors_and_metadata(own, metadata[PROTOSTRUCTURES])
 
 
-def _either(
+def either(
     tests: Sequence[Callable[[Protostructure], bool] | None],
 ) -> Callable[[Protostructure], bool] | None:
     """Return what tells whether any of some tests does; None if there are none."""

@@ -18,9 +18,12 @@ from descriptors.symmetry.encoding import encode_protostructures
 from descriptors.symmetry.orbit_maps import orbit_maps
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.examples import read_each
+from repdiff.backends.held_columns import held_columns
+from repdiff.backends.structrepdiff_held import HeldValues
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import count_elements
+from repdiff.diffusion.inpainting import RESAMPLINGS
 from repdiff.diffusion.noise_level import Example, NoiseLevel
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
@@ -28,6 +31,7 @@ from repdiff.networks.protostructure import ProtostructureRequest
 from repdiff.networks.random_streams import FORMULA, stream
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoding import encode_batch, encode_crystals
+from repdiff.representations.layout import RepresentationSpec
 from repdiff.representations.symmetric_scale import SymmetricScale
 from repdiff.representations.symmetric_vectors import from_symmetric_vectors, to_symmetric_vectors
 from repdiff.settings.backends.structrepdiff import StructRepDiffSampling
@@ -48,6 +52,8 @@ class Variation:
         temperature: Sampling temperature of what is drawn anew.
         element_temperature: Sampling temperature of the elements alone; None for the same.
         prototype_share: Share of protostructures that are drawn from the prototypes of the training set.
+        hold: Parts of the parents' vectors that are held.
+        resamplings: See `repdiff.diffusion.inpainting.Held`.
     """
 
     level: NoiseLevel
@@ -57,6 +63,19 @@ class Variation:
     temperature: float
     element_temperature: float | None
     prototype_share: float
+    hold: tuple[str, ...] = ()
+    resamplings: int = RESAMPLINGS
+
+    def held(
+        self, vectors: Float[Tensor, "n width"], layout: RepresentationSpec, *, symmetric: bool
+    ) -> HeldValues | None:
+        """Return what is held of the vectors of parents, in physical units; None for nothing."""
+        if not self.hold:
+            return None
+        mask = torch.zeros_like(vectors, dtype=torch.bool)
+        for part in self.hold:
+            mask[:, held_columns(part, layout, symmetric=symmetric)] = True
+        return HeldValues(values=vectors, mask=mask, resamplings=self.resamplings)
 
 
 def kept_by(model: GenerativeModel) -> tuple[str, ...]:
@@ -118,8 +137,10 @@ def _vary_symmetric(
     unit = model.scale.normalize(vectors, known)
     same = torch.tensor([new == old for new, old in zip(filled, own, strict=True)])
     cut = torch.where(same[:, None], vectors - model.scale.restore(unit, known), 0.0)
-    found = _denoise(model, unit, numbers, how, protostructures=known)
+    held = how.held(vectors, model.layout, symmetric=True)
+    found = _denoise(model, unit, numbers, how, protostructures=known, held=held)
     found = model.scale.restore(found, known) + _amplitude(model, how.level) * cut
+    found = found if held is None else held.put_into(found)
     made = from_symmetric_vectors(found, wanted, model.layout)
     assert made.symmetry is not None
     starts = [not how.level.is_whole and new == old for new, old in zip(wanted, own, strict=True)]
@@ -146,8 +167,10 @@ def _vary_whole(
     if model.compositions is not None:
         decided = model.as_given(_counts(model, parents, numbers, how))
         given = model.scale.normalize(decided)
-    found = _denoise(model, unit, numbers, how, given=given)
+    held = how.held(vectors, model.layout, symmetric=False)
+    found = _denoise(model, unit, numbers, how, given=given, held=held)
     found = model.scale.restore(found) + _amplitude(model, how.level) * cut
+    found = found if held is None else held.put_into(found)
     if decided is not None:
         for block in GIVEN:
             columns = representation.blocks[block]
@@ -163,6 +186,7 @@ def _denoise(
     *,
     given: Float[Tensor, "n n_features"] | None = None,
     protostructures: Int[Tensor, "n n_columns"] | None = None,
+    held: HeldValues | None = None,
 ) -> Float[Tensor, "n n_features"]:
     """Noise normalised vectors and denoise them."""
     generator = torch.Generator(device=model.diffusion.device).manual_seed(how.seed)
@@ -174,6 +198,7 @@ def _denoise(
         example=Example(unit, how.level),
         given=given,
         protostructures=protostructures,
+        held=None if held is None else held.scaled(unit),
         progress=True,
     ).cpu()
 

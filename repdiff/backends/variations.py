@@ -16,12 +16,13 @@ from ase.data import chemical_symbols
 from pydantic import BaseModel
 
 from reconstruction.presets import Search
-from repdiff.backends.base import Backend, Samples
+from repdiff.backends.base import BACKENDS, Backend, Samples
+from repdiff.backends.primitive_parents import in_primitive_cell
+from repdiff.backends.refusals import nothing_to_hold
 from repdiff.crystals.checks import check_crystals
-from repdiff.crystals.crystal import Crystal, from_structure, to_structure
+from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.geometry import check_structures
-from repdiff.crystals.niggli import niggli_reduced
 from repdiff.crystals.resumable_parts import crystals_in_shards, each_shard
 from repdiff.crystals.structure_files import unwritable
 from repdiff.errors import UserError
@@ -32,7 +33,6 @@ from repdiff.representations.layout import RepresentationSpec
 from repdiff.representations.shards import read_generated, read_shard, shard_path, write_shard
 
 MOST = 1_000_000  # variations of a parent
-SAME_SITE = 0.05  # Å; a smaller cell is taken where atoms repeat within this
 N_REASONS = 3
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class VariationRequest:
         seed: Seed of the variations, and of the search.
         steps: Denoising steps from the noisiest time of all; None as for new samples.
         options: Sampling options of the backend.
+        hold: Parts of the parents' vectors that are held, of a backend that can.
     """
 
     n: int
@@ -56,12 +57,14 @@ class VariationRequest:
     seed: int = 0
     steps: int | None = None
     options: BaseModel | Mapping[str, Any] | None = None
+    hold: tuple[str, ...] = ()
 
     @property
     def how(self) -> dict[str, Any]:
         """Arguments that `Backend.check_variation` and `Backend.vary` have in common."""
         names = ("strength", "keep", "steps", "options")
-        return {name: getattr(self, name) for name in names}
+        held = {"hold": self.hold} if self.hold else {}
+        return {name: getattr(self, name) for name in names} | held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +107,7 @@ def ready_parents(
     """
     if not 1 <= request.n <= MOST:
         raise UserError(f"`n` is {request.n}, expected a number of variations from 1 to {MOST}")
-    backend.check_variation([], **request.how)
+    check_request(backend, request)
     crystals: list[Crystal] = []
     rows: list[int] = []
     failed = {}
@@ -114,7 +117,7 @@ def ready_parents(
         try:
             if reason := unfit or check.reason or _strange(crystal, layout):
                 raise UserError(reason)
-            ready = _primitive(crystal, niggli=layout.niggli)
+            ready = in_primitive_cell(crystal, niggli=layout.niggli)
             backend.check_variation([ready], **request.how)
         except UserError as error:
             failed[crystal.id] = str(error)
@@ -132,25 +135,22 @@ def ready_parents(
     return Parents(crystals=crystals, rows=rows, failed=missing)
 
 
+def check_request(backend: Backend, request: VariationRequest) -> None:
+    """Refuse a request that no crystal could suit.
+
+    Raises:
+        UserError: If it does not fit the model.
+    """
+    if request.hold and not backend.holds:
+        raise UserError(nothing_to_hold(next(name for name in BACKENDS if BACKENDS[name] is type(backend))))
+    backend.check_variation([], **request.how)
+
+
 def _strange(crystal: Crystal, layout: RepresentationSpec) -> str:
     """Name the elements that a model has never seen; "" if it has seen all."""
     strange = sorted(set(crystal.atomic_numbers.tolist()) - set(layout.elements))
     symbols = ", ".join(chemical_symbols[number] for number in strange)
     return f"unknown to the model: {symbols}" if strange else ""
-
-
-def _primitive(crystal: Crystal, *, niggli: bool) -> Crystal:
-    """Return a crystal in a primitive cell, the Niggli cell if wanted.
-
-    Raises:
-        UserError: If there is none.
-    """
-    try:
-        structure = to_structure(crystal).get_primitive_structure(tolerance=SAME_SITE)
-        primitive = from_structure(structure, id=crystal.id) if len(structure) < crystal.n_atoms else crystal
-        return niggli_reduced(primitive) if niggli else primitive
-    except Exception as error:  # pymatgen gives up on some cells with any of several exceptions
-        raise UserError(f"no primitive cell: {error}") from error
 
 
 def make_variations(
@@ -200,6 +200,7 @@ def make_variations(
         batch,
         search=search,
         exact=False,
+        hold=request.hold,
         seed=request.seed,
         device=device,
         n_workers=n_workers,

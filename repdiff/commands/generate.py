@@ -12,6 +12,7 @@ from typing import Any
 from repdiff.backends import BACKENDS, Backend, Samples
 from repdiff.backends.asked_of_backend import read_asked
 from repdiff.backends.find_model import backend_of, find_model, newest_verb
+from repdiff.backends.held_sources import held_conditions, source_files
 from repdiff.backends.requested_compositions import CompositionRequest, read_compositions, sample_names
 from repdiff.conditions import Asked, judge
 from repdiff.conditions.files import told, write_judged
@@ -32,7 +33,7 @@ from repdiff.representations.shards import (
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import GenerateSettings
 from repdiff.settings.backends import DEFAULT_BACKEND
-from repdiff.settings.conditions import asks_for_learnt
+from repdiff.settings.conditions import asks_for_learnt, joined
 from repdiff.settings.leaves import leaves, value_at
 from repdiff.settings.sampling import DEFAULT_N
 
@@ -62,7 +63,7 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     if wanted is not None and kind not in BACKENDS[name].conditions:
         raise UserError(f"the backend {name} takes no {kind}s: leave them out, or train another")
     backend = BACKENDS[name].load(path, device=device)
-    asked = read_asked(backend, name, settings.asked(), wanted)
+    asked = read_asked(backend, name, _asked(settings), wanted)
     how = _how(backend, settings, asked)
     wanted, left_out = _possible(backend, how, settings, wanted, asked)
     if wanted is not None and asked.compositions:
@@ -71,7 +72,7 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     n = settings.n or (len(wanted.compositions) if wanted and several else DEFAULT_N)
     settings = settings.model_copy(update={"model": path, "n": n})
     label = plain_name(f"{path.name}-{_label(settings, name)}-seed{settings.seed}")
-    inputs = {"model": path}
+    inputs = {"model": path, **source_files(settings.hold)}
     if (ranker := getattr(settings, "ranker", None)) is not None:
         inputs["ranker"] = ranker
     with workspace.run(settings, label, inputs=inputs) as run:
@@ -98,6 +99,11 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
                 log.info("%d %s", n, backend.makes)
     sys.stdout.write(told(run.path))
     return run.path
+
+
+def _asked(settings: GenerateSettings) -> dict[str, Any]:
+    """Gather conditions and held parts."""
+    return joined(settings.asked(), held_conditions(settings.hold))
 
 
 def _with_ranker(settings: GenerateSettings, workspace: Workspace) -> GenerateSettings:
@@ -230,5 +236,6 @@ def _label(settings: GenerateSettings, backend: str) -> str:
     )
     parts += [f"for-{Path(str(one)).name}" for one in asked if one is not None]
     parts += [f"{name}-{value}" for name, value in [*options.items(), *settings.asked().items()]]
+    parts += [f"hold-{part}-{Path(str(value)).name}" for part, value in settings.hold.items()]
     parts += [f"guidance{guidance:g}"] if guidance is not None else []
     return "-".join(parts)

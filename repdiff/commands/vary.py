@@ -1,6 +1,7 @@
 """`repdiff vary`: given crystals → variations of them, by any model with a diffusion."""
 
 import logging
+import sys
 import time
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from reconstruction.presets import SEARCHES
 from repdiff.backends import BACKENDS, Backend
 from repdiff.backends.base import NO_DIFFUSION
 from repdiff.backends.find_model import backend_of, find_model
+from repdiff.backends.held_variations import beside_parents
 from repdiff.backends.variation_columns import summary_of, training_set_of, with_columns
-from repdiff.backends.variations import VariationRequest, make_variations, ready_parents
+from repdiff.backends.variations import VariationRequest, check_request, make_variations, ready_parents
+from repdiff.conditions.files import told, write_judged
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.resumable_parts import forget_parts
 from repdiff.crystals.structure_files import write_made
@@ -54,13 +57,14 @@ def run_vary(settings: VarySettings, workspace: Workspace) -> Path:
         update={"crystals": crystals, "model": path, "keep": settings.keep or backend.keeps[0]}
     )
     request = _request(settings, backend)
-    backend.check_variation([], **request.how)
+    check_request(backend, request)
     found: dict[str, Path | Input] = {**inputs, "model": path, **(known.inputs if known else {})}
     with workspace.run(settings, _label(settings, path), inputs=found) as run:
         if run.state != "finished":
             given = choose(sets.to_judge(crystals), settings.limit, settings.seed)
             refuse_repeated_names(given.crystals)
             _vary(backend, given, request, settings, layout, known, sets, workspace, run)
+    sys.stdout.write(told(run.path))
     return run.path
 
 
@@ -69,6 +73,7 @@ def _request(settings: VarySettings, backend: Backend) -> VariationRequest:
         n=settings.n,
         strength=settings.strength,
         keep=settings.keep,
+        hold=settings.hold,
         seed=settings.seed,
         steps=settings.steps,
         options=settings.part(backend.sampling_options),
@@ -128,6 +133,9 @@ def _vary(
         device=device,
         n_workers=settings.n_workers or n_cores(),
     )
+    judged = beside_parents(varied, parents, request)
+    varied = judged.crystals
+    run.summary.update(write_judged(run.path, judged))
     run.summary.update(
         n_parents=len(parents.crystals),
         n_parents_left_out=len(parents.failed),
@@ -137,13 +145,13 @@ def _vary(
         seconds_per_variation=round(seconds / (len(parents.crystals) * request.n), 6),
     )
     forget_parts(run.path)
-    told = run.summary
+    done = run.summary
     log.info(
         "%d variations of %d crystals; %.0f %% are the same structure as their parent, mean distance %.3g",
-        told["n_crystals"],
-        told["n_parents"],
-        100 * (told["share_same_as_parent"] or 0),
-        told["mean_parent_distance"] or 0,
+        done["n_crystals"],
+        done["n_parents"],
+        100 * (done["share_same_as_parent"] or 0),
+        done["mean_parent_distance"] or 0,
     )
 
 
@@ -151,6 +159,7 @@ def _label(settings: VarySettings, model: Path) -> str:
     """Name the model, the crystals, and what differs from the defaults, so that such runs lie side by side."""
     parts = [model.name, Path(settings.crystals).name, f"strength{settings.strength:g}", f"n{settings.n}"]
     parts += [f"keep-{settings.keep}"] + ([f"limit{settings.limit}"] if settings.limit else [])
+    parts += [f"hold-{part}" for part in settings.hold]
     parts += [f"{settings.steps}steps"] if settings.steps else []
     parts += [settings.preset] if settings.preset != "default" else []
     parts += [f"among-{Path(settings.among).name}"] if settings.among else []

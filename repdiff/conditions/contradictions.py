@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.space_group import LAST_OF_SYSTEM, N_SPACE_GROUPS
+from repdiff.conditions.held_contradictions import contradiction_of_held
 from repdiff.conditions.kinds import Condition, Elements, Interval, Numbers, system_text
 from repdiff.crystals.formula import Composition, formula_text
 from repdiff.settings.conditions import CELL
@@ -38,6 +39,7 @@ def contradiction(
         _of_groups(conditions)
         or _of_elements(conditions)
         or _of_cell(conditions)
+        or contradiction_of_held(conditions, allowed_groups(conditions), given)
         or (
             _of_protostructure(conditions, given)
             if isinstance(given, Protostructure)

@@ -13,6 +13,8 @@ from repdiff.crystals.plain_properties import PLAIN_PROPERTIES, plain_property
 from repdiff.crystals.symmetry import SYMPREC, Symmetry, find_symmetries, quiet_moyopy
 from repdiff.settings.conditions import CELL
 
+_Parameters = tuple[float, float, float, float, float, float]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
@@ -42,28 +44,45 @@ class Facts:
         """Return a plain property, or a length (Å) or an angle (degrees) of the conventional cell; None without."""
         if name in PLAIN_PROPERTIES:
             return plain_property(name, self.crystal, self.check)
-        if self._conventional is None:
+        if self.conventional_cell is None:
             return None
-        return self._conventional[CELL.index(name.removeprefix("lattice_"))]
+        return self.conventional_cell[CELL.index(name.removeprefix("lattice_"))]
+
+    @property
+    def conventional_cell(self) -> _Parameters | None:
+        """Lengths (Å) and angles (degrees) of the cell in the standard setting that moyopy finds within 0.1 Å."""
+        return self._cells[0]
+
+    @property
+    def primitive_cell(self) -> _Parameters | None:
+        """The same of a primitive cell of this."""
+        return self._cells[1]
 
     @cached_property
-    def _conventional(self) -> tuple[float, ...] | None:
-        """Lengths and angles of the conventional cell, the standard setting that moyopy finds within 0.1 Å."""
+    def _cells(self) -> tuple[_Parameters | None, _Parameters | None]:
         if not self.check.valid:
-            return None
+            return None, None
         import moyopy
 
         one = self.crystal
         cell = moyopy.Cell(one.lattice.tolist(), one.frac_coords.tolist(), one.atomic_numbers.tolist())
         try:
             with quiet_moyopy():
-                basis = np.array(moyopy.MoyoDataset(cell, symprec=SYMPREC).std_cell.basis)
+                found = moyopy.MoyoDataset(cell, symprec=SYMPREC)
         except ValueError:
-            return None
-        lengths = np.linalg.norm(basis, axis=1)
-        pairs = ((1, 2), (0, 2), (0, 1))
-        cosines = [basis[i] @ basis[j] / lengths[i] / lengths[j] for i, j in pairs]
-        return (*lengths.tolist(), *np.degrees(np.arccos(np.clip(cosines, -1, 1))).tolist())
+            return None, None
+        return _parameters(found.std_cell.basis), _parameters(found.prim_std_cell.basis)
+
+
+def _parameters(lattice: Sequence[Sequence[float]]) -> _Parameters:
+    """Return lengths and angles."""
+    basis = np.array(lattice)
+    lengths = np.linalg.norm(basis, axis=1)
+    pairs = ((1, 2), (0, 2), (0, 1))
+    cosines = [basis[i] @ basis[j] / lengths[i] / lengths[j] for i, j in pairs]
+    a, b, c = lengths.tolist()
+    alpha, beta, gamma = np.degrees(np.arccos(np.clip(cosines, -1, 1))).tolist()
+    return a, b, c, alpha, beta, gamma
 
 
 def read_facts(crystals: Sequence[Crystal], *, symmetry: bool, progress: bool = False) -> list[Facts]:

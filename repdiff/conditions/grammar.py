@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 
 from descriptors.symmetry.space_group import LAST_OF_SYSTEM, N_SPACE_GROUPS
 from descriptors.symmetry.symbols import ATOMIC_NUMBERS, SYMBOLS
+from repdiff.conditions.held import read_held
 from repdiff.conditions.how import SELECTED_BY_ALL
 from repdiff.conditions.kinds import (
     Condition,
@@ -17,7 +18,7 @@ from repdiff.conditions.kinds import (
 )
 from repdiff.crystals.formula import parse_formula
 from repdiff.errors import UserError, unknown
-from repdiff.settings.conditions import ADAPTED
+from repdiff.settings.conditions import ADAPTED, HELD
 
 OF_ELEMENTS = ("chemical_system", "elements_allowed", "elements_excluded")
 OF_GROUPS = ("space_group", "crystal_system")
@@ -56,6 +57,8 @@ def typed(values: Mapping[str, object], *, learnt: Collection[str] = ()) -> dict
 
 
 def _typed(name: str, value: object, learnt: Collection[str]) -> Condition:
+    if name.startswith(HELD):
+        return read_held(name, value)
     if name not in GRAMMAR or (name in learnt and name not in ADAPTED):
         return Learnt(name=name, value=value)
     if name in OF_ELEMENTS:

@@ -11,12 +11,14 @@ class How(StrEnum):
     """How far a sample can be trusted to be as asked.
 
     What is honoured exactly or by selection holds for every crystal that is made: one that does not obey counts as not
-    made, and is named with its reason. What is honoured softly holds as well as it was learnt. All else is refused.
+    made, and is named with its reason. What is honoured softly holds as well as it was learnt, and what is held in
+    the vector as well as the crystal that is made of it agrees. All else is refused.
     """
 
     EXACTLY = "exactly"  # by construction: nothing else is drawn
     SELECTED = "by selection"  # drawn freely, and checked once the crystal is there
     SOFTLY = "softly"  # learnt, and steered by guidance
+    HELD = "held"  # part of the vector, which is drawn around it
 
 
 SELECTED_BY_ALL = (*(f"lattice_{name}" for name in CELL), *PLAIN_PROPERTIES)

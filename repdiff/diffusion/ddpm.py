@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from repdiff.diffusion.inpainting import Held, InpaintingSampler
 from repdiff.diffusion.loss_weights import feature_weights, given_mask, time_weights
 from repdiff.diffusion.noise_level import Example
 from repdiff.diffusion.samplers import (
@@ -273,6 +274,7 @@ class VectorDiffusion(nn.Module):
         protostructures: Int[Tensor, "n_samples n_columns"] | None = None,
         labels: Labels | None = None,
         guidance: float = 1.0,
+        held: Held | None = None,
         batch_size: int = 1024,
         progress: bool = False,
     ) -> Float[Tensor, "n_samples n_features"]:
@@ -294,10 +296,12 @@ class VectorDiffusion(nn.Module):
             labels: Properties that are asked of the samples, for a model that has learnt them.
             guidance: γ of classifier-free guidance: the estimate is (1 - γ) · without labels + γ · with them, clipped
                 afterwards; 1 is the conditional model, 0 the unconditional one.
+            held: Entries of the samples that are held, while the others are drawn to suit them; None for none.
             batch_size: Number of samples that go through the network together.
             progress: Whether to show a bar on stderr.
 
         Raises:
+            UserError: If the sampler cannot hold entries.
             ValueError: If `given` or `protostructures` are missing or not wanted.
         """
         if (given is not None) != bool(self.given.any()):
@@ -305,7 +309,8 @@ class VectorDiffusion(nn.Module):
                 f"given is {given is not None}, but the model's given blocks are {self.settings.given}"
             )
         if example is not None and example.level.is_nothing:
-            return example.clean.to(self.device)
+            unchanged = example.clean.to(self.device)
+            return unchanged if held is None else held.put_into(unchanged)
         fixed = torch.zeros(n_samples, self.n_features) if given is None else 2 * given - 1
         fixed = fixed.to(self.device)
         key = int(torch.randint(2**62, (), generator=generator, device=generator.device))
@@ -335,7 +340,9 @@ class VectorDiffusion(nn.Module):
         chosen = range(first, first + n_samples) if numbers is None else numbers
         try:
             samples = sample_in_batches(
-                SAMPLERS[sampler.name](sampler),
+                SAMPLERS[sampler.name](sampler)
+                if held is None
+                else InpaintingSampler(sampler, held.to(self.device)),
                 estimator,
                 schedule,
                 NoiseStreams(key, chosen, self.n_features, device=self.device),
@@ -346,7 +353,8 @@ class VectorDiffusion(nn.Module):
         finally:
             self.train(was_training)
         samples = torch.where(self.given, fixed, samples)
-        return ((samples + 1) / 2).clamp_(0.0, 1.0)
+        unit = ((samples + 1) / 2).clamp_(0.0, 1.0)
+        return unit if held is None else held.put_into(unit)
 
     def _earlier_estimate(
         self, noisy: Tensor, times: Tensor, conditioned: Tensor, context: Tensor | None

@@ -89,6 +89,10 @@ class Sampler(ABC):
     def n_steps(self, schedule: Schedule) -> int:
         """Count the evaluations of the network for one sample."""
 
+    def of_rows(self, rows: slice) -> "Sampler":
+        """Return the sampler of some of the samples: the same, unless it knows something of each."""
+        return self
+
     @abstractmethod
     def run(
         self,
@@ -253,7 +257,7 @@ def sample_in_batches(
             noise = streams.select(rows).steps()
             if begin is not None:
                 noise = _noised(begin[rows], schedule.signal(len(schedule.betas) - 1), noise)
-            parts.append(sampler.run(estimator(rows), schedule, noise, bar))
+            parts.append(sampler.of_rows(rows).run(estimator(rows), schedule, noise, bar))
     return torch.cat(parts)
 
 

@@ -1,6 +1,7 @@
 """Representation vectors → crystals by a search, over processes that may share a GPU; resumable in a folder."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.proposals import propose
+from repdiff.settings.conditions import HELD
 
 MAX_ATOMS = 300
 GPU_WORKERS, GPU_SHARE = 12, 6 * 2**30  # processes that share a GPU at most, and bytes of its memory for each
@@ -66,6 +68,7 @@ def invert(
     folder: Path,
     symmetric: bool = True,
     proposals: bool = False,
+    hold: Collection[str] = (),
     progress: bool = True,
 ) -> Inverted:
     """Find the crystals of vectors; every group is on disk once it is found, so that a later call resumes.
@@ -82,6 +85,8 @@ def invert(
             positions are sought.
         proposals: Whether crystals without a given protostructure get the symmetry that they nearly have; see
             `repdiff.representations.proposals`.
+        hold: Names of parts that are held in the vectors; of "cell", "shape" and "volume" the search keeps the cells of
+            given symmetry, which it otherwise moves a little. What `batch.asked` says is held counts too.
         progress: Whether to show a bar.
 
     Raises:
@@ -96,7 +101,7 @@ def invert(
         seed=seed,
         device=device,
         max_atoms=MAX_ATOMS,
-        symmetry=_given(batch) if symmetric else None,
+        symmetry=_given(batch, hold) if symmetric else None,
     )
     groups, reasons = inversion.groups, inversion.decoded.reasons
     if not groups:
@@ -148,7 +153,7 @@ def _why(batch: RepresentationBatch, row: int, reason: str | None) -> str | None
     return reason
 
 
-def _given(batch: RepresentationBatch) -> GivenSymmetry | None:
+def _given(batch: RepresentationBatch, hold: Collection[str]) -> GivenSymmetry | None:
     """Hand protostructures, cells, and the coordinates of templates or parents in these cells over to the search."""
     table = batch.symmetry
     if table is None:
@@ -161,7 +166,14 @@ def _given(batch: RepresentationBatch) -> GivenSymmetry | None:
             () if name is None else (Template(free=table.free_of(row), cell=cells[row]),)
             for row, name in enumerate(known)
         ]
-    return GivenSymmetry(protostructures=table.protostructures, cells=cells, templates=templates)
+    held = {*hold, *(name.removeprefix(HELD) for name in batch.asked.conditions if name.startswith(HELD))}
+    return GivenSymmetry(
+        protostructures=table.protostructures,
+        cells=cells,
+        templates=templates,
+        hold_volume=bool(held & {"cell", "volume"}),
+        hold_shape=bool(held & {"cell", "shape"}),
+    )
 
 
 def default_workers(device: torch.device) -> int:

@@ -30,6 +30,7 @@ PLAIN = (
     "hhi_reserve",
 )
 """Properties that formula and cell tell without a label; `repdiff.crystals.plain_properties` computes them."""
+HELD = "held_"  # before the part of a vector that is held, in the name of the condition
 ADAPTED = ("chemical_system", "space_group")
 """Conditions that a fine-tuned model may have been taught, as well as any label of a data set."""
 
@@ -77,6 +78,14 @@ class ConditionSettings(Options):
         {},
         "Any condition by its name, such as density=5-7 or hhi_production=..2000; for a model from finetune also "
         "properties that it was taught, band_gap=1.5; may be repeated",
+        group="conditions",
+    )
+
+    hold: dict[str, Any] = setting(
+        {},
+        "Parts of the vector to hold while the rest is drawn, of models that make vectors: a number, such as "
+        "composition.Li=0.25 or volume=12.5, or a file with the crystal that has them, cell=structure.cif; may be "
+        "repeated",
         group="conditions",
     )
 

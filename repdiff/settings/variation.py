@@ -30,6 +30,12 @@ class VarySettings(Settings):
         "What variations keep exactly. protostructure: space group, elements and occupied positions; composition: the "
         "atoms of the primitive cell; default: what the backend is conditioned on",
     )
+    hold: tuple[str, ...] = setting(
+        (),
+        "Parts of the vectors of the crystals to hold, of models that make vectors, such as cell, volume, min_distance "
+        "or descriptor",
+        group="conditions",
+    )
     among: str | None = setting(
         None,
         "Known crystals to find the nearest of each variation among: a data set, NAME:SPLIT, a path or an encoded set; "

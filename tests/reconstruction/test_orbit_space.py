@@ -13,9 +13,9 @@ from reconstruction.orbit_space import MARK, STRAINS, OrbitSpace
 from reconstruction.refine import smooth_columns
 
 
-def space_of(protostructures, cells, *, hold_cell=False):
+def space_of(protostructures, cells, *, hold_cell=False, **held):
     return OrbitSpace.make(
-        protostructures, cells, hold_cell=hold_cell, device=torch.device("cpu"), dtype=torch.float64
+        protostructures, cells, hold_cell=hold_cell, device=torch.device("cpu"), dtype=torch.float64, **held
     )
 
 
@@ -92,6 +92,28 @@ def test_cells_that_are_held_do_not_move():
     assert not bool(space.is_free[:, STRAINS].any())
     points = space.points_of(free, cells * 1.1)
     torch.testing.assert_close(space.crystals(points).lattice, space.lattice)
+
+
+@pytest.mark.parametrize("kind", ["rutile", "quartz", "orthorhombic perovskite"])
+def test_volumes_and_shapes_can_be_held_alone(kind):
+    protostructures, free, cells = textbook(kind)
+    moved = cells * torch.tensor([[1.04, 0.97, 1.02, 1, 1, 1]], dtype=torch.float64)
+    space = space_of(protostructures, cells, hold_volume=True)
+    lattice = space.crystals(space.points_of(free, moved)).lattice
+    torch.testing.assert_close(lattice.det().abs(), space.lattice.det().abs(), rtol=1e-3, atol=0)
+    assert not torch.allclose(lattice, space.lattice, rtol=1e-2)
+    space = space_of(protostructures, cells, hold_shape=True)
+    lattice = space.crystals(space.points_of(free, cells * 1.03)).lattice
+    ratio = lattice.det() / space.lattice.det()
+    assert float(ratio.abs()) > 1.02
+    torch.testing.assert_close(lattice, space.lattice * ratio.abs() ** (1 / 3), rtol=1e-6, atol=1e-9)
+    both = space_of(protostructures, cells, hold_shape=True, hold_volume=True)
+    assert not bool(both.is_free[:, STRAINS].any())
+
+
+def test_the_volume_of_a_cubic_cell_leaves_nothing_to_move():
+    protostructures, _, cells = textbook("rock salt")
+    assert not bool(space_of(protostructures, cells, hold_volume=True).is_free[:, STRAINS].any())
 
 
 def test_a_mark_travels_and_does_nothing(several):

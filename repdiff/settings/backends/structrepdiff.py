@@ -109,6 +109,14 @@ class StructRepDiffSampling(Options):
         ge=0,
         le=1,
     )
+    resamplings: int = setting(
+        10,
+        "With held parts: how many times each stretch of the denoising is gone, so that what is drawn suits what is "
+        "held",
+        group="noise process",
+        ge=1,
+        le=1000,
+    )
     temperature: float = setting(
         1.0,
         "Sampling temperature of the protostructures or formulas that are drawn first; below 1 likelier ones are "
