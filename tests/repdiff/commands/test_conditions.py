@@ -149,7 +149,7 @@ def test_formula_units_are_drawn_by_a_system_of_crystals(run, gemsdiff):
         (["--lattice", "a=4.1"], "`lattice_a` is 4.1, which no crystal has to the last digit"),
         (["--lattice", "4.1"], "--lattice is '4.1', expected NAME=VALUE"),
         (["--volume-per-atom", "large"], "--volume-per-atom is 'large', expected a range such as"),
-        (["--n-atoms", "many"], "--n-atoms is 'many', expected a number or a range"),
+        (["--n-atoms", "many"], "--n-atoms is 'many', expected numbers from 1 to 1000"),
         (["--chemical-system", ""], "empty"),
     ],
 )
