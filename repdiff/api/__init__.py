@@ -2,12 +2,16 @@
 
 from repdiff.api.data import encode, load_dataset, read, write
 from repdiff.api.finetuning import finetune
-from repdiff.api.model import Model, load_model
+from repdiff.api.loading import load_model
+from repdiff.api.model import Model
+from repdiff.api.optimizing import optimize
 from repdiff.api.phase_search import phases
+from repdiff.api.property_heads import fit_head, load_head
 from repdiff.api.ranking import load_ranker, train_ranker
 from repdiff.api.results import evaluate, reconstruct, relax
 from repdiff.api.similarity import similar
 from repdiff.api.training import train
+from repdiff.backends.property_head import Head
 from repdiff.backends.ranking import Ranker
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
@@ -25,6 +29,7 @@ __all__ = [
     "Dataset",
     "EncodedSet",
     "Evaluation",
+    "Head",
     "Model",
     "Phases",
     "Ranker",
@@ -34,9 +39,12 @@ __all__ = [
     "encode",
     "evaluate",
     "finetune",
+    "fit_head",
     "load_dataset",
+    "load_head",
     "load_model",
     "load_ranker",
+    "optimize",
     "phases",
     "read",
     "reconstruct",

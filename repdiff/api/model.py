@@ -1,30 +1,31 @@
-"""Trained models: read and sampled."""
+"""Trained models, ready to sample."""
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.api.arguments import request_of
 from repdiff.api.asking import draw, usable
 from repdiff.api.checks import checked
 from repdiff.api.results import reconstruct
+from repdiff.api.steering import steered
 from repdiff.api.varying import variations
-from repdiff.backends import BACKENDS, Backend, backend_of
-from repdiff.backends.find_model import find_model
+from repdiff.backends import Backend
+from repdiff.backends.property_head import Head
+from repdiff.backends.steering import with_predictions
 from repdiff.conditions import judge
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.errors import UserError
 from repdiff.execution.progress import bars
-from repdiff.hardware import choose_device
 from repdiff.metrics.structure_groups import MatcherName
 from repdiff.representations.batch import RepresentationBatch
+from repdiff.representations.blocks import Blocks
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.inversion import named_search
-from repdiff.runs.model_files import model_file
-from repdiff.runs.workspace import Workspace
-from repdiff.settings.base import DEFAULT_ROOT
+from repdiff.runs.model_files import copy_model
 from repdiff.settings.paths import home_expanded
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Model:
         conditions: Mapping[str, object] | None = None,
         hold: Mapping[str, object] | None = None,
         guidance: float | None = None,
+        steer: Mapping[str, object] | Callable[[Blocks], Tensor] | None = None,
+        heads: Head | str | Path | Sequence[Head | str | Path] | None = None,
         seed: int = 0,
         search: str = "default",
         n_workers: int = 1,
@@ -96,12 +99,16 @@ class Model:
                 {"composition.Li": 0.25, "volume": 12.5}, or crystals that have them, {"cell": structure}. See
                 `docs/inpainting.md`.
             guidance: Strength of the conditions: 0 ignores them, 1 is as trained, more exaggerates.
+            steer: Goals of properties that `heads` predict, such as {"gap": 1.5}, {"gap": "1.5±0.1"} or {"gap": "max"},
+                or a function of the blocks of representations (`repdiff.representations.blocks`) that shall be large;
+                samples are drawn towards them without training, see `docs/steering.md`.
+            heads: What `fit_head` or `load_head` returned, one for each goal.
             seed: Seed of the samples, and of the search.
             search: How hard to invert vectors: "fast", "default", "thorough" or "paper".
             n_workers: Processes that invert vectors; see `reconstruct`.
             progress: Whether to show bars.
             options: Sampling settings of the backend, such as sampler="ddim", steps=50, or keep_best=0.3 with the
-                `ranker` that `train_ranker` returned.
+                `ranker` that `train_ranker` returned; with `steer` steer_strength, caution and candidates.
 
         Returns:
             The crystals, what was asked of each beside what it is; `failed` has the samples that make none, or none as
@@ -123,8 +130,9 @@ class Model:
             repdiff.errors.UserError: a model of retrieval takes no compositions: leave them out, or use another
         """
         named_search(search)
+        backend, steering, options = steered(self.backend, steer, heads, options)
         request = request_of(
-            self.backend,
+            backend,
             self.backend_name,
             n=n,
             composition=composition,
@@ -147,9 +155,12 @@ class Model:
             options=options,
         )
         with bars(progress):
-            made = draw(self.backend, request)
+            made = draw(backend, request)
             if isinstance(made, RepresentationBatch):
-                return reconstruct(made, search=search, seed=seed, n_workers=n_workers, progress=progress)
+                found = reconstruct(made, search=search, seed=seed, n_workers=n_workers, progress=progress)
+                if steering is None:
+                    return found
+                return with_predictions(found, steering, made.layout.descriptor)
             return judge(usable(made), request.asked, made.ids, progress=progress).crystals
 
     @checked
@@ -171,6 +182,8 @@ class Model:
         conditions: Mapping[str, object] | None = None,
         hold: Mapping[str, object] | None = None,
         guidance: float | None = None,
+        steer: Mapping[str, object] | Callable[[Blocks], Tensor] | None = None,
+        heads: Head | str | Path | Sequence[Head | str | Path] | None = None,
         seed: int = 0,
         progress: bool = True,
         **options: object,
@@ -193,6 +206,8 @@ class Model:
             conditions: All these by name too, see `sample`.
             hold: Parts to hold, see `sample`.
             guidance: Strength of the conditions, see `sample`.
+            steer: Goals of properties, or a function, see `sample`.
+            heads: One for each goal.
             seed: Seed of the samples.
             progress: Whether to show bars.
             options: Sampling settings of the backend.
@@ -210,8 +225,9 @@ class Model:
         """
         if self.backend.makes != "representations":
             raise UserError(f"a model of {self.backend_name} makes crystals, not vectors: use Model.sample")
+        backend, _, options = steered(self.backend, steer, heads, options)
         request = request_of(
-            self.backend,
+            backend,
             self.backend_name,
             n=n,
             composition=composition,
@@ -234,7 +250,7 @@ class Model:
             options=options,
         )
         with bars(progress):
-            made = draw(self.backend, request)
+            made = draw(backend, request)
         assert isinstance(made, RepresentationBatch)
         return made
 
@@ -312,6 +328,25 @@ class Model:
             options=options,
         )
 
+    def optimize(self, crystals: CrystalsLike, **arguments: Any) -> CrystalSet:  # noqa: ANN401 (those of rd.optimize)
+        """Walk crystals towards a goal of the property that a head predicts; see `repdiff.optimize` for the arguments.
+
+        Raises:
+            UserError: If model, head and goal do not suit each other, or no crystal can be started from.
+
+        Example:
+            >>> import repdiff as rd
+            >>> from ase.build import bulk
+            >>> encoded = rd.encode([bulk("Cu"), bulk("Fe")], device="cpu", progress=False)
+            >>> model = rd.train(encoded, backend="retrieval", device="cpu", progress=False)
+            >>> model.optimize(bulk("Cu"), head="nowhere", goal="max")
+            Traceback (most recent call last):
+            repdiff.errors.UserError: a model of retrieval makes no vectors to steer by, expected a model of ...
+        """
+        from repdiff.api.optimizing import optimize
+
+        return optimize(self, crystals, **arguments)
+
     @checked
     def save(self, path: str | Path) -> Path:
         """Copy the weights to a file, which `load_model` reads; it appears whole or not at all.
@@ -329,49 +364,10 @@ class Model:
             ...     model.save(f"{folder}/metals.safetensors").name
             'metals.safetensors'
         """
-        from repdiff.runs.atomic_files import replacing
-
         target = home_expanded(path)
-        source = model_file(self.path)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as partial:
-                shutil.copyfile(source, partial)
-        except OSError as error:
-            raise UserError(
-                f"{target}: cannot write ({error.strerror or error}): choose another path"
-            ) from error
+        copy_model(self.path, target)
         return target
 
     def __repr__(self) -> str:
         """Say what it is and where it lies."""
         return f"Model: {self.backend_name}, makes {self.backend.makes} ({self.path})"
-
-
-@checked
-def load_model(
-    model: str | Path, *, workspace: str | Path = DEFAULT_ROOT, device: str | Literal["auto"] = "auto"
-) -> Model:
-    """Read a trained model.
-
-    Args:
-        model: Path of a file or a run's folder, or the name of a run in the workspace.
-        workspace: Folder of the command line's outputs.
-        device: Where it will sample: auto, cpu, cuda or cuda:N.
-
-    Raises:
-        UserError: If there is none, it is damaged, or it is of another version of this package.
-
-    Example:
-        >>> import tempfile
-        >>> import repdiff as rd
-        >>> from ase.build import bulk
-        >>> encoded = rd.encode([bulk("Cu"), bulk("Fe")], device="cpu", progress=False)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     model = rd.train(encoded, backend="retrieval", folder=folder, device="cpu", progress=False)
-        ...     rd.load_model(folder).backend_name
-        'retrieval'
-    """
-    path = find_model(home_expanded(model), Workspace(root=home_expanded(workspace)))
-    name = backend_of(path)
-    return Model(path, name, BACKENDS[name].load(path, device=choose_device(device)))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from repdiff.api.checks import a_count, a_seed, checked
 from repdiff.api.folders import claim
-from repdiff.api.model import Model, load_model
+from repdiff.api.loading import load_model
+from repdiff.api.model import Model
 from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.sources import CrystalSets

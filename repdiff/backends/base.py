@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel
@@ -23,6 +23,9 @@ from repdiff.representations.draws import DrawRecord
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.settings.backends import PLUGINS, declare
 from repdiff.training import Trainable, TrainingData
+
+if TYPE_CHECKING:
+    from repdiff.backends.steering import SteeringRequest
 
 NO_DIFFUSION = "it has no diffusion to noise a crystal by, expected a model of another backend"
 
@@ -262,6 +265,21 @@ class Backend(ABC):
             guidance: γ of classifier-free guidance: 0 ignores the conditions, 1 (None) is as trained.
             options: An instance of `sampling_options`, or values by name; None for the defaults.
         """
+
+    def steered(self, request: "SteeringRequest") -> "Backend":
+        """Return this model, whose samples and variations are then drawn towards goals; most backends cannot.
+
+        Args:
+            request: What to steer by.
+
+        Raises:
+            UserError: If the system has no vectors to steer by, or an objective does not suit those of the model.
+        """
+        able = [name for name in BACKENDS if BACKENDS[name].makes == "representations"]
+        raise UserError(
+            f"a model of {self.kind} makes no vectors, by which {request.objectives[0].name} could steer it: expected "
+            f"one of {' or '.join(able)}; others take `conditions` that they were taught (`repdiff finetune`)"
+        )
 
     @property
     def keeps(self) -> tuple[str, ...]:

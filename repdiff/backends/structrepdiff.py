@@ -6,6 +6,7 @@ on it.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from repdiff.backends.refusals import (
     refuse_conditions,
     refuse_protostructures,
 )
+from repdiff.backends.steering import SteeringRequest
 from repdiff.backends.structrepdiff_draws import (
     NO_RANKER,
     PROTOTYPE_SHARE,
@@ -40,6 +42,7 @@ from repdiff.backends.structrepdiff_held import HeldParts
 from repdiff.backends.structrepdiff_held_checks import check_held, check_parts_of_parents, without_held
 from repdiff.backends.structrepdiff_jobs import finetuning_job, plain_job, symmetric_job
 from repdiff.backends.structrepdiff_model import GenerativeModel
+from repdiff.backends.structrepdiff_steering import refuse_both, whole_steering, with_references
 from repdiff.backends.structrepdiff_variations import (
     Variation,
     kept_by,
@@ -80,9 +83,14 @@ class StructRepDiff(Backend):
     training_options, sampling_options = StructRepDiffTraining, StructRepDiffSampling
     holds = varies = True
 
-    def __init__(self, model: GenerativeModel) -> None:
-        self.model = model
+    def __init__(self, model: GenerativeModel, steering: SteeringRequest | None = None) -> None:
+        self.model, self.steering = model, steering
         self._rankers: dict[Path, Ranker] = {}
+
+    def steered(self, request: SteeringRequest) -> "StructRepDiff":
+        """Return the same model, drawn towards goals; raises as the objectives do."""
+        request.check(self.model.layout)
+        return StructRepDiff(self.model, request)
 
     @classmethod
     def prepare(
@@ -150,6 +158,10 @@ class StructRepDiff(Backend):
         sampling = parse_options(StructRepDiffSampling, options)
         check_steps(steps, self.model.diffusion.settings.timesteps)
         check_held(self.model, conditions, sampling)
+        if self.steering is not None:
+            refuse_both(sampling)
+            formulas = formulas_asked(compositions, protostructures) or ()
+            self.steering.check_elements(sorted({element for counts in formulas for element in counts}))
         if self.model.protostructures is not None:
             sizes = self.model.protostructures.sizes
             asked = formulas_asked(compositions, protostructures)
@@ -217,6 +229,7 @@ class StructRepDiff(Backend):
                 element_temperature=sampling.element_temperature,
                 counts=None if compositions is None else self.model.layout.composition_counts(compositions),
                 held=held,
+                steer=None if self.steering is None else partial(whole_steering, self.steering, self.model),
             )
             return Samples(made=made)
         learnt = self._learnt(conditions, guidance)
@@ -237,6 +250,7 @@ class StructRepDiff(Backend):
             templates=sampling.templates,
             learnt=learnt,
             held=held,
+            steer=None if self.steering is None else partial(with_references, self.steering, self.model),
         )
         return Samples(made=replace(made, columns=kept.columns), draws=kept.records)
 
@@ -257,6 +271,7 @@ class StructRepDiff(Backend):
             conditions=conditions,
             learnt=self._learnt(conditions, guidance),
             ranker=None if sampling.keep_best is None else self._ranker(sampling.ranker),
+            steering=self.steering,
             seed=seed,
             first=first,
         )
@@ -327,6 +342,7 @@ class StructRepDiff(Backend):
             prototype_share=PROTOTYPE_SHARE if share is None else share,
             hold=tuple(hold),
             resamplings=sampling.resamplings,
+            steering=self.steering,
         )
         return Samples(made=vary_vectors(self.model, parents, numbers, how))
 

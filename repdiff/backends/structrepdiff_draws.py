@@ -12,8 +12,10 @@ from repdiff.backends.held_wishes import not_as_held
 from repdiff.backends.protostructure_wishes import read_wishes, unwanted_formulas
 from repdiff.backends.ranked_draws import Draw, RankedSamples, block_sizes, keep_all, rank_draws
 from repdiff.backends.ranking import Ranker
+from repdiff.backends.steering import SteeringRequest
 from repdiff.backends.structrepdiff_held import HeldParts
 from repdiff.backends.structrepdiff_model import GenerativeModel, either
+from repdiff.backends.structrepdiff_steering import steered_draws
 from repdiff.conditions import typed
 from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError
@@ -38,6 +40,7 @@ class ProtostructureDraws:
         conditions: What all samples are asked to be, by name.
         learnt: Labels that are asked of all samples; None for none.
         ranker: Model to rank by; needed with `keep_best` only.
+        steering: Goals by which each is chosen among candidates; None for none.
         seed: Seed of the stream.
         first: Number of the sample that the first composition is for.
     """
@@ -48,11 +51,15 @@ class ProtostructureDraws:
     conditions: Mapping[str, Any] | None
     learnt: LabelRequest | None = None
     ranker: Ranker | None = None
+    steering: SteeringRequest | None = None
     seed: int
     first: int
 
     def kept(self, n: int) -> RankedSamples:
-        """Return the protostructures of `n` samples, ranked and the best of their block if `keep_best` is asked for."""
+        """Return the protostructures of `n` samples: chosen by goals, the best of their block, or as they are drawn."""
+        if self.steering is not None:
+            candidates = self._draw(self.steering.n_candidates)
+            return steered_draws(candidates, self.steering, self.model, seed=self.seed, first=self.first, n=n)
         one_each, keep_best = self.compositions is not None, self.sampling.keep_best
         if keep_best is None:
             return keep_all(self._draw(1), first=self.first, n=n)

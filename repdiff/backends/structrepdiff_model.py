@@ -22,6 +22,7 @@ from repdiff.backends.structrepdiff_stages import COMPOSITIONS, PROTOSTRUCTURES
 from repdiff.diffusion.build import load_diffusion
 from repdiff.diffusion.ddpm import VectorDiffusion
 from repdiff.diffusion.samplers import SamplerSettings
+from repdiff.diffusion.steering import Steering
 from repdiff.errors import UserError
 from repdiff.networks.composition import CompositionModel
 from repdiff.networks.property_adapters import same_labels
@@ -33,7 +34,7 @@ from repdiff.networks.protostructure import (
 )
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.layout import RepresentationSpec
-from repdiff.representations.references import find_references
+from repdiff.representations.references import References, find_references
 from repdiff.representations.symmetric_scale import SymmetricScale
 from repdiff.representations.symmetric_vectors import from_symmetric_vectors, symmetric_blocks
 from repdiff.runs.checkpoint import check_shapes, tensors_under
@@ -81,6 +82,7 @@ class GenerativeModel:
         element_temperature: float | None = None,
         counts: Int[Tensor, "n n_elements"] | None = None,
         held: HeldParts | None = None,
+        steer: Callable[[Tensor | None], Steering] | None = None,
     ) -> RepresentationBatch:
         """Draw vectors number `first` to `first + n` of a seed, formulas first or all together, on the CPU.
 
@@ -94,6 +96,7 @@ class GenerativeModel:
             element_temperature: Sampling temperature of the elements alone; None for the same.
             counts: Formulas in the order of the layout's elements; None lets the composition model draw them.
             held: Parts of the vectors that are held.
+            steer: Makes the goals of vectors, given what is decided of them; None for no goals.
         """
         assert isinstance(self.scale, Normalizer)
         decided = None
@@ -118,6 +121,7 @@ class GenerativeModel:
             first=first,
             given=given,
             held=None if fixed is None else fixed.scaled(self.scale.normalize(fixed.values)),
+            steering=None if steer is None else steer(decided),
             progress=True,
         )
         vectors = self.scale.restore(unit.cpu())
@@ -198,6 +202,7 @@ class GenerativeModel:
         templates: bool = True,
         learnt: LabelRequest | None = None,
         held: HeldParts | None = None,
+        steer: Callable[[Sequence[Protostructure], Tensor, References | None], Steering] | None = None,
     ) -> RepresentationBatch:
         """Draw the vectors that belong to protostructures, number `first` and on of a seed, on the CPU.
 
@@ -210,6 +215,8 @@ class GenerativeModel:
             learnt: Labels that are asked of all samples.
             held: Parts of the vectors that are held; vectors are then not drawn towards templates, which do not know
                 of them, but the search still starts from their coordinates.
+            steer: Makes the goals of vectors, given their protostructures, these encoded, and what they are drawn
+                towards; None for no goals.
         """
         assert isinstance(self.scale, SymmetricScale)
         stand_in = next((one for one in protostructures if one is not None), None)
@@ -221,6 +228,9 @@ class GenerativeModel:
         generator = torch.Generator(device=self.diffusion.device).manual_seed(seed)
         fixed = None if held is None else held.of_symmetric(filled)
         asked = {} if learnt is None else same_labels(learnt.labels, len(filled), self.diffusion.device)
+        references = None
+        if self.library is not None and templates:
+            references = find_references(self.library, protostructures, self.layout)
         unit = self.diffusion.sample(
             len(filled),
             generator=generator,
@@ -230,13 +240,12 @@ class GenerativeModel:
             labels=asked,
             guidance=1.0 if learnt is None else learnt.guidance,
             held=None if fixed is None else fixed.scaled(self.scale.normalize(fixed.values, known)),
+            steering=None if steer is None else steer(filled, known, references if fixed is None else None),
             progress=True,
         )
         vectors = self.scale.restore(unit.cpu(), known)
-        references = None
-        if self.library is not None and templates:
-            references = find_references(self.library, protostructures, self.layout)
-            vectors = references.draw(vectors) if fixed is None else vectors
+        if references is not None and fixed is None:
+            vectors = references.draw(vectors)
         if fixed is not None:  # a template does not suit what is held, but its coordinates are a start
             vectors = fixed.put_into(vectors)
         drawn = from_symmetric_vectors(vectors, protostructures, self.layout)

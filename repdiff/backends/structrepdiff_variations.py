@@ -19,13 +19,20 @@ from descriptors.symmetry.orbit_maps import orbit_maps
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.examples import read_each
 from repdiff.backends.held_columns import held_columns
+from repdiff.backends.steering import SteeringRequest
 from repdiff.backends.structrepdiff_held import HeldValues
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
+from repdiff.backends.structrepdiff_steering import (
+    choose_candidates,
+    symmetric_steering,
+    whole_steering,
+)
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import count_elements
 from repdiff.diffusion.inpainting import RESAMPLINGS
 from repdiff.diffusion.noise_level import Example, NoiseLevel
 from repdiff.diffusion.samplers import SamplerSettings
+from repdiff.diffusion.steering import Steering
 from repdiff.errors import UserError
 from repdiff.networks.protostructure import ProtostructureRequest
 from repdiff.networks.random_streams import FORMULA, stream
@@ -54,6 +61,7 @@ class Variation:
         prototype_share: Share of protostructures that are drawn from the prototypes of the training set.
         hold: Parts of the parents' vectors that are held.
         resamplings: See `repdiff.diffusion.inpainting.Held`.
+        steering: Goals that variations are drawn towards; None for none.
     """
 
     level: NoiseLevel
@@ -65,6 +73,7 @@ class Variation:
     prototype_share: float
     hold: tuple[str, ...] = ()
     resamplings: int = RESAMPLINGS
+    steering: SteeringRequest | None = None
 
     def held(
         self, vectors: Float[Tensor, "n width"], layout: RepresentationSpec, *, symmetric: bool
@@ -138,8 +147,12 @@ def _vary_symmetric(
     same = torch.tensor([new == old for new, old in zip(filled, own, strict=True)])
     cut = torch.where(same[:, None], vectors - model.scale.restore(unit, known), 0.0)
     held = how.held(vectors, model.layout, symmetric=True)
-    found = _denoise(model, unit, numbers, how, protostructures=known, held=held)
-    found = model.scale.restore(found, known) + _amplitude(model, how.level) * cut
+    beside = _amplitude(model, how.level) * cut
+    steering = None
+    if how.steering is not None:
+        steering = symmetric_steering(how.steering, model, filled, known, beside=beside)
+    found = _denoise(model, unit, numbers, how, protostructures=known, held=held, steering=steering)
+    found = model.scale.restore(found, known) + beside
     found = found if held is None else held.put_into(found)
     made = from_symmetric_vectors(found, wanted, model.layout)
     assert made.symmetry is not None
@@ -168,8 +181,12 @@ def _vary_whole(
         decided = model.as_given(_counts(model, parents, numbers, how))
         given = model.scale.normalize(decided)
     held = how.held(vectors, model.layout, symmetric=False)
-    found = _denoise(model, unit, numbers, how, given=given, held=held)
-    found = model.scale.restore(found) + _amplitude(model, how.level) * cut
+    beside = _amplitude(model, how.level) * cut
+    steering = None
+    if how.steering is not None:
+        steering = whole_steering(how.steering, model, decided, beside=beside)
+    found = _denoise(model, unit, numbers, how, given=given, held=held, steering=steering)
+    found = model.scale.restore(found) + beside
     found = found if held is None else held.put_into(found)
     if decided is not None:
         for block in GIVEN:
@@ -187,6 +204,7 @@ def _denoise(
     given: Float[Tensor, "n n_features"] | None = None,
     protostructures: Int[Tensor, "n n_columns"] | None = None,
     held: HeldValues | None = None,
+    steering: Steering | None = None,
 ) -> Float[Tensor, "n n_features"]:
     """Noise normalised vectors and denoise them."""
     generator = torch.Generator(device=model.diffusion.device).manual_seed(how.seed)
@@ -199,6 +217,7 @@ def _denoise(
         given=given,
         protostructures=protostructures,
         held=None if held is None else held.scaled(unit),
+        steering=steering,
         progress=True,
     ).cpu()
 
@@ -241,20 +260,27 @@ def _protostructures(
     if how.keep == "protostructure":
         return found
     places = _forgotten(numbers, how)
+    size = 1 if how.steering is None else how.steering.n_candidates
     requests = None
     if how.keep == "composition":
-        requests = [ProtostructureRequest.of_formula(own[place].composition()) for place in places]
+        formulas = [ProtostructureRequest.of_formula(own[place].composition()) for place in places]
+        requests = [one for one in formulas for _ in range(size)]
     drawn = model.draw_protostructures(
-        len(places),
+        len(places) * size,
         seed=how.seed,
-        first=[numbers[place] for place in places],
+        first=[numbers[place] * size + number for place in places for number in range(size)],
         temperature=how.temperature,
         element_temperature=how.element_temperature,
         prototype_share=how.prototype_share,
         requests=requests,
     )
-    for place, one in zip(places, drawn, strict=True):
-        found[place] = one
+    groups = [drawn[start : start + size] for start in range(0, len(drawn), size)]
+    chosen: list[int | None] = [0] * len(groups)
+    if how.steering is not None:
+        own_numbers = [numbers[place] for place in places]
+        chosen = choose_candidates(groups, how.steering, model, seed=how.seed, numbers=own_numbers)
+    for place, group, choice in zip(places, groups, chosen, strict=True):
+        found[place] = None if choice is None else group[choice]
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from repdiff.backends import BACKENDS, Backend, Samples
 from repdiff.backends.asked_of_backend import read_asked
+from repdiff.backends.find_heads import read_steering, with_heads
 from repdiff.backends.find_model import backend_of, find_model, newest_verb
 from repdiff.backends.held_sources import held_conditions, source_files
 from repdiff.backends.requested_compositions import CompositionRequest, read_compositions, sample_names
@@ -55,6 +56,8 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     """
     device = choose_device(settings.device)
     settings = _with_ranker(settings, workspace)
+    settings = settings.model_copy(update=with_heads(settings, workspace))
+    steering = read_steering(settings)
     wanted = read_compositions(settings, workspace)
     newest = newest_verb(asks_for_learnt(settings.condition), workspace)
     path = find_model(settings.model, workspace, newest=newest, backend=settings.backend)
@@ -63,6 +66,8 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     if wanted is not None and kind not in BACKENDS[name].conditions:
         raise UserError(f"the backend {name} takes no {kind}s: leave them out, or train another")
     backend = BACKENDS[name].load(path, device=device)
+    if steering is not None:
+        backend = backend.steered(steering)
     asked = read_asked(backend, name, _asked(settings), wanted)
     how = _how(backend, settings, asked)
     wanted, left_out = _possible(backend, how, settings, wanted, asked)
@@ -75,9 +80,12 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     inputs = {"model": path, **source_files(settings.hold)}
     if (ranker := getattr(settings, "ranker", None)) is not None:
         inputs["ranker"] = ranker
+    inputs |= {f"head {number}": head for number, head in enumerate(settings.head)}
     with workspace.run(settings, label, inputs=inputs) as run:
         if run.state != "finished":
             asked.write(run.path)
+            if steering is not None:
+                steering.write(run.path)
             started = time.perf_counter()
             fill = _fill_vectors if backend.makes == "representations" else _fill_crystals
             n_made = fill(partial(_sample, backend, how, settings.seed, wanted), settings, wanted, asked, run)
@@ -238,4 +246,8 @@ def _label(settings: GenerateSettings, backend: str) -> str:
     parts += [f"{name}-{value}" for name, value in [*options.items(), *settings.asked().items()]]
     parts += [f"hold-{part}-{Path(str(value)).name}" for part, value in settings.hold.items()]
     parts += [f"guidance{guidance:g}"] if guidance is not None else []
+    parts += [f"steer-{name}-{value}" for name, value in settings.steer.items()]
+    named = ("steer_strength", "caution", "candidates")
+    changed = [name for name in named if getattr(settings, name) != type(settings).model_fields[name].default]
+    parts += [f"{name}{getattr(settings, name):g}" for name in changed]
     return "-".join(parts)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from reconstruction.presets import SEARCHES, Search
+from repdiff.backends.steering import SteeringRequest, with_predictions
 from repdiff.conditions import Asked, judge
 from repdiff.conditions.files import told, write_judged
 from repdiff.crystals.crystal import Crystal
@@ -45,6 +46,7 @@ class Source:
         exact: Whether the vectors belong to true crystals.
         inputs: Inputs that the manifest lists, by name.
         refused: Reasons for the crystals that have no vector, by name.
+        steering: What the vectors were steered by; None for nothing.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Source:
     exact: bool
     inputs: dict[str, Path | Input]
     refused: dict[str, str] = field(default_factory=dict)
+    steering: SteeringRequest | None = None
 
 
 def run_reconstruct(settings: ReconstructSettings, workspace: Workspace) -> Path:
@@ -121,6 +124,7 @@ def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Sour
         batch=replace(batch, names=read_names(folder, len(batch)), asked=Asked.read(folder)),
         exact=False,
         inputs={"generated": folder},
+        steering=SteeringRequest.read(folder),
     )
 
 
@@ -166,6 +170,8 @@ def _reconstruct(
     )
     judged = judge(done.crystals, source.batch.asked, source.batch.ids, progress=True)
     found = judged.crystals
+    if source.steering is not None:
+        found = with_predictions(found, source.steering, source.batch.layout.descriptor)
     failed = {**found.failed, **source.refused}
     write_failed(folder, failed)
     write_structures(folder, found.crystals, progress=True)

@@ -20,7 +20,7 @@ from repdiff.runs.provenance import versions
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.paths import home_expanded, opening
 
-DIRECT = ("generate", "vary", "latents")  # verbs whose runs may hold crystals, beside reconstruct
+DIRECT = ("generate", "vary", "optimize", "latents")  # verbs whose runs may hold crystals, beside reconstruct
 log = logging.getLogger(__name__)
 
 

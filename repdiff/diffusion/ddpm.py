@@ -18,6 +18,7 @@ from repdiff.diffusion.samplers import (
     sample_in_batches,
 )
 from repdiff.diffusion.schedules import spread_times
+from repdiff.diffusion.steering import Steering, steered
 from repdiff.networks.base import Denoiser
 from repdiff.networks.heads import IdentityHead, OutputHead
 from repdiff.networks.property_adapters import Labels, PropertyAdapters, guided_views
@@ -275,6 +276,7 @@ class VectorDiffusion(nn.Module):
         labels: Labels | None = None,
         guidance: float = 1.0,
         held: Held | None = None,
+        steering: Steering | None = None,
         batch_size: int = 1024,
         progress: bool = False,
     ) -> Float[Tensor, "n_samples n_features"]:
@@ -297,6 +299,7 @@ class VectorDiffusion(nn.Module):
             guidance: γ of classifier-free guidance: the estimate is (1 - γ) · without labels + γ · with them, clipped
                 afterwards; 1 is the conditional model, 0 the unconditional one.
             held: Entries of the samples that are held, while the others are drawn to suit them; None for none.
+            steering: Goals of functions of the vectors that samples are drawn towards; None for none.
             batch_size: Number of samples that go through the network together.
             progress: Whether to show a bar on stderr.
 
@@ -331,7 +334,7 @@ class VectorDiffusion(nn.Module):
                 clean = clean.clamp(-1.0, 1.0)
                 return torch.where(self.given, fixed[rows], clean)
 
-            return estimate
+            return estimate if steering is None else steered(estimate, steering, self.noise_schedule, rows)
 
         schedule, begin = self.noise_schedule, None
         if example is not None and not example.level.is_whole:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-FORMULA, NOISE = 1, 2
+FORMULA, NOISE, CANDIDATE = 1, 2, 3
 """What a stream of `stream` is for; below 8."""
 UNIFORM_START = (0, 0, 0, 1)  # far behind where the `NoiseStreams` of the same key start
 

@@ -50,6 +50,12 @@ class References:
         weight = torch.where(self.present[:, None], distance / (distance + FAR), 1.0)
         return torch.lerp(self.vectors, vectors, weight)
 
+    def select(self, rows: slice) -> "References":
+        """Return those of some rows."""
+        return References(
+            vectors=self.vectors[rows], distances=self.distances[rows], templates=self.templates[rows]
+        )
+
     @property
     def present(self) -> Bool[Tensor, " n"]:
         """Tell where there is one."""

@@ -54,14 +54,22 @@ class SymmetricScale:
         self, vectors: Float[Tensor, "n width"], known: Int[Tensor, "n n_columns"]
     ) -> Float[Tensor, "n width"]:
         """Map vectors in physical units to what the diffusion learns."""
-        expected = self.trend(linear_features(known, self.elements))
-        return self.rest.normalize(self.raw.normalize(vectors) - expected)
+        return self.rest.normalize(self.raw.normalize(vectors) - self.expected(known))
 
     def restore(
         self, unit: Float[Tensor, "n width"], known: Int[Tensor, "n n_columns"]
     ) -> Float[Tensor, "n width"]:
         """Map back; what is outside the range of the training vectors is clipped."""
-        expected = self.trend(linear_features(known, self.elements))
+        return self.restore_beside(unit, self.expected(known))
+
+    def expected(self, known: Int[Tensor, "n n_columns"]) -> Float[Tensor, "n width"]:
+        """Return what the protostructures alone tell of vectors, scaled by the first map."""
+        return self.trend(linear_features(known, self.elements))
+
+    def restore_beside(
+        self, unit: Float[Tensor, "n width"], expected: Float[Tensor, "n width"]
+    ) -> Float[Tensor, "n width"]:
+        """Map back beside what `expected` returned, which need not be computed again at every step of a sampler."""
         return self.raw.restore(self.rest.restore(unit) + expected)
 
     def tensors(self) -> dict[str, Tensor]:

@@ -15,6 +15,25 @@ def model_file(path: Path) -> Path:
     return path / MODEL_FILE if path.is_dir() else path
 
 
+def copy_model(path: Path, target: Path) -> None:
+    """Copy the weights that a path means to a file, which appears whole or not at all.
+
+    Raises:
+        UserError: If the disk refuses.
+    """
+    import shutil
+
+    from repdiff.runs.atomic_files import replacing
+
+    source = model_file(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as partial:
+            shutil.copyfile(source, partial)
+    except OSError as error:
+        raise UserError(f"{target}: cannot write ({error.strerror or error}): choose another path") from error
+
+
 def read_metadata(file: Path) -> dict[str, Any]:
     """Read the metadata of a checkpoint without its tensors.
 

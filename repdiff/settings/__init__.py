@@ -5,8 +5,10 @@ from repdiff.settings.data import DegeneracySettings, EncodeSettings
 from repdiff.settings.energies import HullSettings, RelaxSettings
 from repdiff.settings.evaluation import CompareSettings, EvaluateSettings, ReportSettings
 from repdiff.settings.phases import PhasesSettings
+from repdiff.settings.property_head import HeadSettings
 from repdiff.settings.ranking import RankSettings
 from repdiff.settings.sampling import GenerateSettings, LatentsSettings, ReconstructSettings
+from repdiff.settings.steering import OptimizeSettings
 from repdiff.settings.training import FinetuneSettings, TrainSettings
 from repdiff.settings.variation import SimilarSettings, VarySettings
 
@@ -18,8 +20,10 @@ __all__ = [
     "EvaluateSettings",
     "FinetuneSettings",
     "GenerateSettings",
+    "HeadSettings",
     "HullSettings",
     "LatentsSettings",
+    "OptimizeSettings",
     "PhasesSettings",
     "RankSettings",
     "ReconstructSettings",
@@ -38,8 +42,10 @@ SECTIONS: dict[str, type[Settings]] = {
         TrainSettings,
         FinetuneSettings,
         RankSettings,
+        HeadSettings,
         GenerateSettings,
         VarySettings,
+        OptimizeSettings,
         LatentsSettings,
         ReconstructSettings,
         SimilarSettings,

@@ -8,11 +8,12 @@ from pydantic import model_validator
 
 from repdiff.settings.base import Settings, seed_setting, setting
 from repdiff.settings.conditions import ConditionSettings
+from repdiff.settings.steering import SteeringSettings
 
 DEFAULT_N = 1000  # samples of a run that is told no number
 
 
-class GenerateSettings(ConditionSettings, Settings):
+class GenerateSettings(ConditionSettings, SteeringSettings, Settings):
     """Settings of `repdiff generate` that all backends share."""
 
     verb: ClassVar[str] = "generate"
