@@ -151,7 +151,9 @@ class MatterGen(Backend):
             number for part in parts.values() for crystal in part for number in crystal.atomic_numbers
         ]
         seen_only([{int(number): 1 for number in everything}], elements)
-        fresh = properties.fresh_properties(names, parts["train"], elements, seed=seed)
+        fresh = properties.fresh_properties(
+            names, parts["train"], elements, seed=seed, offered=properties.COMPUTED
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model.diffusion.add_properties(fresh)

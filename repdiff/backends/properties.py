@@ -37,11 +37,16 @@ def property_kind(name: str, known: Sequence[object]) -> str:
     return "class" if all(isinstance(label, str | bool) for label in known) else "scalar"
 
 
-def labels_of(name: str, crystals: Sequence[Crystal]) -> list[object]:
+def labels_of(name: str, crystals: Sequence[Crystal], *, offered: Sequence[str] = ()) -> list[object]:
     """Return the label of each crystal, None where there is none or it is NaN.
 
     The chemical system is that of the atoms. The space group is found at 0.1 Å unless there is a label of that name, or
     `spacegroup`.
+
+    Args:
+        name: Name of the property.
+        crystals: The crystals.
+        offered: What else than labels may be asked for, for the message.
 
     Raises:
         UserError: If no crystal has such a label.
@@ -58,7 +63,7 @@ def labels_of(name: str, crystals: Sequence[Crystal]) -> list[object]:
             {label for crystal in crystals for label, value in crystal.labels.items() if _is_number(value)}
         )
         more = ", ..." if len(numeric) > MAX_NAMES else ""
-        message = unknown("property", name, [*numeric[:MAX_NAMES], *COMPUTED])
+        message = unknown("property", name, [*numeric[:MAX_NAMES], *offered])
         raise UserError(f"{message}{more and f' (and {len(numeric) - MAX_NAMES} more)'}")
     return [_without_nan(crystal.labels.get(name)) for crystal in crystals]
 
@@ -160,7 +165,12 @@ def label_inputs(
 
 
 def fresh_properties(
-    names: Sequence[str], crystals: Sequence[Crystal], elements: Collection[int], *, seed: int
+    names: Sequence[str],
+    crystals: Sequence[Crystal],
+    elements: Collection[int],
+    *,
+    seed: int,
+    offered: Sequence[str] = (),
 ) -> dict[str, PropertyEmbedding]:
     """Build embeddings for the labels of training crystals, and say on the log how many have none.
 
@@ -169,11 +179,12 @@ def fresh_properties(
         crystals: The training crystals.
         elements: Atomic numbers of the model.
         seed: Seed of the weights.
+        offered: What else than labels may be learnt, for messages.
 
     Raises:
         UserError: If labels are missing, constant or unreadable.
     """
-    columns = {name: labels_of(name, crystals) for name in names}
+    columns = {name: labels_of(name, crystals, offered=offered) for name in names}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = {name: fit_property(name, labels, elements) for name, labels in columns.items()}

@@ -5,6 +5,7 @@ samples is asked for, and a run can go on later. Where all samples are asked for
 has a formula of its own, a block is the candidates of one sample.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from repdiff.networks.protostructure.ranking import Prediction
 from repdiff.representations.draws import DrawRecord, Outcome
 
 KEPT_OF_A_BLOCK = 30
+DRAWN_AT_ONCE = 1000  # between two steps of the bar
+log = logging.getLogger(__name__)
 Predict = Callable[[Sequence[Protostructure]], Prediction]
 Draw = Callable[[int, int, list[Protostructure]], list[Protostructure | None]]
 """Draws protostructures: number of the first, how many; what is drawn and refused as known is appended to the list."""
@@ -109,12 +112,22 @@ def rank_draws(
     blocks = range(first // n_kept, -(-(first + n) // n_kept))
     samples: dict[int, tuple[Protostructure, DrawRecord]] = {}
     records: list[DrawRecord] = []
-    for block in progress_bar(blocks, desc="drawing and ranking", unit="block", disable=len(blocks) < 2):
-        refused: list[Protostructure] = []
-        ranked = _rank_block(block, draw(block * n_drawn, n_drawn, refused), predict, n_kept)
-        records += [DrawRecord(block=block, protostructure=_name(one), outcome="known") for one in refused]
-        records += [record for _, record in ranked]
-        samples |= {record.sample: (one, record) for one, record in ranked if record.sample is not None}
+    total = len(blocks) * n_drawn
+    log.info("drawing %d protostructures, of which %d are kept", total, len(blocks) * n_kept)
+    with progress_bar(total=total, desc="drawing", unit="draw", disable=total <= DRAWN_AT_ONCE) as bar:
+        for block in blocks:
+            refused: list[Protostructure] = []
+            drawn: list[Protostructure | None] = []
+            while len(drawn) < n_drawn:
+                count = min(DRAWN_AT_ONCE, n_drawn - len(drawn))
+                drawn += draw(block * n_drawn + len(drawn), count, refused)
+                bar.update(count)
+            ranked = _rank_block(block, drawn, predict, n_kept)
+            records += [
+                DrawRecord(block=block, protostructure=_name(one), outcome="known") for one in refused
+            ]
+            records += [record for _, record in ranked]
+            samples |= {record.sample: (one, record) for one, record in ranked if record.sample is not None}
     wanted = [samples.get(number) for number in range(first, first + n)]
     told = [None if one is None else one[1] for one in wanted]
     return RankedSamples(

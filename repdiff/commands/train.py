@@ -43,7 +43,11 @@ def run_train(settings: TrainSettings, workspace: Workspace) -> Path:
 
 
 def _label(settings: TrainSettings) -> str:
-    """Name what was trained: the network where the backend has a choice of several, or the backend."""
-    return (
-        str(getattr(settings, "denoiser", "mlp")) if settings.backend == DEFAULT_BACKEND else settings.backend
+    """Name what was trained, the network where the backend has a choice of several, and the labels that it learns."""
+    network = str(getattr(settings, "denoiser", "mlp"))
+    return "-".join(
+        [
+            network if settings.backend == DEFAULT_BACKEND else settings.backend,
+            *getattr(settings, "condition_on", ()),
+        ]
     )

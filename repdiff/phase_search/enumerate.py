@@ -117,6 +117,8 @@ def read_formulas(text: str) -> list[Formula]:
     else:
         words = text.split(",")
     found = [parse_formula(word.strip()) for word in words if word.strip()]
+    if not found and Path(file).is_file():
+        raise UserError(f"{file} holds no formula, expected one a line, such as LiFeO2")
     if not found:
         raise UserError(f"`formulas` is {text!r}, expected formulas such as LiFeO2,Li5FeO4 or a file of them")
     return list(dict.fromkeys(reduced_formula(counts) for counts in found))

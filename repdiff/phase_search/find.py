@@ -9,6 +9,7 @@ import torch
 
 from reconstruction.presets import Search
 from repdiff.backends import Backend
+from repdiff.conditions import typed
 from repdiff.crystals.crystal import read_crystals
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.compared import read_together
@@ -101,6 +102,7 @@ def prepare(question: Question, backend: Backend, *, model_name: str) -> Prepare
         UserError: If the model, the force field or the hull lacks what is asked for.
     """
     elements, formulas = read_wanted(question.system, question.formulas)
+    typed({"formula_units": question.formula_units})
     drawing = Drawing(
         backend=backend,
         formula_units=question.formula_units,

@@ -153,7 +153,8 @@ class FinetuneSettings(Settings, TrainingSettings):
     verb: ClassVar[str] = "finetune"
     property: tuple[str, ...] = setting(
         (),
-        "Properties to condition on, separated by commas: names of numeric labels, chemical_system, space_group",
+        "Properties to condition on, separated by commas: names of labels (numbers or classes), chemical_system, "
+        "space_group",
     )
     from_run: Path | None = setting(
         None,

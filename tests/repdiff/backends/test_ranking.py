@@ -9,6 +9,7 @@ import torch
 
 from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import canonical
+from repdiff.backends import ranked_draws
 from repdiff.backends.ranked_draws import best_of, block_sizes, rank_draws
 from repdiff.backends.ranking import Ranker, fit_ranking, prepare_ranking
 from repdiff.backends.structrepdiff import StructRepDiff
@@ -219,6 +220,20 @@ def test_a_sample_is_the_same_whatever_is_asked_for_beside_it():
     assert [one for part in parts for one in part.protostructures] == whole.protostructures
     for name, values in whole.columns.items():
         assert tuple(value for part in parts for value in part.columns[name]) == values
+
+
+def test_large_blocks_are_drawn_in_pieces(monkeypatch):
+    predict = every_salt()
+    whole = rank_draws(stream, predict, "energy", keep_best=0.1, first=0, n=30, one_each=False)
+    monkeypatch.setattr(ranked_draws, "DRAWN_AT_ONCE", 70)
+    sizes = []
+
+    def watched(start, count, refused):
+        sizes.append(count)
+        return stream(start, count, refused)
+
+    assert rank_draws(watched, predict, "energy", keep_best=0.1, first=0, n=30, one_each=False) == whole
+    assert sizes == [70, 70, 70, 70, 20]
 
 
 def test_records_tell_of_every_draw_once():

@@ -1,6 +1,7 @@
 """What is asked on the command line, in YAML and in Python is the same, and the table says what became of it."""
 
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from repdiff.crystals.structure_files import TABLE, read_structures
 from repdiff.representations.shards import read_generated
 from repdiff.runs.failures import read_failed
 from repdiff.runs.manifest import read_manifest
+from repdiff.runs.workspace import Workspace
 
 INVERT = ["reconstruct", "--preset", "fast", "--n-workers", "1"]
 CRYSTALS = ["--network-width=16", "--network-n-blocks=1", "--torus-timesteps=10", "--lattice-timesteps=10"]
@@ -200,7 +202,21 @@ def test_samples_without_a_vector_are_no_representations(run):
     assert read_manifest(path).summary["n_without_vector"] == n_bare
 
 
-def test_a_setting_that_was_empty_is_told_as_nothing(run):
-    code, _, said = run("train", *TRAINING, "--condition-on", "gap")
+def test_a_model_that_learns_labels_has_a_name_of_its_own(run, workspace):
+    name = f"{Workspace(root=workspace).newest('train').name}-symmetry_strain"
+    code, path, said = run("train", *TRAINING, "--condition-on", "symmetry_strain", "--max-steps", "1")
+    assert code == 0, said
+    assert path.name == name
+    shutil.rmtree(path)
+    code, _, said = run("train", *TRAINING, "--condition-on", "symmetry_strian")
+    assert code == 2
+    told = said.splitlines()[-1]
+    assert "Did you mean" in told
+    assert "chemical_system" not in told
+
+
+def test_a_setting_that_was_empty_is_told_as_nothing(run, workspace):
+    name = Workspace(root=workspace).newest("train").name
+    code, _, said = run("train", *TRAINING, "--condition-on", "gap", "--name", name)
     assert code == 2
     assert "--condition-on was nothing, now gap" in said.splitlines()[-1]

@@ -142,6 +142,10 @@ def test_a_crystal_that_takes_too_long_is_counted_by_name(phases):
         (["Na-Cl", "--formulas", "NaCl,Na2Cl", "--n", "1"], "--n is 1, expected at least 2"),
         (["Na-Cl", "--max-atoms", "1"], "--max-atoms is 1, expected at least 2"),
         (["Na-Cl", "--formula-units", "x"], "--formula-units is 'x'"),
+        (
+            ["Na-Cl", "--formula-units", "4-1"],
+            "--formula-units is '4-1', expected the smaller number first: 1-4",
+        ),
         (["Na-Cl", "--sampling-options", "smapler=ddim"], "smapler"),
         (["Na-Cl", "--known", "no_such_set"], "no_such_set"),
         (["Na-Cl", "--model", "no_such_model"], "no_such_model"),

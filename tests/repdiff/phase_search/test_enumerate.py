@@ -112,6 +112,9 @@ def test_formulas_are_read_from_a_file(tmp_path):
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot be read"):
         read_formulas(str(file))
+    file.write_text("# none yet\n")
+    with pytest.raises(UserError, match=r"formulas.txt holds no formula, expected one a line"):
+        read_formulas(str(file))
 
 
 def test_a_system_is_read_in_its_order():
