@@ -8,6 +8,9 @@ composition, the mean CrystalNN fingerprint and the volume per atom, fitted on v
 trusted is its rank correlation with the true labels of test crystals. Of the validation crystals at most so many are
 taken, half of them among those that have not the commonest value, since most gaps are zero.
 
+With `--heads` (runs of `repdiff head fit`, one for each label) the samples are steered by these instead, and
+`--candidates` takes the place of `--guidance`: protostructures of which one is chosen for each sample.
+
 Reported beside the rank correlation of asked and obtained values: structures and compositions that are valid, distinct
 formulas, and the same of unconditional samples of the same model. The last line on stdout is JSON. Example:
     python scripts/bench_guidance.py --workspace WS --dataset perov_5 --data-dir DIR --minutes 4 \
@@ -17,7 +20,7 @@ formulas, and the same of unconditional samples of the same model. The last line
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -74,23 +77,34 @@ def facts(crystals: Sequence[Crystal], n: int) -> dict[str, Any]:
     }
 
 
+Ask = Callable[[float, float], Mapping[str, Any]]
+"""Says how to ask for a value with a strength: of guidance, or the number of candidates."""
+
+
+def asking(label: str, heads: Sequence[rd.Head]) -> Ask:
+    """Ask by a condition that was learnt, or by the head of the label if there are heads."""
+    if not heads:
+        return lambda value, strength: {"conditions": {label: value}, "guidance": strength}
+    (head,) = (one for one in heads if one.label == label)
+    return lambda value, strength: {"steer": {label: value}, "heads": head, "candidates": int(strength)}
+
+
 def correlations(
-    model: rd.Model, judge: Judge, values: Sequence[float], arguments: argparse.Namespace
+    model: rd.Model, judge: Judge, values: Sequence[float], ask: Ask, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Ask for each value with each guidance, and rank what was obtained against it."""
+    """Ask for each value with each strength, and rank what was obtained against it."""
     rows = {}
-    for guidance in arguments.guidance:
+    for strength in arguments.candidates if arguments.heads else arguments.guidance:
         asked, obtained, everything, by_value = [], [], [], {}
         started = time.process_time()
         for number, value in enumerate(values):
-            how = {"conditions": {judge.label: value}, "guidance": guidance}
-            found = made(model, how, arguments.n, arguments.steps, arguments.seed + number)
+            found = made(model, ask(value, strength), arguments.n, arguments.steps, arguments.seed + number)
             predicted, known = judge(found)
             everything += found
             asked += [value] * len(known)
             obtained += predicted.tolist()
             by_value[f"{value:.4g}"] = {"mean": float(predicted.mean()), "sd": float(predicted.std())}
-        rows[f"{guidance:g}"] = {
+        rows[f"{strength:g}"] = {
             "spearman": float(spearmanr(asked, obtained).statistic),
             "mean_absolute_difference": float(np.abs(np.subtract(asked, obtained)).mean()),
             **facts(everything, arguments.n * len(values)),
@@ -128,6 +142,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=12, help="samples of each wish")
     parser.add_argument("--n-values", type=int, default=8)
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 2.0])
+    parser.add_argument("--heads", type=Path, nargs="+", default=[], help="runs of repdiff head fit")
+    parser.add_argument("--candidates", type=int, nargs="+", default=[16])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--n-judge", type=int, default=1500, help="validation crystals of each judge")
     parser.add_argument("--n-test", type=int, default=300, help="test crystals that each judge is tried on")
@@ -144,6 +160,7 @@ def main() -> None:
     path = trained(arguments)
     model = rd.load_model(path, device="cpu")
     manifest = read_manifest(path)
+    heads = [rd.load_head(head) for head in arguments.heads]
     labels = {}
     for label in arguments.labels:
         judge = Judge(
@@ -156,7 +173,9 @@ def main() -> None:
         values = asked_values(read_labels(label, splits["train"])[1], arguments.n_values)
         labels[label] = {
             "judge_spearman_on_test": float(spearmanr(judge.true(known), predicted).statistic),
-            "guidance": correlations(model, judge, values, arguments),
+            "candidates" if heads else "guidance": correlations(
+                model, judge, values, asking(label, heads), arguments
+            ),
         }
     n_free = arguments.n * arguments.n_values
     free = facts(made(model, {}, n_free, arguments.steps, arguments.seed), n_free)

@@ -12,7 +12,8 @@ crystals and on held-out entries outside MP-20: whether a crystal is within 0.1 
 what share of the best 30 % is, in a pool with as many stable ones as drawn crystals have.
 
 `sun` runs `repdiff generate`, `reconstruct`, `relax` and `evaluate` with a trained model, without ranking and with it,
-from the same seed; it goes on where it was interrupted. The last line on stdout is JSON.
+from the same seed; it goes on where it was interrupted. With `--new-to ENCODED` it does the same again for
+protostructures that no crystal of that encoded set has. The last line on stdout is JSON.
 """
 
 import argparse
@@ -229,8 +230,12 @@ def sun(arguments: argparse.Namespace) -> dict[str, object]:
     ranking = ("--keep-best", str(KEPT), "--ranker", str(arguments.ranker))
     flags: dict[str, dict[str, Bool[np.ndarray, " n"]]] = {}
     result: dict[str, object] = {"kept": KEPT, "n": arguments.n, "seed": arguments.seed, "runs": {}}
-    for name, own in (("without", ()), ("with", ranking)):
-        folder = build(name, own, arguments)
+    ways: dict[str, tuple[str, ...]] = {"without": (), "with": ranking}
+    if arguments.new_to is not None:
+        new = ("--new-to", str(arguments.new_to))
+        ways |= {"new": new, "new, with": (*new, *ranking)}
+    for name, own in ways.items():
+        folder = build(name.replace(", ", "-"), own, arguments)
         rows = read_table(folder / "per_structure.parquet").to_pydict()
         flags[name] = {key: np.array([bool(one) for one in rows[key]]) for key in ("stable", "sun")}
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
@@ -239,7 +244,11 @@ def sun(arguments: argparse.Namespace) -> dict[str, object]:
             "stability": metrics["metrics"]["stability"]["values"],
         }
     for key in ("stable", "sun"):
-        result[f"{key}_ratio"] = ratio(flags["with"][key], flags["without"][key], arguments.seed)
+        result[f"{key}_ratio"] = {
+            name: ratio(flags[name][key], flags["without"][key], arguments.seed)
+            for name in ways
+            if name != "without"
+        }
     record(arguments.out, result)
     return result
 
@@ -283,8 +292,8 @@ def ratio(
     low, high = np.quantile(found, (0.025, 0.975)).tolist()
     value = float(one.mean() / max(other.mean(), 1 / len(other)))
     return {
-        "with": float(one.mean()),
-        "without": float(other.mean()),
+        "share": float(one.mean()),
+        "share_without": float(other.mean()),
         "ratio": value,
         "interval": [low, high],
     }
@@ -309,6 +318,7 @@ def main() -> None:
     built.add_argument("--ranker", type=Path, required=True)
     built.add_argument("--data-dir", type=Path)
     built.add_argument("--n", type=int, default=300, help="crystals to build, each way")
+    built.add_argument("--new-to", type=Path, help="run of repdiff encode whose protostructures are known")
     built.add_argument("--relax-steps", type=int, default=500)
     built.add_argument("--workspace", type=Path, required=True)
     built.set_defaults(work=sun)

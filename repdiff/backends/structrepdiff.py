@@ -19,6 +19,7 @@ from repdiff.backends.asked_of_backend import own_conditions
 from repdiff.backends.base import BACKENDS, Backend, Samples, TrainingJob
 from repdiff.backends.conditions import LabelRequest
 from repdiff.backends.examples import read_each
+from repdiff.backends.known_protostructures import known_protostructures
 from repdiff.backends.options import parse_options
 from repdiff.backends.protostructure_wishes import HONOURED, read_wishes
 from repdiff.backends.ranked_draws import RankedSamples
@@ -168,6 +169,8 @@ class StructRepDiff(Backend):
             check_compositions(asked, self.model.layout.elements, sizes.n_max)
             if sampling.new_only and self.model.library is None:
                 raise UserError(NO_LIBRARY)
+            if sampling.new_to is not None:
+                known_protostructures(sampling.new_to)
             wanted = own_conditions(
                 "structrepdiff",
                 StructRepDiff,
@@ -190,7 +193,7 @@ class StructRepDiff(Backend):
         refuse_protostructures("structrepdiff", protostructures)
         if sampling.new_only:
             raise UserError(NO_LIBRARY)
-        needing = ("prototype_share", "keep_best")
+        needing = ("prototype_share", "new_to", "keep_best")
         if asked := [name for name in needing if getattr(sampling, name) is not None]:
             raise UserError(f"`{asked[0]}` is given, {NEEDS_PROTOSTRUCTURES}")
         if compositions is None:

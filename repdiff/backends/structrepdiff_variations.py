@@ -110,7 +110,11 @@ def refuse_wishes(sampling: StructRepDiffSampling) -> None:
     Raises:
         UserError: If something is.
     """
-    for name, value in (("new_only", sampling.new_only), ("keep_best", sampling.keep_best)):
+    for name, value in (
+        ("new_only", sampling.new_only),
+        ("new_to", sampling.new_to),
+        ("keep_best", sampling.keep_best),
+    ):
         if value:
             raise UserError(f"`{name}` is given, expected none: the parents decide what variations are")
 

@@ -39,6 +39,7 @@ from repdiff.settings.leaves import leaves, value_at
 from repdiff.settings.sampling import DEFAULT_N
 
 log = logging.getLogger(__name__)
+NAMED_RUNS = ("ranker", "new_to")  # options of backends that name other runs
 Sample = Callable[[int, int], Samples]
 """Makes samples: number of the first, and how many."""
 
@@ -55,7 +56,7 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
         UserError: If there is no model, it cannot be read, or it cannot make what is asked for.
     """
     device = choose_device(settings.device)
-    settings = _with_ranker(settings, workspace)
+    settings = _with_named_runs(settings, workspace)
     settings = settings.model_copy(update=with_heads(settings, workspace))
     steering = read_steering(settings)
     wanted = read_compositions(settings, workspace)
@@ -78,8 +79,7 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     settings = settings.model_copy(update={"model": path, "n": n})
     label = plain_name(f"{path.name}-{_label(settings, name)}-seed{settings.seed}")
     inputs = {"model": path, **source_files(settings.hold)}
-    if (ranker := getattr(settings, "ranker", None)) is not None:
-        inputs["ranker"] = ranker
+    inputs |= {key: found for key in NAMED_RUNS if (found := getattr(settings, key, None)) is not None}
     inputs |= {f"head {number}": head for number, head in enumerate(settings.head)}
     with workspace.run(settings, label, inputs=inputs) as run:
         if run.state != "finished":
@@ -114,11 +114,14 @@ def _asked(settings: GenerateSettings) -> dict[str, Any]:
     return joined(settings.asked(), held_conditions(settings.hold))
 
 
-def _with_ranker(settings: GenerateSettings, workspace: Workspace) -> GenerateSettings:
-    """Name the ranking model, where draws are to be ranked: the newest one, unless the user names one."""
-    if getattr(settings, "keep_best", None) is None:
-        return settings
-    return settings.model_copy(update={"ranker": workspace.find("rank", getattr(settings, "ranker", None))})
+def _with_named_runs(settings: GenerateSettings, workspace: Workspace) -> GenerateSettings:
+    """Find the known crystals, if any are named, and the model to rank by, where draws are ranked."""
+    found: dict[str, Path] = {}
+    if (known := getattr(settings, "new_to", None)) is not None:
+        found["new_to"] = workspace.find("encode", known)
+    if getattr(settings, "keep_best", None) is not None:
+        found["ranker"] = workspace.find("rank", getattr(settings, "ranker", None))
+    return settings.model_copy(update=found)
 
 
 def _how(backend: Backend, settings: GenerateSettings, asked: Asked) -> dict[str, Any]:
@@ -226,7 +229,7 @@ def _label(settings: GenerateSettings, backend: str) -> str:
     options = {
         leaf.path[-1]: value_at(settings, leaf)
         for leaf in leaves(type(settings))
-        if leaf.key not in (*GenerateSettings.model_fields, "ranker")
+        if leaf.key not in (*GenerateSettings.model_fields, *NAMED_RUNS)
         and value_at(settings, leaf) != leaf.default
     }
     guidance = options.pop("guidance", None)
@@ -244,6 +247,7 @@ def _label(settings: GenerateSettings, backend: str) -> str:
     )
     parts += [f"for-{Path(str(one)).name}" for one in asked if one is not None]
     parts += [f"{name}-{value}" for name, value in [*options.items(), *settings.asked().items()]]
+    parts += [] if (known := getattr(settings, "new_to", None)) is None else [f"new_to-{known.name}"]
     parts += [f"hold-{part}-{Path(str(value)).name}" for part, value in settings.hold.items()]
     parts += [f"guidance{guidance:g}"] if guidance is not None else []
     parts += [f"steer-{name}-{value}" for name, value in settings.steer.items()]

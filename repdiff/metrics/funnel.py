@@ -120,7 +120,7 @@ def _drawn(draws: Sequence[DrawRecord], config: Mapping[str, object], n_samples:
     yield Stage(name="drawn", n=len(draws))
     yield Stage(name="distinct", n=len(names), of=len(draws))
     left = len(names)
-    if config.get("new_only"):
+    if config.get("new_only") or config.get("new_to"):
         n_new = len({one.protostructure for one in draws if one.outcome != "known"})
         yield Stage(name="new", n=n_new, of=left)
         left = n_new

@@ -107,4 +107,6 @@ def _is_known(number: str, known: list[float]) -> bool:
     mantissa, _, exponent = plain.partition("e")
     unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
     shown = float(plain)
-    return any(abs(abs(value) * scale - shown) <= 0.5 * unit * (1 + 1e-6) for value in known for scale in SCALES)
+    return any(
+        abs(abs(value) * scale - shown) <= 0.5 * unit * (1 + 1e-6) for value in known for scale in SCALES
+    )

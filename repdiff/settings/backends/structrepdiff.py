@@ -146,6 +146,13 @@ class StructRepDiffSampling(Options):
         "Draw protostructures again that a training crystal has: the same elements on the same positions",
         group="model",
     )
+    new_to: Path | None = setting(
+        None,
+        "Encoded set whose crystals of all splits count as known: protostructures that one of them has are drawn "
+        "again, as with --new-only those of the training crystals are",
+        role="input",
+        group="model",
+    )
     keep_best: float | None = setting(
         None,
         "Share of the drawn protostructures that is kept: so many more are drawn, ranked by the prediction of a model "

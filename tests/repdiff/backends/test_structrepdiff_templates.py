@@ -1,16 +1,21 @@
 from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
 
 import pytest
 import torch
 
+from descriptors.symmetry.labels import write_label
 from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import canonical
 from reconstruction.presets import SEARCHES
 from repdiff.backends.structrepdiff import StructRepDiff
+from repdiff.crystals.crystal import write_crystals
 from repdiff.errors import UserError
 from repdiff.networks.protostructure.prototypes import Prototype
 from repdiff.representations.inversion import invert
 from repdiff.representations.shards import read_generated, write_shard
+from repdiff.symmetry.columns import PROTOSTRUCTURE
 from repdiff.testing.backend import Trial, small_set
 
 CPU = torch.device("cpu")
@@ -95,6 +100,38 @@ def test_new_protostructures_are_new_in_every_setting(backend):
     assert not any(canonical(one) in known for one in drawn)
 
 
+def test_protostructures_can_be_new_to_any_encoded_crystals(backend, tmp_path):
+    """Those that the model has drawn are written as an encoded set, and come never again; the draws say so."""
+    first = backend.sample(40, steps=2).representations.symmetry.protostructures
+    drawn = [one for one in first if one is not None]
+    crystals = [
+        crystal.replace(id=str(place), labels={PROTOSTRUCTURE: write_label(one)}, split="test")
+        for place, (one, crystal) in enumerate(zip(drawn, cycle(small_set().crystals), strict=False))
+    ]
+    write_crystals(tmp_path / "crystals.parquet", crystals)
+    again = backend.sample(40, steps=2, options={"new_to": tmp_path})
+    found = [one for one in again.representations.symmetry.protostructures if one is not None]
+    known = {canonical(one) for one in drawn}
+    assert found
+    assert not any(canonical(one) in known for one in found)
+    assert {one.protostructure for one in again.draws if one.outcome == "known"} <= {
+        write_label(one) for one in known
+    }
+    assert any(one.outcome == "known" for one in again.draws)
+
+
+def test_what_cannot_be_new_to_is_refused(backend, tmp_path):
+    with pytest.raises(
+        UserError, match=r"holds no crystals\.parquet, expected an output of `repdiff encode`"
+    ):
+        backend.check(options={"new_to": tmp_path / "nothing"})
+    write_crystals(
+        tmp_path / "crystals.parquet", [one.replace(labels={}) for one in small_set().crystals[:2]]
+    )
+    with pytest.raises(UserError, match="encoded without protostructures"):
+        backend.check(options={"new_to": tmp_path})
+
+
 def test_prototypes_of_the_training_set_come_as_often_as_asked(backend):
     known = {Prototype.of(one) for one in backend.model.library.known.protostructures}
 
@@ -113,6 +150,7 @@ def test_prototypes_of_the_training_set_come_as_often_as_asked(backend):
     [
         ({"new_only": True}, "train one with `compositions` 'protostructure'"),
         ({"prototype_share": 0.75}, "`prototype_share` is given, which a model needs protostructures for"),
+        ({"new_to": Path("known")}, "`new_to` is given, which a model needs protostructures for"),
     ],
 )
 def test_a_model_without_protostructures_knows_no_new_ones_and_no_prototypes(tmp_path, option, message):

@@ -9,12 +9,15 @@ import torch
 from small_runs import SAMPLING, TRAINING
 
 import repdiff as rd
+from descriptors.symmetry.settings import canonical
 from repdiff.conditions.files import MISSED
+from repdiff.crystals.crystal import read_crystals
 from repdiff.crystals.structure_files import TABLE, read_structures
 from repdiff.representations.shards import read_generated
 from repdiff.runs.failures import read_failed
 from repdiff.runs.manifest import read_manifest
 from repdiff.runs.workspace import Workspace
+from repdiff.symmetry.columns import protostructures_of
 
 INVERT = ["reconstruct", "--preset", "fast", "--n-workers", "1"]
 CRYSTALS = ["--network-width=16", "--network-n-blocks=1", "--torus-timesteps=10", "--lattice-timesteps=10"]
@@ -54,6 +57,21 @@ def test_conditions_travel_to_the_crystals_and_the_rates_are_told(run, capsys):
     assert values["space_group"]["value"] == values["n_atoms"]["value"] == 1.0
     columns = pq.read_table(scores / "per_structure.parquet").column_names
     assert {"space_group_asked", "space_group_obtained", "space_group_within"} <= set(columns)
+
+
+def test_samples_are_new_to_a_named_encoded_set(run, workspace):
+    encoded = Workspace(root=workspace).newest("encode")
+    code, path, said = run("generate", "--n", "6", *SAMPLING, "--new-to", encoded.name)
+    assert code == 0, said
+    assert path.name.endswith(f"new_to-{encoded.name}-seed0")
+    assert read_manifest(path).inputs["new_to"].path == str(encoded.resolve())
+    known = {canonical(one) for one in protostructures_of(read_crystals(encoded / "crystals.parquet")) if one}
+    drawn = [one for one in read_generated(path).symmetry.protostructures if one is not None]
+    assert drawn
+    assert not known & {canonical(one) for one in drawn}
+    code, _, said = run("generate", "--n", "6", *SAMPLING, "--new-to", "nowhere")
+    assert code == 2
+    assert "nowhere" in said.splitlines()[-1]
 
 
 def test_the_rates_stand_on_stdout_before_the_path(workspace, capsys):

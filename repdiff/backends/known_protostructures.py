@@ -1,0 +1,41 @@
+"""Protostructures that are known, of crystals that a model need not have been trained on."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from descriptors.symmetry.protostructure import Protostructure
+from descriptors.symmetry.settings import canonical
+from repdiff.crystals.crystal import read_crystals
+from repdiff.errors import UserError
+from repdiff.symmetry.columns import PROTOSTRUCTURE, protostructures_of
+
+CRYSTALS = "crystals.parquet"
+
+
+@lru_cache(maxsize=2)
+def known_protostructures(folder: Path) -> frozenset[Protostructure]:
+    """Read the protostructures of an encoded set, whatever their split, each in the first of its settings.
+
+    Raises:
+        UserError: If the folder is no output of `repdiff encode`, or was encoded without protostructures.
+    """
+    if not (folder / CRYSTALS).is_file():
+        raise UserError(
+            f"`new_to` is {folder}, which holds no {CRYSTALS}, expected an output of `repdiff encode`"
+        )
+    crystals = read_crystals(folder / CRYSTALS)
+    if not any(PROTOSTRUCTURE in crystal.labels for crystal in crystals):
+        raise UserError(
+            f"`new_to` is {folder}, which was encoded without protostructures: encode it again, with `symprec`"
+        )
+    return frozenset(canonical(one) for one in protostructures_of(crystals) if one is not None)
+
+
+def is_known(
+    known: frozenset[Protostructure], refused: list[Protostructure], protostructure: Protostructure
+) -> bool:
+    """Tell whether a protostructure is known, in whatever setting, and append it to the list if so."""
+    found = canonical(protostructure) in known
+    if found:
+        refused.append(protostructure)
+    return found
