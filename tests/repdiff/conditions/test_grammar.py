@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from descriptors.symmetry.space_group import LAST_OF_SYSTEM
 from descriptors.symmetry.symbols import SYMBOLS
 from repdiff.conditions import GRAMMAR, typed
-from repdiff.conditions.grammar import OF_ELEMENTS, interval, read_back
+from repdiff.conditions.grammar import ANGLES, OF_ELEMENTS, STRAIGHT, interval, read_back
 from repdiff.conditions.how import SELECTED_BY_ALL
 from repdiff.conditions.kinds import CrystalSystems, Elements, FormulaUnits, Interval, Learnt, Numbers
 from repdiff.crystals.plain_properties import PLAIN_PROPERTIES
@@ -51,7 +51,7 @@ ARGUMENTS = st.one_of(
                 st.tuples(st.just(-math.inf), NUMBERS),
                 st.tuples(NUMBERS, st.just(math.inf)),
             ),
-        ),
+        ).filter(lambda one: one["name"] not in ANGLES or one["low"] < STRAIGHT),
     ),
     st.tuples(
         st.just(FormulaUnits),
