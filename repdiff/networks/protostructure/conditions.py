@@ -44,14 +44,25 @@ class TableKeys(nn.Module):
     ) -> Float[Tensor, "n n_entries"]:
         """Return the shifts of the log-probabilities of sizes: group, atoms, elements."""
         parts = zip((self.group, self.atoms, self.elements), entries.to(query.device).T, strict=True)
-        shift = sum((query @ keys.T)[:, places] for keys, places in parts)
+        shift = sum(_compared(query, keys)[:, places] for keys, places in parts)
         assert isinstance(shift, Tensor)
-        return shift * query.shape[1] ** -0.5
+        return shift
 
     def prototypes(self, query: Float[Tensor, "n width"]) -> Float[Tensor, "n n_prototypes"]:
         """Return the shifts of the log-probabilities of all prototypes."""
-        own = query @ self.prototype.T * query.shape[1] ** -0.5
-        return self.sizes(query, self.of_prototypes) + own
+        return self.sizes(query, self.of_prototypes) + _compared(query, self.prototype)
+
+
+def _compared(
+    query: Float[Tensor, "n width"], keys: Float[Tensor, "n_keys width"]
+) -> Float[Tensor, "n n_keys"]:
+    """Compare queries with keys, in the format of the keys.
+
+    A key stands for thousands of sizes or prototypes, whose small gradients are added up; in bfloat16 most of them are
+    lost, and training diverges.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        return query.to(keys.dtype) @ keys.T * keys.shape[1] ** -0.5
 
 
 class ProtostructureConditions(nn.Module):

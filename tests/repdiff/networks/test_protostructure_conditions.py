@@ -17,6 +17,7 @@ from repdiff.networks.protostructure import (
     ProtostructureRequest,
     sample_protostructures,
 )
+from repdiff.networks.protostructure.conditions import TableKeys
 from repdiff.networks.protostructure.prototypes import PrototypeTable
 from repdiff.networks.protostructure.sizes import SizeTable
 from repdiff.settings.training import TrainingSettings
@@ -178,3 +179,20 @@ def test_a_size_that_the_tables_lack_adds_nothing_to_the_loss():
     assert model.sizes.places([strange, KNOWN[2]]).tolist()[0] == -1
     nowhere = torch.full((2, 2), -1)
     assert model.table_log_prob(gap(2, 1.0), nowhere).tolist() == [0.0, 0.0]
+
+
+def test_gradients_of_large_tables_survive_a_low_precision():
+    """A key that thousands of entries share has a gradient of thousands of small terms, which bfloat16 would lose."""
+    torch.manual_seed(0)
+    keys = TableKeys(16, SizeTable.of(KNOWN), PrototypeTable.of(KNOWN))
+    most = (231, *(len(table) for table in (keys.atoms, keys.elements)))
+    entries = torch.stack([torch.randint(n, (20_000,)) for n in most], 1)
+    gradients = []
+    for low in (False, True):
+        query = torch.randn(8, 16, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
+            keys.sizes(query, entries).log_softmax(1)[:, :3].sum().backward()
+        gradients.append(torch.cat([query.grad.flatten(), keys.elements.grad.flatten()]))
+        keys.zero_grad()
+    plain, low = gradients
+    assert float((low - plain).norm() / plain.norm()) < 0.02
