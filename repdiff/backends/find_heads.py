@@ -6,7 +6,7 @@ from pathlib import Path
 from repdiff.backends.goals import read_goals
 from repdiff.backends.property_head import Head
 from repdiff.backends.steering import SteeringRequest, head_request
-from repdiff.errors import UserError, unknown
+from repdiff.errors import UserError
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.steering import SteeringSettings
 
@@ -35,8 +35,8 @@ def _newest(name: str, workspace: Workspace) -> Path:
     }
     if labels and name not in labels:
         raise UserError(
-            f"no head in {workspace.root} predicts it: {unknown('property', name, sorted(labels))}; `repdiff head fit "
-            f"--property {name}` fits one"
+            f"no head in {workspace.root} predicts {name}, those there predict: {', '.join(sorted(labels))}; "
+            f"`repdiff head fit --property {name}` fits one"
         )
     return workspace.newest(VERB, summary={"label": name})
 

@@ -56,6 +56,11 @@ def source_file(part: str, value: object) -> Path | None:
     path = home_expanded(text)
     if part == "composition" and not path.exists() and _is_formula(text):
         return None
+    if not path.exists():
+        raise UserError(
+            f"`hold` gives {part}={text}, which is neither a number nor a file that is there, expected a number, or a "
+            "file with one crystal that has it"
+        )
     return path
 
 

@@ -95,9 +95,7 @@ def as_numbers(name: str, known: Sequence[object]) -> Float[np.ndarray, " n_know
     numbers = [label for label in known if _is_number(label)]
     if len(numbers) < len(known):
         wrong = next(label for label in known if not _is_number(label))
-        raise UserError(
-            f"{name} is {wrong!r} for a training crystal, expected finite numbers, or {' or '.join(COMPUTED)}"
-        )
+        raise UserError(f"{name} is {wrong!r} for a crystal, expected finite numbers")
     return np.array(numbers, dtype=np.float64)
 
 

@@ -98,7 +98,7 @@ def test_unknown_elements_have_no_prediction(head, labelled):
     [
         ({"property": "volum"}, "unknown property 'volum'.*Did you mean 'volume'"),
         ({"property": "same"}, "same is 1.0 for all"),
-        ({"property": "colour"}, "colour is 'red' for a training crystal, expected finite numbers"),
+        ({"property": "colour"}, "colour is 'red' for a crystal, expected finite numbers"),
         ({"property": "space_group"}, "expected the name of a numeric label"),
         ({"property": "volume", "widht": 3}, "widht.*width"),
         ({"property": "volume", "n_members": 1}, "n_members"),

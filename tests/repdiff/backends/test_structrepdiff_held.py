@@ -189,7 +189,8 @@ def test_a_sample_is_the_same_in_any_company(backend, joint):
         ({"descriptor": SALT, "descriptor[0:3]": SALT}, "which have entries in common"),
         ({"descriptor": from_structure(Structure(np.eye(3) * 4, ["Pu"], [[0, 0, 0]]), id="x")}, "with Pu, expected"),
         ({"cell.a": 4}, "gives cell.a, expected cell alone"),
-        ({"cell": "nowhere.cif"}, "nowhere.cif"),
+        ({"cell": "nowhere.cif"}, "cell=nowhere.cif, which is neither a number nor a file that is there"),
+        ({"volume": "abc"}, "volume=abc, which is neither a number nor a file that is there"),
         ({"cell": [rocksalt(), perovskite()]}, "holds 2 crystals, expected one"),
     ],
 )  # fmt: skip

@@ -173,7 +173,7 @@ def test_what_the_head_does_not_know_is_named(run, labelled_file, workspace, sta
     [
         (["head", "fit", "{labelled}", "--property", "mas"], "unknown property 'mas'"),
         (["head", "fit", "{labelled}", "--property", "same"], "same is 1.0 for all"),
-        (["head", "fit", "{labelled}", "--property", "colour"], "colour is 'red' for a training crystal, expected"),
+        (["head", "fit", "{labelled}", "--property", "colour"], "colour is 'red' for a crystal, expected"),
         (["head", "fit", "{labelled}"], "--property is missing"),
         (["generate", "--steer", "mass=wide", "--head", "{head}"], "the goal of mass is 'wide', expected a number"),
         (["generate", "--steer", "gap=1"], "no output of `repdiff head`"),
