@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
+SILENT = "ignore::UserWarning:multiprocessing.resource_tracker"  # as an option -W of Python
 SECONDS_TO_END = 1.0  # for workers that were asked to end; then they are killed
 
 
@@ -51,6 +52,7 @@ def local_processes(
         initializer: Function that prepares a worker before its first job; None if there is nothing to prepare.
         initargs: Arguments of `initializer`.
     """
+    _start_tracker()
     context = _WorkerContext()
     executor = ProcessPoolExecutor(
         n_workers,
@@ -112,6 +114,21 @@ def follow_parent() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
+def _start_tracker() -> None:
+    """Start the process that removes what others leave behind, without its warnings.
+
+    After Ctrl-C it and the end of this process may remove the same semaphores: it then warns of each, behind the one
+    line that an interruption is told in.
+    """
+    if sys.platform == "win32":
+        return
+    sys.warnoptions.append(SILENT)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(SILENT)
+
+
 class _Worker(SpawnProcess):
     """A process that is born with SIGINT blocked, since one that dies while it imports prints a traceback."""
 
@@ -120,7 +137,7 @@ class _Worker(SpawnProcess):
         if sys.platform == "win32":
             super().start()
             return
-        resource_tracker.ensure_running()  # if starting a worker started it, that would lift the block
+        _start_tracker()  # if starting a worker started it, that would lift the block
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             super().start()

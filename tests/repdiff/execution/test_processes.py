@@ -77,3 +77,20 @@ def test_workers_do_not_see_ctrl_c_while_they_start(start):
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         masks.append(int(status["SigBlk"], 16) & 1 << (signal.SIGINT - 1))
     assert any(masks)
+
+
+def test_semaphores_left_behind_are_removed_without_a_word(tmp_path):
+    """A process that ends at once leaves semaphores to the tracker, which tells of them by a warning if it may."""
+    script = tmp_path / "leave.py"
+    script.write_text(
+        "import os\n"
+        "from multiprocessing import get_context\n"
+        "from reconstruction import process_pool\n"
+        "process_pool._start_tracker()\n"
+        "lock = get_context('spawn').Lock()\n"
+        "os._exit(0)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stderr == ""
