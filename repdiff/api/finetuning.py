@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from repdiff.api.checks import checked
-from repdiff.api.folders import ENCODED
+from repdiff.api.folders import ENCODED, decisive
 from repdiff.api.model import Model
-from repdiff.api.training import decisive, fitted
+from repdiff.api.training import fitted
 from repdiff.backends import TrainingJob
 from repdiff.backends.options import explain
 from repdiff.crystals.crystal import Label

@@ -1,12 +1,21 @@
 """Folders that a notebook user names for output: what may lie there already, and what is refused."""
 
-from collections.abc import Mapping
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from repdiff.crystals.structure_files import CIF_ZIP, CSV, EXTXYZ, JSON_GZ, TABLE
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.runs.failures import FAILED
+from repdiff.settings.base import Settings
+from repdiff.settings.leaves import leaves
+from repdiff.settings.paths import home_expanded
+
+Trained = TypeVar("Trained")
 
 MARK = "repdiff-training.json"
 ENCODED = "encoded"  # what stands for the data among the settings of a training
@@ -25,6 +34,41 @@ def claim_for_training(folder: Path, what: Mapping[str, object]) -> None:
         OSError: If it cannot be listed or written; `checked` puts what disks refuse into one line.
     """
     claim(folder, what, work="training", call="rd.train", mark=MARK)
+
+
+def decisive(settings: Settings) -> dict[str, object]:
+    """Return what shapes the result of a training, by name, as plain JSON."""
+    roles = {leaf.path[0]: leaf.extra.get("role", "result") for leaf in leaves(type(settings))}
+    return {
+        name: value for name, value in settings.model_dump(mode="json").items() if roles[name] == "result"
+    }
+
+
+def train_in(
+    folder: str | Path | None, what: Mapping[str, object], train: Callable[[Path], Trained]
+) -> Trained:
+    """Train in the folder that the user names, or in one that lasts as long as what comes out.
+
+    Args:
+        folder: Where to train; None for a folder of its own.
+        what: All that decides the result, by name, as plain JSON.
+        train: Trains in a folder, and reads what came out of it.
+
+    Raises:
+        UserError: If the folder holds something else.
+    """
+    if folder is not None:
+        place = home_expanded(folder)
+        claim_for_training(place, what)
+        return train(place)
+    path = Path(tempfile.mkdtemp(prefix="repdiff-"))
+    try:
+        trained = train(path)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    weakref.finalize(trained, shutil.rmtree, path, ignore_errors=True)
+    return trained
 
 
 def claim(

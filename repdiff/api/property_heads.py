@@ -1,21 +1,17 @@
 """Labelled crystals → a head that predicts a property from representations."""
 
-import shutil
-import tempfile
-import weakref
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from repdiff.api.checks import checked
-from repdiff.api.folders import ENCODED, claim_for_training
+from repdiff.api.folders import ENCODED, decisive, train_in
 from repdiff.backends.options import explain
 from repdiff.backends.property_head import Head, fit_property_head
 from repdiff.errors import UserError
 from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import EncodedSet
-from repdiff.settings.leaves import leaves
 from repdiff.settings.paths import home_expanded
 from repdiff.settings.property_head import HeadSettings
 
@@ -70,18 +66,8 @@ def fit_head(
         settings = HeadSettings.model_validate({**given, **options})
     except ValidationError as error:
         raise UserError(explain(error, HeadSettings, "option")) from error
-    if folder is not None:
-        place = home_expanded(folder)
-        claim_for_training(place, {ENCODED: encoded.content_hash(), **_decisive(settings)})
-        return _fitted(encoded, settings, Path(place), progress)
-    path = Path(tempfile.mkdtemp(prefix="repdiff-"))
-    try:
-        head = _fitted(encoded, settings, path, progress)
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-    weakref.finalize(head, shutil.rmtree, path, ignore_errors=True)
-    return head
+    what = {ENCODED: encoded.content_hash(), **decisive(settings)}
+    return train_in(folder, what, lambda place: _fitted(encoded, settings, place, progress))
 
 
 @checked
@@ -106,11 +92,3 @@ def _fitted(encoded: EncodedSet, settings: HeadSettings, folder: Path, progress:
     if result.stopped_by == "signal":
         raise KeyboardInterrupt
     return Head.load(folder)
-
-
-def _decisive(settings: HeadSettings) -> dict[str, object]:
-    """Return what shapes the result of a training, by name, as plain JSON."""
-    roles = {leaf.path[0]: leaf.extra.get("role", "result") for leaf in leaves(type(settings))}
-    return {
-        name: value for name, value in settings.model_dump(mode="json").items() if roles[name] == "result"
-    }

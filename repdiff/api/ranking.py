@@ -1,15 +1,12 @@
 """Labelled crystals → a model that ranks protostructures before they are built."""
 
 import hashlib
-import shutil
-import tempfile
-import weakref
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from repdiff.api.checks import checked
-from repdiff.api.folders import ENCODED, claim_for_training
+from repdiff.api.folders import ENCODED, decisive, train_in
 from repdiff.backends.options import explain
 from repdiff.backends.ranking import Ranker, check_label, fit_ranking
 from repdiff.crystals.crystal_set import CrystalSet
@@ -18,7 +15,6 @@ from repdiff.errors import UserError
 from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device, n_cores
 from repdiff.representations.encoded_set import EncodedSet, bytes_of
-from repdiff.settings.leaves import leaves
 from repdiff.settings.paths import home_expanded
 from repdiff.settings.ranking import RankSettings
 from repdiff.symmetry import read_protostructures
@@ -77,18 +73,9 @@ def train_ranker(
         raise UserError(explain(error, RankSettings, "option")) from error
     if isinstance(crystals, CrystalSet):
         crystals = Dataset.of(crystals, seed=seed)
-    if folder is not None:
-        place = home_expanded(folder)
-        claim_for_training(place, {ENCODED: _content(crystals), **_decisive(settings)})
-        return _trained(crystals, settings, place, progress)
-    path = Path(tempfile.mkdtemp(prefix="repdiff-"))
-    try:
-        ranker = _trained(crystals, settings, path, progress)
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-    weakref.finalize(ranker, shutil.rmtree, path, ignore_errors=True)
-    return ranker
+    data = crystals
+    what = {ENCODED: _content(data), **decisive(settings)}
+    return train_in(folder, what, lambda place: _trained(data, settings, place, progress))
 
 
 @checked
@@ -135,11 +122,3 @@ def _content(crystals: EncodedSet | Dataset) -> str:
     if isinstance(crystals, EncodedSet):
         return crystals.content_hash()
     return hashlib.sha256(b"".join(map(bytes_of, crystals.crystals))).hexdigest()
-
-
-def _decisive(settings: RankSettings) -> dict[str, object]:
-    """Return what shapes the result of a training, by name, as plain JSON."""
-    roles = {leaf.path[0]: leaf.extra.get("role", "result") for leaf in leaves(type(settings))}
-    return {
-        name: value for name, value in settings.model_dump(mode="json").items() if roles[name] == "result"
-    }

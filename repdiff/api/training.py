@@ -1,8 +1,5 @@
 """An encoded data set → a trained model."""
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,7 +7,7 @@ from pydantic import ValidationError
 
 from descriptors.registry import unknown
 from repdiff.api.checks import checked
-from repdiff.api.folders import ENCODED, claim_for_training
+from repdiff.api.folders import ENCODED, decisive, train_in
 from repdiff.api.model import Model
 from repdiff.backends import BACKENDS, TrainingJob
 from repdiff.backends.fit import fit
@@ -20,10 +17,8 @@ from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.workspace import Run
-from repdiff.settings import Settings, TrainSettings
+from repdiff.settings import TrainSettings
 from repdiff.settings.compose import completed, expanded
-from repdiff.settings.leaves import leaves
-from repdiff.settings.paths import home_expanded
 from repdiff.settings.training import TrainingSettings
 
 
@@ -107,18 +102,9 @@ def fitted(
     Raises:
         UserError: If the folder holds something else, or what is prepared does not fit.
     """
-    if folder is not None:
-        place = home_expanded(folder)
-        claim_for_training(place, what)
-        return _trained(prepare, encoded, settings, backend, place, progress)
-    path = Path(tempfile.mkdtemp(prefix="repdiff-"))
-    try:
-        model = _trained(prepare, encoded, settings, backend, path, progress)
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-    weakref.finalize(model, shutil.rmtree, path, ignore_errors=True)
-    return model
+    return train_in(
+        folder, what, lambda place: _trained(prepare, encoded, settings, backend, place, progress)
+    )
 
 
 def _trained(
@@ -142,11 +128,3 @@ def _settings(backend: str, values: Mapping[str, object]) -> TrainSettings:
         return model.model_validate({"backend": backend, **expanded(values)})
     except ValidationError as error:
         raise UserError(explain(error, model, "option")) from error
-
-
-def decisive(settings: Settings) -> dict[str, object]:
-    """Return what shapes the result of a training, by name, as plain JSON."""
-    roles = {leaf.path[0]: leaf.extra.get("role", "result") for leaf in leaves(type(settings))}
-    return {
-        name: value for name, value in settings.model_dump(mode="json").items() if roles[name] == "result"
-    }
