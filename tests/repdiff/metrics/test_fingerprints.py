@@ -199,6 +199,7 @@ def test_an_interrupt_keeps_what_was_computed(tmp_path, monkeypatch):
 def test_two_processes_share_the_work(tmp_path, computed, monkeypatch, caplog):
     """One that begins while another computes waits for it, and computes only what is still missing."""
     monkeypatch.setattr(fingerprints, "WORTH_A_WORD", 1)
+    caplog.set_level("INFO")
     with ThreadPoolExecutor(1) as pool, one_at_a_time(tmp_path / cache_name()) as waited:
         assert not waited
         other = pool.submit(compute_fingerprints, PEROVSKITES, cache=tmp_path)
