@@ -80,6 +80,14 @@ def success(
     }
 
 
+def by_start(crystals: Sequence[Crystal], starts: Sequence[Crystal], label: str) -> dict[str, list[Crystal]]:
+    """Group crystals by the start that a label names."""
+    groups: dict[str, list[Crystal]] = {one.id: [] for one in starts}
+    for one in crystals:
+        groups[str(one.labels[label])].append(one)
+    return groups
+
+
 def walked(model: rd.Model, head: rd.Head, starts: Sequence[Crystal], chosen: argparse.Namespace) -> dict:
     """Walk each start towards the least value, and group the crystals by start."""
     found = rd.optimize(
@@ -103,10 +111,7 @@ def walked(model: rd.Model, head: rd.Head, starts: Sequence[Crystal], chosen: ar
         sampler=chosen.sampler,
         steps=chosen.steps,
     )
-    groups: dict[str, list[Crystal]] = {one.id: [] for one in starts}
-    for one in found.crystals:
-        groups[str(one.labels["start"])].append(one)
-    return groups
+    return by_start(found.crystals, starts, "start")
 
 
 def varied(model: rd.Model, starts: Sequence[Crystal], chosen: argparse.Namespace) -> dict:
@@ -122,10 +127,7 @@ def varied(model: rd.Model, starts: Sequence[Crystal], chosen: argparse.Namespac
         sampler=chosen.sampler,
         steps=chosen.steps,
     )
-    groups: dict[str, list[Crystal]] = {one.id: [] for one in starts}
-    for one in made.crystals:
-        groups[str(one.labels["parent"])].append(one)
-    return groups
+    return by_start(made.crystals, starts, "parent")
 
 
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:

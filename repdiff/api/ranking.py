@@ -73,9 +73,8 @@ def train_ranker(
         raise UserError(explain(error, RankSettings, "option")) from error
     if isinstance(crystals, CrystalSet):
         crystals = Dataset.of(crystals, seed=seed)
-    data = crystals
-    what = {ENCODED: _content(data), **decisive(settings)}
-    return train_in(folder, what, lambda place: _trained(data, settings, place, progress))
+    what = {ENCODED: _content(crystals), **decisive(settings)}
+    return train_in(folder, what, lambda place: _trained(crystals, settings, place, progress))
 
 
 @checked

@@ -29,13 +29,3 @@ def known_protostructures(folder: Path) -> frozenset[Protostructure]:
             f"`new_to` is {folder}, which was encoded without protostructures: encode it again, with `symprec`"
         )
     return frozenset(canonical(one) for one in protostructures_of(crystals) if one is not None)
-
-
-def is_known(
-    known: frozenset[Protostructure], refused: list[Protostructure], protostructure: Protostructure
-) -> bool:
-    """Tell whether a protostructure is known, in whatever setting, and append it to the list if so."""
-    found = canonical(protostructure) in known
-    if found:
-        refused.append(protostructure)
-    return found

@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from descriptors.symmetry.labels import parse_label
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.conditions import LabelRequest
 from repdiff.backends.held_wishes import not_as_held
-from repdiff.backends.known_protostructures import is_known, known_protostructures
+from repdiff.backends.known_protostructures import known_protostructures
 from repdiff.backends.protostructure_wishes import read_wishes, unwanted_formulas
 from repdiff.backends.ranked_draws import Draw, RankedSamples, block_sizes, keep_all, rank_draws
 from repdiff.backends.ranking import Ranker
@@ -115,7 +114,8 @@ class ProtostructureDraws:
                 requests=asked,
                 new_only=self.sampling.new_only,
                 refused=refused,
-                unwanted=either([again, partial(is_known, known, refused) if known else None]),
+                known=known,
+                unwanted=again,
                 learnt=self.learnt,
             )
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
 from descriptors.symmetry.protostructure import Protostructure
-from descriptors.symmetry.settings import canonical_setting
+from descriptors.symmetry.settings import canonical, canonical_setting
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.backends.conditions import LabelRequest
 from repdiff.backends.structrepdiff_held import HeldParts, encoded
@@ -144,6 +143,7 @@ class GenerativeModel:
         prototype_share: float = 0.0,
         requests: Sequence[ProtostructureRequest] | None = None,
         new_only: bool = False,
+        known: frozenset[Protostructure] = frozenset(),
         refused: list[Protostructure] | None = None,
         unwanted: Callable[[Protostructure], bool] | None = None,
         learnt: LabelRequest | None = None,
@@ -162,12 +162,21 @@ class GenerativeModel:
             prototype_share: Share of samples that begin with a prototype of the training set.
             requests: One for each; None to ask for nothing.
             new_only: Whether to draw again what training crystals have, as far as the model knows them.
-            refused: What is drawn again is appended to it.
+            known: Further protostructures, canonical ones, that are drawn again.
+            refused: What is drawn again because it is known is appended to it.
             unwanted: Tells what else is to be drawn again; None for nothing.
             learnt: Labels that are asked of all samples.
         """
         assert self.protostructures is not None
         generator = torch.Generator().manual_seed(seed)
+
+        def is_known(one: Protostructure) -> bool:
+            trained = new_only and self.library is not None and self.library.holds(one)
+            found = trained or (bool(known) and canonical(one) in known)
+            if found and refused is not None:
+                refused.append(one)
+            return found
+
         draws = sample_protostructures(
             self.protostructures,
             n,
@@ -177,7 +186,7 @@ class GenerativeModel:
             element_temperature=element_temperature,
             prototype_share=prototype_share,
             first=first,
-            unwanted=either([partial(self._is_known, refused) if new_only else None, unwanted]),
+            unwanted=either([is_known if new_only or known else None, unwanted]),
             labels=None if learnt is None else learnt.labels,
             guidance=1.0 if learnt is None else learnt.guidance,
         )
@@ -185,12 +194,6 @@ class GenerativeModel:
             log.warning("%d of %d samples have no protostructure; the first: %s", len(failed), n, failed[0])
         found = [draw.protostructure for draw in draws]
         return [None if one is None else canonical_setting(one, sheared=False)[0] for one in found]
-
-    def _is_known(self, refused: list[Protostructure] | None, protostructure: Protostructure) -> bool:
-        known = self.library is not None and self.library.holds(protostructure)
-        if known and refused is not None:
-            refused.append(protostructure)
-        return known
 
     def sample_given(
         self,

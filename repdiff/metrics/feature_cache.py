@@ -102,6 +102,30 @@ def one_at_a_time(folder: Path | None) -> Generator[bool, None, None]:
             lock.release()
 
 
+@contextmanager
+def still_missing(
+    folder: Path | None,
+    todo: Mapping[str, Crystal],
+    found: dict[str, T],
+    kind: type[T],
+    *,
+    worth_waiting: int,
+) -> Generator[dict[str, Crystal], None, None]:
+    """Yield what is to be computed, without what another process that was waited for has computed meanwhile.
+
+    Args:
+        folder: Where entries are kept; None for nowhere.
+        todo: The crystals by key.
+        found: Entries by key; takes those of the other process.
+        kind: Dataclass of the entries.
+        worth_waiting: Number of crystals from which on another process is waited for.
+    """
+    with one_at_a_time(folder if len(todo) >= worth_waiting else None) as waited:
+        if waited and folder is not None:
+            found.update(read_shards(folder, todo, kind))
+        yield {key: crystal for key, crystal in todo.items() if key not in found}
+
+
 @dataclass
 class ShardWriter(Generic[T]):
     """Collects entries and writes them in shards, the last of them however the block ends.

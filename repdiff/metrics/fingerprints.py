@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.crystals.geometry import check_structures
 from repdiff.execution.jobs import run_jobs
 from repdiff.execution.progress import progress_bar
-from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, one_at_a_time, read_shards
+from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards, still_missing
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +86,7 @@ def compute_fingerprints(
         if reason:
             found[key] = Fingerprint(structure=None, composition=None, reason=reason)
     todo = {key: crystal for key, crystal in todo.items() if key not in found}
-    with one_at_a_time(folder) if len(todo) >= WORTH_A_WORD else nullcontext(False) as waited:
-        if waited and folder is not None:
-            found |= read_shards(folder, todo, Fingerprint)
-            todo = {key: crystal for key, crystal in todo.items() if key not in found}
+    with still_missing(folder, todo, found, Fingerprint, worth_waiting=WORTH_A_WORD) as todo:
         if len(todo) >= WORTH_A_WORD:
             kept = (
                 "not kept: name a folder by `cache`" if folder is None else f"kept in {folder} for next time"

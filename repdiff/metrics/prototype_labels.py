@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Generator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from descriptors.symmetry.settings import canonical
 from repdiff.crystals.crystal import Crystal
 from repdiff.execution.jobs import run_jobs
 from repdiff.execution.progress import progress_bar
-from repdiff.metrics.feature_cache import ShardWriter, content_key, one_at_a_time, read_shards
+from repdiff.metrics.feature_cache import ShardWriter, content_key, read_shards, still_missing
 from repdiff.symmetry import protostructures_of, read_protostructures
 from repdiff.symmetry.columns import PROTOSTRUCTURE, TOLERANCE
 
@@ -79,10 +79,7 @@ def read_labels(
     carried = {key: _carried(crystal) for key, crystal in new.items() if encoded and _says(crystal, symprec)}
     found |= carried
     todo = {key: crystal for key, crystal in new.items() if key not in carried}
-    with one_at_a_time(folder) if len(todo) >= WORTH_A_WORD else nullcontext(False) as waited:
-        if waited and folder is not None:
-            found |= read_shards(folder, todo, PrototypeLabels)
-            todo = {key: crystal for key, crystal in todo.items() if key not in found}
+    with still_missing(folder, todo, found, PrototypeLabels, worth_waiting=WORTH_A_WORD) as todo:
         if len(todo) >= WORTH_A_WORD:
             kept = (
                 "not kept: name a folder by --cache" if folder is None else f"kept in {folder} for next time"
