@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from repdiff.errors import UserError
+from repdiff.runs.checksums import KEY, checksum_of, without_checksum
 from repdiff.settings.paths import readable
 
 UNHASHED = {"manifest.json", "config.yaml"}  # they hold times and paths, so they differ between equal runs
@@ -60,21 +61,24 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_json(path: Path, data: object) -> None:
-    """Write JSON in one step, as `as_written` says."""
-    text = json.dumps(as_written(data), indent=2, ensure_ascii=False, allow_nan=False)
+def write_json(path: Path, data: object, *, checksum: bool = True) -> None:
+    """Write JSON in one step, as `as_written` says; a mapping carries its checksum, which `read_json` compares."""
+    document = as_written(data)
+    if checksum and isinstance(document, dict):
+        document = {**document, KEY: checksum_of(document)}
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON holds anything)
-    """Read JSON.
+    """Read JSON, without the checksum that `write_json` gave it.
 
     Raises:
-        UserError: If the file is absent or damaged.
+        UserError: If the file is absent or damaged, or differs from its checksum.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return without_checksum(path, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import replacing, sync_folder
+from repdiff.runs.checksums import BLANK, KEY, check_safetensors, seal_safetensors
 from repdiff.runs.model_files import FORMAT_VERSION, model_file, read_metadata, unreadable
 
 
@@ -39,7 +40,8 @@ def save_checkpoint(
         path.parent.mkdir(parents=True, exist_ok=True)
         independent = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         with replacing(path) as partial:
-            save_file(independent, partial, metadata={"repdiff": text})
+            save_file(independent, partial, metadata={"repdiff": text, KEY: BLANK.decode()})
+            seal_safetensors(partial)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot write ({error}): is the disk full or read-only?") from error
     return path
@@ -56,10 +58,11 @@ def load_checkpoint(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[s
         The tensors, on the CPU, and the metadata, with `format` and `kind`.
 
     Raises:
-        UserError: If it is missing, truncated, not ours, of another kind, or of a later format.
+        UserError: If it is missing, truncated, damaged, not ours, of another kind, or of a later format.
     """
     file = model_file(path)
     metadata = read_metadata(file)
+    check_safetensors(file)
     if metadata["kind"] != kind:
         raise UserError(f"{file} is a {metadata['kind']!r} file, expected {kind!r}: name another file")
     try:

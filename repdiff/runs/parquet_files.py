@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repdiff.runs.atomic_files import replacing
+from repdiff.runs.checksums import check_parquet, seal_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,16 +16,20 @@ def read_table(path: Path) -> "pa.Table":
     Raises:
         OSError: If there is no such file.
         pyarrow.ArrowException: If it is no parquet.
+        UserError: If it is not what was written.
     """
     import pyarrow.parquet as pq
 
+    check_parquet(path)
     with path.open("rb") as file:
         return pq.ParquetFile(file).read()  # which takes columns of one name
 
 
 def write_table(path: Path, table: "pa.Table", *, level: int | None = None) -> None:
-    """Write a table, packed by zstd at some level, replacing the file as a whole."""
+    """Write a table, packed by zstd at some level, with its checksum, replacing the file as a whole."""
     import pyarrow.parquet as pq
 
-    with replacing(path) as partial, partial.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", compression_level=level)
+    with replacing(path) as partial:
+        with partial.open("wb") as file:
+            pq.write_table(table, file, compression="zstd", compression_level=level)
+        seal_parquet(partial)

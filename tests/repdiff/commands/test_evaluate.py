@@ -11,6 +11,7 @@ from repdiff.metrics import METRICS, Context, CrystalSet
 from repdiff.metrics.baselines import compute_baselines
 from repdiff.metrics.evaluation import evaluate_crystals
 from repdiff.metrics.matching import Matching
+from repdiff.runs.atomic_files import read_json
 
 
 def salt(id, a=4.0, anion=17):
@@ -82,7 +83,7 @@ def test_per_structure_has_a_row_for_each_the_failed_last(evaluation):
 
 def test_results_are_written_and_read_back(evaluation, tmp_path):
     summary, rows = evaluation.write(tmp_path / "scores")
-    assert json.loads(summary.read_text(encoding="utf-8")) == evaluation.to_json()
+    assert read_json(summary) == evaluation.to_json()
     assert pq.read_table(rows).equals(evaluation.per_structure)
 
 

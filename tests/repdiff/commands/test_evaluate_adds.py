@@ -10,6 +10,7 @@ from repdiff.cli.main import main
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.structure_files import write_structures
 from repdiff.metrics import METRICS
+from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.runs.manifest import read_manifest
 
 FILES = ("metrics.json", "per_structure.parquet", "table.txt", "manifest.json", "config.yaml")
@@ -154,9 +155,9 @@ def test_an_interrupted_addition_loses_nothing_and_is_asked_for_again(at, place,
 def test_what_a_session_without_an_end_wrote_is_computed_again(place, evaluate):
     evaluate("--only", "validity")
     file = place / "w" / "evaluate" / "made" / "metrics.json"
-    strange = json.loads(file.read_text())
+    strange = read_json(file)
     strange["metrics"]["validity"]["values"]["valid"]["value"] = 0.123
-    file.write_text(json.dumps(strange))
+    write_json(file, strange)
     evaluate("--only", "symmetry")
     assert document(place)["metrics"]["validity"]["values"]["valid"]["value"] != 0.123
 

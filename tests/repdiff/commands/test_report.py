@@ -16,6 +16,7 @@ from repdiff.crystals.crystal import from_structure
 from repdiff.crystals.structure_files import write_structures
 from repdiff.report.collect import distinct_names, known_name
 from repdiff.report.html import coded
+from repdiff.runs.atomic_files import read_json, write_json
 
 
 class Outline(HTMLParser):
@@ -164,8 +165,8 @@ def test_the_page_of_the_same_runs_is_kept_and_plots_are_added(report, evaluatio
 
 def test_a_run_that_is_none_is_told_in_one_line(report, report_workspace, evaluation, tmp_path):
     unfinished = shutil.copytree(evaluation, tmp_path / "unfinished")
-    manifest = json.loads((unfinished / "manifest.json").read_text())
-    (unfinished / "manifest.json").write_text(json.dumps({**manifest, "status": "interrupted"}))
+    manifest = read_json(unfinished / "manifest.json")
+    write_json(unfinished / "manifest.json", {**manifest, "status": "interrupted"})
     damaged = shutil.copytree(evaluation, tmp_path / "damaged")
     (damaged / "per_structure.parquet").write_bytes(b"PAR1")
     (tmp_path / "empty").mkdir()
@@ -184,8 +185,8 @@ def test_a_run_that_is_none_is_told_in_one_line(report, report_workspace, evalua
 
 def test_the_output_of_another_verb_is_told_in_one_line(report, tmp_path, evaluation):
     other = shutil.copytree(evaluation, tmp_path / "other")
-    manifest = json.loads((other / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps({**manifest, "verb": "train"}))
+    manifest = read_json(other / "manifest.json")
+    write_json(other / "manifest.json", {**manifest, "verb": "train"})
     code, _, told = report(other)
     assert (code, told.count("\n")) == (2, 1)
     assert "is an output of `repdiff train`" in told
@@ -194,10 +195,10 @@ def test_the_output_of_another_verb_is_told_in_one_line(report, tmp_path, evalua
 def test_structures_that_are_gone_leave_the_numbers(report, report_workspace, evaluation, tmp_path):
     moved = tmp_path / "elsewhere" / "evaluate" / "run"
     shutil.copytree(evaluation, moved)
-    manifest = json.loads((moved / "manifest.json").read_text())
+    manifest = read_json(moved / "manifest.json")
     manifest["config"]["structures"] = str(tmp_path / "gone")
     manifest["inputs"] = {}
-    (moved / "manifest.json").write_text(json.dumps(manifest))
+    write_json(moved / "manifest.json", manifest)
     code, page, _ = report(moved)
     assert code == 0
     assert "its structures cannot be read" in page.read_text(encoding="utf-8")

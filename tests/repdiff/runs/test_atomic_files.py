@@ -1,15 +1,14 @@
 import errno
-import json
 
 import pytest
 
-from repdiff.runs.atomic_files import disk_trouble, replacing, sha256, write_json
+from repdiff.runs.atomic_files import disk_trouble, read_json, replacing, sha256, write_json
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     file = tmp_path / "x.json"
     write_json(file, {"loss": float("nan"), "sizes": (1, 2)})
-    assert json.loads(file.read_text()) == {"loss": None, "sizes": [1, 2]}
+    assert read_json(file) == {"loss": None, "sizes": [1, 2]}
 
     def fail():
         with replacing(file) as partial:
@@ -18,7 +17,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
     with pytest.raises(RuntimeError):
         fail()
-    assert json.loads(file.read_text())["sizes"] == [1, 2]
+    assert read_json(file)["sizes"] == [1, 2]
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 

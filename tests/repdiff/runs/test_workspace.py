@@ -1,4 +1,3 @@
-import json
 import logging
 import multiprocessing
 import sys
@@ -9,7 +8,7 @@ import pytest
 import yaml
 
 from repdiff.errors import UserError
-from repdiff.runs.atomic_files import sha256
+from repdiff.runs.atomic_files import read_json, sha256, write_json
 from repdiff.runs.manifest import Input, read_manifest
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import EncodeSettings, EvaluateSettings, GenerateSettings, TrainSettings
@@ -205,11 +204,11 @@ def test_a_finished_run_of_the_old_form_is_used_again_if_its_options_are_the_sam
     given = {"backend": "dpcdvae", "encoder.width": 24, "encoder.n_blocks": 3}
     given |= {"encoder.n_neighbors": 32, "encoder.max_neighbors": 64}
     path = make(workspace, load_settings(TrainSettings, None, given))
-    manifest = json.loads((path / "manifest.json").read_text())
+    manifest = read_json(path / "manifest.json")
     old = {name: value for name, value in manifest["config"].items() if name in TrainSettings.model_fields}
     old |= {"denoiser": "mlp", "timesteps": 1000, "schedule": "cosine", "block_weights": {}}
     old["backend_options"] = {"encoder.width": width}
-    (path / "manifest.json").write_text(json.dumps({**manifest, "config": old}))
+    write_json(path / "manifest.json", {**manifest, "config": old})
     if state is None:
         with (
             pytest.raises(UserError, match="width` was 32, now 24"),

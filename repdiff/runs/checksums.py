@@ -1,0 +1,132 @@
+"""A checksum inside a file, over all its other bytes: a flipped bit is found when the file is read.
+
+A file that carries none is taken as it is, since other tools write such files and may rewrite ours: a parquet file that
+another program wrote anew has lost the checksum, which lies before the footer where readers do not look.
+"""
+
+import hashlib
+import json
+import mmap
+from pathlib import Path
+from typing import Any
+
+from repdiff.errors import UserError
+
+MARK = b"repdiff-sha256:"
+N_DIGITS = 64
+BLANK = MARK + b"0" * N_DIGITS
+KEY = "checksum"  # in a JSON document, and in the header of a safetensors file
+PARQUET_END = 8  # bytes: length of the footer, then "PAR1"
+HEADER = 8  # bytes in front of the header of a safetensors file, which say how long it is
+
+
+def seal_parquet(path: Path) -> None:
+    """Put the checksum of a parquet file between its data and its footer.
+
+    Every offset in the footer counts from the beginning of the file, so they all stay true.
+    """
+    with path.open("r+b") as file:
+        place = _footer(file.read())
+        file.seek(place)
+        footer = file.read()
+        file.seek(place)
+        file.write(BLANK + footer)
+    _fill(path, place)
+
+
+def check_parquet(path: Path) -> None:
+    """Compare a parquet file with its checksum, if it carries one.
+
+    Raises:
+        UserError: If they differ.
+    """
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        if file.tell() < PARQUET_END:
+            return
+        file.seek(-PARQUET_END, 2)
+        place = file.tell() - int.from_bytes(file.read(4), "little") - len(BLANK)
+    _check(path, place)
+
+
+def seal_safetensors(path: Path) -> None:
+    """Fill in the checksum of a safetensors file, whose metadata hold `KEY` with the text `BLANK`."""
+    _fill(path, _in_header(path))
+
+
+def check_safetensors(path: Path) -> None:
+    """Compare a safetensors file with its checksum, if it carries one.
+
+    Raises:
+        UserError: If they differ.
+    """
+    _check(path, _in_header(path))
+
+
+def checksum_of(document: object) -> str:
+    """Return the checksum of a JSON document: of what it says, however it is laid out."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def without_checksum(path: Path, document: Any) -> Any:  # noqa: ANN401 (JSON holds anything)
+    """Compare a JSON document with the checksum that it carries, if any, and return it without.
+
+    Raises:
+        UserError: If they differ.
+    """
+    if not isinstance(document, dict) or KEY not in document:
+        return document
+    rest = {name: value for name, value in document.items() if name != KEY}
+    if document[KEY] != checksum_of(rest):
+        raise UserError(
+            f"{path}: changed since it was written (its checksum differs): make it again, or remove its line "
+            f'"{KEY}" if the change was meant'
+        )
+    return rest
+
+
+def _footer(content: bytes) -> int:
+    return len(content) - PARQUET_END - int.from_bytes(content[-PARQUET_END:-4], "little")
+
+
+def _in_header(path: Path) -> int:
+    """Return where the mark is in the header of a safetensors file, or -1."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(HEADER), "little")
+        if length > path.stat().st_size:
+            return -1
+        found = file.read(length).find(MARK)
+    return found if found < 0 else HEADER + found
+
+
+def _fill(path: Path, place: int) -> None:
+    digest = _digest(path, place)
+    with path.open("r+b") as file:
+        file.seek(place + len(MARK))
+        file.write(digest.encode())
+
+
+def _check(path: Path, place: int) -> None:
+    if place < 0:
+        return
+    with path.open("rb") as file:
+        file.seek(place)
+        found = file.read(len(BLANK))
+    if found[: len(MARK)] == MARK and found[len(MARK) :] != _digest(path, place).encode():
+        raise UserError(
+            f"{path}: damaged since it was written (its checksum differs): restore it from a copy, or make it again"
+        )
+
+
+def _digest(path: Path, place: int) -> str:
+    """Hash a file, its checksum at `place` left blank."""
+    total = hashlib.sha256()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        view = memoryview(content)
+        with view[:place] as before, view[place + len(BLANK) :] as after:
+            total.update(before)
+            total.update(BLANK)
+            total.update(after)
+        view.release()
+    return total.hexdigest()
