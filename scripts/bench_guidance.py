@@ -5,8 +5,10 @@ A model is trained with its labels (`repdiff train --condition-on`) for some min
 most labels are the same. Vectors are inverted by the preset `fast`, and the crystals judged by a regressor that the
 generator has nothing to do with: extremely randomised trees (scikit-learn, 300 of them) on Magpie features of the
 composition, the mean CrystalNN fingerprint and the volume per atom, fitted on validation crystals. How far it can be
-trusted is its rank correlation with the true labels of test crystals. Of the validation crystals at most so many are
-taken, half of them among those that have not the commonest value, since most gaps are zero.
+trusted is its rank correlation with the true labels of test crystals, and the rank correlation that it would give a
+perfect generator: real test crystals in place of samples, those whose label is nearest to each value. Of the
+validation crystals at most so many are taken, half of them among those that have not the commonest value, since most
+gaps are zero.
 
 With `--heads` (runs of `repdiff head fit`, one for each label) the samples are steered by these instead, and
 `--candidates` takes the place of `--guidance`: protostructures of which one is chosen for each sample.
@@ -114,6 +116,17 @@ def correlations(
     return rows
 
 
+def of_real_crystals(judge: Judge, crystals: Sequence[Crystal], values: Sequence[float], n: int) -> float:
+    """Rank what the judge says of the real crystals nearest to each value against that value."""
+    labelled, labels = read_labels(judge.label, crystals)
+    nearest = [
+        [labelled[row] for row in np.argsort(np.abs(labels - value), kind="stable")[:n]] for value in values
+    ]
+    judged = [judge(found)[0] for found in nearest]
+    asked = np.repeat(values, [len(one) for one in judged])
+    return float(spearmanr(asked, np.concatenate(judged)).statistic)
+
+
 def trained(arguments: argparse.Namespace) -> Path:
     """Train a model with the labels, or find the one that is named."""
     if arguments.model is not None:
@@ -173,6 +186,7 @@ def main() -> None:
         values = asked_values(read_labels(label, splits["train"])[1], arguments.n_values)
         labels[label] = {
             "judge_spearman_on_test": float(spearmanr(judge.true(known), predicted).statistic),
+            "spearman_of_real_crystals": of_real_crystals(judge, splits["test"], values, arguments.n),
             "candidates" if heads else "guidance": correlations(
                 model, judge, values, asking(label, heads), arguments
             ),
