@@ -2,10 +2,14 @@
 
 import logging
 import math
+import shutil
 import sys
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import accumulate, chain
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +18,12 @@ import torch
 from reconstruction.presets import SEARCHES, Search
 from repdiff.backends.steering import SteeringRequest, with_predictions
 from repdiff.conditions import Asked, judge
-from repdiff.conditions.files import told, write_judged
-from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.resumable_parts import forget_parts
+from repdiff.conditions.files import MISSED, told, write_judged
+from repdiff.conditions.verdicts import Judged, rates_of
+from repdiff.crystals.crystal import Crystal, write_crystals
+from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.crystals.on_disk import CrystalsOnDisk
+from repdiff.crystals.resumable_parts import forget_parts, part_name
 from repdiff.crystals.structure_files import TABLE, write_structures
 from repdiff.crystals.symmetry import SYMPREC
 from repdiff.datasets.load import load_dataset
@@ -27,13 +34,32 @@ from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoding import encode_dataset
 from repdiff.representations.inversion import invert
 from repdiff.representations.layout import named_descriptor
-from repdiff.representations.shards import read_generated, read_names
-from repdiff.runs.failures import FAILED, write_failed
+from repdiff.representations.shards import read_names, read_shards, split_generated
+from repdiff.runs.atomic_files import read_json, write_json
+from repdiff.runs.checkpoint import tensor_shape
+from repdiff.runs.failures import FAILED, read_failed, write_failed
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import ReconstructSettings
 
+PIECE = 10_000  # vectors, and their crystals, that are in memory at once
+PIECES, KEPT, DONE = "pieces", "crystals.parquet", "done.json"
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Some of the vectors to invert: one piece at a time is in memory.
+
+    Attributes:
+        first: Number of its first vector.
+        ids: Names of its vectors.
+        read: Reads them.
+    """
+
+    first: int
+    ids: Sequence[str]
+    read: Callable[[], RepresentationBatch]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +68,8 @@ class Source:
 
     Attributes:
         name: Part of the name of the run.
-        batch: The vectors, with a name for each.
+        pieces: The vectors, in their order.
+        asked: What was asked of all of them.
         exact: Whether the vectors belong to true crystals.
         inputs: Inputs that the manifest lists, by name.
         refused: Reasons for the crystals that have no vector, by name.
@@ -50,7 +77,8 @@ class Source:
     """
 
     name: str
-    batch: RepresentationBatch
+    pieces: Sequence[Piece]
+    asked: Asked
     exact: bool
     inputs: dict[str, Path | Input]
     refused: dict[str, str] = field(default_factory=dict)
@@ -116,16 +144,28 @@ def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Sour
             f"{folder} holds crystals already, there is nothing to reconstruct: go on with "
             f"`repdiff evaluate {folder}`"
         )
-    batch = read_generated(folder)
-    if settings.n is not None:
-        batch = batch.first(settings.n)
+    parts = split_generated(folder, settings.n, largest=PIECE)
+    sizes = [sum(tensor_shape(path, "vectors")[0] for path in part) for part in parts]
+    n = min(sum(sizes), settings.n or sum(sizes))
+    names, asked = read_names(folder, n), Asked.read(folder)
+    pieces = []
+    for part, end in zip(parts, accumulate(sizes), strict=True):
+        rows = range(end - sizes[len(pieces)], min(end, n))
+        ids = names[rows.start : rows.stop]
+        read = partial(_read_piece, part, ids, asked.of_rows(rows))
+        pieces.append(Piece(first=rows.start, ids=ids, read=read))
     return Source(
-        name=f"{folder.name}-n{len(batch)}",
-        batch=replace(batch, names=read_names(folder, len(batch)), asked=Asked.read(folder)),
+        name=f"{folder.name}-n{n}",
+        pieces=pieces,
+        asked=asked,
         exact=False,
         inputs={"generated": folder},
         steering=SteeringRequest.read(folder),
     )
+
+
+def _read_piece(shards: Sequence[Path], names: Sequence[str], asked: Asked) -> RepresentationBatch:
+    return replace(read_shards(shards).first(len(names)), names=names, asked=asked)
 
 
 def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source:
@@ -141,12 +181,14 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
         device=torch.device("cpu"),
         symprec=SYMPREC if settings.symmetry == "given" else None,
     )
+    batch = encoded.to_batch()
     default = type(settings).model_fields["descriptor"].default
     other = "" if settings.descriptor == default else f"-{settings.descriptor}"
     other += {"given": "-symmetric", "propose": "-proposed"}.get(settings.symmetry, "")
     return Source(
         name=f"{dataset.name}-{settings.split}-n{len(chosen)}-seed{settings.seed}{other}",
-        batch=encoded.to_batch(),
+        pieces=[Piece(first=0, ids=batch.ids, read=lambda: batch)],
+        asked=Asked(),
         exact=True,
         inputs={name: Input(path=name, sha256=digest) for name, digest in dataset.input_hashes.items()},
         refused={str(rejection.id): rejection.reason for rejection in encoded.rejected},
@@ -156,9 +198,49 @@ def _from_dataset(settings: ReconstructSettings, workspace: Workspace) -> Source
 def _reconstruct(
     source: Source, settings: ReconstructSettings, folder: Path, device: torch.device
 ) -> dict[str, object]:
-    """Do the work in `folder` and return the summary."""
+    """Do the work in `folder`, piece by piece, and return the summary."""
+    places = [folder / PIECES / part_name(piece.first, list(piece.ids)) for piece in source.pieces]
+    for number, (place, piece) in enumerate(zip(places, source.pieces, strict=True)):
+        if len(places) > 1:
+            log.info("piece %d of %d", number + 1, len(places))
+        if not (place / DONE).is_file():
+            place.mkdir(parents=True, exist_ok=True)
+            _invert_piece(piece.read(), source, settings, folder, place, device)
+    crystals = CrystalsOnDisk([place / KEPT for place in places])
+    missed = CrystalsOnDisk([place / MISSED for place in places])
+    failed = {**{name: why for place in places for name, why in read_failed(place).items()}, **source.refused}
+    judged = Judged(
+        crystals=CrystalSet(crystals=crystals, failed=failed),
+        rates=rates_of(chain(crystals, missed), source.asked) if source.asked else {},
+        missed=missed,
+    )
+    write_failed(folder, failed)
+    write_structures(folder, crystals, progress=True)
+    more = write_judged(folder, judged)
+    done = [read_json(place / DONE) for place in places]
+    n_sought = sum(one["n"] for one in done)
+    summary = {
+        **_summary(crystals, failed),
+        **more,
+        "seconds_per_structure": sum(one["seconds"] for one in done) / n_sought if n_sought else None,
+        "n_workers": done[-1]["n_workers"],
+        "search": done[-1]["search"],
+    }
+    shutil.rmtree(folder / PIECES)
+    return summary
+
+
+def _invert_piece(
+    batch: RepresentationBatch,
+    source: Source,
+    settings: ReconstructSettings,
+    folder: Path,
+    place: Path,
+    device: torch.device,
+) -> None:
+    """Find the crystals of some vectors and write them to `place`, the file that says so last."""
     done = invert(
-        source.batch,
+        batch,
         search=_search(settings),
         exact=source.exact,
         seed=settings.seed,
@@ -168,35 +250,34 @@ def _reconstruct(
         symmetric=settings.symmetry == "given",
         proposals=settings.symmetry == "propose",
     )
-    judged = judge(done.crystals, source.batch.asked, source.batch.ids, progress=True)
+    judged = judge(done.crystals, batch.asked, batch.ids, progress=True)
     found = judged.crystals
     if source.steering is not None:
-        found = with_predictions(found, source.steering, source.batch.layout.descriptor)
-    failed = {**found.failed, **source.refused}
-    write_failed(folder, failed)
-    write_structures(folder, found.crystals, progress=True)
-    more = write_judged(folder, judged)
+        found = with_predictions(found, source.steering, batch.layout.descriptor)
+    write_failed(place, found.failed)
+    write_crystals(place / KEPT, found.crystals)
+    write_crystals(place / MISSED, judged.missed)
+    how = {"n_workers": done.n_workers, "search": asdict(done.search)}
+    write_json(place / DONE, {"n": len(done.crystals.crystals), "seconds": done.seconds, **how})
     forget_parts(folder)
-    return {
-        **_summary(found.crystals, failed),
-        **more,
-        "seconds_per_structure": done.seconds / len(done.crystals.crystals),
-        "n_workers": done.n_workers,
-        "search": asdict(done.search),
-    }
 
 
-def _summary(crystals: Sequence[Crystal], failed: Mapping[str, str]) -> dict[str, object]:
+def _summary(crystals: Iterable[Crystal], failed: Mapping[str, str]) -> dict[str, object]:
     """Say what came out of it, on the log and for the manifest."""
-    losses = np.array([crystal.labels["loss"] for crystal in crystals], dtype=float)
-    sure = np.array([crystal.labels["confidence"] for crystal in crystals], dtype=float)
-    repaired = sum(crystal.labels["cell_repair"] is not None for crystal in crystals)
-    stopped = Counter(str(crystal.labels["stopped"]) for crystal in crystals)
-    median = float(np.median(losses)) if len(losses) else math.nan
+    losses, sure = array("d"), array("d")
+    stopped: Counter[str] = Counter()
+    repaired = 0
+    for crystal in crystals:
+        loss, confidence = crystal.labels["loss"], crystal.labels["confidence"]
+        losses.append(math.nan if loss is None else float(loss))
+        sure.append(math.nan if confidence is None else float(confidence))
+        repaired += crystal.labels["cell_repair"] is not None
+        stopped[str(crystal.labels["stopped"])] += 1
+    median = float(np.median(losses)) if losses else math.nan
     confidence = float(np.nanmean(sure)) if np.isfinite(sure).any() else None
     log.info(
         "%d crystals, %d refused (in %s), %d cells repaired; median loss %.2g%s; %s",
-        len(crystals),
+        len(losses),
         len(failed),
         FAILED,
         repaired,
@@ -205,7 +286,7 @@ def _summary(crystals: Sequence[Crystal], failed: Mapping[str, str]) -> dict[str
         ", ".join(f"{count} {reason}" for reason, count in sorted(stopped.items())),
     )
     return {
-        "n_crystals": len(crystals),
+        "n_crystals": len(losses),
         "n_failed": len(failed),
         "n_cells_repaired": repaired,
         "median_loss": None if math.isnan(median) else median,

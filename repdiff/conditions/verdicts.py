@@ -1,7 +1,7 @@
 """Finished crystals beside what was asked of them: columns for the table, rates, and what counts as not made."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from repdiff.conditions.asked import Asked
@@ -133,8 +133,7 @@ def judge(found: CrystalSet, asked: Asked, names: Sequence[str], *, progress: bo
             kept.append(labelled)
     everything = {**found.failed, **reasons}
     failed = {name: everything[name] for name in sorted(everything, key=lambda name: number.get(name, -1))}
-    rates = {one.name: _rate(one.name, told, asked) for one in asked.of_sample(0)}
-    judged = Judged(crystals=found, rates=rates, missed=missed)
+    judged = Judged(crystals=found, rates=rates_of([*kept, *missed], asked), missed=missed)
     crystals = replace(found, crystals=kept, failed=failed, remarks=(*found.remarks, *judged.lines()))
     return replace(judged, crystals=crystals)
 
@@ -168,11 +167,39 @@ def _how(asked: Asked, name: str) -> How:
     return asked.how.get(name, How.EXACTLY)
 
 
-def _rate(name: str, told: Sequence[Mapping[str, Verdict]], asked: Asked) -> Rate:
-    mine = [verdict[name] for verdict in told if name in verdict]
-    texts = Counter(one.asked for one in mine)
-    judged = [one.within for one in mine if one.within is not None]
-    own = asked.conditions.get(name)
-    text = own.text if own is not None else next(iter(texts)) if len(texts) == 1 else f"{len(texts)} formulas"
-    n_within = sum(judged) if judged or not mine else None
-    return Rate(asked=text, how=_how(asked, name), n=len(mine), n_within=n_within)
+def rates_of(crystals: Iterable[Crystal], asked: Asked) -> dict[str, Rate]:
+    """Count how often each condition was met.
+
+    Args:
+        crystals: Crystals that were made, with the columns that `judge` gave them, whether they count or not; gone
+            through once.
+        asked: What was asked of them.
+    """
+    names = [one.name for one in asked.of_sample(0)]
+    texts: dict[str, set[str]] = {name: set() for name in names}
+    n, n_told, n_within = Counter[str](), Counter[str](), Counter[str]()
+    for crystal in crystals:
+        for name in names:
+            if f"{name}{ASKED}" not in crystal.labels:
+                continue
+            within = crystal.labels[f"{name}{WITHIN}"]
+            texts[name].add(str(crystal.labels[f"{name}{ASKED}"]))
+            n[name] += 1
+            n_told[name] += within is not None
+            n_within[name] += within is True
+    return {
+        name: Rate(
+            asked=_text(name, texts[name], asked),
+            how=_how(asked, name),
+            n=n[name],
+            n_within=n_within[name] if n_told[name] or not n[name] else None,
+        )
+        for name in names
+    }
+
+
+def _text(name: str, texts: Collection[str], asked: Asked) -> str:
+    """Say what was asked of all crystals together."""
+    if (own := asked.conditions.get(name)) is not None:
+        return own.text
+    return next(iter(texts)) if len(texts) == 1 else f"{len(texts)} formulas"

@@ -1,7 +1,7 @@
 """`Crystal`, one crystal as plain arrays, its converters, and the parquet file that keeps many of them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +12,17 @@ from jaxtyping import Float, Int
 
 from descriptors.batch import CrystalBatch
 from repdiff.crystals.parse import arrays_of
-from repdiff.runs.parquet_files import read_table, write_table
+from repdiff.runs.parquet_files import read_table, table_writer
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pymatgen.core import Structure
 
 Label = float | int | str | bool | None
+LabelKinds = dict[str, set[type]]
+"""Types of the values of labels, without None, by the name of the label."""
 SPLITS = ("train", "val", "test")
+ROWS = 10_000  # rows of a table that are made at once
 RESERVED_COLUMNS = ("id", "split", "formula", "atomic_numbers", "lattice", "frac_coords")
 
 
@@ -160,10 +164,41 @@ def write_crystals(path: Path, crystals: Sequence[Crystal]) -> None:
     Raises:
         ValueError: If a label bears the name of one of the columns above.
     """
+    kinds = label_kinds(crystals)
+    with table_writer(path, crystal_table([], kinds).schema) as write:
+        for start in range(0, max(1, len(crystals)), ROWS):
+            write(crystal_table(crystals[start : start + ROWS], kinds))
+
+
+def label_kinds(crystals: Iterable[Crystal]) -> LabelKinds:
+    """Gather the types of labels, by name in the order in which the names appear."""
+    kinds: LabelKinds = {}
+    for crystal in crystals:
+        add_kinds(crystal.labels, kinds)
+    return kinds
+
+
+def add_kinds(labels: Mapping[str, Label], kinds: LabelKinds) -> None:
+    """Add the types of some labels to those of others."""
+    for name, value in labels.items():
+        known = kinds.setdefault(name, set())
+        if value is not None:
+            known.add(type(value))
+
+
+def crystal_table(crystals: Sequence[Crystal], kinds: LabelKinds) -> "pa.Table":
+    """Put crystals into the table of `write_crystals`.
+
+    Args:
+        crystals: Some of the crystals of the table.
+        kinds: Types of the labels of all of them.
+
+    Raises:
+        ValueError: If a label bears the name of one of the columns.
+    """
     import pyarrow as pa
 
-    names = list(dict.fromkeys(name for crystal in crystals for name in crystal.labels))
-    if taken := [name for name in names if name in RESERVED_COLUMNS]:
+    if taken := [name for name in kinds if name in RESERVED_COLUMNS]:
         raise ValueError(f"label {taken[0]!r} bears the name of a column of the file, expected another name")
     columns = {
         "id": pa.array([crystal.id for crystal in crystals], pa.string()),
@@ -179,9 +214,9 @@ def write_crystals(path: Path, crystals: Sequence[Crystal]) -> None:
             [crystal.frac_coords.ravel().tolist() for crystal in crystals], pa.list_(pa.float64())
         ),
     }
-    for name in names:
-        columns[name] = _label_column([crystal.labels.get(name) for crystal in crystals])
-    write_table(path, pa.table(columns))
+    for name, kind in kinds.items():
+        columns[name] = _label_column([crystal.labels.get(name) for crystal in crystals], kind)
+    return pa.table(columns)
 
 
 def read_crystals(path: Path) -> list[Crystal]:
@@ -217,15 +252,16 @@ def _ragged(column: object) -> list[np.ndarray]:
     return [np.asarray(value) for value in column.to_numpy()]  # ty: ignore
 
 
-def _label_column(values: list[Label]) -> object:
+def _label_column(values: list[Label], kinds: Collection[type]) -> object:
+    """Make a column of labels: of numbers if all are numbers, of text if they are of several kinds."""
     import pyarrow as pa
 
-    kinds = {type(value) for value in values if value is not None}
-    if bool in kinds and len(kinds) > 1 and kinds <= {bool, int, float}:
-        kinds = (kinds - {bool}) | {int}
-        values = [int(value) if isinstance(value, bool) else value for value in values]
-    if kinds <= {int, float} and len(kinds) > 1:
+    if not kinds:
+        return pa.array(values, pa.null())
+    if set(kinds) == {bool}:
+        return pa.array(values, pa.bool_())
+    if set(kinds) <= {bool, int}:
+        return pa.array([None if value is None else int(value) for value in values], pa.int64())
+    if set(kinds) <= {bool, int, float}:
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
-    if len(kinds) > 1:
-        return pa.array([None if value is None else str(value) for value in values], pa.string())
-    return pa.array(values) if kinds else pa.array(values, pa.null())
+    return pa.array([None if value is None else str(value) for value in values], pa.string())

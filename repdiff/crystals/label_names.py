@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, count
 
-from repdiff.crystals.crystal import Crystal, Label
+from repdiff.crystals.crystal import Crystal, Label, LabelKinds, add_kinds
 from repdiff.crystals.formula import count_elements
 
 OWN = ("index", "n_atoms", "reduced_formula")
@@ -39,35 +39,50 @@ def free_names(taken: Iterable[str], names: Collection[str]) -> dict[str, str]:
     return others
 
 
-def fully_labelled(
-    crystals: Sequence[Crystal], columns: Mapping[str, Sequence[Label]] | None = None
-) -> list[Crystal]:
-    """Give crystals their position, number of atoms and reduced formula as labels, before those that they have.
+class FullLabels:
+    """Gives crystals their position, number of atoms and reduced formula as labels, before those that they have.
+
+    A label that says something else under one of these names is kept under another.
 
     Args:
-        crystals: Crystals in the order of the file.
+        crystals: All crystals of a file, in its order; gone through once.
         columns: Further labels by name, one entry a crystal; they win over labels of the same name.
 
-    Returns:
-        The crystals. A label that says something else under one of our names is kept under another.
+    Attributes:
+        kinds: Types of the labels of all crystals together, by name in the order of the file.
+        with_splits: Whether any crystal has a split.
     """
-    rows = [
-        {**crystal.labels, **{name: values[place] for name, values in (columns or {}).items()}}
-        for place, crystal in enumerate(crystals)
-    ]
-    owned = [_own(place, crystal) for place, crystal in enumerate(crystals)]
-    differs = [
-        {name for name in OWN if given.get(name) not in (None, own[name])}
-        for given, own in zip(rows, owned, strict=True)
-    ]
-    moved = [name for name in OWN if any(name in names for names in differs)]
-    others = free_names(moved, {name for given in rows for name in given})
-    return [
-        crystal.replace(
-            labels={**own, **{others[name]: given[name] for name in OWN if name in names}, **given, **own}
-        )
-        for crystal, own, given, names in zip(crystals, owned, rows, differs, strict=True)
-    ]
+
+    def __init__(
+        self, crystals: Iterable[Crystal], columns: Mapping[str, Sequence[Label]] | None = None
+    ) -> None:
+        self._columns = columns or {}
+        self.with_splits = False
+        own: LabelKinds = {}
+        given: LabelKinds = {}
+        moved: LabelKinds = {}
+        for place, crystal in enumerate(crystals):
+            row, mine = self._given(place, crystal), _own(place, crystal)
+            clashing = {name: row[name] for name in OWN if row.get(name) not in (None, mine[name])}
+            for labels, kinds in ((mine, own), (row, given), (clashing, moved)):
+                add_kinds(labels, kinds)
+            self.with_splits |= crystal.split is not None
+        self._others = free_names([name for name in OWN if name in moved], given)
+        renamed = {other: moved[name] for name, other in self._others.items()}
+        self.kinds: LabelKinds = {**own, **renamed, **given, **own}
+
+    def of(self, place: int, crystal: Crystal) -> Crystal:
+        """Return the crystal at some place of the file with all its labels."""
+        given, own = self._given(place, crystal), _own(place, crystal)
+        moved = {
+            other: given[name]
+            for name, other in self._others.items()
+            if given.get(name) not in (None, own[name])
+        }
+        return crystal.replace(labels={**own, **moved, **given, **own})
+
+    def _given(self, place: int, crystal: Crystal) -> dict[str, Label]:
+        return {**crystal.labels, **{name: values[place] for name, values in self._columns.items()}}
 
 
 def _own(place: int, crystal: Crystal) -> dict[str, Label]:

@@ -28,7 +28,7 @@ class ResumableParts:
     def __init__(self, folder: Path, members: Sequence[tuple[int, object]]) -> None:
         self.folder = folder / PARTS
         self.folder.mkdir(exist_ok=True)
-        self.files = [self.folder / _name(first, known) for first, known in members]
+        self.files = [self.folder / f"{part_name(first, known)}.parquet" for first, known in members]
 
     def missing(self) -> list[int]:
         """Return the places of the parts that are still to be made."""
@@ -132,6 +132,7 @@ def crystals_in_shards(
     return [crystal for path in shards for crystal in read_crystals(path)], n_made
 
 
-def _name(first: int, members: object) -> str:
+def part_name(first: int, members: object) -> str:
+    """Name a part by the number of its first member and by what tells its members, JSON values, from others."""
     digest = hashlib.sha256(json.dumps(members).encode()).hexdigest()
-    return f"{first:08d}-{digest[:16]}.parquet"
+    return f"{first:08d}-{digest[:16]}"

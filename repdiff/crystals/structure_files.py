@@ -13,21 +13,24 @@ One folder, one order in all files:
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from descriptors.batch import MIN_VOLUME
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
-from repdiff.crystals.crystal import Crystal, Label, read_crystals, write_crystals
-from repdiff.crystals.label_names import fully_labelled
+from repdiff.crystals.crystal import Crystal, Label, read_crystals
+from repdiff.crystals.label_names import FullLabels
 from repdiff.crystals.structure_formats import (
+    Add,
     cif_text,
-    write_cif_zip,
-    write_csv,
-    write_extxyz_file,
-    write_json_gz,
+    cif_zip_file,
+    csv_file,
+    extxyz_file,
+    json_gz_file,
+    table_file,
 )
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
@@ -36,6 +39,14 @@ from repdiff.runs.failures import write_failed
 
 EXTXYZ, CIF_ZIP, JSON_GZ = "structures.extxyz", "cif.zip", "structures.json.gz"
 CSV, TABLE = "structures.csv", "table.parquet"
+OpenFile = Callable[[Path, FullLabels], AbstractContextManager[Add]]
+FILES: dict[str, OpenFile] = {
+    EXTXYZ: extxyz_file,
+    CIF_ZIP: cif_zip_file,
+    JSON_GZ: json_gz_file,
+    CSV: csv_file,
+    TABLE: table_file,
+}
 
 
 def write_structures(
@@ -65,30 +76,49 @@ def write_structures(
     for name, values in columns.items():
         if len(values) != len(crystals):
             raise ValueError(f"column {name!r} has {len(values)} entries for {len(crystals)} crystals")
-    for index, crystal in enumerate(crystals):
-        if reason := unwritable(crystal):
-            raise ValueError(f"crystal {index} ({crystal.id}) {reason}, expected one that passed the checks")
+    files = {folder / name: open_file for name, open_file in FILES.items()}
+    with _no_warnings():
+        labels = FullLabels(_writable(crystals), columns)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (
-            warnings.catch_warnings(),
-            progress_bar(total=3 * len(crystals), desc="writing", unit="entry", disable=not progress) as bar,
-        ):
-            warnings.filterwarnings("ignore", "No Pauling electronegativity")  # used to sort symbols only
-            labelled = fully_labelled(crystals, columns)
-            cifs = [cif_text(crystal, bar.update) for crystal in labelled]
-            return [
-                _write_whole(folder / EXTXYZ, lambda path: write_extxyz_file(path, labelled, bar.update)),
-                _write_whole(folder / CIF_ZIP, lambda path: write_cif_zip(path, labelled, cifs)),
-                _write_whole(folder / JSON_GZ, lambda path: write_json_gz(path, labelled, bar.update)),
-                _write_whole(folder / CSV, lambda path: write_csv(path, labelled, cifs)),
-                _write_table(folder / TABLE, labelled),
-            ]
+        with progress_bar(total=len(crystals), desc="writing", unit="crystal", disable=not progress) as bar:
+            return _write(files, crystals, labels, bar.update)
     except OSError as error:
         raise UserError(
             f"{folder}: cannot write the structures ({error.strerror or error}), expected a writable folder "
             "with room: choose another one"
         ) from error
+
+
+def _writable(crystals: Iterable[Crystal]) -> Iterator[Crystal]:
+    """Go through crystals, and stop at one that no format can hold."""
+    for index, crystal in enumerate(crystals):
+        if reason := unwritable(crystal):
+            raise ValueError(f"crystal {index} ({crystal.id}) {reason}, expected one that passed the checks")
+        yield crystal
+
+
+def _write(
+    files: Mapping[Path, OpenFile],
+    crystals: Iterable[Crystal],
+    labels: FullLabels,
+    tick: Callable[[], object],
+) -> list[Path]:
+    """Write crystals to several files at once; each takes its place when all are complete."""
+    with ExitStack() as stack, _no_warnings():
+        partials = [stack.enter_context(replacing(path)) for path in files]
+        with ExitStack() as opened:
+            adds = [
+                opened.enter_context(open_file(partial, labels))
+                for partial, open_file in zip(partials, files.values(), strict=True)
+            ]
+            for place, crystal in enumerate(crystals):
+                full = labels.of(place, crystal)
+                cif = cif_text(full)
+                for add in adds:
+                    add(full, cif)
+                tick()
+    return list(files)
 
 
 def write_made(
@@ -151,18 +181,6 @@ def unwritable(crystal: Crystal) -> str:
     return ""
 
 
-def _write_whole(path: Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` make a file beside `path`, then put it in its place: it is whole or not there."""
-    with replacing(path) as partial:
-        write(partial)
-    return path
-
-
-def _write_table(path: Path, crystals: Sequence[Crystal]) -> Path:
-    write_crystals(path, crystals)
-    return path
-
-
 def write_file(path: Path, crystals: Sequence[Crystal]) -> Path:
     """Write crystals to one file, in the format that its name says; it is there whole or not at all.
 
@@ -184,12 +202,11 @@ def write_file(path: Path, crystals: Sequence[Crystal]) -> Path:
         raise UserError(
             f"{path.name} is asked to hold {len(crystals)} crystals, expected 1: write a .zip of CIFs"
         )
-    full = fully_labelled(crystals)
+    with _no_warnings():
+        labels = FullLabels(crystals)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "No Pauling electronegativity")
-            return _write_whole(path, lambda partial: SUFFIXES[suffix](partial, full))
+        return _write({path: SUFFIXES[suffix]}, crystals, labels, _no_tick)[0]
     except OSError as error:
         raise UserError(f"{path}: cannot write ({error.strerror or error}): choose another path") from error
 
@@ -199,21 +216,30 @@ def suffix_of(path: Path) -> str | None:
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
 
 
-def _texts(crystals: Sequence[Crystal]) -> list[str]:
-    return [cif_text(crystal, _no_tick) for crystal in crystals]
+@contextmanager
+def _no_warnings() -> Generator[None, None, None]:
+    """Hide that noble gases have no electronegativity, which is used to sort symbols only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No Pauling electronegativity")
+        yield
+
+
+@contextmanager
+def _cif_file(path: Path, _: FullLabels) -> Generator[Add, None, None]:
+    yield lambda _, cif: path.write_text(cif, encoding="utf-8")
 
 
 def _no_tick() -> None:
     """Tell nobody."""
 
 
-SUFFIXES: dict[str, Callable[[Path, Sequence[Crystal]], object]] = {
-    ".cif": lambda path, crystals: path.write_text(_texts(crystals)[0], encoding="utf-8"),
-    ".zip": lambda path, crystals: write_cif_zip(path, crystals, _texts(crystals)),
-    ".extxyz": lambda path, crystals: write_extxyz_file(path, crystals, _no_tick),
-    ".xyz": lambda path, crystals: write_extxyz_file(path, crystals, _no_tick),
-    ".json.gz": lambda path, crystals: write_json_gz(path, crystals, _no_tick),
-    ".csv": lambda path, crystals: write_csv(path, crystals, _texts(crystals)),
-    ".parquet": write_crystals,
+SUFFIXES: dict[str, OpenFile] = {
+    ".cif": _cif_file,
+    ".zip": cif_zip_file,
+    ".extxyz": extxyz_file,
+    ".xyz": extxyz_file,
+    ".json.gz": json_gz_file,
+    ".csv": csv_file,
+    ".parquet": table_file,
 }
-"""What writes a file, by its ending."""
+"""What opens a file, by its ending."""

@@ -1,15 +1,21 @@
-"""One file of crystals each: extended XYZ, CIF, pymatgen JSON, CSV."""
+"""Files of crystals, each written one crystal after another: extended XYZ, CIF, pymatgen JSON, CSV, parquet.
+
+Every function here opens a file and yields what adds a crystal to it, so that any number of crystals needs no memory to
+speak of. They get crystals that `label_names.FullLabels` has labelled, and are told of all labels beforehand.
+"""
 
 import csv
 import gzip
 import json
 import zipfile
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Generator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from repdiff.crystals.crystal import Crystal, Label, to_structure
-from repdiff.crystals.label_names import UNWRITABLE, free_names
+from repdiff.crystals.crystal import ROWS, Crystal, Label, LabelKinds, crystal_table, to_structure
+from repdiff.crystals.label_names import UNWRITABLE, FullLabels, free_names
+from repdiff.runs.parquet_files import table_writer
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # no clock in the files: equal crystals give equal bytes
 RESERVED_KEYS = (  # beside those of ASE's calculators
@@ -27,10 +33,12 @@ TABLE_KEYS = (
     "natoms",
     "nsites",
 )  # mean other things
-Tick = Callable[[], object]  # called once for each crystal, for a progress bar
+Add = Callable[[Crystal, str], object]
+"""Adds a crystal to a file, given its CIF, which some files hold."""
 
 
-def write_extxyz_file(path: Path, crystals: Sequence[Crystal], tick: Tick) -> None:
+@contextmanager
+def extxyz_file(path: Path, labels: FullLabels) -> Generator[Add, None, None]:
     """Write crystals as frames; id, split and labels in the comment lines.
 
     Labels whose name extended XYZ or ASE reserves, or cannot hold, get another: `stress` would be read as a tensor,
@@ -39,10 +47,12 @@ def write_extxyz_file(path: Path, crystals: Sequence[Crystal], tick: Tick) -> No
     from ase import Atoms
     from ase.io.extxyz import write_extxyz
 
-    written = _labels(crystals, _reserved_keys())
+    names = _names(labels, _reserved_keys())
     with path.open("w", encoding="utf-8") as file:
-        for crystal, labels in zip(crystals, written, strict=True):
-            known = {name: value for name, value in labels.items() if value not in (None, "")}
+
+        def add(crystal: Crystal, _: str) -> None:
+            own = _labels(crystal, names)
+            known = {name: value for name, value in own.items() if value not in (None, "")}
             frame = Atoms(
                 numbers=crystal.atomic_numbers,
                 scaled_positions=crystal.frac_coords,
@@ -51,19 +61,20 @@ def write_extxyz_file(path: Path, crystals: Sequence[Crystal], tick: Tick) -> No
                 info={"id": crystal.id, **known},
             )
             write_extxyz(file, [frame])
-            tick()
+
+        yield add
 
 
-def _labels(crystals: Sequence[Crystal], reserved: Container[str]) -> list[dict[str, Label]]:
-    """Return split and labels of each crystal under names that a format can hold."""
-    names = {name for crystal in crystals for name in crystal.labels}
-    taken = sorted(name for name in names if name.lower() in reserved or UNWRITABLE.search(name))
-    others = free_names(taken, names)
-    return [
-        ({} if crystal.split is None else {"split": crystal.split})
-        | {others.get(name, name): value for name, value in crystal.labels.items()}
-        for crystal in crystals
-    ]
+def _names(labels: FullLabels, reserved: Container[str]) -> dict[str, str]:
+    """Say under which name a format holds each label that it cannot hold under its own."""
+    taken = sorted(name for name in labels.kinds if name.lower() in reserved or UNWRITABLE.search(name))
+    return free_names(taken, labels.kinds)
+
+
+def _labels(crystal: Crystal, names: dict[str, str]) -> dict[str, Label]:
+    """Return split and labels of a crystal under names that a format can hold."""
+    split: dict[str, Label] = {} if crystal.split is None else {"split": crystal.split}
+    return split | {names.get(name, name): value for name, value in crystal.labels.items()}
 
 
 @cache
@@ -75,41 +86,73 @@ def _reserved_keys() -> frozenset[str]:
     return frozenset(key.lower() for key in keys)
 
 
-def cif_text(crystal: Crystal, tick: Tick) -> str:
+def cif_text(crystal: Crystal) -> str:
     """Return a crystal as CIF, symmetry P1, nothing symmetrised."""
     from pymatgen.io.cif import CifWriter
 
-    tick()
     return str(CifWriter(to_structure(crystal)))
 
 
-def write_cif_zip(path: Path, crystals: Sequence[Crystal], cifs: Sequence[str]) -> None:
+@contextmanager
+def cif_zip_file(path: Path, _: FullLabels) -> Generator[Add, None, None]:
     """Write one CIF a crystal into a zip archive."""
     with zipfile.ZipFile(path, "w") as archive:
-        for index, (crystal, cif) in enumerate(zip(crystals, cifs, strict=True)):
-            entry = zipfile.ZipInfo(f"{index:05d}_{crystal.labels['reduced_formula']}.cif", ZIP_DATE)
-            archive.writestr(entry, cif, zipfile.ZIP_DEFLATED)
+
+        def add(crystal: Crystal, cif: str) -> None:
+            index, formula = crystal.labels["index"], crystal.labels["reduced_formula"]
+            archive.writestr(
+                zipfile.ZipInfo(f"{index:05d}_{formula}.cif", ZIP_DATE), cif, zipfile.ZIP_DEFLATED
+            )
+
+        yield add
 
 
-def write_json_gz(path: Path, crystals: Sequence[Crystal], tick: Tick) -> None:
-    """Write one structure after another, so that 10 000 of them need no memory to speak of; labels as properties."""
-    written = _labels(crystals, TABLE_KEYS)
+@contextmanager
+def json_gz_file(path: Path, labels: FullLabels) -> Generator[Add, None, None]:
+    """Write a list of pymatgen structures, packed; labels as properties."""
+    names = _names(labels, TABLE_KEYS)
     with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
         file.write(b"[")
-        for index, (crystal, labels) in enumerate(zip(crystals, written, strict=True)):
-            document = {**to_structure(crystal).as_dict(), "properties": {"id": crystal.id, **labels}}
-            file.write((b",\n" if index else b"") + json.dumps(document).encode())
-            tick()
+
+        def add(crystal: Crystal, _: str) -> None:
+            properties = {"id": crystal.id, **_labels(crystal, names)}
+            document = {**to_structure(crystal).as_dict(), "properties": properties}
+            file.write((b",\n" if crystal.labels["index"] else b"") + json.dumps(document).encode())
+
+        yield add
         file.write(b"]\n")
 
 
-def write_csv(path: Path, crystals: Sequence[Crystal], cifs: Sequence[str]) -> None:
+@contextmanager
+def csv_file(path: Path, labels: FullLabels) -> Generator[Add, None, None]:
     """Write id, formula and CIF of each crystal as a row, split and labels behind them."""
-    written = _labels(crystals, TABLE_KEYS)
-    names = list(dict.fromkeys(name for labels in written for name in labels if name != "reduced_formula"))
+    names = _names(labels, TABLE_KEYS)
+    behind = [names.get(name, name) for name in labels.kinds if name != "reduced_formula"]
+    behind = ["split", *behind] if labels.with_splits else behind
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow([*COLUMNS, *names])
-        for crystal, labels, cif in zip(crystals, written, cifs, strict=True):
+        rows.writerow([*COLUMNS, *behind])
+
+        def add(crystal: Crystal, cif: str) -> None:
+            own = _labels(crystal, names)
             row = [crystal.id, crystal.labels["reduced_formula"], cif]
-            rows.writerow([*row, *(labels.get(name) for name in names)])
+            rows.writerow([*row, *(own.get(name) for name in behind)])
+
+        yield add
+
+
+@contextmanager
+def table_file(path: Path, labels: FullLabels) -> Generator[Add, None, None]:
+    """Write a table of `repdiff.crystals.crystal.write_crystals`."""
+    held: list[Crystal] = []
+    kinds: LabelKinds = labels.kinds
+    with table_writer(path, crystal_table([], kinds).schema) as write:
+
+        def add(crystal: Crystal, _: str) -> None:
+            held.append(crystal)
+            if len(held) == ROWS:
+                write(crystal_table(held, kinds))
+                held.clear()
+
+        yield add
+        write(crystal_table(held, kinds))

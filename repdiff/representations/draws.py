@@ -1,13 +1,16 @@
 """What became of every protostructure that a run drew: known, a duplicate, left behind by others, or kept."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from repdiff.errors import UserError
-from repdiff.runs.parquet_files import read_table, write_table
+from repdiff.runs.parquet_files import read_table, table_writer, write_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DRAWS, DRAWS_FILE = "draws", "draws.parquet"  # folder with a part for each call, and the file of all
 Outcome = Literal["kept", "not kept", "duplicate", "known"]
@@ -39,6 +42,11 @@ class DrawRecord:
 
 def write_draws(path: Path, records: Sequence[DrawRecord]) -> None:
     """Write records as a table, a row each, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_table(path, _table(records))
+
+
+def _table(records: Sequence[DrawRecord]) -> "pa.Table":
     import pyarrow as pa
 
     kinds = {
@@ -50,12 +58,12 @@ def write_draws(path: Path, records: Sequence[DrawRecord]) -> None:
         "rank": pa.int64(),
         "sample": pa.int64(),
     }
-    columns = {
-        field.name: pa.array([getattr(one, field.name) for one in records], kinds[field.name])
-        for field in fields(DrawRecord)
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_table(path, pa.table(columns))
+    return pa.table(
+        {
+            field.name: pa.array([getattr(one, field.name) for one in records], kinds[field.name])
+            for field in fields(DrawRecord)
+        }
+    )
 
 
 def read_draws(path: Path) -> list[DrawRecord]:
@@ -89,16 +97,17 @@ def join_parts(folder: Path, n: int) -> dict[str, int]:
     Returns:
         Number of draws by outcome; "to spare" are those of the last block that would be kept for more samples.
     """
-    parts = [read_draws(path) for path in sorted((folder / DRAWS).glob("*.parquet"))]
-    records = list(_distinct_blocks(parts))
-    if parts:
-        write_draws(folder / DRAWS_FILE, records)
-    outcomes = ["to spare" if one.sample is not None and one.sample >= n else one.outcome for one in records]
-    return dict(Counter(outcomes).most_common())
-
-
-def _distinct_blocks(parts: Iterable[Sequence[DrawRecord]]) -> Iterable[DrawRecord]:
+    paths = sorted((folder / DRAWS).glob("*.parquet"))
+    outcomes: Counter[str] = Counter()
     seen: set[int] = set()
-    for part in parts:
-        yield from (one for one in part if one.block not in seen)
-        seen |= {one.block for one in part}
+    if paths:
+        with table_writer(folder / DRAWS_FILE, _table([]).schema) as write:
+            for path in paths:
+                records = [one for one in read_draws(path) if one.block not in seen]
+                seen |= {one.block for one in records}
+                write(_table(records))
+                outcomes.update(
+                    "to spare" if one.sample is not None and one.sample >= n else one.outcome
+                    for one in records
+                )
+    return dict(outcomes.most_common())

@@ -1,5 +1,6 @@
 """Generated vectors, with their layout, in shards of a fixed size in one folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from repdiff.crystals.resumable_parts import SHARDS
@@ -7,7 +8,7 @@ from repdiff.errors import UserError
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.atomic_files import read_json, write_json
-from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
+from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint, tensor_shape
 from repdiff.symmetry import SymmetryTable
 
 NAMES = "names.json"
@@ -75,7 +76,41 @@ def read_generated(folder: Path) -> RepresentationBatch:
     Raises:
         UserError: If there is none, or one is damaged.
     """
+    return read_shards(_shards(folder))
+
+
+def split_generated(folder: Path, n: int | None, *, largest: int) -> list[list[Path]]:
+    """Part the shards of a folder, in order, so that no part holds more vectors than memory should.
+
+    Args:
+        folder: Folder of a run.
+        n: Vectors that are wanted, the first; None for all. Shards that hold none of them are left out.
+        largest: Vectors of a part at most; a shard that holds more is a part of its own.
+
+    Raises:
+        UserError: If there is no shard, or one is damaged.
+    """
+    parts: list[list[Path]] = []
+    room, first = 0, 0
+    for path in _shards(folder):
+        if n is not None and first >= n:
+            break
+        size = tensor_shape(path, "vectors")[0]
+        if not parts or size > room:
+            parts.append([])
+            room = largest
+        parts[-1].append(path)
+        room, first = room - size, first + size
+    return parts
+
+
+def read_shards(paths: Sequence[Path]) -> RepresentationBatch:
+    """Read some shards of one folder, in the order given."""
+    return RepresentationBatch.joined([read_shard(path) for path in paths])
+
+
+def _shards(folder: Path) -> list[Path]:
     paths = sorted((folder / SHARDS).glob("*.safetensors"))
     if not paths:
         raise UserError(f"{folder} holds no generated representations, expected files in {folder / SHARDS}")
-    return RepresentationBatch.joined([read_shard(path) for path in paths])
+    return paths

@@ -72,6 +72,19 @@ def load_checkpoint(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise unreadable(file, error) from error
 
 
+def tensor_shape(path: Path, name: str) -> tuple[int, ...]:
+    """Return the shape of one tensor of a checkpoint, without reading it.
+
+    Raises:
+        UserError: If the file is missing, truncated or damaged, or has no such tensor.
+    """
+    try:
+        with safe_open(path, framework="pt") as reader:
+            return tuple(reader.get_slice(name).get_shape())
+    except (OSError, SafetensorError) as error:
+        raise unreadable(path, error) from error
+
+
 def tensors_under(prefix: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Split tensors into those whose name starts with the prefix, which is cut off, and the others."""
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -14,7 +14,7 @@ from pymatgen.io.cif import CifWriter
 from small_runs import SAMPLING, TRAINING
 
 from repdiff.cli.main import main
-from repdiff.crystals.structure_files import read_structures
+from repdiff.crystals.structure_files import FILES, read_structures
 from repdiff.diffusion.build import KIND
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.shards import KIND as SHARD_KIND
@@ -365,7 +365,7 @@ def test_a_full_disk_while_crystals_are_written_loses_no_crystal(refused, worksp
 
     flags = ["--preset", "fast", "--n-workers", "1", "--name", "full"]
     with monkeypatch.context() as patch:
-        patch.setattr("repdiff.crystals.structure_files.write_cif_zip", refuse)
+        patch.setitem(FILES, "cif.zip", refuse)
         said = refused("reconstruct", *flags, workspace=workspace)
     assert "No space left" in said or "disk is full" in said
     assert main(["reconstruct", *flags, "--workspace", str(workspace)]) == 0

@@ -9,6 +9,7 @@ import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from small_runs import TINY_SEARCH
 
+from repdiff.commands import reconstruct
 from repdiff.crystals import resumable_parts
 from repdiff.crystals.crystal import to_structure
 from repdiff.crystals.structure_files import read_structures
@@ -80,6 +81,37 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_uninterrupted_one_gives(
     assert len(again) == len(whole) - 2
     assert not set(again) & set(written)
     assert not parts.exists()
+
+
+def test_pieces_that_fit_in_memory_give_the_crystals_of_all_at_once_and_are_not_made_twice(
+    run, workspace, monkeypatch
+):
+    folder = workspace / "generate" / "tiny-ead-mlp-ddim5-seed0"
+    made = read_generated(folder)
+    for number in range(4):
+        write_shard(folder, number, made.rows([number]))
+    whole = crystals_of(run, "--name", "whole")
+    monkeypatch.setattr("repdiff.commands.reconstruct.PIECE", 1)
+    plain, sought = reconstruct.invert, []
+
+    def stop_after_two(batch, **how):
+        if len(sought) == 2:
+            raise KeyboardInterrupt
+        sought.extend(batch.ids)
+        return plain(batch, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("repdiff.commands.reconstruct.invert", stop_after_two)
+        assert run(*FAST, "--name", "pieces")[0] == 130
+    sought.clear()
+    monkeypatch.setattr(
+        "repdiff.commands.reconstruct.invert",
+        lambda batch, **how: sought.extend(batch.ids) or plain(batch, **how),
+    )
+    pieces = crystals_of(run, "--name", "pieces")
+    assert [crystal.id for crystal in pieces] == [crystal.id for crystal in whole]
+    assert sought == ["gen-000002", "gen-000003"]
+    assert not (workspace / "reconstruct" / "pieces" / "pieces").exists()
 
 
 def test_parts_of_a_run_with_another_number_of_crystals_are_not_taken_for_its_own(

@@ -2,6 +2,7 @@ import gzip
 import io
 import json
 import zipfile
+from contextlib import contextmanager
 
 import ase.io
 import numpy as np
@@ -137,11 +138,13 @@ def test_noble_gases_are_written_without_warnings(tmp_path):
 def test_a_full_disk_is_one_line_and_leaves_the_old_files_whole(folder, crystals, monkeypatch):
     before = {name: (folder / name).read_bytes() for name in NAMES}
 
-    def full(path, crystals, cifs):
+    @contextmanager
+    def full(path, labels):
         path.write_bytes(b"half a fi")
+        yield lambda crystal, cif: None
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(structure_files, "write_csv", full)
+    monkeypatch.setitem(structure_files.FILES, "structures.csv", full)
     with pytest.raises(UserError, match=r"cannot write the structures \(No space left on device\)"):
         write_structures(folder, crystals, {"loss": [0.5, 0.25, None, 0.125], "note": ["a b", "", "c", "d"]})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
