@@ -12,6 +12,7 @@ from repdiff.metrics import prototype_labels as labels_module
 from repdiff.metrics.prototype_labels import read_labels
 from repdiff.metrics.prototypes import Prototypes
 from repdiff.metrics.uniqueness import Uniqueness
+from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.testing.example_crystals import rock_salt
 
 
@@ -123,20 +124,34 @@ def test_what_encode_read_off_the_training_crystals_within_the_same_tolerance_is
 
 
 def test_those_of_a_run_of_encode_are_not_read_again_either(n_read, tmp_path):
-    how = ["--workspace", str(tmp_path), "--only", "prototypes", "--n", "3", "--no-baseline"]
-    assert main(["encode", "prototypes", "--limit", "30", "--workspace", str(tmp_path)]) == 0
-    run = tmp_path / "encode" / "prototypes-ead"
-    assert main(["evaluate", "prototypes:test", "--training", f"{run}:train", *how]) == 0
+    pairs = [(11, 17), (19, 35), (3, 9), (12, 8), (20, 16), (37, 53), (4, 34), (55, 9), (38, 52)]
+    splits = ["train", "val", "test"]
+    salts = [rock_salt(f"salt-{z}", z, other) for z, other in pairs]
+    split = [salt.replace(split=splits[place % 3]) for place, salt in enumerate(salts)]
+    rd.write(tmp_path / "salts.parquet", split)
+    data, run = str(tmp_path / "salts.parquet"), tmp_path / "encode" / "salts-ead"
+    how = [
+        "--workspace",
+        str(tmp_path),
+        "--only",
+        "prototypes",
+        "--training",
+        f"{run}:train",
+        "--no-baseline",
+    ]
+    assert main(["encode", data, "--workspace", str(tmp_path)]) == 0
+    n_read.clear()
+    assert main(["evaluate", f"{data}:test", *how]) == 0
     assert len(n_read) == 3
-    manifest = run / "manifest.json"
-    manifest.write_text(manifest.read_text().replace(f'"moyopy": "{version("moyopy")}"', '"moyopy": "0.1"'))
-    assert (
-        main(
-            ["evaluate", "prototypes:val", "--training", f"{run}:train", *how, "--cache", str(tmp_path / "c")]
-        )
-        == 0
-    )
-    assert len(n_read) > 6, "what another version read was mixed in"
+    manifest = read_json(run / "manifest.json")
+    assert manifest["versions"]["moyopy"] == version("moyopy")
+    manifest["versions"]["moyopy"] = "0.1"
+    manifest["sessions"] = [
+        {**one, "versions": {**one["versions"], "moyopy": "0.1"}} for one in manifest["sessions"]
+    ]
+    write_json(run / "manifest.json", manifest)
+    assert main(["evaluate", f"{data}:val", *how, "--cache", str(tmp_path / "c")]) == 0
+    assert len(n_read) == 9, "what another version read was mixed in"
 
 
 def test_what_was_started_from_a_template_is_counted_apart():
