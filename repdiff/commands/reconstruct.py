@@ -16,7 +16,6 @@ from repdiff.backends.steering import SteeringRequest, with_predictions
 from repdiff.conditions import Asked, judge
 from repdiff.conditions.files import told, write_judged
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.resumable_parts import forget_parts
 from repdiff.crystals.structure_files import TABLE, write_structures
 from repdiff.crystals.symmetry import SYMPREC
 from repdiff.datasets.load import load_dataset
@@ -176,7 +175,6 @@ def _reconstruct(
     write_failed(folder, failed)
     write_structures(folder, found.crystals, progress=True)
     more = write_judged(folder, judged)
-    forget_parts(folder)
     return {
         **_summary(found.crystals, failed),
         **more,
