@@ -54,7 +54,11 @@ def disturb(session: Session, trial: Trial, workspace: Path, number: signal.Sign
     except subprocess.TimeoutExpired:
         (os.kill if number == signal.SIGKILL else os.killpg)(command.process.pid, number)
         code, said = command.finish()
-        if number == signal.SIGINT and code not in (0, 130):
+        if number == signal.SIGINT and code not in (
+            0,
+            130,
+            -signal.SIGINT,
+        ):  # the last: while Python was leaving
             trial.wrong.append(f"code {code} after Ctrl-C: {said[-300:]}")
     trial.wrong += command.complaints()
     if left := command.orphans():
@@ -225,6 +229,7 @@ def main() -> int:
     if strange := [*({*kinds} - {*KINDS}), *({*verbs} - {*VERBS})]:
         parser.error(f"unknown: {', '.join(strange)}; known: {', '.join([*KINDS, *VERBS])}")
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="repdiff-faults-") as folder:
         session = Session(Path(folder), arguments.seed)
         session.prepare()

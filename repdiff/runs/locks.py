@@ -17,21 +17,27 @@ def lock_file(path: Path) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Generator[None, None, None]:
+def locked(path: Path, *, file: Path | None = None, other: str = "name") -> Generator[None, None, None]:
     """Hold the folder of a run against other processes; the system lets go of it if this one dies.
+
+    Args:
+        path: The folder; it need not exist.
+        file: What is locked; None for a hidden file beside the folder, which outlasts a folder that is replaced.
+        other: What the user can choose otherwise, for the message.
 
     Raises:
         UserError: If another process holds it.
     """
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(lock_file(path))
+    file = lock_file(path) if file is None else file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
     try:
         lock.acquire(timeout=SECONDS_TO_WAIT)
     except Timeout as error:
         raise UserError(
-            f"{path} is in use by another process: wait for it, or choose another `name`"
+            f"{path} is in use by another process: wait for it, or choose another `{other}`"
         ) from error
     try:
         yield
