@@ -11,12 +11,12 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fault_verbs import FIRST, VERBS, results, write_inputs
+from fault_verbs import FIRST, VERBS, needed, results, write_inputs
 from tqdm import tqdm
 
 from repdiff.runs.atomic_files import RESERVE
@@ -59,19 +59,27 @@ class Session:
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.random = folder, random.Random(seed)
         self.references: dict[str, Reference] = {}
+        self.commands: list[Command] = []
 
-    def prepare(self) -> None:
-        """Write the data set, and make the runs that others read."""
+    def prepare(self, verbs: Sequence[str]) -> None:
+        """Write the data set, and make the runs that some verbs read."""
         write_inputs(self.folder)
-        for verb, name in tqdm(FIRST.items(), desc="inputs", file=sys.stderr):
-            self.start(verb, self.folder / "ws", name=name).finish_well()
+        for verb in tqdm(list(needed(verbs)), desc="inputs", file=sys.stderr):
+            self.start(verb, self.folder / "ws", name=FIRST[verb]).finish_well()
 
     def start(
         self, verb: str, workspace: Path, *, name: str = "run", max_file: int | None = None
     ) -> "Command":
         """Start the command of a verb."""
         words = [*shlex.split(VERBS[verb].words), "--workspace", str(workspace), "--name", name]
-        return Command(words, self.folder, max_file=max_file)
+        self.commands = [command for command in self.commands if command.process.poll() is None]
+        self.commands.append(Command(words, self.folder, max_file=max_file))
+        return self.commands[-1]
+
+    def end(self) -> None:
+        """End what is still running."""
+        for command in self.commands:
+            command.end_all()
 
     def reference(self, verb: str) -> Reference:
         """Return what a verb comes to when it is left alone."""

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,22 @@ FIRST = {
     "reconstruct": "run",
 }
 """Verbs that make the inputs of the others, in their order, and the names of their runs."""
+
+
+def made_by(verb: str) -> str:
+    """Return the folder that a verb makes for others."""
+    return f"ws/{VERBS[verb].words.split()[0]}/{FIRST[verb]}"
+
+
+def needed(verbs: Sequence[str]) -> Iterator[str]:
+    """Yield the verbs whose runs others read, first or last, in their order."""
+    wanted = {name for verb in verbs for name in VERBS[verb].reads}
+    for verb in reversed(FIRST):
+        if made_by(verb) in wanted:
+            wanted |= set(VERBS[verb].reads)
+    yield from (verb for verb in FIRST if made_by(verb) in wanted)
+
+
 COMPARISON = """\
 compare:
   seeds: [3]

@@ -232,12 +232,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="repdiff-faults-") as folder:
         session = Session(Path(folder), arguments.seed)
-        session.prepare()
         trials = plan(kinds, verbs, kills=arguments.kills, tries=arguments.tries, random=session.random)
-        for trial in tqdm(trials, desc="faults", file=sys.stderr):
-            DO[trial.kind](session, trial)
-            if trial.wrong:
-                print(f"{trial.kind} of {trial.verb}, {trial.what}: {'; '.join(trial.wrong)}", flush=True)
+        try:
+            session.prepare(verbs)
+            for trial in tqdm(trials, desc="faults", file=sys.stderr):
+                DO[trial.kind](session, trial)
+                if trial.wrong:
+                    tqdm.write(f"{trial.kind} of {trial.verb}, {trial.what}: {'; '.join(trial.wrong)}")
+        finally:
+            session.end()
     found = summary(trials)
     print(found)
     if arguments.out is not None:
