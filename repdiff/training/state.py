@@ -185,7 +185,7 @@ class RunFiles:
                 log.warning("%s; going on from %s", damage, checkpoint.name)
             return state
         raise DamagedError(
-            f"{damage}, and there is no other checkpoint", "train anew with `overwrite`, or in another folder"
+            f"{damage}, and no other checkpoint is whole", "train anew with `overwrite`, or in another folder"
         )
 
     def _load(
