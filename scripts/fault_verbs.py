@@ -184,7 +184,10 @@ def results(workspace: Path) -> dict[str, str]:
         if hidden or not file.is_file() or file.suffix in UNCOMPARED or _is_older_checkpoint(file):
             continue
         if not name.startswith(("cache/", "descriptors/")) and "/cells/" not in name:
-            found[name] = content(file)
+            try:
+                found[name] = content(file)
+            except Exception as error:  # libraries tell damage by many types
+                found[name] = f"cannot be read: {type(error).__name__}"
     return found
 
 

@@ -17,7 +17,8 @@ pieces: SIGKILL, and then a file of the run is cut short, has a bit flipped or h
 inputs: the same with a file that the verb reads.
 two: the command twice at the same time; one does the work, the other is refused in one line, or finds it finished.
 
-A flipped bit that gives other results with code 0 counts as "undetected", and is no failure of this script yet.
+A file of a run that was finished before it was damaged is for its readers to find. A flipped bit that gives other
+results with code 0 counts as "undetected", and is no failure of this script yet.
 It needs Linux; the exit code is 1 if anything failed.
 """
 
