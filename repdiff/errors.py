@@ -2,7 +2,9 @@
 
 from descriptors.registry import did_you_mean, unknown
 
-__all__ = ["UserError", "did_you_mean", "unknown"]
+__all__ = ["DamagedError", "UserError", "did_you_mean", "unknown"]
+
+REMAKE = "make it again by the command that wrote it, with `overwrite`"
 
 
 class UserError(ValueError):
@@ -19,3 +21,20 @@ class UserError(ValueError):
         ...     print(type(error).__name__)
         UserError
     """
+
+
+class DamagedError(UserError):
+    """A file that was written by repdiff and cannot be read any more, because it was cut short or changed.
+
+    Args:
+        damage: Names the file, and says what is wrong.
+        way_out: What the user can do.
+    """
+
+    def __init__(self, damage: str, way_out: str = REMAKE) -> None:
+        super().__init__(f"{damage}: {way_out}")
+        self.damage, self.way_out = damage, way_out
+
+    def __reduce__(self) -> tuple[type["DamagedError"], tuple[str, str]]:
+        """Go to another process as it is."""
+        return type(self), (self.damage, self.way_out)

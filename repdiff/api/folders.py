@@ -1,23 +1,27 @@
 """Folders that a notebook user names for output: what may lie there already, and what is refused."""
 
+import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from repdiff.crystals.structure_files import CIF_ZIP, CSV, EXTXYZ, JSON_GZ, TABLE
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError, UserError
 from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.runs.failures import FAILED
+from repdiff.runs.leftovers import remove_leftovers
+from repdiff.runs.locks import locked
 from repdiff.settings.base import Settings
 from repdiff.settings.leaves import leaves
 from repdiff.settings.paths import home_expanded
 
 Trained = TypeVar("Trained")
 
-MARK = "repdiff-training.json"
+MARK, WORK_MARK = "repdiff-training.json", "repdiff-work.json"
 ENCODED = "encoded"  # what stands for the data among the settings of a training
 WRITTEN = {EXTXYZ, CIF_ZIP, JSON_GZ, CSV, TABLE, FAILED}
 
@@ -59,8 +63,11 @@ def train_in(
     """
     if folder is not None:
         place = home_expanded(folder)
-        claim_for_training(place, what)
-        return train(place)
+        if os.environ.get("RANK", "0") != "0":  # of several processes of one training the first holds it
+            claim_for_training(place, what)
+            return train(place)
+        with claimed(place, what, work="training", call="rd.train", mark=MARK):
+            return train(place)
     path = Path(tempfile.mkdtemp(prefix="repdiff-"))
     try:
         trained = train(path)
@@ -71,9 +78,7 @@ def train_in(
     return trained
 
 
-def claim(
-    folder: Path, what: Mapping[str, object], *, work: str, call: str, mark: str = "repdiff-work.json"
-) -> None:
+def claim(folder: Path, what: Mapping[str, object], *, work: str, call: str, mark: str = WORK_MARK) -> None:
     """Write down in a folder what is done there.
 
     Args:
@@ -87,6 +92,12 @@ def claim(
         UserError: If the folder holds such a work that differs in any of these, or other files.
         OSError: If it cannot be listed or written.
     """
+    _refuse_others(folder, what, work=work, call=call, mark=mark)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / mark, what)
+
+
+def _refuse_others(folder: Path, what: Mapping[str, object], *, work: str, call: str, mark: str) -> None:
     held = _held(folder)
     if strange := sorted(held - {mark}):
         if mark not in held:
@@ -95,14 +106,40 @@ def claim(
                 "choose another `folder`"
             )
         then = read_json(folder / mark)
+        if not isinstance(then, dict):
+            raise DamagedError(
+                f"{folder / mark}: damaged, expected what is done there", "choose another `folder`"
+            )
         if differ := [name for name in sorted({*then, *what}) if then.get(name) != what.get(name)]:
             values = f"`{differ[0]}` was {then.get(differ[0])!r}, now {what.get(differ[0])!r}"
             raise UserError(
                 f"{folder} holds a {work} {'on other crystals' if ENCODED in differ else f'in which {values}'}: "
                 "choose another `folder`"
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / mark, what)
+
+
+@contextmanager
+def claimed(
+    folder: Path, what: Mapping[str, object], *, work: str, call: str, mark: str = WORK_MARK
+) -> Generator[None, None, None]:
+    """Claim a folder, and hold it against other processes; what killed ones left half-written there is removed.
+
+    Args:
+        folder: See `claim`; the others too.
+        what: All that decides the result.
+        work: What is done.
+        call: What does it.
+        mark: Name of the file in which it stands.
+
+    Raises:
+        UserError: If the folder holds another work or other files, or another process works there.
+        OSError: If it cannot be listed or written.
+    """
+    _refuse_others(folder, what, work=work, call=call, mark=mark)  # before a lock is put there
+    with locked(folder, file=folder / ".lock", other="folder"):
+        remove_leftovers(folder, alone=True)
+        claim(folder, what, work=work, call=call, mark=mark)
+        yield
 
 
 def refuse_other_files(folder: Path) -> None:

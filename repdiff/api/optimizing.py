@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repdiff.api.checks import a_count, a_seed, checked
-from repdiff.api.folders import claim
+from repdiff.api.folders import claimed
 from repdiff.api.model import Model
 from repdiff.api.steering import read_heads
 from repdiff.backends.goals import read_goal
@@ -129,15 +129,18 @@ def optimize(
     layout = RepresentationSpec.of_file(model.path, read_metadata(model_file(model.path)))
     with bars(progress), tempfile.TemporaryDirectory() as temporary:
         starts = ready_parents(given, backend, request.variation(), "crystals", layout)
-        place = Path(temporary)
-        if folder is not None:
-            place = Path(home_expanded(folder))
-            claim(place, _decisive(request, model, starts.crystals, search), work="walk", call="rd.optimize")
-        walk = Walk.begin(backend, layout, request, starts)
-        walk.run(
-            place, search=effort, device=device, n_workers=a_count("n_workers", n_workers), progress=progress
-        )
-        return end_crystals(walk, progress=progress)
+        place = Path(temporary if folder is None else home_expanded(folder))
+        what = _decisive(request, model, starts.crystals, search)
+        with claimed(place, what, work="walk", call="rd.optimize"):
+            walk = Walk.begin(backend, layout, request, starts)
+            walk.run(
+                place,
+                search=effort,
+                device=device,
+                n_workers=a_count("n_workers", n_workers),
+                progress=progress,
+            )
+            return end_crystals(walk, progress=progress)
 
 
 def _decisive(request: WalkRequest, model: Model, starts: list, search: str) -> dict[str, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from repdiff.api.checks import a_count, a_seed, checked
-from repdiff.api.folders import claim
+from repdiff.api.folders import claimed
 from repdiff.api.loading import load_model
 from repdiff.api.model import Model
 from repdiff.crystals.convert import as_crystal_set
@@ -133,9 +133,9 @@ def phases(
             with tempfile.TemporaryDirectory() as place:
                 return find_phases(prepared, Path(place), known=compared)
         place = home_expanded(folder)
-        claim(place, shown, work="search for phases", call="rd.phases")
-        found = find_phases(prepared, place, known=compared)
-        write_phases(place, found, shown)
+        with claimed(place, shown, work="search for phases", call="rd.phases"):
+            found = find_phases(prepared, place, known=compared)
+            write_phases(place, found, shown)
     return found
 
 

@@ -24,15 +24,16 @@ from repdiff.backends.steering import HeadObjective
 from repdiff.backends.variations import MOST, Parents, VariationRequest
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.crystals.geometry import check_structures
+from repdiff.crystals.resumable_parts import kept
 from repdiff.crystals.structure_files import unwritable
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError, UserError
 from repdiff.networks.protostructure.ranking import Prediction
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.inversion import invert
 from repdiff.representations.layout import RepresentationSpec
-from repdiff.representations.shards import read_shard, shard_path, write_names, write_shard
+from repdiff.representations.shards import held_shard, write_names, write_shard
+from repdiff.runs.atomic_files import ROUNDS
 
-ROUNDS = "rounds"
 LAST_SHARE = 1 / 3  # of the strength of the first round, which the last one has
 log = logging.getLogger(__name__)
 
@@ -138,6 +139,18 @@ class Visited:
         )
 
 
+def _read_round(file: Path) -> list[Visited]:
+    """Read the crystals of a round.
+
+    Raises:
+        DamagedError: If they cannot be read.
+    """
+    try:
+        return [Visited.of_labels(crystal) for crystal in read_crystals(file)]
+    except (KeyError, TypeError) as error:
+        raise DamagedError(f"{file}: damaged, expected the crystals of a round ({error})") from error
+
+
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
@@ -212,9 +225,8 @@ class Walk:
         for number in range(self.request.n_rounds):
             place = folder / ROUNDS / f"{number:04d}"
             file = place.with_suffix(".parquet")
-            if file.is_file():
-                made = [Visited.of_labels(crystal) for crystal in read_crystals(file)]
-            else:
+            made = kept(file, _read_round)
+            if made is None:
                 place.mkdir(parents=True, exist_ok=True)
                 vectors, origin = self._promising(number, place)
                 made = self._built(number, vectors, origin, place, search, device, n_workers, progress)
@@ -268,10 +280,8 @@ class Walk:
                 names.append(f"{start.id}-r{number + 1:02d}-{place:03d}")
                 origins.append(start.id)
         made_from = {name: parent.id for name, parent in zip(names, parents, strict=True)}
-        file = shard_path(folder, 0)
-        if file.is_file():
-            batch = read_shard(file)
-        else:
+        batch = next(iter(held_shard(folder, 0)), None)
+        if batch is None:
             batch = self.backend.vary(parents, numbers, seed=request.seed, **how.how).representations
             write_shard(folder, 0, batch)
             write_names(folder, names)

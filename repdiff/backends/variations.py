@@ -30,7 +30,7 @@ from repdiff.execution.progress import progress_bar
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.inversion import invert
 from repdiff.representations.layout import RepresentationSpec
-from repdiff.representations.shards import read_generated, read_shard, shard_path, write_shard
+from repdiff.representations.shards import held_shard, read_generated, write_shard
 
 MOST = 1_000_000  # variations of a parent
 N_REASONS = 3
@@ -213,8 +213,7 @@ def _vectors(folder: Path, n: int, size: int, vary: Callable[[int, int], Samples
     """Complete the shards of vectors, and read them."""
 
     def extend(number: int, first: int, wanted: int) -> int:
-        path = shard_path(folder, number)
-        held = [read_shard(path)] if path.is_file() else []
+        held = held_shard(folder, number)
         n_held = sum(map(len, held))
         if n_held < wanted:
             more = vary(first + n_held, wanted - n_held).representations

@@ -26,6 +26,7 @@ from repdiff.hardware import choose_device
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.draws import join_parts, write_part
 from repdiff.representations.shards import (
+    held_shard,
     read_shard,
     shard_path,
     write_names,
@@ -177,8 +178,7 @@ def _fill_vectors(
     """Complete the shards of representations, which are judged once they are crystals, and count what was made."""
 
     def extend(number: int, first: int, size: int) -> int:
-        path = shard_path(run.path, number)
-        held = [read_shard(path)] if path.is_file() else []
+        held = held_shard(run.path, number)
         n_held = sum(map(len, held))
         if n_held >= size:
             return 0

@@ -5,19 +5,20 @@ import sys
 from pathlib import Path
 
 from repdiff.backends.property_head import Head, fit_property_head, in_words
+from repdiff.crystals.resumable_parts import kept
 from repdiff.datasets.load import load_dataset
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.representations.encoded_set import REPRESENTATIONS, EncodedSet
 from repdiff.representations.encoding import encode_dataset
 from repdiff.representations.layout import named_descriptor
+from repdiff.runs.atomic_files import ENCODED
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings.paths import home_expanded
 from repdiff.settings.property_head import HeadSettings
 
 log = logging.getLogger(__name__)
-ENCODED = "encoded"  # folder of what a data set was encoded to, in that of the run, while it lasts
 
 
 def run_head(settings: HeadSettings, workspace: Workspace) -> Path:
@@ -52,8 +53,8 @@ def run_head(settings: HeadSettings, workspace: Workspace) -> Path:
         if run.state != "finished":
             if path is not None:
                 encoded = EncodedSet.read(path)
-            elif (run.path / ENCODED / REPRESENTATIONS).is_file():
-                encoded = EncodedSet.read(run.path / ENCODED)
+            elif (held := kept(run.path / ENCODED / REPRESENTATIONS, _read_encoded)) is not None:
+                encoded = held
             else:
                 assert dataset is not None
                 encoded = encode_dataset(dataset, settings.descriptor, niggli=False, device=device)
@@ -64,9 +65,12 @@ def run_head(settings: HeadSettings, workspace: Workspace) -> Path:
             )
             if result.stopped_by == "signal":
                 raise KeyboardInterrupt
-            _forget(run.path / ENCODED)
     sys.stdout.write(in_words(Head.load(run.path)) + "\n")
     return run.path
+
+
+def _read_encoded(file: Path) -> EncodedSet:
+    return EncodedSet.read(file.parent)
 
 
 def _encoded_run(settings: HeadSettings, workspace: Workspace) -> Path | None:
@@ -78,10 +82,3 @@ def _encoded_run(settings: HeadSettings, workspace: Workspace) -> Path | None:
         if (path / REPRESENTATIONS).is_file():
             return path
     return None
-
-
-def _forget(folder: Path) -> None:
-    """Remove the encoded data set, once the head is fitted."""
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

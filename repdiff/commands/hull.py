@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.resumable_parts import compute_in_parts, forget_parts
+from repdiff.crystals.resumable_parts import compute_in_parts
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.load import load_dataset
 from repdiff.datasets.sources import crystals_of_split
@@ -95,7 +95,6 @@ def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch
     write_hull_table(folder / TABLE_FILE, _table(dataset, settings, identity, with_energy))
     unread = [{"id": str(entry.id), "reason": entry.reason} for entry in dataset.rejected]
     write_records(folder / FAILED, failed + unread)
-    forget_parts(folder)
     reasons = Counter(entry["reason"] for entry in failed)
     log.info(
         "%d energies; %d without (in %s)%s",

@@ -8,7 +8,8 @@ from typing import Any
 
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import read_json
-from repdiff.runs.manifest import Manifest, read_manifest
+from repdiff.runs.locks import current_manifest
+from repdiff.runs.manifest import Manifest
 from repdiff.runs.workspace import Workspace
 from repdiff.settings import SECTIONS
 
@@ -27,7 +28,7 @@ def describe(path: Path) -> str:
     if path.is_file():
         return "\n".join([f"{path}: {_size(path.stat().st_size)}", *_describe_file(path)])
     if (path / "manifest.json").exists():
-        return "\n".join([*_describe_run(path, read_manifest(path)), *_list_files(path)])
+        return "\n".join([*_describe_run(path, current_manifest(path)), *_list_files(path)])
     if any((path / verb).is_dir() for verb in SECTIONS):
         return "\n".join(_describe_workspace(Workspace(root=path)))
     raise UserError(f"{path}: neither a workspace nor the folder of a run (no manifest.json in it)")

@@ -1,7 +1,6 @@
 """`repdiff optimize`: given crystals → crystals nearer to a goal of a property, and the way there."""
 
 import logging
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from repdiff.backends import BACKENDS, Backend
 from repdiff.backends.find_heads import find_heads
 from repdiff.backends.find_model import backend_of, find_model
 from repdiff.backends.goals import read_goal
-from repdiff.backends.optimization import ROUNDS, Walk, WalkRequest, check_optimizable
+from repdiff.backends.optimization import Walk, WalkRequest, check_optimizable
 from repdiff.backends.optimized_columns import end_crystals, in_words, path_crystals, summary_of_walk
 from repdiff.backends.property_head import Head
 from repdiff.backends.steering import HeadObjective, SteeringRequest, head_request
@@ -117,7 +116,6 @@ def _work(walk: Walk, settings: OptimizeSettings, run: Run) -> None:
         **summary_of_walk(walk, ends),
         seconds_per_start=round(seconds / len(walk.starts.crystals), 6),
     )
-    shutil.rmtree(run.path / ROUNDS, ignore_errors=True)
 
 
 def _label(settings: OptimizeSettings, model: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.ranking import check_label, fit_ranking
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.resumable_parts import compute_in_parts, forget_parts
+from repdiff.crystals.resumable_parts import compute_in_parts
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.load import load_dataset
 from repdiff.errors import UserError
@@ -53,7 +53,6 @@ def run_rank(settings: RankSettings, workspace: Workspace) -> Path:
             result = fit_ranking(*learn_from, settings, run.path, summary=run.summary, resume=settings.resume)
             if result.stopped_by == "signal":
                 raise KeyboardInterrupt
-            forget_parts(run.path)
     return run.path
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shutil
 import sys
 from array import array
 from collections import Counter
@@ -20,10 +19,10 @@ from repdiff.backends.steering import SteeringRequest, with_predictions
 from repdiff.conditions import Asked, judge
 from repdiff.conditions.files import MISSED, told, write_judged
 from repdiff.conditions.verdicts import Judged, rates_of
-from repdiff.crystals.crystal import Crystal, write_crystals
+from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.on_disk import CrystalsOnDisk
-from repdiff.crystals.resumable_parts import forget_parts, part_name
+from repdiff.crystals.resumable_parts import forget_parts, kept, part_name
 from repdiff.crystals.structure_files import TABLE, write_structures
 from repdiff.crystals.symmetry import SYMPREC
 from repdiff.datasets.load import load_dataset
@@ -35,15 +34,15 @@ from repdiff.representations.encoding import encode_dataset
 from repdiff.representations.inversion import invert
 from repdiff.representations.layout import named_descriptor
 from repdiff.representations.shards import read_names, read_shards, split_generated
-from repdiff.runs.atomic_files import read_json, write_json
+from repdiff.runs.atomic_files import PIECES, read_json, write_json
 from repdiff.runs.checkpoint import tensor_shape
-from repdiff.runs.failures import FAILED, read_failed, write_failed
+from repdiff.runs.failures import FAILED, read_failed, read_records, write_failed
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import ReconstructSettings
 
 PIECE = 10_000  # vectors, and their crystals, that are in memory at once
-PIECES, KEPT, DONE = "pieces", "crystals.parquet", "done.json"
+KEPT, DONE = "crystals.parquet", "done.json"
 log = logging.getLogger(__name__)
 
 
@@ -203,7 +202,7 @@ def _reconstruct(
     for number, (place, piece) in enumerate(zip(places, source.pieces, strict=True)):
         if len(places) > 1:
             log.info("piece %d of %d", number + 1, len(places))
-        if not (place / DONE).is_file():
+        if not _is_done(place):
             place.mkdir(parents=True, exist_ok=True)
             _invert_piece(piece.read(), source, settings, folder, place, device)
     crystals = CrystalsOnDisk([place / KEPT for place in places])
@@ -219,15 +218,26 @@ def _reconstruct(
     more = write_judged(folder, judged)
     done = [read_json(place / DONE) for place in places]
     n_sought = sum(one["n"] for one in done)
-    summary = {
+    return {
         **_summary(crystals, failed),
         **more,
         "seconds_per_structure": sum(one["seconds"] for one in done) / n_sought if n_sought else None,
         "n_workers": done[-1]["n_workers"],
         "search": done[-1]["search"],
     }
-    shutil.rmtree(folder / PIECES)
-    return summary
+
+
+def _is_done(place: Path) -> bool:
+    """Say whether an earlier session has made all of a piece, and all of it can be read."""
+    return (place / DONE).is_file() and all(
+        kept(place / name, read) is not None
+        for name, read in (
+            (DONE, read_json),
+            (KEPT, read_crystals),
+            (MISSED, read_crystals),
+            (FAILED, read_records),
+        )
+    )
 
 
 def _invert_piece(

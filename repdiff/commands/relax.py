@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from repdiff.crystals.resumable_parts import forget_parts
 from repdiff.datasets.sources import CrystalSets, choose
 from repdiff.energies.rattle import Rattle
 from repdiff.energies.registered import load_force_field
@@ -64,7 +63,6 @@ def run_relax(settings: RelaxSettings, workspace: Workspace) -> Path:
                 part_size=settings.part_size,
             )
             write_relaxed(run.path, relaxed)
-            forget_parts(run.path)
             seconds = (time.perf_counter() - started) / max(len(given.crystals), 1)
             run.summary.update(_summary(relaxed), seconds_per_structure=seconds)
     return run.path

@@ -25,6 +25,7 @@ from repdiff.report.sections import Section
 from repdiff.report.summary import summarize
 from repdiff.report.symmetries import add_space_groups
 from repdiff.runs.atomic_files import replacing, sha256
+from repdiff.runs.leftovers import remove_leftovers
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import ReportSettings
 
@@ -161,6 +162,7 @@ def _output(
 def _write(output: Path, page: str) -> None:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(output.parent)
         with replacing(output) as partial:
             partial.write_text(page, encoding="utf-8")
     except OSError as error:

@@ -14,7 +14,6 @@ from repdiff.backends.variation_columns import summary_of, training_set_of, with
 from repdiff.backends.variations import VariationRequest, check_request, make_variations, ready_parents
 from repdiff.conditions.files import told, write_judged
 from repdiff.crystals.crystal_set import CrystalSet
-from repdiff.crystals.resumable_parts import forget_parts
 from repdiff.crystals.structure_files import write_made
 from repdiff.datasets.sources import CrystalSets, choose, refuse_repeated_names
 from repdiff.diffusion.noise_level import check_strength
@@ -144,7 +143,6 @@ def _vary(
         among=None if known is None else known.name,
         seconds_per_variation=round(seconds / (len(parents.crystals) * request.n), 6),
     )
-    forget_parts(run.path)
     done = run.summary
     log.info(
         "%d variations of %d crystals; %.0f %% are the same structure as their parent, mean distance %.3g",

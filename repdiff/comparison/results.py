@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from repdiff.errors import UserError
-from repdiff.metrics.evaluation import SUMMARY
-from repdiff.runs.atomic_files import read_json
+from repdiff.metrics.evaluation import read_summary
 from repdiff.runs.manifest import Manifest, read_manifest
 
 COSTS = {
@@ -139,7 +138,7 @@ def read_result(folder: Path) -> Result:
     return Result(
         name=folder.name,
         seeds={verb: found.seed for verb, found in steps.items()},
-        metrics=read_json(folder / SUMMARY),
+        metrics=read_summary(folder),
         costs=read_costs(steps),
         settings={verb: _comparable(found.config) for verb, found in steps.items()},
         hardware=first.hardware,

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 
 from descriptors.batch import CrystalBatch
 from repdiff.crystals.parse import arrays_of
-from repdiff.runs.parquet_files import read_table, table_writer
+from repdiff.errors import DamagedError
+from repdiff.runs.parquet_files import read_own_table, table_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -223,13 +224,21 @@ def read_crystals(path: Path) -> list[Crystal]:
     """Read a file of `write_crystals`; arrays come back bit by bit.
 
     Raises:
-        ValueError: If a column is missing.
+        DamagedError: If it is cut short or changed, or a column is missing.
+        OSError: If there is no such file, or the disk refuses.
     """
-    table = read_table(path)
+    table = read_own_table(path)
     if missing := [name for name in RESERVED_COLUMNS if name not in table.column_names]:
-        raise ValueError(
+        raise DamagedError(
             f"{path} has no column {', '.join(missing)}, expected a file written by write_crystals"
         )
+    try:
+        return _crystals_of(table)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{path}: damaged, a row is no crystal ({error})") from error
+
+
+def _crystals_of(table: "pa.Table") -> list[Crystal]:
     labels = {name: table[name].to_pylist() for name in table.column_names if name not in RESERVED_COLUMNS}
     numbers = _ragged(table["atomic_numbers"])
     lattices, coords = _ragged(table["lattice"]), _ragged(table["frac_coords"])

@@ -6,15 +6,21 @@ and may be asked to hold more.
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
+from repdiff.errors import DamagedError
 from repdiff.execution.progress import progress_bar
+from repdiff.runs.atomic_files import PARTS
 
-PARTS, SHARDS = "parts", "shards"
+SHARDS = "shards"
+log = logging.getLogger(__name__)
 Part = list[Crystal]
+Piece = TypeVar("Piece")
 
 
 class ResumableParts:
@@ -31,8 +37,8 @@ class ResumableParts:
         self.files = [self.folder / f"{part_name(first, known)}.parquet" for first, known in members]
 
     def missing(self) -> list[int]:
-        """Return the places of the parts that are still to be made."""
-        return [place for place, file in enumerate(self.files) if not file.is_file()]
+        """Return the places of the parts that are still to be made; a damaged one is said, and is among them."""
+        return [place for place, file in enumerate(self.files) if kept(file, read_crystals) is None]
 
     def write(self, place: int, crystals: Sequence[Crystal]) -> None:
         """Keep the crystals of a part."""
@@ -44,8 +50,24 @@ class ResumableParts:
 
 
 def forget_parts(folder: Path) -> None:
-    """Remove the parts of a run, once the results are elsewhere."""
+    """Remove the parts of a work, once the results are elsewhere; those of a run go with its end."""
     shutil.rmtree(folder / PARTS, ignore_errors=True)
+
+
+def kept(file: Path, read: Callable[[Path], Piece]) -> Piece | None:
+    """Read a piece of a work that an earlier session wrote; None, to be made again, if it is absent or damaged.
+
+    Args:
+        file: Where it is.
+        read: Reads it, and raises DamagedError if it cannot be read.
+    """
+    if not file.is_file():
+        return None
+    try:
+        return read(file)
+    except DamagedError as error:
+        log.warning("%s; computing what it held again", error.damage)
+        return None
 
 
 def compute_in_parts(
@@ -121,7 +143,7 @@ def crystals_in_shards(
     def extend(number: int, first: int, wanted: int) -> int:
         path = folder / SHARDS / f"{number:05d}.parquet"
         shards.append(path)
-        held = read_crystals(path) if path.is_file() else []
+        held = kept(path, read_crystals) or []
         if len(held) >= wanted:
             return 0
         path.parent.mkdir(exist_ok=True)

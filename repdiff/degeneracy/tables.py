@@ -12,7 +12,7 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.degeneracy.close_pairs import DIFFERENT, DISTORTED, DUPLICATE, UNKNOWN, Judged
 from repdiff.degeneracy.sensitivity import Sensitivity
 from repdiff.metrics.matching import Match
-from repdiff.runs.parquet_files import read_table
+from repdiff.runs.parquet_files import read_own_table
 from repdiff.settings import DegeneracySettings
 
 PAIRS = "pairs.parquet"
@@ -54,7 +54,7 @@ def read_matches(path: Path, crystals: Sequence[Crystal]) -> dict[tuple[int, int
     rows = {crystal.id: row for row, crystal in enumerate(crystals) if counts[crystal.id] == 1}
     return {
         (rows[pair["id_a"]], rows[pair["id_b"]]): Match(rms=pair["rms"], reason=pair["reason"])
-        for pair in read_table(path).to_pylist()
+        for pair in read_own_table(path).to_pylist()
         if {pair["id_a"], pair["id_b"]} <= rows.keys()
     }
 

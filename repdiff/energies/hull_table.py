@@ -17,7 +17,7 @@ from jaxtyping import Float
 from repdiff.energies.conventions import CONVENTIONS, Convention, convention_of
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.errors import UserError
-from repdiff.runs.parquet_files import read_table, write_table
+from repdiff.runs.parquet_files import read_own_table, write_table
 from repdiff.runs.workspace import Workspace
 
 SHIPPED = Path(__file__).parent / "reference"
@@ -153,13 +153,11 @@ def read_hull_table(path: Path) -> HullTable:
     Raises:
         UserError: If there is none, or it is not one of ours.
     """
-    import pyarrow as pa
-
     file = path / TABLE_FILE if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"{path}: no hull table there, expected what `repdiff hull build DATASET` made")
     try:
-        content = read_table(file)
+        content = read_own_table(file)
         facts = json.loads((content.schema.metadata or {})[METADATA])
         identity = ForceFieldIdentity(**facts["force_field"])
         return HullTable(
@@ -173,7 +171,7 @@ def read_hull_table(path: Path) -> HullTable:
             energies=content["energy_per_atom"].to_numpy().astype(np.float64),
             datasets=facts.get("datasets", ()),
         )
-    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{file}: not a hull table ({type(error).__name__}), expected what `repdiff hull build DATASET` made"
         ) from error

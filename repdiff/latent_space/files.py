@@ -6,6 +6,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
+from repdiff.errors import DamagedError
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
 
 LATENTS = "latents.safetensors"
@@ -32,4 +33,7 @@ def read_latents(folder: Path) -> tuple[dict[str, Float[Tensor, "n n_latent"]], 
         UserError: If there is no such file, or it is damaged.
     """
     tensors, metadata = load_checkpoint(folder / LATENTS, kind=KIND)
-    return tensors, metadata["ids"]
+    ids = metadata.get("ids")
+    if "latents" not in tensors or not isinstance(ids, list) or len(ids) != len(tensors["latents"]):
+        raise DamagedError(f"{folder / LATENTS}: damaged, expected latent vectors and their names")
+    return tensors, ids

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from descriptors.registry import unknown
 from repdiff.crystals.formula import safe_formula
 from repdiff.crystals.views import count
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError, UserError
 from repdiff.metrics import METRICS, Context, CrystalSet, Metric, MetricResult, MetricValue
 from repdiff.metrics.evaluation_views import (
     aligned,
@@ -20,7 +20,7 @@ from repdiff.metrics.evaluation_views import (
     values_frame,
 )
 from repdiff.metrics.funnel import Stage
-from repdiff.runs.atomic_files import write_json
+from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.runs.parquet_files import write_table
 from repdiff.runs.provenance import versions
 from repdiff.settings.paths import home_expanded
@@ -332,3 +332,18 @@ def _value_to_json(value: MetricValue) -> dict[str, object]:
     if value.sizes is not None:
         shown |= dict(zip(("n_generated", "n_reference"), value.sizes, strict=True))
     return shown | ({"reason": value.reason} if value.reason else {})
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read the metrics that an evaluation wrote.
+
+    Raises:
+        UserError: If there are none or, as DamagedError, they are damaged.
+    """
+    found = read_json(folder / SUMMARY)
+    if not isinstance(found, dict) or not isinstance(found.get("metrics"), dict):
+        raise DamagedError(
+            f"{folder / SUMMARY}: damaged, expected the metrics of an evaluation",
+            "evaluate again with `overwrite`",
+        )
+    return found

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from repdiff.crystals.crystal import Crystal
+from repdiff.runs.leftovers import remove_leftovers
 from repdiff.runs.parquet_files import read_table, write_table
 
 ROWS_PER_SHARD = 64
@@ -164,7 +165,10 @@ class ShardWriter(Generic[T]):
             self.folder = None
 
     def __enter__(self) -> "ShardWriter[T]":
-        """Start."""
+        """Start; what processes that were killed have left half-written is removed."""
+        if self.folder is not None:
+            with suppress(OSError):
+                remove_leftovers(self.folder)
         return self
 
     def __exit__(

@@ -1,14 +1,17 @@
 """Results of an earlier evaluation of the same crystals, read from its files, to which others are added."""
 
+import logging
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from repdiff.errors import UserError
 from repdiff.metrics.base import METRICS, CellValue, MetricResult, MetricValue
-from repdiff.metrics.evaluation import ROWS, SUMMARY
-from repdiff.runs.atomic_files import read_json
-from repdiff.runs.parquet_files import read_table
+from repdiff.metrics.evaluation import ROWS, read_summary
+from repdiff.runs.parquet_files import read_own_table
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +37,18 @@ def read_kept(folder: Path, ids: Sequence[str], *, summary: Mapping[str, Any], c
             written by a session that did not end.
         changed: Entries of the context that were added since; what takes them is computed again.
 
-    Raises:
-        UserError: If the file of metrics is damaged.
+    Returns:
+        What holds; nothing, with a warning, if a file is damaged.
     """
-    found, table = read_json(folder / SUMMARY), read_table(folder / ROWS)
+    try:
+        return _read_kept(folder, ids, summary=summary, changed=changed)
+    except (UserError, OSError, KeyError, TypeError, AttributeError) as error:
+        log.warning("%s: the metrics in it are computed again: %s", folder, error)
+        return Kept()
+
+
+def _read_kept(folder: Path, ids: Sequence[str], *, summary: Mapping[str, Any], changed: Set[str]) -> Kept:
+    found, table = read_summary(folder), read_own_table(folder / ROWS)
     if table["id"].to_pylist() != list(ids):
         return Kept()
     results: dict[str, MetricResult] = {}

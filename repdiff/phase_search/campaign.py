@@ -6,6 +6,7 @@ interrupted goes on where it was.
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,12 @@ import torch
 from reconstruction.presets import Search
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.crystals.crystal_set import CrystalSet
-from repdiff.crystals.resumable_parts import forget_parts
+from repdiff.crystals.resumable_parts import forget_parts, kept
 from repdiff.energies.registered import load_force_field
 from repdiff.energies.relax import Limits
 from repdiff.energies.relax_set import relax_set
 from repdiff.energies.relaxed import Relaxation, RelaxedSet
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError, UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 from repdiff.metrics.primitive_cells import reduce_crystals
@@ -31,7 +32,7 @@ from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.inversion import invert
 from repdiff.runs.atomic_files import read_json, write_json
 
-BATCHES = "batches"
+BATCHES, BUILDING = "batches", "building"
 MEMBERS, RECORD, BUILT, RELAXED = "members.json", "record.json", "built.parquet", "relaxed.parquet"
 FIRST, LARGEST, SMALLEST = 16, 48, 4  # candidates of a batch: of the first, at most, and at least
 PART_SIZE = {"cpu": 8, "cuda": 1024}  # crystals relaxed together
@@ -126,7 +127,7 @@ def run_campaign(candidates: Candidates, methods: Methods, folder: Path) -> Outc
             if left is not None and left <= 0 and not (place / RECORD).is_file():
                 break
             size = _members(place, candidates, done, left)
-            if not (place / RECORD).is_file():
+            if kept(place / RECORD, _read_batch) is None:
                 _do_batch(candidates, size, methods, done, place)
             _take(place, done)
             done.first += size
@@ -146,8 +147,7 @@ def run_campaign(candidates: Candidates, methods: Methods, folder: Path) -> Outc
 
 def _members(place: Path, candidates: Candidates, done: _Progress, seconds_left: float | None) -> int:
     """Say how many candidates a batch has: what was decided when it began, or what suits now."""
-    if (place / MEMBERS).is_file():
-        names = read_json(place / MEMBERS)
+    if (names := kept(place / MEMBERS, _read_names)) is not None:
         if names != list(candidates.names[done.first : done.first + len(names)]):
             raise UserError(
                 f"{place} holds other candidates than {candidates.names[done.first]} and those behind it: "
@@ -192,12 +192,11 @@ def _do_batch(candidates: Candidates, size: int, methods: Methods, done: _Progre
         "protocol": dict(relaxed.protocol),
     }
     write_json(place / RECORD, record)
-    forget_parts(place)
 
 
 def _build(batch: RepresentationBatch, methods: Methods, place: Path) -> CrystalSet:
     """Invert vectors; where none makes a crystal, each has the reason."""
-    folder = place / "building"
+    folder = place / BUILDING
     folder.mkdir(exist_ok=True)
     try:
         return invert(
@@ -232,14 +231,48 @@ def _distinct(
 
 
 def _take(place: Path, done: _Progress) -> None:
-    """Add what a finished batch says."""
-    record = read_json(place / RECORD)
-    done.seconds += record["seconds"]
-    done.built += read_crystals(place / BUILT)
-    for crystal in read_crystals(place / RELAXED):
-        done.relaxations[crystal.id] = Relaxation.from_labels(crystal.labels, crystal=crystal)
-    for entry in record["failed"]:
-        done.relaxations[entry["id"]] = Relaxation.from_labels(entry, reason=entry["reason"])
-    done.not_built |= record["not_built"]
-    done.duplicates |= record["duplicates"]
-    done.protocol |= record["protocol"]
+    """Add what a finished batch says, and remove what was needed to finish it."""
+    batch = _read_batch(place / RECORD)
+    done.seconds += batch.seconds
+    done.built += batch.built
+    done.relaxations |= batch.relaxations
+    done.not_built |= batch.not_built
+    done.duplicates |= batch.duplicates
+    done.protocol |= batch.protocol
+    forget_parts(place)
+    shutil.rmtree(place / BUILDING, ignore_errors=True)
+
+
+def _read_names(file: Path) -> list[str]:
+    """Read the names of the candidates of a batch.
+
+    Raises:
+        DamagedError: If they cannot be read.
+    """
+    names = read_json(file)
+    if not isinstance(names, list) or not names:
+        raise DamagedError(f"{file}: damaged, expected the names of candidates")
+    return names
+
+
+def _read_batch(file: Path) -> _Progress:
+    """Read what became of the candidates of a batch, by its record and the tables beside it.
+
+    Raises:
+        DamagedError: If a part of it is absent or cannot be read.
+    """
+    record, place = read_json(file), file.parent
+    try:
+        found = _Progress(seconds=float(record["seconds"]), built=read_crystals(place / BUILT))
+        for crystal in read_crystals(place / RELAXED):
+            found.relaxations[crystal.id] = Relaxation.from_labels(crystal.labels, crystal=crystal)
+        for entry in record["failed"]:
+            found.relaxations[entry["id"]] = Relaxation.from_labels(entry, reason=entry["reason"])
+        found.not_built |= record["not_built"]
+        found.duplicates |= record["duplicates"]
+        found.protocol |= record["protocol"]
+    except DamagedError:
+        raise
+    except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
+        raise DamagedError(f"{file}: damaged ({error}), expected what became of candidates") from error
+    return found

@@ -14,11 +14,12 @@ from repdiff.backends import Backend, Samples
 from repdiff.conditions import How, honoured
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.crystals.formula import Formula
+from repdiff.crystals.resumable_parts import kept
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.phase_search.enumerate import name_of, system_name
 from repdiff.representations.batch import RepresentationBatch
-from repdiff.representations.shards import read_shard, shard_path, write_shard
+from repdiff.representations.shards import held_shard, write_shard
 
 MAX_ROUNDS = 4  # in which formulas that lack distinct candidates are drawn again
 PER_NEW = 4  # samples drawn in a round for each new one of the round before
@@ -250,11 +251,11 @@ def _protostructures(made: Samples) -> list[Protostructure | str | None]:
 
 def _round(drawing: Drawing, asked: Sequence[Formula], number: int, first: int, folder: Path) -> Samples:
     """Draw a round, or read it if it was drawn before."""
-    vectors, crystals = shard_path(folder, number), folder / "drawn" / f"{number:05d}.parquet"
-    if vectors.is_file():
-        return Samples(made=read_shard(vectors))
-    if crystals.is_file():
-        return Samples(made=tuple(read_crystals(crystals)))
+    crystals = folder / "drawn" / f"{number:05d}.parquet"
+    if held := held_shard(folder, number):
+        return Samples(made=held[0])
+    if (drawn := kept(crystals, read_crystals)) is not None:
+        return Samples(made=tuple(drawn))
     made = drawing.backend.sample(
         len(asked),
         seed=drawing.seed,
@@ -263,7 +264,6 @@ def _round(drawing: Drawing, asked: Sequence[Formula], number: int, first: int, 
         **drawing.how(),
     )
     if isinstance(made.made, RepresentationBatch):
-        vectors.parent.mkdir(parents=True, exist_ok=True)
         write_shard(folder, number, made.made)
     else:
         crystals.parent.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,10 @@ from jaxtyping import Float
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.sources import CrystalSets, split_name
 from repdiff.errors import UserError
-from repdiff.metrics.evaluation import ROWS, SUMMARY
+from repdiff.metrics.evaluation import ROWS, SUMMARY, read_summary
 from repdiff.report.theme import Role
-from repdiff.runs.atomic_files import read_json
 from repdiff.runs.manifest import Manifest, read_manifest
-from repdiff.runs.parquet_files import read_table
+from repdiff.runs.parquet_files import read_own_table
 from repdiff.runs.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ def read_run(
         UserError: If the folder is damaged.
     """
     manifest = read_manifest(path)
-    metrics = read_json(path / SUMMARY)
+    metrics = read_summary(path)
     rows = _read_rows(path / ROWS)
     messages: list[str] = []
     given = str(manifest.config.get("structures") or "")
@@ -243,15 +242,15 @@ def _kind(structures: str, made_by: Manifest | None) -> str:
 
 
 def _read_rows(path: Path) -> list[Record]:
-    import pyarrow as pa
-
     if not path.is_file():
         return []
     try:
-        return read_table(path).to_pylist()
-    except (pa.ArrowException, OSError) as error:
+        return read_own_table(path).to_pylist()
+    except (UserError, OSError) as error:
         why = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read ({why}): evaluate the structures again") from error
+        raise UserError(
+            f"{path} cannot be read ({why}): evaluate the structures again with `overwrite`"
+        ) from error
 
 
 def _pair(rows: Sequence[Record], crystals: Sequence[Crystal]) -> dict[int, Crystal]:

@@ -22,6 +22,7 @@ from repdiff.representations.layout import named_descriptor
 from repdiff.representations.similarity import DescribedCrystals
 from repdiff.runs.atomic_files import sha256
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
+from repdiff.runs.leftovers import remove_leftovers
 from repdiff.runs.manifest import Input, Manifest
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.paths import home_expanded
@@ -218,6 +219,8 @@ def compute_descriptors(
     """
     settings = json.dumps([descriptor, named_descriptor(descriptor).settings()])
     found = []
+    if folder is not None:
+        remove_leftovers(folder)
     with progress_bar(total=len(crystals), desc="encoding", unit="crystal", disable=not progress) as bar:
         for start in range(0, len(crystals), CRYSTALS_PER_PART):
             part = crystals[start : start + CRYSTALS_PER_PART]
@@ -238,7 +241,7 @@ def _kept(file: Path) -> Float[Tensor, "n_crystals n_features"] | None:
         return None
     try:
         return load_checkpoint(file, kind=KIND)[0]["descriptors"]
-    except UserError as error:
+    except (UserError, KeyError) as error:
         log.warning("computed again: %s", error)
         return None
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from repdiff.errors import UserError
-from repdiff.runs.parquet_files import read_table, table_writer, write_table
+from repdiff.errors import DamagedError
+from repdiff.runs.parquet_files import read_own_table, table_writer, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,14 +70,13 @@ def read_draws(path: Path) -> list[DrawRecord]:
     """Read what `write_draws` wrote.
 
     Raises:
-        UserError: If the file is missing, damaged or something else.
+        DamagedError: If the file is missing, damaged or something else.
     """
-    import pyarrow as pa
-
     try:
-        return [DrawRecord(**row) for row in read_table(path).to_pylist()]
-    except (OSError, pa.ArrowException, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}): generate again") from error
+        return [DrawRecord(**row) for row in read_own_table(path).to_pylist()]
+    except (OSError, ValueError, TypeError) as error:
+        why = str(error).splitlines()[0]
+        raise DamagedError(f"{path}: cannot be read ({why})", "generate again with `overwrite`") from error
 
 
 def write_part(folder: Path, first: int, records: Sequence[DrawRecord]) -> None:

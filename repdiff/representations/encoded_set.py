@@ -14,7 +14,7 @@ from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.crystals.crystal_set import CrystalViews
 from repdiff.crystals.views import frame_of
 from repdiff.datasets.readers.rows import Rejection, reasons_by_name
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError, UserError
 from repdiff.representations.batch import RepresentationBatch, features_frame
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CRYSTALS, REPRESENTATIONS = "crystals.parquet", "representations.safetensors"
 KIND = "representations"
+AGAIN = "encode the data set again with `overwrite`"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -146,18 +147,19 @@ class EncodedSet(CrystalViews):
         layout = RepresentationSpec.of_file(folder / REPRESENTATIONS, metadata)
         try:
             crystals = read_crystals(folder / CRYSTALS)
-        except (ValueError, OSError) as error:
-            raise UserError(
-                f"{folder / CRYSTALS} cannot be read ({error}): encode the data set again"
-            ) from error
+        except DamagedError as error:
+            raise DamagedError(error.damage, AGAIN) from error
+        except OSError as error:
+            raise DamagedError(f"{folder / CRYSTALS} cannot be read ({error})", AGAIN) from error
+        if "representations" not in tensors:
+            raise DamagedError(f"{folder / REPRESENTATIONS} holds no representations", AGAIN)
         if len(crystals) != len(tensors["representations"]):
-            raise UserError(
+            raise DamagedError(
                 f"{folder} holds {len(crystals)} crystals and {len(tensors['representations'])} representations, "
-                "expected as many: encode the data set again"
+                "expected as many",
+                AGAIN,
             )
-        symmetry = SymmetryTable.of_file(
-            folder / REPRESENTATIONS, tensors, remedy="encode the data set again"
-        )
+        symmetry = SymmetryTable.of_file(folder / REPRESENTATIONS, tensors, remedy=AGAIN)
         return cls(
             crystals=crystals,
             representations=tensors["representations"],
@@ -181,4 +183,4 @@ def _read_rejected(file: Path) -> list[Rejection]:
     try:
         return [Rejection(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
     except (ValueError, TypeError) as error:
-        raise UserError(f"{file} is damaged ({error}): encode the data set again") from error
+        raise DamagedError(f"{file} is damaged ({error})", AGAIN) from error

@@ -13,7 +13,7 @@ from torch import Tensor
 from descriptors.base import Descriptor, make_descriptor
 from descriptors.representation import Representation
 from repdiff.crystals.formula import Composition
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError, UserError
 
 
 def named_descriptor(spec: str) -> Descriptor:
@@ -63,13 +63,14 @@ class RepresentationSpec(BaseModel):
         """Take the layout out of the metadata of a file.
 
         Raises:
-            UserError: If there is none, or it is not as this version writes it.
+            DamagedError: If there is none, or it is not as this version writes it.
         """
         try:
             return cls.model_validate(metadata["layout"])
         except (KeyError, ValidationError) as error:
-            raise UserError(
-                f"{path} holds no layout of its columns that this version reads: was it written by another version?"
+            raise DamagedError(
+                f"{path} holds no layout of its columns that this version reads: was it written by another version, "
+                "or changed?"
             ) from error
 
     def representation(self) -> Representation:

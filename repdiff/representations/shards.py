@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from repdiff.crystals.resumable_parts import SHARDS
-from repdiff.errors import UserError
+from repdiff.crystals.resumable_parts import SHARDS, kept
+from repdiff.errors import DamagedError, UserError
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.atomic_files import read_json, write_json
@@ -13,6 +13,7 @@ from repdiff.symmetry import SymmetryTable
 
 NAMES = "names.json"
 KIND = "generated"
+AGAIN = "generate again with `overwrite`"
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -40,17 +41,29 @@ def read_shard(path: Path) -> RepresentationBatch:
     """Read one shard.
 
     Raises:
-        UserError: If the file is damaged or no shard.
+        UserError: If the file is no shard or, as DamagedError, damaged.
     """
     tensors, metadata = load_checkpoint(path, kind=KIND)
-    return RepresentationBatch(
-        vectors=tensors["vectors"],
-        layout=RepresentationSpec.of_file(path, metadata),
-        symmetry=SymmetryTable.of_file(path, tensors, remedy="generate again"),
-        templates=None if metadata.get("templates") is None else tuple(metadata["templates"]),
-        parents=None if metadata.get("parents") is None else tuple(metadata["parents"]),
-        columns={name: tuple(values) for name, values in (metadata.get("columns") or {}).items()},
-    )
+    layout = RepresentationSpec.of_file(path, metadata)
+    try:
+        return RepresentationBatch(
+            vectors=tensors["vectors"],
+            layout=layout,
+            symmetry=SymmetryTable.of_file(path, tensors, remedy=AGAIN),
+            templates=None if metadata.get("templates") is None else tuple(metadata["templates"]),
+            parents=None if metadata.get("parents") is None else tuple(metadata["parents"]),
+            columns={name: tuple(values) for name, values in (metadata.get("columns") or {}).items()},
+        )
+    except DamagedError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DamagedError(f"{path}: damaged ({error})", AGAIN) from error
+
+
+def held_shard(folder: Path, number: int) -> list[RepresentationBatch]:
+    """Return the shard that an earlier session wrote, in a list; an empty one if there is none, or it is damaged."""
+    batch = kept(shard_path(folder, number), read_shard)
+    return [] if batch is None else [batch]
 
 
 def write_names(folder: Path, names: list[str]) -> None:
@@ -66,7 +79,7 @@ def read_names(folder: Path, n: int) -> list[str]:
     """
     names = read_json(folder / NAMES)
     if not isinstance(names, list) or len(names) < n:
-        raise UserError(f"{folder / NAMES}: fewer names than the {n} vectors: generate again")
+        raise UserError(f"{folder / NAMES}: fewer names than the {n} vectors: {AGAIN}")
     return names[:n]
 
 

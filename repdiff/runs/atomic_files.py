@@ -11,15 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError, UserError
 from repdiff.runs.checksums import KEY, checksum_of, without_checksum
+from repdiff.runs.leftovers import partial_path
 from repdiff.settings.paths import readable
 
-UNHASHED = {"manifest.json", "config.yaml"}  # they hold times and paths, so they differ between equal runs
+MANIFEST, CONFIG = "manifest.json", "config.yaml"
+UNHASHED = {MANIFEST, CONFIG}  # they hold times and paths, so they differ between equal runs
+RESERVE = ".reserve"  # file of a run at work, whose room is for the last words on a full disk
+PARTS, PIECES, ROUNDS, ENCODED = "parts", "pieces", "rounds", "encoded"
+PASSING = {PARTS, PIECES, ROUNDS, ENCODED}  # folders of a run that are removed once it is finished
 
 DISK_TROUBLE = {
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EFBIG: "a file would become larger than this system allows: raise the limit, see `ulimit -f`",
     errno.EROFS: "the disk is read-only: choose another `workspace`",
     errno.EACCES: "permission denied: choose another path or change its permissions",
     errno.EPERM: "permission denied: choose another path or change its permissions",
@@ -36,7 +42,7 @@ def replacing(path: Path) -> Generator[Path, None, None]:
 
     The yielded path keeps the suffix, for writers that look at it.
     """
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    partial = partial_path(path)
     try:
         yield partial
         with partial.open("rb") as stream:
@@ -75,20 +81,21 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON holds anything)
     """Read JSON, without the checksum that `write_json` gave it.
 
     Raises:
-        UserError: If the file is absent or damaged, or differs from its checksum.
+        UserError: If the file is absent or, as DamagedError, damaged or not what its checksum says.
     """
     try:
-        return without_checksum(path, json.loads(path.read_text(encoding="utf-8")))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: damaged, expected JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path}: damaged, expected JSON: {error}") from error
+    return without_checksum(path, document)
 
 
 def sha256(path: Path) -> str:
     """Hash a file, or a folder by the names and hashes of its files.
 
-    Hidden files and the manifest and config of a run do not count.
+    Hidden files and the manifest and config of a run do not count, nor what a run removes once it is finished.
 
     Raises:
         UserError: If there is nothing at `path`.
@@ -98,10 +105,11 @@ def sha256(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder")
+    apart = UNHASHED | (PASSING if (path / MANIFEST).is_file() else set())
     total = hashlib.sha256()
     for file in sorted(path.rglob("*")):
         parts = file.relative_to(path).parts
-        if file.is_file() and parts[0] not in UNHASHED and not any(part.startswith(".") for part in parts):
+        if file.is_file() and parts[0] not in apart and not any(part.startswith(".") for part in parts):
             total.update(os.fsencode("/".join(parts)) + f" {sha256(file)}\n".encode())
     return total.hexdigest()
 
@@ -115,7 +123,7 @@ def disk_trouble(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
             return f"{error.filename or 'writing'}: {DISK_TROUBLE[error.errno]}"
-        for code in (errno.ENOSPC, errno.EROFS):
+        for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
             if os.strerror(code) in str(error):
                 return DISK_TROUBLE[code]
         error = error.__cause__

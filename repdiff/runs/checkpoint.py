@@ -58,7 +58,7 @@ def load_checkpoint(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[s
         The tensors, on the CPU, and the metadata, with `format` and `kind`.
 
     Raises:
-        UserError: If it is missing, truncated, damaged, not ours, of another kind, or of a later format.
+        UserError: If it is missing, not ours, of another kind, of a later format or, as DamagedError, damaged.
     """
     file = model_file(path)
     metadata = read_metadata(file)
@@ -68,7 +68,7 @@ def load_checkpoint(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[s
     try:
         with safe_open(file, framework="pt") as reader:
             return {name: reader.get_tensor(name) for name in reader.keys()}, metadata  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         raise unreadable(file, error) from error
 
 

@@ -10,7 +10,7 @@ import mmap
 from pathlib import Path
 from typing import Any
 
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError
 
 MARK = b"repdiff-sha256:"
 N_DIGITS = 64
@@ -38,7 +38,7 @@ def check_parquet(path: Path) -> None:
     """Compare a parquet file with its checksum, if it carries one.
 
     Raises:
-        UserError: If they differ.
+        DamagedError: If they differ.
     """
     with path.open("rb") as file:
         file.seek(0, 2)
@@ -58,7 +58,7 @@ def check_safetensors(path: Path) -> None:
     """Compare a safetensors file with its checksum, if it carries one.
 
     Raises:
-        UserError: If they differ.
+        DamagedError: If they differ.
     """
     _check(path, _in_header(path))
 
@@ -73,15 +73,15 @@ def without_checksum(path: Path, document: Any) -> Any:  # noqa: ANN401 (JSON ho
     """Compare a JSON document with the checksum that it carries, if any, and return it without.
 
     Raises:
-        UserError: If they differ.
+        DamagedError: If they differ.
     """
     if not isinstance(document, dict) or KEY not in document:
         return document
     rest = {name: value for name, value in document.items() if name != KEY}
     if document[KEY] != checksum_of(rest):
-        raise UserError(
-            f"{path}: changed since it was written (its checksum differs): make it again, or remove its line "
-            f'"{KEY}" if the change was meant'
+        raise DamagedError(
+            f"{path}: changed since it was written (its checksum differs)",
+            f'make it again, or remove its line "{KEY}" if the change was meant',
         )
     return rest
 
@@ -114,9 +114,7 @@ def _check(path: Path, place: int) -> None:
         file.seek(place)
         found = file.read(len(BLANK))
     if found[: len(MARK)] == MARK and found[len(MARK) :] != _digest(path, place).encode():
-        raise UserError(
-            f"{path}: damaged since it was written (its checksum differs): restore it from a copy, or make it again"
-        )
+        raise DamagedError(f"{path}: damaged since it was written (its checksum differs)")
 
 
 def _digest(path: Path, place: int) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError
 from repdiff.runs.atomic_files import replacing
 
 FAILED, REJECTED = "failed.jsonl", "rejected.jsonl"
@@ -33,14 +33,14 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """Read what `write_records` wrote.
 
     Raises:
-        UserError: If the file is absent or damaged.
+        DamagedError: If the file is absent or damaged.
     """
     try:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}), expected a JSON object a line") from error
+        raise DamagedError(f"{path}: cannot be read ({error}), expected a JSON object a line") from error
     if not all(isinstance(record, dict) and "reason" in record for record in records):
-        raise UserError(f"{path}: damaged, expected a JSON object with a reason on every line")
+        raise DamagedError(f"{path}: damaged, expected a JSON object with a reason on every line")
     return records
 
 
@@ -48,7 +48,7 @@ def read_failed(folder: Path) -> dict[str, str]:
     """Read why crystals of a run are missing, by name; nothing where the run has no `failed.jsonl`.
 
     Raises:
-        UserError: If the file is damaged.
+        DamagedError: If the file is damaged.
     """
     path = folder / FAILED
     if not path.is_file():

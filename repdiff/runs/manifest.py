@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError
 from repdiff.hardware import hardware
-from repdiff.runs.atomic_files import read_json
+from repdiff.runs.atomic_files import MANIFEST, read_json
 from repdiff.runs.provenance import versions
 
 Status = Literal["running", "interrupted", "finished"]
@@ -74,11 +74,11 @@ def read_manifest(path: Path) -> Manifest:
     """Read the manifest of a run's folder.
 
     Raises:
-        UserError: If it is absent or damaged.
+        UserError: If it is absent or, as DamagedError, damaged.
     """
-    file = path / "manifest.json"
+    file = path / MANIFEST
     try:
         return Manifest.model_validate(read_json(file))
     except ValidationError as error:
         fields = ", ".join(str(item["loc"][0]) if item["loc"] else "all" for item in error.errors())
-        raise UserError(f"{file}: damaged ({fields}), expected the manifest of a run") from error
+        raise DamagedError(f"{file}: damaged ({fields}), expected the manifest of a run") from error

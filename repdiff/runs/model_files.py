@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from repdiff.errors import UserError
+from repdiff.errors import REMAKE, DamagedError, UserError
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
+REMEDY = f"{REMAKE}, or name another"
 
 
 def model_file(path: Path) -> Path:
@@ -38,7 +39,7 @@ def read_metadata(file: Path) -> dict[str, Any]:
     """Read the metadata of a checkpoint without its tensors.
 
     Raises:
-        UserError: If the file is missing, truncated, damaged, not ours, or of a later format.
+        UserError: If the file is missing, not ours, of a later format or, as DamagedError, truncated or changed.
     """
     if not file.is_file():
         raise UserError(f"{file}: no such checkpoint; train a model first, or name another file")
@@ -47,17 +48,17 @@ def read_metadata(file: Path) -> dict[str, Any]:
     try:
         with safe_open(file, framework="np") as reader:
             text = (reader.metadata() or {}).get("repdiff")
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise unreadable(file, error) from error
     if text is None:
         raise UserError(f"{file}: a safetensors file, but not written by repdiff: name another file")
     try:
         metadata = json.loads(text)
         strange = not isinstance(metadata["format"], int) or not isinstance(metadata["kind"], str)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         strange = True
     if strange:
-        raise UserError(f"{file}: its metadata is damaged: take an older checkpoint, or train again")
+        raise DamagedError(f"{file}: its metadata is damaged", REMEDY)
     if metadata["format"] > FORMAT_VERSION:
         raise UserError(
             f"{file} has format {metadata['format']}, this version reads up to {FORMAT_VERSION}: "
@@ -66,9 +67,6 @@ def read_metadata(file: Path) -> dict[str, Any]:
     return metadata
 
 
-def unreadable(file: Path, error: Exception) -> UserError:
+def unreadable(file: Path, error: Exception) -> DamagedError:
     """Make the error for a file that cannot be read."""
-    return UserError(
-        f"{file} cannot be read ({error}): it is truncated or no safetensors file; "
-        "take an older checkpoint, or train again"
-    )
+    return DamagedError(f"{file} cannot be read ({error}): it is truncated or no safetensors file", REMEDY)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from repdiff.errors import DamagedError
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.checksums import check_parquet, seal_parquet
 
@@ -18,13 +19,35 @@ def read_table(path: Path) -> "pa.Table":
     Raises:
         OSError: If there is no such file.
         pyarrow.ArrowException: If it is no parquet.
-        UserError: If it is not what was written.
+        DamagedError: If it is not what its checksum says.
     """
     import pyarrow.parquet as pq
 
     check_parquet(path)
     with path.open("rb") as file:
         return pq.ParquetFile(file).read()  # which takes columns of one name
+
+
+def read_own_table(path: Path) -> "pa.Table":
+    """Read a table that repdiff wrote.
+
+    Raises:
+        DamagedError: If it is cut short or changed.
+        OSError: If there is no such file, or the disk refuses.
+    """
+    import pyarrow as pa
+
+    try:
+        table = read_table(path)
+        table.validate(full=True)
+    except DamagedError:
+        raise
+    except (pa.ArrowException, ValueError, OSError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DamagedError(f"{path}: damaged or cut short, expected parquet: {why}") from error
+    return table
 
 
 def count_rows(path: Path) -> int:

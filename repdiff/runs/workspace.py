@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from repdiff.errors import UserError, did_you_mean
-from repdiff.runs.atomic_files import sha256
+from repdiff.errors import DamagedError, UserError, did_you_mean
+from repdiff.runs.atomic_files import MANIFEST, sha256
 from repdiff.runs.differences import Difference, differences, with_kept
-from repdiff.runs.fresh import fresh_folder, holds_work
+from repdiff.runs.fresh import fresh_folder, holds_beginning, holds_run, holds_work, put_back
+from repdiff.runs.leftovers import remove_leftovers
+from repdiff.runs.locks import current_manifest, locked
 from repdiff.runs.manifest import Input, Manifest, Session, read_manifest
-from repdiff.runs.recording import Run, State, recorded
+from repdiff.runs.recording import Run, State, forget_passing, recorded
 from repdiff.settings.base import DEFAULT_ROOT, Settings
 
 BEFORE = {
@@ -75,7 +77,7 @@ class Workspace:
         found: dict[Path, Manifest] = {}
         for file in (self.root / verb).glob("[!.]*/manifest.json"):
             try:
-                found[file.parent] = read_manifest(file.parent)
+                found[file.parent] = current_manifest(file.parent)
             except UserError as error:
                 log.warning("left out: %s", error)
         return dict(sorted(found.items(), key=lambda item: (item[1].finished or item[1].created, item[0])))
@@ -118,7 +120,7 @@ class Workspace:
             return self.newest(verb)
         for path in (given, self.root / verb / given):
             if path.exists():
-                if (path / "manifest.json").exists() and (status := read_manifest(path).status) != "finished":
+                if (path / MANIFEST).exists() and (status := current_manifest(path).status) != "finished":
                     log.warning("using %s although it is %s", path, status)
                 return path
         names = [path.name for path in self.runs(verb)]
@@ -136,7 +138,7 @@ class Workspace:
             UserError: If the manifest of that run is damaged.
         """
         path = self.root / settings.verb / plain_name(self.name or default_name)
-        if self.overwrite or not (path / "manifest.json").exists():
+        if self.overwrite or not (path / MANIFEST).exists():
             return settings
         return with_kept(settings, read_manifest(path))
 
@@ -170,8 +172,10 @@ class Workspace:
         if os.environ.get("RANK", "0") != "0":
             yield Run(path=path, state=self._state(path, settings, hashed, resume=resume)[0])
             return
-        with _locked(path):
+        with locked(path):
+            put_back(path)
             state, old, differ = self._state(path, settings, hashed, resume=resume)
+            remove_leftovers(path, alone=True)
             run = Run(
                 path=path,
                 state=state,
@@ -180,6 +184,7 @@ class Workspace:
             )
             if state == "finished":
                 log.info("%s is finished already, with the same settings: nothing to do", path)
+                forget_passing(path)
                 yield run
                 return
             if state == "resumed":
@@ -201,15 +206,19 @@ class Workspace:
     def _state(
         self, path: Path, settings: Settings, inputs: Mapping[str, Input], *, resume: bool
     ) -> tuple[State, Manifest | None, list[Difference]]:
-        if not path.exists() or not any(path.iterdir()):
+        if not path.exists() or holds_beginning(path):
             return "new", None, []
-        if not (path / "manifest.json").exists():
+        if not (path / MANIFEST).exists() or (self.overwrite and not holds_run(path)):
             raise UserError(
                 f"{path} holds files but no run of repdiff: move them away or choose another `name`"
             )
         if self.overwrite:
             return "new", None, []
-        old = read_manifest(path)
+        try:
+            old = read_manifest(path)
+        except DamagedError as error:
+            way = "replace it with `overwrite`" if holds_run(path) else "move the folder away"
+            raise DamagedError(error.damage, f"{way}, or choose another `name`") from error
         if old.status != "finished" and not holds_work(path):
             return "new", None, []
         differ = differences(old, settings, inputs)
@@ -256,22 +265,3 @@ def _listed(differ: Sequence[Difference]) -> str:
 
 def _hashed(found: Path | Input) -> Input:
     return found if isinstance(found, Input) else Input(path=str(found.resolve()), sha256=sha256(found))
-
-
-@contextmanager
-def _locked(path: Path) -> Generator[None, None, None]:
-    """Hold the folder against other processes; the system lets go of it if this one dies."""
-    from filelock import FileLock, Timeout
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.parent / f".{path.name}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise UserError(
-            f"{path} is in use by another process: wait for it, or choose another `name`"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

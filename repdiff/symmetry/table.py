@@ -11,7 +11,7 @@ from torch import Tensor
 
 from descriptors.symmetry.encoding import decode_protostructures, encode_protostructures
 from descriptors.symmetry.protostructure import Protostructure
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError
 from repdiff.symmetry.reading import Reading
 
 
@@ -119,14 +119,14 @@ class SymmetryTable:
             remedy: How to make the file again, for the message.
 
         Raises:
-            UserError: If a part of it is missing, or describes what cannot exist.
+            DamagedError: If a part of it is missing, or describes what cannot exist.
         """
         if "protostructures" not in tensors:
             return None
         try:
             return cls.from_tensors(tensors)
-        except (KeyError, ValueError) as error:
-            raise UserError(f"{path}: protostructures cannot be read ({error}): {remedy}") from error
+        except (KeyError, ValueError, IndexError, TypeError) as error:
+            raise DamagedError(f"{path}: protostructures cannot be read ({error})", remedy) from error
 
     @classmethod
     def joined(cls, parts: "Sequence[SymmetryTable]") -> "SymmetryTable":

@@ -1,6 +1,7 @@
 """Metrics of a run: JSON lines always, TensorBoard when asked for."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from repdiff.errors import UserError
 from repdiff.runs.atomic_files import replacing
 
 METRICS_FILE = "metrics.jsonl"
+log = logging.getLogger(__name__)
 
 
 class MetricsLog:
@@ -48,12 +50,27 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Read the records of a run, oldest first; none if there is no log, and no line cut short by a crash."""
+    """Read the records of a run, oldest first; none if there is no log, and no line cut short by a crash.
+
+    A damaged line is left out, with a warning.
+    """
     path = folder / METRICS_FILE
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    records = [record for line in lines if (record := _record(line)) is not None]
+    if n_damaged := len(lines) - len(records):
+        log.warning("%s: %d of %d lines are damaged and left out", path, n_damaged, len(lines))
+    return records
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """Read a line; None if it is damaged."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
 
 
 def _scalars(prefix: str, record: dict[str, Any]) -> list[tuple[str, float]]:

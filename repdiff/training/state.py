@@ -1,6 +1,6 @@
 """What a run must remember to go on, and the files that hold it."""
 
-import os
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
-from repdiff.errors import UserError
+from repdiff.errors import DamagedError, UserError
 from repdiff.runs.checkpoint import (
     load_checkpoint,
     numbered,
@@ -22,6 +22,7 @@ from repdiff.runs.checkpoint import (
     save_checkpoint,
     tensors_under,
 )
+from repdiff.runs.leftovers import partial_path
 from repdiff.runs.model_files import MODEL_FILE
 from repdiff.settings.training import TrainingSettings
 from repdiff.training.trainable import Trainable
@@ -29,6 +30,7 @@ from repdiff.training.trainable import Trainable
 TRAINING_KIND = "training-state"
 TRAINING_FILE = "training.safetensors"
 KEPT_CHECKPOINTS = 2
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -117,9 +119,13 @@ class RunFiles:
         settings: TrainingSettings,
         state: Progress,
     ) -> None:
-        """Write a checkpoint that appears complete or not at all, and the newest averaged weights."""
+        """Write the newest averaged weights, and a checkpoint that appears complete or not at all.
+
+        The weights come first: who resumes from a checkpoint does not write its weights again.
+        """
         final = self.checkpoints / f"step-{state.step:010d}"
-        temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+        temporary = partial_path(final)
+        self._save_weights(self.model, averaged, state)
         try:
             self._save_weights(temporary / MODEL_FILE, averaged, state)
             moments, groups = optimizer_tensors(optimizer)
@@ -137,7 +143,6 @@ class RunFiles:
         except UserError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        self._save_weights(self.model, averaged, state)
 
     def save_best(self, averaged: Trainable, state: Progress) -> None:
         """Replace the weights of the lowest validation loss."""
@@ -156,10 +161,11 @@ class RunFiles:
         *,
         resume: bool,
     ) -> Progress | None:
-        """Load the newest checkpoint into the models and the optimiser; none if there is none.
+        """Load the newest checkpoint that is whole into the models and the optimiser; none if there is none.
 
         Raises:
-            UserError: If there is one and `resume` is off, or it belongs to other settings or another model.
+            UserError: If there is one and `resume` is off, it belongs to other settings or another model, or none
+                is whole.
         """
         found = numbered(self.checkpoints)
         if not found:
@@ -168,19 +174,56 @@ class RunFiles:
             raise UserError(
                 f"{self.folder} already holds a run at {found[-1].name}: resume it, or choose another folder"
             )
-        newest = found[-1]
-        tensors, header = load_checkpoint(newest / TRAINING_FILE, kind=TRAINING_KIND)
-        _compare(newest, "model", header["model"], model.describe())
-        _compare(newest, "training setting", header["settings"], settings.decisive())
+        damage = ""
+        for checkpoint in reversed(found):
+            try:
+                state = self._load(checkpoint, model, averaged, optimizer, settings)
+            except DamagedError as error:
+                damage = damage or error.damage
+                continue
+            if damage:
+                log.warning("%s; going on from %s", damage, checkpoint.name)
+            return state
+        raise DamagedError(
+            f"{damage}, and no other checkpoint is whole", "train anew with `overwrite`, or in another folder"
+        )
+
+    def _load(
+        self,
+        checkpoint: Path,
+        model: Trainable,
+        averaged: Trainable,
+        optimizer: torch.optim.Optimizer,
+        settings: TrainingSettings,
+    ) -> Progress:
+        """Load one checkpoint.
+
+        Raises:
+            UserError: If it belongs to other settings or another model or, as DamagedError, is not whole.
+        """
+        file = checkpoint / TRAINING_FILE
+        if not file.is_file() or not (checkpoint / MODEL_FILE).is_file():
+            raise DamagedError(f"{checkpoint} is not whole, expected {TRAINING_FILE} and {MODEL_FILE} in it")
+        tensors, header = load_checkpoint(file, kind=TRAINING_KIND)
+        averages, _ = tensors_under("network.", load_checkpoint(checkpoint, kind=model.kind)[0])
         weights, others = tensors_under("network.", tensors)
         moments, others = tensors_under("optimizer.", others)
-        model.learnt.load_state_dict(weights)
-        averages, _ = tensors_under("network.", load_checkpoint(newest, kind=model.kind)[0])
-        averaged.learnt.load_state_dict(averages)
-        restore_optimizer(optimizer, moments, header["optimizer"])
-        return Progress(
-            **header["progress"], sums=others["progress.sums"], gradient_norm=others["progress.gradient_norm"]
-        )
+        if not isinstance(header.get("model"), dict) or not isinstance(header.get("settings"), dict):
+            raise DamagedError(f"{file}: its metadata is damaged, expected a model and settings")
+        _compare(checkpoint, "model", header["model"], model.describe())
+        _compare(checkpoint, "training setting", header["settings"], settings.decisive())
+        try:
+            model.learnt.load_state_dict(weights)
+            averaged.learnt.load_state_dict(averages)
+            restore_optimizer(optimizer, moments, header["optimizer"])
+            return Progress(
+                **header["progress"],
+                sums=others["progress.sums"],
+                gradient_norm=others["progress.gradient_norm"],
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise DamagedError(f"{checkpoint}: damaged ({why})") from error
 
     def _save_weights(self, path: Path, averaged: Trainable, state: Progress) -> None:
         tensors = {f"network.{name}": value for name, value in averaged.learnt.state_dict().items()}

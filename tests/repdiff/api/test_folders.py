@@ -6,8 +6,10 @@ import pytest
 from ase.build import bulk
 
 import repdiff as rd
+from repdiff.api.folders import MARK
 from repdiff.errors import UserError
 from repdiff.representations.encoded_set import EncodedSet
+from repdiff.runs.locks import locked
 
 TRAINING = {"backend": "retrieval", "device": "cpu", "progress": False}
 SMALL = {
@@ -42,6 +44,24 @@ def test_a_folder_keeps_its_training_and_refuses_any_other(options, encoded, tmp
         rd.train(encoded, folder=folder, seed=1, **options)
     assert files(folder) == before
     rd.train(encoded, folder=folder, **options)
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(encoded, tmp_path):
+    folder = tmp_path / "mm"
+    with (
+        locked(folder, file=folder / ".lock"),
+        pytest.raises(UserError, match="in use by another process: wait for it, or choose another `folder`"),
+    ):
+        rd.train(encoded, folder=folder, **TRAINING)
+    rd.train(encoded, folder=folder, **TRAINING)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{"])
+def test_a_damaged_mark_is_told_in_one_line(text, encoded, tmp_path):
+    rd.train(encoded, folder=tmp_path / "mm", **TRAINING)
+    (tmp_path / "mm" / MARK).write_text(text)
+    with pytest.raises(UserError, match=f"{MARK}: damaged"):
+        rd.train(encoded, folder=tmp_path / "mm", **TRAINING)
 
 
 def test_a_training_that_is_refused_leaves_its_folder_free(encoded, tmp_path):

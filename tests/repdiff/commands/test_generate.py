@@ -1,7 +1,9 @@
+import json
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from small_runs import SAMPLING, TRAINING
 
 from repdiff.backends.structrepdiff_model import GIVEN, GenerativeModel
@@ -69,6 +71,20 @@ def test_a_missing_shard_is_made_and_the_others_are_kept(run, monkeypatch):
     resumed, path = generate(run, 6, "--name", "cut", "--shard-size", "2")
     assert shard_path(path, 2).is_file()
     torch.testing.assert_close(resumed, whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("text", ["{}", "null", '{"format": 1, "kind": "generated"}', None])
+def test_a_damaged_shard_of_an_interrupted_run_is_made_again(text, run):
+    whole, path = generate(run, 6, "--name", f"damaged {text}", "--shard-size", "2")
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
+    file = shard_path(path, 1)
+    if text is None:
+        file.write_bytes(file.read_bytes()[:-10])
+    else:
+        save_file(load_file(file), file, metadata={"repdiff": text})
+    again, _ = generate(run, 6, "--name", f"damaged {text}", "--shard-size", "2")
+    assert torch.equal(again, whole)
 
 
 def test_a_seed_decides_the_vectors(run):

@@ -1,4 +1,7 @@
+import pytest
+
 from repdiff.comparison.results import group_by_settings, read_costs, read_result
+from repdiff.errors import UserError
 from repdiff.runs.manifest import Manifest
 
 
@@ -50,7 +53,16 @@ def test_seeds_of_a_tuned_model_are_repeats_of_one_system(tmp_path):
             manifest = Manifest(verb=verb, name=str(seed), status="finished", config=config, seed=seed)
             folder.mkdir(parents=True)
             (folder / "manifest.json").write_text(manifest.model_dump_json())
-        (folders["evaluate"] / "metrics.json").write_text("{}")
+        (folders["evaluate"] / "metrics.json").write_text('{"metrics": {}}')
         results.append(read_result(folders["evaluate"]))
     assert list(results[0].settings) == ["evaluate", "generate", "finetune", "train"]
     assert [len(group) for group in group_by_settings(results)] == [2]
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "null", '{"metrics": [', '{"metrics": []}'])
+def test_damaged_metrics_are_told_in_one_line(text, tmp_path):
+    manifest = Manifest(verb="evaluate", name="a", status="finished")
+    (tmp_path / "manifest.json").write_text(manifest.model_dump_json())
+    (tmp_path / "metrics.json").write_text(text)
+    with pytest.raises(UserError, match=r"metrics\.json: damaged.*with `overwrite`"):
+        read_result(tmp_path)

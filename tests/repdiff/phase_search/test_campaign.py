@@ -93,3 +93,17 @@ def test_chgnet_finds_rock_salt_on_the_shipped_hull(tmp_path):
     assert found.rows[0].formation_energy == pytest.approx(
         -2.1, abs=0.15
     )  # measured: -411 kJ/mol, -2.13 eV/atom
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "null", '{"seconds": 1'])
+@pytest.mark.parametrize("name", ["record.json", "members.json", "relaxed.parquet"])
+def test_a_damaged_batch_is_said_and_computed_again(name, text, toy, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("repdiff.phase_search.campaign.FIRST", 1)
+    monkeypatch.setattr("repdiff.phase_search.campaign.LARGEST", 1)
+    crystals = [salt("NaCl-000"), salt("NaF-000", numbers=(11, 9))]
+    whole = run_campaign(candidates(crystals), methods(), tmp_path).relaxed.relaxations
+    (tmp_path / "batches" / "001" / name).write_text(text)
+    again = run_campaign(candidates(crystals), methods(), tmp_path).relaxed.relaxations
+    assert {key: end.energy for key, end in again.items()} == {key: end.energy for key, end in whole.items()}
+    assert "computing what it held again" in caplog.text
+    assert not list(tmp_path.rglob("parts"))
