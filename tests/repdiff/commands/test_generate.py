@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import pytest
@@ -12,6 +11,7 @@ from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.representations.shards import read_generated, shard_path
+from repdiff.runs.atomic_files import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def test_a_missing_shard_is_made_and_the_others_are_kept(run, monkeypatch):
 @pytest.mark.parametrize("text", ["{}", "null", '{"format": 1, "kind": "generated"}', None])
 def test_a_damaged_shard_of_an_interrupted_run_is_made_again(text, run):
     whole, path = generate(run, 6, "--name", f"damaged {text}", "--shard-size", "2")
-    manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
+    manifest = read_json(path / "manifest.json")
+    write_json(path / "manifest.json", manifest | {"status": "interrupted"})
     file = shard_path(path, 1)
     if text is None:
         file.write_bytes(file.read_bytes()[:-10])
