@@ -16,6 +16,7 @@ from repdiff.crystals.arrays import HYDROGEN_ISOTOPES, ISOTOPE_NOTE, Arrays, num
 from repdiff.crystals.cif_checks import check_stated, stated_elements
 from repdiff.crystals.cif_symmetry import Operations, expand, stated_operations
 from repdiff.crystals.cif_tags import number_of_tag, values_of
+from repdiff.settings.limits import MAX_ATOMS, MAX_IMAGES
 
 AXES = ("x", "y", "z")
 DUMMY_NOTE = "dummy atoms (calc_flag dum) left out"
@@ -81,6 +82,12 @@ def read_block(block: Block) -> Arrays:
     lattice = _lattice(block)
     sites = _sites(block, lattice)
     choices = stated_operations(block, lattice)
+    n_images = len(sites.numbers) * max(map(len, choices))
+    if len(sites.numbers) > MAX_ATOMS or n_images > MAX_IMAGES:
+        raise ValueError(
+            f"{len(sites.numbers)} sites under {n_images // len(sites.numbers)} operations, expected at most "
+            f"{MAX_ATOMS} atoms and {MAX_IMAGES} images"
+        )
     troubles: list[str] = []
     sound: list[Arrays] = []
     for operations in choices:

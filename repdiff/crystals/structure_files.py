@@ -20,6 +20,7 @@ import numpy as np
 
 from descriptors.batch import MIN_VOLUME
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
+from repdiff.crystals.cif_names import named_cif
 from repdiff.crystals.crystal import Crystal, Label, read_crystals, write_crystals
 from repdiff.crystals.label_names import fully_labelled
 from repdiff.crystals.structure_formats import (
@@ -208,7 +209,9 @@ def _no_tick() -> None:
 
 
 SUFFIXES: dict[str, Callable[[Path, Sequence[Crystal]], object]] = {
-    ".cif": lambda path, crystals: path.write_text(_texts(crystals)[0], encoding="utf-8"),
+    ".cif": lambda path, crystals: path.write_text(
+        named_cif(crystals[0].id, _texts(crystals)[0]), encoding="utf-8"
+    ),
     ".zip": lambda path, crystals: write_cif_zip(path, crystals, _texts(crystals)),
     ".extxyz": lambda path, crystals: write_extxyz_file(path, crystals, _no_tick),
     ".xyz": lambda path, crystals: write_extxyz_file(path, crystals, _no_tick),

@@ -8,15 +8,18 @@ from collections.abc import Callable, Container, Sequence
 from functools import cache
 from pathlib import Path
 
+from repdiff.crystals.cif_names import named_cif
 from repdiff.crystals.crystal import Crystal, Label, to_structure
+from repdiff.crystals.extxyz_texts import EXACT_TEXTS, written_texts
 from repdiff.crystals.label_names import UNWRITABLE, free_names
+from repdiff.runs.csv_text import COLUMNS, escaped
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # no clock in the files: equal crystals give equal bytes
 RESERVED_KEYS = (  # beside those of ASE's calculators
     *("lattice", "properties", "pbc", "id", "species", "symbols", "pos", "z", "tags", "masses", "momenta"),
+    EXACT_TEXTS,
     *("virial", "virials", "occupancy", "spacegroup", "arrays", "info", "initial_charges", "initial_magmoms"),
 )
-COLUMNS = ("material_id", "formula", "cif_string")
 TABLE_KEYS = (
     *COLUMNS,
     "cif",
@@ -48,7 +51,7 @@ def write_extxyz_file(path: Path, crystals: Sequence[Crystal], tick: Tick) -> No
                 scaled_positions=crystal.frac_coords,
                 cell=crystal.lattice,
                 pbc=True,
-                info={"id": crystal.id, **known},
+                info=written_texts({"id": crystal.id, **known}),
             )
             write_extxyz(file, [frame])
             tick()
@@ -88,7 +91,7 @@ def write_cif_zip(path: Path, crystals: Sequence[Crystal], cifs: Sequence[str]) 
     with zipfile.ZipFile(path, "w") as archive:
         for index, (crystal, cif) in enumerate(zip(crystals, cifs, strict=True)):
             entry = zipfile.ZipInfo(f"{index:05d}_{crystal.labels['reduced_formula']}.cif", ZIP_DATE)
-            archive.writestr(entry, cif, zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, named_cif(crystal.id, cif), zipfile.ZIP_DEFLATED)
 
 
 def write_json_gz(path: Path, crystals: Sequence[Crystal], tick: Tick) -> None:
@@ -109,7 +112,11 @@ def write_csv(path: Path, crystals: Sequence[Crystal], cifs: Sequence[str]) -> N
     names = list(dict.fromkeys(name for labels in written for name in labels if name != "reduced_formula"))
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow([*COLUMNS, *names])
+        rows.writerow([*COLUMNS, *map(escaped, names)])
         for crystal, labels, cif in zip(crystals, written, cifs, strict=True):
-            row = [crystal.id, crystal.labels["reduced_formula"], cif]
-            rows.writerow([*row, *(labels.get(name) for name in names)])
+            row = [escaped(crystal.id), crystal.labels["reduced_formula"], cif]
+            rows.writerow([*row, *(_cell(labels.get(name)) for name in names)])
+
+
+def _cell(value: Label) -> Label:
+    return escaped(value) if isinstance(value, str) and value else value

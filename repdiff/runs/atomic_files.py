@@ -77,7 +77,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON holds anything)
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged, expected JSON: {error}") from error
 
 
