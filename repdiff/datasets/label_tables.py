@@ -14,6 +14,7 @@ from repdiff.errors import UserError, unknown
 from repdiff.runs.csv_text import is_ours, read_texts, unescaped
 from repdiff.runs.parquet_files import plain_values, read_foreign_table
 from repdiff.runs.unpacking import UnpackingError
+from repdiff.settings.limits import listed
 from repdiff.settings.paths import home_expanded
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def read_label_table(path: str | Path, names: Sequence[str]) -> dict[str, dict[s
     column = next((name for name in ID_COLUMNS if name in columns), None)
     if column is None:
         raise UserError(
-            f"{path} has the columns {', '.join(columns) or '(none)'}, expected one of {', '.join(ID_COLUMNS)} that "
+            f"{path} has the columns {listed(columns)}, expected one of {', '.join(ID_COLUMNS)} that "
             "names the crystals"
         )
     for name in names:

@@ -9,6 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,15 +69,15 @@ def read_texts(path: Path, *, errors: str = "strict") -> tuple[list[str], list[l
     rows: list[list[str]] = []
     with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors=errors, newline="") as file:
         lines = csv.reader(file)
-        names = next((line for line in lines if line), [])
+        names = next((line for line in islice(lines, MAX_ROWS) if line), [])
         if len(names) > MAX_COLUMNS:
             raise UserError(
                 f"{path} has {len(names)} columns, expected at most {MAX_COLUMNS}: leave out those that are no labels"
             )
-        for line in lines:
+        for number, line in enumerate(lines):
             if line:
                 rows.append(line[: len(names)])
-            if len(rows) > MAX_ROWS:
+            if number >= MAX_ROWS:
                 raise too_many_rows(path)
     return names, rows
 

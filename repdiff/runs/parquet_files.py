@@ -58,13 +58,11 @@ def read_foreign_table(path: Path) -> "pa.Table":
 
 
 def plain_values(column: "pa.ChunkedArray") -> list[Any]:
-    """Return the values of a column; as texts where Python has no such dates or numbers."""
-    import pyarrow as pa
-
+    """Return the values of a column; as the integers behind them where Python has no such dates."""
     try:
         return column.to_pylist()
     except (ValueError, ArithmeticError):
-        return column.cast(pa.string()).to_pylist()
+        return [getattr(scalar, "value", None) for scalar in column]
 
 
 def write_table(path: Path, table: "pa.Table", *, level: int | None = None) -> None:

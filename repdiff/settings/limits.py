@@ -4,6 +4,8 @@
 are small and unpack, or refer to themselves, into gigabytes. A file that is not packed may be as large as it is.
 """
 
+from collections.abc import Iterable
+
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
 MAX_UNPACKED = GIB
@@ -65,6 +67,11 @@ def shown(value: object) -> str:
     except RecursionError:
         return f"a {type(value).__name__} nested too deep to be shown"
     return cut(text)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Write names for a message, cut where they are many or long; "(none)" where there are none."""
+    return cut(", ".join(names)) or "(none)"
 
 
 def cut(text: str) -> str:

@@ -22,6 +22,7 @@ from repdiff.settings import EncodeSettings, TrainSettings
 from repdiff.settings.load import load_settings
 
 KIND = "fuzzed"  # of the checkpoint
+MUCH = 1.0  # GiB by which a small file may make the process grow
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -79,6 +80,11 @@ def address_space() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * PAGE
 
 
+def peak_gib() -> float:
+    """Return the most memory that this process has held, GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def main() -> None:
     """Answer until stdin ends."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
@@ -92,9 +98,11 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     out.write("ready\n")
     for line in sys.stdin:
-        asked = json.loads(line)
+        asked, before = json.loads(line), peak_gib()
         found = verdict(Path(asked["file"]), asked["kind"])
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        peak = peak_gib()
+        if peak > before + MUCH:
+            found = {"verdict": "MEMORY", "why": f"{found['verdict']}, and {peak:.2f} GiB"}
         out.write(json.dumps({**found, "peak_gib": peak}) + "\n")
 
 

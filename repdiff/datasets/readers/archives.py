@@ -99,13 +99,17 @@ def refusal(entry: zipfile.ZipInfo) -> str:
         >>> refusal(zipfile.ZipInfo("../x.cif"))
         'its name leads out of the zip: rename it'
     """
-    name = entry.filename
-    ways = (PurePosixPath(name), PureWindowsPath(name))
-    if any(".." in way.parts or way.is_absolute() or way.drive for way in ways):
+    if leads_out(entry):
         return "its name leads out of the zip: rename it"
     if stat.S_ISLNK(entry.external_attr >> 16):
         return "a link inside of a zip: put the file itself there"
     return too_large(entry.file_size, max(entry.compress_size, 1))
+
+
+def leads_out(entry: zipfile.ZipInfo) -> bool:
+    """Tell whether the name of a file, by the rules of any system, means a place outside of the zip."""
+    ways = (PurePosixPath(entry.filename), PureWindowsPath(entry.filename))
+    return any(".." in way.parts or way.is_absolute() or way.drive for way in ways)
 
 
 def member_reader(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[[], bytes]:

@@ -12,7 +12,7 @@ import numpy as np
 from repdiff.crystals.arrays import ISOTOPE_NOTE
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.extxyz_texts import EXACT_TEXTS, exact_texts
-from repdiff.datasets.readers.databases import check_database
+from repdiff.datasets.readers.databases import checked_ids
 from repdiff.datasets.readers.rows import Row, is_number, is_scalar, row_of
 from repdiff.errors import UserError
 from repdiff.runs.csv_text import too_many_rows
@@ -73,10 +73,10 @@ def read_ase_db(path: Path) -> list[Row]:
 
     rows: list[Row] = []
     try:
-        check_database(path)
+        ids = checked_ids(path)
         with connect(path, type="db", use_lock_file=False) as database:
-            for number, entry in enumerate(database.select()):
-                rows.append(_entry_row(path, number, entry))
+            for number, id in enumerate(ids):
+                rows.append(_entry_row(path, number, database, id))
     except UserError:
         raise
     except Exception as error:  # sqlite3, JSON and ASE raise many kinds here
@@ -84,16 +84,17 @@ def read_ase_db(path: Path) -> list[Row]:
     return rows
 
 
-def _entry_row(path: Path, row: int, entry: Any) -> Row:  # noqa: ANN401 (of ASE, without types)
+def _entry_row(path: Path, row: int, database: Any, id: int) -> Row:  # noqa: ANN401 (of ASE, without types)
     """Read one entry of a database; what is wrong with it stays with it."""
     try:
+        entry = database.get(id)
         atoms = entry.toatoms()
         data = {str(name): value for name, value in dict(entry.data).items() if is_scalar(value)}
         facts = _energies(atoms) | data | entry.key_value_pairs
-        return _atoms_row(path, row, atoms, facts, id=str(entry.id))
+        return _atoms_row(path, row, atoms, facts, id=str(id))
     except Exception as error:
         reason = " ".join(f"cannot be read: {type(error).__name__} {error}".split())[:200]
-        return row_of(path, row, None, {}, id=str(entry.id), reason=reason)
+        return row_of(path, row, None, {}, id=str(id), reason=reason)
 
 
 def _check_columns(comment: str) -> None:

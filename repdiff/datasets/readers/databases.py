@@ -8,8 +8,8 @@ from repdiff.runs.csv_text import too_many_rows
 from repdiff.settings.limits import MAX_ROWS
 
 
-def check_database(path: Path) -> None:
-    """Refuse a database that computes what it says, by views or triggers, or has too many rows.
+def checked_ids(path: Path) -> list[int]:
+    """Return the numbers of the entries; refuse a database that computes what it says or is too long.
 
     Raises:
         ValueError: If it has views or triggers.
@@ -26,3 +26,4 @@ def check_database(path: Path) -> None:
         (n_rows,) = database.execute("SELECT count(*) FROM systems").fetchone()
         if n_rows > MAX_ROWS:
             raise too_many_rows(path)
+        return [number for (number,) in database.execute("SELECT id FROM systems ORDER BY id")]

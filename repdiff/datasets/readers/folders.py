@@ -6,10 +6,18 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from repdiff.crystals.structure_files import EXTXYZ, TABLE
-from repdiff.datasets.readers.archives import TWICE, Texts, check_total, member_reader, open_zip, refusal
+from repdiff.datasets.readers.archives import (
+    TWICE,
+    Texts,
+    check_total,
+    leads_out,
+    member_reader,
+    open_zip,
+    refusal,
+)
 from repdiff.datasets.readers.formats import TABLE_SUFFIXES, is_readable, read_file, text_row
 from repdiff.datasets.readers.json_files import NoStructures
 from repdiff.datasets.readers.names import form_of_name, stem_of_name
@@ -153,9 +161,14 @@ def read_zip(path: Path) -> list[Row]:
     with open_zip(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
         twice = Counter(entry.filename for entry in archive.infolist()) - Counter(entries.keys())
-        contents = contents_of(entries)
+        outside = [
+            name
+            for name, entry in entries.items()
+            if leads_out(entry) and is_readable(PureWindowsPath(name).name)
+        ]
+        contents = contents_of(name for name, entry in entries.items() if not leads_out(entry))
         nested = [name for name in contents.read if _is_zip(name)]
-        chosen = [name for name in contents.read if name not in nested]
+        chosen = [*(name for name in contents.read if name not in nested), *outside]
         check_total(path, [entries[name] for name in chosen if not refusal(entries[name])])
         rows: list[Row] = []
         texts = Texts(path)

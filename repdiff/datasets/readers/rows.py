@@ -163,7 +163,8 @@ def row_of(
     """Make a row, taking its name, split and labels out of what the source says of it.
 
     The first of `ID_COLUMNS` among the facts names it, else `id`, else the row number, `suffix` behind it. Scalars
-    under other names become labels (infinite ones are left empty, and noted), except those that the structure itself says ("natoms"), which are compared
+    under other names become labels (infinite ones are left empty, and noted), except those that the structure itself
+    says ("natoms"), which are compared
     with it; a name that is taken ("id", "lattice") gets "_label" behind it. A split that is none of train, val and
     test becomes the label "split_name". What is no scalar is noted.
     """

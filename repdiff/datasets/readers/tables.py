@@ -30,7 +30,7 @@ from repdiff.errors import UserError
 from repdiff.runs.csv_text import is_ours, read_texts, too_many_rows, unescaped
 from repdiff.runs.parquet_files import plain_values, read_foreign_table
 from repdiff.runs.unpacking import UnpackingError
-from repdiff.settings.limits import MAX_ROWS
+from repdiff.settings.limits import MAX_ROWS, listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,8 +66,9 @@ def read_csv(path: Path, *, split: str | None = None) -> list[Row]:
     column = _structure_column(path, found)
     if not records:
         raise UserError(f"{path} has a header but no rows, expected one crystal a row")
-    place, ours, noted = found.index(column), is_ours(found), _nan_notes(found, records, column)
+    place, ours = found.index(column), is_ours(found)
     facts = _facts_of_texts(found, records, column, ours=ours)
+    noted = _nan_notes(found, records, facts)
     forced = {"split": split} if split else {}
     rows: list[Row] = []
     for number, record in enumerate(records):
@@ -150,15 +151,14 @@ def _rows_of(path: Path, table: "pa.Table", split: str | None) -> list[Row]:
 
 
 def _nan_notes(
-    found: Sequence[str], records: Sequence[Sequence[str]], column: str
+    found: Sequence[str], records: Sequence[Sequence[str]], facts: Mapping[str, Sequence[Any]]
 ) -> dict[int, tuple[str, ...]]:
-    """Note, by row, what is written as NaN instead of being left empty."""
+    """Note, by row, what is written as NaN among numbers instead of being left empty."""
     notes: dict[int, tuple[str, ...]] = {}
     for place, name in enumerate(found):
-        if name and name != column and name not in ID_COLUMNS:
-            for number, record in enumerate(records):
-                if place < len(record) and record[place].lower() in NAN_TEXTS:
-                    notes[number] = (*notes.get(number, ()), f"the label {name!r} of nan {NOT_FINITE}")
+        for number, value in enumerate(facts.get(name, ())):
+            if value is None and place < len(records[number]) and records[number][place].lower() in NAN_TEXTS:
+                notes[number] = (*notes.get(number, ()), f"the label {name!r} of nan {NOT_FINITE}")
     return notes
 
 
@@ -187,7 +187,7 @@ def _structure_column(path: Path, found: Sequence[str]) -> str:
         if name in found:
             return name
     raise NoStructures(
-        f"{path} has the columns {', '.join(found) or '(none)'}, expected one called "
+        f"{path} has the columns {listed(found)}, expected one called "
         f"{', '.join(STRUCTURE_COLUMNS[:-1])} or {STRUCTURE_COLUMNS[-1]}"
     )
 
