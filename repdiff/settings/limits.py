@@ -28,6 +28,8 @@ MAX_YAML_VALUES = 100_000
 """Values of a YAML text, each counted as often as aliases repeat it."""
 MAX_YAML_DEPTH = 50
 """Lists and mappings inside of one another in YAML."""
+MAX_YAML_INTEGER = 2**63 - 1
+"""Largest integer of YAML; no setting takes a larger one."""
 MAX_JSON_DEPTH = 200
 """Lists and mappings inside of one another in JSON."""
 MAX_ATOMS = 3000

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repdiff.errors import UserError
-from repdiff.settings.limits import MAX_CONFIG, MAX_YAML_DEPTH, MAX_YAML_VALUES, shown_bytes
+from repdiff.settings.limits import (
+    MAX_CONFIG,
+    MAX_YAML_DEPTH,
+    MAX_YAML_INTEGER,
+    MAX_YAML_VALUES,
+    cut,
+    shown_bytes,
+)
 
 if TYPE_CHECKING:
     import yaml
@@ -118,4 +125,13 @@ def _strict_loader() -> Any:  # noqa: ANN401 (a class of a library that is loade
                 seen.add(name)
             return super().construct_mapping(node, deep)
 
+    def construct_int(loader: StrictLoader, node: yaml.ScalarNode) -> int:
+        value = loader.construct_yaml_int(node)
+        if abs(value) > MAX_YAML_INTEGER:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"an integer has more than 64 bits: {cut(str(node.value))}", node.start_mark
+            )
+        return value
+
+    StrictLoader.add_constructor("tag:yaml.org,2002:int", construct_int)
     return StrictLoader
