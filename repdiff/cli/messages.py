@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
+LONGEST = 10_000  # characters of a message
 PACKAGES = ("descriptors", "reconstruction", "repdiff")
 
 
@@ -60,7 +61,8 @@ def one_line(message: str) -> str:
         >>> print(one_line("a name\nlike \x1b[31mthis"))
         a name like \x1b[31mthis
     """
-    return CONTROL.sub(_escape, " ".join(message.split()))
+    text = CONTROL.sub(_escape, " ".join(message.split()))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
 
 
 def _escape(found: re.Match[str]) -> str:

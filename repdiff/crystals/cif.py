@@ -82,11 +82,10 @@ def read_block(block: Block) -> Arrays:
     lattice = _lattice(block)
     sites = _sites(block, lattice)
     choices = stated_operations(block, lattice)
-    n_images = len(sites.numbers) * max(map(len, choices))
-    if len(sites.numbers) > MAX_ATOMS or n_images > MAX_IMAGES:
+    n_sites, n_operations = len(sites.numbers), max(map(len, choices))
+    if n_sites * n_operations > MAX_IMAGES:
         raise ValueError(
-            f"{len(sites.numbers)} sites under {n_images // len(sites.numbers)} operations, expected at most "
-            f"{MAX_ATOMS} atoms and {MAX_IMAGES} images"
+            f"{n_sites} sites under {n_operations} operations, expected at most {MAX_IMAGES} images of them"
         )
     troubles: list[str] = []
     sound: list[Arrays] = []
@@ -144,6 +143,8 @@ def _sites(block: Block, lattice: Float[np.ndarray, "3 3"]) -> Sites:
     kinds = values_of(block, ("_atom_site_type_symbol",))
     coords = _coordinates(block, lattice)
     n_sites = len(coords)
+    if n_sites > MAX_ATOMS:
+        raise ValueError(f"{n_sites} sites, expected at most {MAX_ATOMS} atoms")
     labels = labels or kinds
     if len(labels) != n_sites:
         raise ValueError(f"cannot be read as CIF: {len(labels)} labels for {n_sites} coordinates")

@@ -14,7 +14,7 @@ from repdiff.errors import UserError, unknown
 from repdiff.runs.csv_text import is_ours, read_texts, unescaped
 from repdiff.runs.parquet_files import plain_values, read_foreign_table
 from repdiff.runs.unpacking import UnpackingError
-from repdiff.settings.limits import listed
+from repdiff.settings.limits import cut, listed, shown
 from repdiff.settings.paths import home_expanded
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def read_label_table(path: str | Path, names: Sequence[str]) -> dict[str, dict[s
         raise UserError(f"{path} has no rows, expected one crystal a row")
     name, n_times = Counter(ids).most_common(1)[0]
     if n_times > 1:
-        raise UserError(f"{path} has {n_times} rows for {name!r}, expected one for each crystal")
+        raise UserError(f"{path} has {n_times} rows for {shown(name)}, expected one for each crystal")
     chosen = {one: columns[one] for one in names}
     for one, values in chosen.items():
         _check_numbers(one, values, ids, path)
@@ -77,8 +77,8 @@ def with_labels(
     known = [crystal for crystal in crystals if crystal.id in table]
     if not known:
         raise UserError(
-            f"{source} has none of the {len(crystals)} crystals: it names {next(iter(table), 'none')!r}, they are "
-            f"called {', '.join(repr(crystal.id) for crystal in crystals[:2])}"
+            f"{source} has none of the {len(crystals)} crystals: it names {shown(next(iter(table), 'none'))}, they are "
+            f"called {', '.join(shown(crystal.id) for crystal in crystals[:2])}"
         )
     if n_missing := len(crystals) - len(known):
         first = next(crystal.id for crystal in crystals if crystal.id not in table)
@@ -105,8 +105,8 @@ def _check_numbers(name: str, values: Sequence[Label], ids: Sequence[str], path:
     if endless:
         row = endless[0]
         raise UserError(
-            f"{path}: {name} of {ids[row]} (row {row + 1}) is {values[row]}, expected a finite number: leave the field "
-            "empty where a value is unknown"
+            f"{path}: {name} of {cut(ids[row])} (row {row + 1}) is {values[row]}, expected a finite number: leave "
+            "the field empty where a value is unknown"
         )
     texts = {row: value for row, value in enumerate(values) if isinstance(value, str) and value}
     strange = [row for row, value in texts.items() if not NUMBER.match(value)]
@@ -114,8 +114,8 @@ def _check_numbers(name: str, values: Sequence[Label], ids: Sequence[str], path:
     if strange and n_numbers > len(strange):
         row = strange[0]
         raise UserError(
-            f"{path}: {name} of {ids[row]} (row {row + 1}) is {texts[row]!r}, and {n_numbers} of {len(texts)} values "
-            "are numbers, expected numbers alone: leave the field empty where a value is unknown, or, if these are "
+            f"{path}: {name} of {cut(ids[row])} (row {row + 1}) is {shown(texts[row])}, and {n_numbers} of {len(texts)} "
+            "values are numbers, expected numbers alone: leave the field empty where a value is unknown, or, if these are "
             "classes, write texts that are no numbers"
         )
 

@@ -16,12 +16,13 @@ from repdiff.datasets.readers.databases import checked_ids
 from repdiff.datasets.readers.rows import Row, is_number, is_scalar, row_of
 from repdiff.errors import UserError
 from repdiff.runs.csv_text import too_many_rows
-from repdiff.settings.limits import MAX_COLUMNS, MAX_ROWS
+from repdiff.settings.limits import MAX_COLUMNS, MAX_ROWS, cut
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 ISOTOPE = re.compile(r"(?m)^([ \t]*)[DT](?=\s)")  # at the start of an atom's line
+HOPELESS = 10_000  # frames without a crystal among them, after which no more are read
 PROPERTIES = re.compile(r"""(?:^|\s)Properties=(?:"([^"]*)"|(\S*))""", re.I)
 PAIR = re.compile(
     r"""(?<!\S)("[^"]+"|[^\s="]+)=("[^"\s]+"|[^\s"'{\[]+)(?=\s|$)"""
@@ -37,12 +38,17 @@ def read_extxyz(path: Path) -> list[Row]:
 
     rows: list[Row] = []
     for number, frame in enumerate(_frames(path)):
+        if number == HOPELESS and all(row.content is None for row in rows):
+            raise UserError(
+                f"{path} cannot be read as extxyz: none of its first {HOPELESS} frames can, the first: {rows[0].reason}"
+            )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 head, _, body = frame.partition("\n")
                 comment, _, lines = body.partition("\n")
                 _check_columns(comment)
+                _check_count(head, lines)
                 lines, n_isotopes = ISOTOPE.subn(r"\1H", lines)
                 atoms = read(io.StringIO(f"{head}\n{comment}\n{lines}"), format="extxyz")
             if isinstance(atoms, list):
@@ -108,6 +114,17 @@ def _check_columns(comment: str) -> None:
     n_columns = sum(int(count) for count in counts if count.isascii() and count.isdigit())
     if n_columns > MAX_COLUMNS:
         raise ValueError(f"Properties names {n_columns:.3g} columns, expected at most {MAX_COLUMNS}")
+
+
+def _check_count(head: str, lines: str) -> None:
+    """Refuse a count of atoms beyond the lines that there are, which the library would look for one by one.
+
+    Raises:
+        ValueError: If there are fewer lines.
+    """
+    n_lines = len(lines.splitlines())
+    if head.strip().isdecimal() and (len(head) > 20 or int(head) > n_lines):
+        raise ValueError(f"{cut(head.strip())} atoms, and {n_lines} lines of them")
 
 
 def _frames(path: Path) -> Iterator[str]:

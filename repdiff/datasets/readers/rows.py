@@ -49,7 +49,7 @@ SCALARS = (
 )  # that can be labels
 BAD_STRUCTURE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 NOT_FINITE = "is left empty: no finite number"  # ends the note on such a label
-REASON_LENGTH = 200  # characters
+REASON_LENGTH, LONGEST_REASON = 200, 1500  # characters: of a structure, and with names of files
 LARGEST_INTEGER = 2**63 - 1  # that a column of a table can hold
 EXACT_INTEGER = 2**53  # beyond it a float has lost digits
 
@@ -200,7 +200,7 @@ def row_of(
         split=split,
         labels=labels,
         stated={key: facts[key] for key in STATED if not _is_missing(facts.get(key))},
-        reason=None if reason is None else plain_text(readable(reason)),
+        reason=None if reason is None else plain_text(readable(reason))[:LONGEST_REASON],
         notes=(*notes, *left),
     )
 

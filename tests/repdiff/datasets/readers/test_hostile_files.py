@@ -412,3 +412,45 @@ def test_bytes_of_a_stream_are_read_to_the_end(csv_bytes, tmp_path):
     buffer = io.BytesIO(gzip.compress(csv_bytes))
     (tmp_path / "b.csv.gz").write_bytes(buffer.getvalue() + buffer.getvalue()[:0])
     assert [crystal.labels["e"] for crystal in load(tmp_path / "b.csv.gz").crystals][:2] == [0.0, 1.0]
+
+
+def test_a_file_of_frames_none_of_which_can_be_read_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("repdiff.datasets.readers.ase_files.HOPELESS", 20)
+    (tmp_path / "a.extxyz").write_text("1\n\n" * 100)
+    assert "none of its first 20 frames can, the first:" in refusal(tmp_path / "a.extxyz")
+    (tmp_path / "b.extxyz").write_text(FRAME.format("species:S:1:pos:R:3") + "1\n\nH 0 0 0\n" * 100)
+    assert len(load(tmp_path / "b.extxyz").rejected) == 100
+
+
+def test_a_cif_of_a_million_sites_is_refused_at_once(tmp_path, cif):
+    whole = cif.rstrip("\n")
+    (tmp_path / "a.cif").write_text(whole + f"\n{whole.splitlines()[-1]}" * 300_000)
+    assert "sites, expected at most" in refusal(tmp_path / "a.cif")
+
+
+def test_a_literal_that_is_nested_too_deep_is_a_named_failure(tmp_path, cif):
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        deep = "{'a':" + "-" * 200_000 + "1}"
+        csv.writer(file).writerows([["id", "cif"], ["good", cif], ["deep", deep]])
+    (entry,) = load(tmp_path / "a.csv").rejected
+    assert "nested too deep" in entry.reason
+
+
+@pytest.mark.parametrize("count", ["3", "99999999999999999999", "9" * 5000])
+def test_a_frame_that_states_more_atoms_than_it_has_is_refused_at_once(tmp_path, count):
+    frame = FRAME.format("species:S:1:pos:R:3")
+    (tmp_path / "a.extxyz").write_text(frame + frame.replace("2", count, 1))
+    started = time.monotonic()
+    dataset = load(tmp_path / "a.extxyz")
+    assert time.monotonic() - started < 5
+    assert len(dataset.crystals) == len(dataset.rejected) == 1
+
+
+@pytest.mark.parametrize(
+    "table", ["{0},e\na,1\n", "id,{0}\na,1\n", "id,e\n{0},1\n{0},2\n", "id,e\na,1\nb,2\nc,{0}\n"]
+)
+def test_long_words_do_not_make_long_messages(tmp_path, table):
+    (tmp_path / "l.csv").write_text(table.format("x" * 100_000))
+    with pytest.raises(UserError) as error:
+        read_label_table(tmp_path / "l.csv", ["e"])
+    assert len(str(error.value)) < 3000
