@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
+LONGEST_NAME, MOST_NAMES = 100, 10_000  # that are compared for likeness
+LONGEST_LIST = 2000  # characters of a message
 log = logging.getLogger(__name__)
 
 
@@ -119,7 +121,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
         "unknown descriptor 'rfd'; known: rdf, soap. Did you mean 'rdf'?"
     """
     names = list(known)
-    return f"unknown {kind} {name!r}; known: {', '.join(names)}.{did_you_mean(name, names)}"
+    told = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+    listed = ", ".join(names)
+    listed = listed if len(listed) <= LONGEST_LIST else f"{listed[:LONGEST_LIST]}… ({len(names)} in all)"
+    return f"unknown {kind} {told!r}; known: {listed}.{did_you_mean(name, names)}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -131,7 +136,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     import difflib  # only mistakes need it
 
-    near = difflib.get_close_matches(name, list(known), n=1)
+    if len(name) > LONGEST_NAME:
+        return ""
+    names = [one for one in known if len(one) <= LONGEST_NAME][:MOST_NAMES]
+    near = difflib.get_close_matches(name, names, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

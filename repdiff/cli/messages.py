@@ -1,10 +1,13 @@
 """What the command line says: one line a message, with flags where the library names arguments."""
 
 import logging
+import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
+LONGEST = 10_000  # characters of a message
 PACKAGES = ("descriptors", "reconstruction", "repdiff")
 
 
@@ -19,7 +22,7 @@ def flagged(message: str, verb: str | None) -> str:
 
 def complain(prefix: str, message: str, verb: str | None) -> int:
     """Write one line on stderr, and return the exit code of a user's mistake."""
-    print(f"{prefix}: {' '.join(flagged(message, verb).split())}", file=sys.stderr)
+    print(one_line(f"{prefix}: {flagged(message, verb)}"), file=sys.stderr)
     return 2
 
 
@@ -45,4 +48,22 @@ class _Formatter(logging.Formatter):
         self.verb = verb
 
     def format(self, record: logging.LogRecord) -> str:
-        return flagged(super().format(record), self.verb)
+        return "\n".join(
+            CONTROL.sub(_escape, line)
+            for line in flagged(super().format(record), self.verb).replace("\r", " ").split("\n")
+        )
+
+
+def one_line(message: str) -> str:
+    r"""Put a message in one line; what would act on a terminal, such as colours and bells, is written as \xhh.
+
+    Example:
+        >>> print(one_line("a name\nlike \x1b[31mthis"))
+        a name like \x1b[31mthis
+    """
+    text = CONTROL.sub(_escape, " ".join(message.split()))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()

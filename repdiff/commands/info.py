@@ -1,6 +1,5 @@
 """Describe any artefact in words: a workspace, a run's folder, or a single file of one."""
 
-import json
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,8 +7,11 @@ from typing import Any
 
 from repdiff.errors import UserError
 from repdiff.runs.atomic_files import read_json
+from repdiff.runs.headers import check_header
+from repdiff.runs.json_text import load_json
 from repdiff.runs.locks import current_manifest
 from repdiff.runs.manifest import Manifest
+from repdiff.runs.unpacking import open_bytes
 from repdiff.runs.workspace import Workspace
 from repdiff.settings import SECTIONS
 
@@ -101,6 +103,7 @@ def _safetensors(path: Path) -> Iterator[str]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_header(path)
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a dict)
@@ -145,7 +148,7 @@ def _zip(path: Path) -> Iterator[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield f"{len(archive.namelist())} files"
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # a damaged list of files makes errors of many kinds
         raise UserError(f"{path}: damaged or cut short, expected a zip archive") from error
 
 
@@ -155,12 +158,10 @@ def _json(path: Path) -> Iterator[str]:
 
 
 def _json_gz(path: Path) -> Iterator[str]:
-    import gzip
-
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as stream:
-            data = json.load(stream)
-    except (OSError, EOFError, ValueError) as error:
+        with open_bytes(path) as stream:
+            data = load_json(stream.read().decode())
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged or cut short, expected compressed JSON: {error}") from error
     yield f"{len(data)} entries"
 
@@ -191,7 +192,7 @@ READERS: dict[str, Callable[[Path], Iterator[str]]] = {
 def _parsed(text: str) -> Any:  # noqa: ANN401 (JSON holds anything)
     """Read metadata that is JSON, as safetensors can only keep text."""
     try:
-        return json.loads(text)
+        return load_json(text)
     except ValueError:
         return text
 

@@ -111,7 +111,7 @@ def seed_plot(comparison: Comparison, row: Row) -> "go.Figure":
     """
     import plotly.graph_objects as go
 
-    factor, unit = row.known[0].shown_in
+    factor, unit = row.known[0].shown_in[0], escape(row.known[0].shown_in[1])
     shown = figure(height=260, showlegend=False)
     names = [escape(system.name) for system in comparison.systems]
     for place, (name, cell) in enumerate(zip(names, row.cells, strict=True)):

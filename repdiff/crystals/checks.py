@@ -11,10 +11,12 @@ from descriptors.neighbors import find_pairs
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.execution.progress import progress_bar
+from repdiff.settings.limits import MAX_ATOMS
 
 MIN_VOLUME = 0.1  # Å³ of the whole cell; an atom takes several
 MIN_DISTANCE = 0.1  # Å; the shortest bond there is, H-H, takes 0.74
-MAX_ATOMS = 3000  # all pairs of atoms of a crystal are held in memory at once
+MIN_ATOM_VOLUME = 1.0  # Å³ an atom; diamond has 5.7, hydrogen under 400 GPa about 2
+MAX_ATOM_VOLUME = 1e5  # Å³ an atom; a lone atom in a box of 20 Å takes 8000
 MAX_LENGTH = 1e4  # Å; beyond it fractional coordinates lose the digits that distances need
 CRYSTALS_PER_BATCH = 2000
 
@@ -23,9 +25,9 @@ def check_crystal(crystal: Crystal, max_atoms: int | None = None) -> str | None:
     """Say why a crystal cannot be used, or return None if it can.
 
     Refused are: no atoms, more than `max_atoms` (never more than 3000), arrays that do not fit together, NaN
-    or infinite numbers, unknown elements, a cell below 0.1 Å³ or longer than 10 000 Å, and atoms (or an atom
-    and its own image) closer than 0.1 Å through any periodic image. Sites of partial occupancy never become
-    a `Crystal`: the readers refuse them.
+    or infinite numbers, unknown elements, a cell below 0.1 Å³ or longer than 10 000 Å, less than 1 or more than
+    100 000 Å³ an atom, and atoms (or an atom and its own image) closer than 0.1 Å through any periodic image.
+    Sites of partial occupancy never become a `Crystal`: the readers refuse them.
 
     Example:
         >>> from repdiff.testing.example_crystals import cubic_perovskite
@@ -98,6 +100,11 @@ def _check_values(crystal: Crystal, max_atoms: int | None) -> str | None:
         return f"a cell vector of {length:.3g} Å, expected at most {MAX_LENGTH:g} Å"
     if crystal.volume < MIN_VOLUME:
         return f"the cell has a volume of {crystal.volume:.2g} Å³, expected at least {MIN_VOLUME} Å³"
+    share = crystal.volume / n_atoms
+    if share < MIN_ATOM_VOLUME:
+        return f"{share:.2g} Å³ an atom, expected at least {MIN_ATOM_VOLUME:g} Å³: is the cell in Å?"
+    if share > MAX_ATOM_VOLUME:
+        return f"{share:.2g} Å³ an atom, expected at most {MAX_ATOM_VOLUME:g} Å³: is it a crystal?"
     return None
 
 

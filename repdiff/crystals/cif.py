@@ -16,6 +16,7 @@ from repdiff.crystals.arrays import HYDROGEN_ISOTOPES, ISOTOPE_NOTE, Arrays, num
 from repdiff.crystals.cif_checks import check_stated, stated_elements
 from repdiff.crystals.cif_symmetry import Operations, expand, stated_operations
 from repdiff.crystals.cif_tags import number_of_tag, values_of
+from repdiff.settings.limits import MAX_ATOMS, MAX_IMAGES
 
 AXES = ("x", "y", "z")
 DUMMY_NOTE = "dummy atoms (calc_flag dum) left out"
@@ -81,6 +82,11 @@ def read_block(block: Block) -> Arrays:
     lattice = _lattice(block)
     sites = _sites(block, lattice)
     choices = stated_operations(block, lattice)
+    n_sites, n_operations = len(sites.numbers), max(map(len, choices))
+    if n_sites * n_operations > MAX_IMAGES:
+        raise ValueError(
+            f"{n_sites} sites under {n_operations} operations, expected at most {MAX_IMAGES} images of them"
+        )
     troubles: list[str] = []
     sound: list[Arrays] = []
     for operations in choices:
@@ -137,6 +143,8 @@ def _sites(block: Block, lattice: Float[np.ndarray, "3 3"]) -> Sites:
     kinds = values_of(block, ("_atom_site_type_symbol",))
     coords = _coordinates(block, lattice)
     n_sites = len(coords)
+    if n_sites > MAX_ATOMS:
+        raise ValueError(f"{n_sites} sites, expected at most {MAX_ATOMS} atoms")
     labels = labels or kinds
     if len(labels) != n_sites:
         raise ValueError(f"cannot be read as CIF: {len(labels)} labels for {n_sites} coordinates")

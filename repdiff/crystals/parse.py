@@ -146,10 +146,22 @@ def _load_document(text: str) -> Mapping[str, Any]:
     try:
         document = json.loads(text)
     except json.JSONDecodeError:
-        document = ast.literal_eval(text.strip())  # a dictionary that a table writer turned into text
+        document = _literal(text.strip())
     if not isinstance(document, Mapping):
         raise ValueError(f"found {type(document).__name__}, expected the dictionary of a structure")
     return document
+
+
+def _literal(text: str) -> object:
+    """Read a dictionary that a table writer turned into text.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        return ast.literal_eval(text)
+    except (MemoryError, RecursionError) as error:  # which is how Python's parser says it
+        raise ValueError("nested too deep, expected the dictionary of a structure") from error
 
 
 def _symbol(kind: object) -> str:

@@ -31,6 +31,10 @@ def checked_poscar(text: str) -> str:
         raise ValueError(f"line 7 is {lines[6].strip()!r}, expected how many atoms of each element there are")
     if len(symbols) != len(counts):
         raise ValueError(f"{len(counts)} counts for the {len(symbols)} elements {' '.join(symbols)}")
+    if sum(map(int, counts)) > len(lines):
+        raise ValueError(
+            f"line 7 asks for {' + '.join(counts)} atoms, and there are {len(lines)} lines"[:200]
+        )
     if len(scales) == 1:
         return text
     if len(scales) != 3:
@@ -46,6 +50,8 @@ def _without_symbols(text: str, lines: list[str], counts: list[int]) -> str:
     Raises:
         ValueError: If the elements are not named.
     """
+    if sum(counts) > len(lines):
+        raise ValueError(f"line 6 asks for more atoms than there are lines ({len(lines)})")
     start = 7 + (lines[6].strip()[:1] in "sS" if lines[6].strip() else 0)
     coordinates = lines[start : start + sum(counts)]
     words = [line.split()[-1] for line in coordinates if line.split()]
@@ -80,4 +86,4 @@ def _numbers(line: str, what: str) -> list[float]:
 
 
 def _is_count(word: str) -> bool:
-    return word.isdigit()
+    return word.isascii() and word.isdigit() and len(word) < 10

@@ -21,6 +21,7 @@ import numpy as np
 
 from descriptors.batch import MIN_VOLUME
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
+from repdiff.crystals.cif_names import named_cif
 from repdiff.crystals.crystal import Crystal, Label, read_crystals
 from repdiff.crystals.label_names import FullLabels
 from repdiff.crystals.structure_formats import (
@@ -226,7 +227,7 @@ def _no_warnings() -> Generator[None, None, None]:
 
 @contextmanager
 def _cif_file(path: Path, _: FullLabels) -> Generator[Add, None, None]:
-    yield lambda _, cif: path.write_text(cif, encoding="utf-8")
+    yield lambda crystal, cif: path.write_text(named_cif(crystal.id, cif), encoding="utf-8")
 
 
 def _no_tick() -> None:

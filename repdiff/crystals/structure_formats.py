@@ -13,16 +13,19 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from repdiff.crystals.cif_names import named_cif
 from repdiff.crystals.crystal import ROWS, Crystal, Label, LabelKinds, crystal_table, to_structure
+from repdiff.crystals.extxyz_texts import EXACT_TEXTS, written_texts
 from repdiff.crystals.label_names import UNWRITABLE, FullLabels, free_names
+from repdiff.runs.csv_text import COLUMNS, escaped
 from repdiff.runs.parquet_files import table_writer
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # no clock in the files: equal crystals give equal bytes
 RESERVED_KEYS = (  # beside those of ASE's calculators
     *("lattice", "properties", "pbc", "id", "species", "symbols", "pos", "z", "tags", "masses", "momenta"),
+    EXACT_TEXTS,
     *("virial", "virials", "occupancy", "spacegroup", "arrays", "info", "initial_charges", "initial_magmoms"),
 )
-COLUMNS = ("material_id", "formula", "cif_string")
 TABLE_KEYS = (
     *COLUMNS,
     "cif",
@@ -58,7 +61,7 @@ def extxyz_file(path: Path, labels: FullLabels) -> Generator[Add, None, None]:
                 scaled_positions=crystal.frac_coords,
                 cell=crystal.lattice,
                 pbc=True,
-                info={"id": crystal.id, **known},
+                info=written_texts({"id": crystal.id, **known}),
             )
             write_extxyz(file, [frame])
 
@@ -100,9 +103,8 @@ def cif_zip_file(path: Path, _: FullLabels) -> Generator[Add, None, None]:
 
         def add(crystal: Crystal, cif: str) -> None:
             index, formula = crystal.labels["index"], crystal.labels["reduced_formula"]
-            archive.writestr(
-                zipfile.ZipInfo(f"{index:05d}_{formula}.cif", ZIP_DATE), cif, zipfile.ZIP_DEFLATED
-            )
+            entry = zipfile.ZipInfo(f"{index:05d}_{formula}.cif", ZIP_DATE)
+            archive.writestr(entry, named_cif(crystal.id, cif), zipfile.ZIP_DEFLATED)
 
         yield add
 
@@ -131,14 +133,18 @@ def csv_file(path: Path, labels: FullLabels) -> Generator[Add, None, None]:
     behind = ["split", *behind] if labels.with_splits else behind
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow([*COLUMNS, *behind])
+        rows.writerow([*COLUMNS, *map(escaped, behind)])
 
         def add(crystal: Crystal, cif: str) -> None:
             own = _labels(crystal, names)
-            row = [crystal.id, crystal.labels["reduced_formula"], cif]
-            rows.writerow([*row, *(own.get(name) for name in behind)])
+            row = [escaped(crystal.id), crystal.labels["reduced_formula"], cif]
+            rows.writerow([*row, *(_cell(own.get(name)) for name in behind)])
 
         yield add
+
+
+def _cell(value: Label) -> Label:
+    return escaped(value) if isinstance(value, str) and value else value
 
 
 @contextmanager

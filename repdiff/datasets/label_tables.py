@@ -1,8 +1,6 @@
 """Labels of crystals in a table of their own, joined by the names of the crystals."""
 
 import csv
-import gzip
-import io
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from repdiff.crystals.crystal import Crystal, Label
-from repdiff.datasets.readers.rows import ID_COLUMNS, NUMBER, clean_label, typed_columns
+from repdiff.datasets.readers.rows import ID_COLUMNS, NUMBER, clean_label, is_scalar, typed_columns
 from repdiff.errors import UserError, unknown
-from repdiff.runs.parquet_files import read_table
+from repdiff.runs.csv_text import is_ours, read_texts, unescaped
+from repdiff.runs.parquet_files import plain_values, read_foreign_table
+from repdiff.runs.unpacking import UnpackingError
+from repdiff.settings.limits import cut, listed, shown
 from repdiff.settings.paths import home_expanded
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def read_label_table(path: str | Path, names: Sequence[str]) -> dict[str, dict[s
     column = next((name for name in ID_COLUMNS if name in columns), None)
     if column is None:
         raise UserError(
-            f"{path} has the columns {', '.join(columns) or '(none)'}, expected one of {', '.join(ID_COLUMNS)} that "
+            f"{path} has the columns {listed(columns)}, expected one of {', '.join(ID_COLUMNS)} that "
             "names the crystals"
         )
     for name in names:
@@ -50,7 +51,7 @@ def read_label_table(path: str | Path, names: Sequence[str]) -> dict[str, dict[s
         raise UserError(f"{path} has no rows, expected one crystal a row")
     name, n_times = Counter(ids).most_common(1)[0]
     if n_times > 1:
-        raise UserError(f"{path} has {n_times} rows for {name!r}, expected one for each crystal")
+        raise UserError(f"{path} has {n_times} rows for {shown(name)}, expected one for each crystal")
     chosen = {one: columns[one] for one in names}
     for one, values in chosen.items():
         _check_numbers(one, values, ids, path)
@@ -76,8 +77,8 @@ def with_labels(
     known = [crystal for crystal in crystals if crystal.id in table]
     if not known:
         raise UserError(
-            f"{source} has none of the {len(crystals)} crystals: it names {next(iter(table), 'none')!r}, they are "
-            f"called {', '.join(repr(crystal.id) for crystal in crystals[:2])}"
+            f"{source} has none of the {len(crystals)} crystals: it names {shown(next(iter(table), 'none'))}, they are "
+            f"called {', '.join(shown(crystal.id) for crystal in crystals[:2])}"
         )
     if n_missing := len(crystals) - len(known):
         first = next(crystal.id for crystal in crystals if crystal.id not in table)
@@ -95,20 +96,27 @@ def with_labels(
 
 
 def _check_numbers(name: str, values: Sequence[Label], ids: Sequence[str], path: Path) -> None:
-    """Refuse a text in a column most of whose values are numbers.
+    """Refuse an infinite number, and a text in a column most of whose values are numbers.
 
     Raises:
         UserError: If there is one; the message names the first.
     """
+    endless = [row for row, value in enumerate(values) if isinstance(value, float) and not isfinite(value)]
+    if endless:
+        row = endless[0]
+        raise UserError(
+            f"{path}: {name} of {cut(ids[row])} (row {row + 1}) is {values[row]}, expected a finite number: leave "
+            "the field empty where a value is unknown"
+        )
     texts = {row: value for row, value in enumerate(values) if isinstance(value, str) and value}
     strange = [row for row, value in texts.items() if not NUMBER.match(value)]
     n_numbers = sum(bool(NUMBER.match(value)) and isfinite(float(value)) for value in texts.values())
     if strange and n_numbers > len(strange):
         row = strange[0]
         raise UserError(
-            f"{path}: {name} of {ids[row]} (row {row + 1}) is {texts[row]!r}, and {n_numbers} of {len(texts)} values "
-            "are numbers, expected numbers alone: leave the field empty where a value is unknown, or, if these are "
-            "classes, write texts that are no numbers"
+            f"{path}: {name} of {cut(ids[row])} (row {row + 1}) is {shown(texts[row])}, and {n_numbers} of "
+            f"{len(texts)} values are numbers, expected numbers alone: leave the field empty where a value is unknown, "
+            "or, if these are classes, write texts that are no numbers"
         )
 
 
@@ -120,17 +128,25 @@ def _columns(path: Path) -> dict[str, list[Label]]:
         return _of_parquet(path)
     if not path.name.endswith((".csv", ".csv.gz")):
         raise UserError(f"{path} is no table of labels that can be read, expected .csv, .csv.gz or .parquet")
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with io.TextIOWrapper(opener(path, "rb"), encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            records = list(reader)
-            found = [name for name in reader.fieldnames or [] if name]
-    except (csv.Error, OSError, EOFError, UnicodeDecodeError) as error:
+        found, records = read_texts(path)
+    except UnpackingError as error:
+        raise UserError(f"{path} cannot be read as CSV: {error.reason}") from error
+    except (csv.Error, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as CSV: {error}") from error
-    texts: dict[str, list[Any]] = {name: [record.get(name) for record in records] for name in found}
+    texts: dict[str, list[Any]] = {
+        name: [record[place] if place < len(record) else None for record in records]
+        for place, name in enumerate(found)
+        if name
+    }
     typed = typed_columns({name: values for name, values in texts.items() if name not in ID_COLUMNS})
-    return {name: typed.get(name, texts[name]) for name in found}
+    columns = {name: typed.get(name, texts[name]) for name in texts}
+    if not is_ours(found):
+        return columns
+    return {
+        name: [unescaped(value) if isinstance(value, str) else value for value in values]
+        for name, values in columns.items()
+    }
 
 
 def _of_parquet(path: Path) -> dict[str, list[Label]]:
@@ -138,9 +154,14 @@ def _of_parquet(path: Path) -> dict[str, list[Label]]:
     import pyarrow.types as kinds
 
     try:
-        table = read_table(path)
+        table = read_foreign_table(path)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:150]
         raise UserError(f"{path} cannot be read as parquet: {reason}; is it complete?") from error
     scalar = [field.name for field in table.schema if not kinds.is_nested(field.type)]
-    return {name: [clean_label(value) for value in table[name].to_pylist()] for name in scalar}
+    columns: dict[str, list[Label]] = {}
+    for name in scalar:
+        values = plain_values(table[name])
+        if all(is_scalar(value) for value in values):
+            columns[name] = [clean_label(value) for value in values]
+    return columns

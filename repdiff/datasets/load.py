@@ -13,9 +13,10 @@ from repdiff.datasets.benchmarks import BENCHMARKS, find_benchmark
 from repdiff.datasets.dataset import Dataset, with_splits
 from repdiff.datasets.download import verify_download
 from repdiff.datasets.readers.any_path import hash_inputs, read_path
-from repdiff.datasets.readers.rows import Rejection, Row, parse_rows, row_of
+from repdiff.datasets.readers.rows import NOT_FINITE, Rejection, Row, parse_rows, row_of
 from repdiff.datasets.splits import draw_rows
 from repdiff.errors import UserError, did_you_mean
+from repdiff.settings.limits import cut, shown
 from repdiff.settings.paths import home_expanded, opening
 
 PROTOTYPES = "prototypes"
@@ -142,17 +143,26 @@ def _all_bad(source: str, rejected: Sequence[Rejection]) -> str:
 def _remarks(rows: Sequence[Row], left_out: Sequence[Row]) -> tuple[str, ...]:
     """Count what was changed or left out, and name the files that were not read and the splits nobody knows."""
     counts = Counter(note for row in rows for note in dict.fromkeys(row.notes))
-    remarks = [f"{count} × {note}" for note, count in counts.items()]
+    remarks = [
+        f"{count} × {note}{_names(rows, note) if note.endswith(NOT_FINITE) else ''}"
+        for note, count in counts.items()
+    ]
     splits = Counter(str(split) for row in rows if (split := row.labels.get("split_name")) is not None)
     if splits:
-        named = ", ".join(f"{split!r} ({count})" for split, count in splits.most_common(N_NAMED))
+        named = ", ".join(f"{shown(split)} ({count})" for split, count in splits.most_common(N_NAMED))
         more = f" and {len(splits) - N_NAMED} more" if len(splits) > N_NAMED else ""
         remarks.append(f"unknown splits, expected train, val or test: {named}{more}")
     if left_out:
-        named = ", ".join(f"{row.id} ({row.reason})" for row in left_out[:N_NAMED])
+        named = ", ".join(f"{cut(row.id)} ({row.reason})" for row in left_out[:N_NAMED])
         more = f" and {len(left_out) - N_NAMED} more" if len(left_out) > N_NAMED else ""
         remarks.append(f"{len(left_out)} files not read: {named}{more}")
     return tuple(remarks)
+
+
+def _names(rows: Sequence[Row], note: str) -> str:
+    names = [row.id for row in rows if note in row.notes]
+    more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
+    return f": {', '.join(map(cut, names[:N_NAMED]))}{more}"
 
 
 def _with_unique_ids(

@@ -37,7 +37,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """
     try:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}), expected a JSON object a line") from error
     if not all(isinstance(record, dict) and "reason" in record for record in records):
         raise DamagedError(f"{path}: damaged, expected a JSON object with a reason on every line")

@@ -1,10 +1,10 @@
 """What is written on the outside of a checkpoint: read without its tensors, and without torch."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from repdiff.errors import REMAKE, DamagedError, UserError
+from repdiff.runs.json_text import load_json
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
@@ -45,15 +45,20 @@ def read_metadata(file: Path) -> dict[str, Any]:
         raise UserError(f"{file}: no such checkpoint; train a model first, or name another file")
     from safetensors import SafetensorError, safe_open
 
+    from repdiff.runs.headers import check_header
+
     try:
+        check_header(file)
         with safe_open(file, framework="np") as reader:
             text = (reader.metadata() or {}).get("repdiff")
+    except UserError:
+        raise
     except (OSError, SafetensorError, ValueError) as error:
         raise unreadable(file, error) from error
     if text is None:
         raise UserError(f"{file}: a safetensors file, but not written by repdiff: name another file")
     try:
-        metadata = json.loads(text)
+        metadata = load_json(text)
         strange = not isinstance(metadata["format"], int) or not isinstance(metadata["kind"], str)
     except (ValueError, TypeError, KeyError, RecursionError):
         strange = True

@@ -61,6 +61,10 @@ class Workspace:
         """Refuse a name that file systems would not take."""
         if self.name is not None and (size := len(os.fsencode(self.name))) > MAX_NAME:
             raise UserError(f"`name` has {size} bytes, expected at most {MAX_NAME}: choose a shorter one")
+        if self.name is not None and ".." in re.split(r"[/\\]", self.name):
+            raise UserError(
+                f"`name` is {self.name!r}, expected the name of a folder: choose the place by `workspace`"
+            )
 
     @property
     def data_dir(self) -> Path:

@@ -3,7 +3,6 @@
 import logging
 import types
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -15,7 +14,9 @@ from repdiff.settings.backends import DEFAULT_BACKEND, backend_names
 from repdiff.settings.base import BOUNDS, Settings
 from repdiff.settings.compose import OLD_KEY, completed, expanded, modernised, owners
 from repdiff.settings.leaves import Leaf, leaves, nested_model
+from repdiff.settings.limits import cut, shown
 from repdiff.settings.renamed import under_new_names
+from repdiff.settings.yaml_text import parse_yaml, read_yaml
 
 S = TypeVar("S", bound=Settings)
 MAX_ERRORS = 3
@@ -91,17 +92,7 @@ def read_document(file: Path) -> dict[Any, Any]:
     Raises:
         UserError: If it cannot be read, or is not a mapping.
     """
-    import yaml
-
-    try:
-        document = yaml.load(file.read_text(encoding="utf-8"), Loader=_strict_loader())
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}, expected a readable YAML file") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not a text file, expected YAML") from error
-    except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{file}: not valid YAML{line}: {error.problem}") from error
+    document = read_yaml(file)
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -109,38 +100,10 @@ def read_document(file: Path) -> dict[Any, Any]:
     return document
 
 
-@cache
-def _strict_loader() -> type:
-    """Make a safe loader that takes no key twice, where YAML's own keeps the last one silently."""
-    import yaml
-    import yaml.constructor
-
-    class StrictLoader(yaml.SafeLoader):
-        """Safe loader that refuses a key that stands twice in one mapping."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            """Construct a mapping.
-
-            Raises:
-                yaml.constructor.ConstructorError: If a key stands in it twice.
-            """
-            seen: set[str] = set()
-            for key, _ in node.value:
-                name = str(key.value)
-                if name in seen and key.tag != "tag:yaml.org,2002:merge":
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {name!r} stands twice, expected each once", key.start_mark
-                    )
-                seen.add(name)
-            return super().construct_mapping(node, deep)
-
-    return StrictLoader
-
-
 def _section(document: Mapping[str, Any], verb: str, file: Path | None) -> dict[str, Any]:
     section = document.get(verb)
     if not isinstance(section, dict | None):
-        raise UserError(f"{file}: section {verb} is {section!r}, expected settings as `name: value`")
+        raise UserError(f"{file}: section {verb} is {shown(section)}, expected settings as `name: value`")
     return under_new_names(verb, section or {})
 
 
@@ -279,7 +242,7 @@ def pairs_of_text(key: str, text: str) -> dict[str, object]:
     """
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     if not all(name.strip() and mark for name, mark, _ in pairs):
-        raise UserError(f"`{key}` is {text!r}, expected NAME=VALUE, with commas between several")
+        raise UserError(f"`{key}` is {shown(text)}, expected NAME=VALUE, with commas between several")
     names = [name.strip() for name, _, _ in pairs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"`{key}` gives {twice[0]} twice, expected each name once")
@@ -291,7 +254,7 @@ def _value_of_text(text: str) -> object:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        return parse_yaml(text)
     except yaml.YAMLError:
         return text.strip()
 
@@ -318,9 +281,10 @@ def _explain(error: ValidationError, model: type[Settings], file: Path | None, g
             parts.append(f"{where} is {told}")
             continue
         value = item["input"]
-        words = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-        shown = words or repr(words) if of_flag else repr(value)
-        parts.append(f"{where} is {shown}, expected {_expected(leaf, item)}")
+        several = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+        words = ",".join(value) if several else value
+        told = cut(str(words or repr(words))) if of_flag and isinstance(words, str) else shown(value)
+        parts.append(f"{where} is {told}, expected {_expected(leaf, item)}")
     more = f"; and {len(found) - MAX_ERRORS} more" if len(found) > MAX_ERRORS else ""
     return "; ".join(parts) + more
 

@@ -11,14 +11,22 @@ import numpy as np
 
 from repdiff.crystals.arrays import ISOTOPE_NOTE
 from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.extxyz_texts import EXACT_TEXTS, exact_texts
+from repdiff.datasets.readers.databases import checked_ids
 from repdiff.datasets.readers.rows import Row, is_number, is_scalar, row_of
 from repdiff.errors import UserError
+from repdiff.runs.csv_text import too_many_rows
+from repdiff.settings.limits import MAX_COLUMNS, MAX_ROWS, cut
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-ISOTOPE = re.compile(r"(?m)^(\s*)[DT](?=\s)")  # at the start of an atom's line
-PAIR = re.compile(r"""("[^"]+"|[^\s="]+)=("[^"\s]+"|[^\s"'{\[]+)(?=\s|$)""")  # of a comment line, of one word
+ISOTOPE = re.compile(r"(?m)^([ \t]*)[DT](?=\s)")  # at the start of an atom's line
+HOPELESS = 10_000  # frames without a crystal among them, after which no more are read
+PROPERTIES = re.compile(r"""(?:^|\s)Properties=(?:"([^"]*)"|(\S*))""", re.I)
+PAIR = re.compile(
+    r"""(?<!\S)("[^"]+"|[^\s="]+)=("[^"\s]+"|[^\s"'{\[]+)(?=\s|$)"""
+)  # of a comment line, of one word
 
 
 def read_extxyz(path: Path) -> list[Row]:
@@ -30,18 +38,31 @@ def read_extxyz(path: Path) -> list[Row]:
 
     rows: list[Row] = []
     for number, frame in enumerate(_frames(path)):
+        if number == HOPELESS and all(row.content is None for row in rows):
+            raise UserError(
+                f"{path} cannot be read as extxyz: none of its first {HOPELESS} frames can, the first: {rows[0].reason}"
+            )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 head, _, body = frame.partition("\n")
                 comment, _, lines = body.partition("\n")
+                _check_columns(comment)
+                _check_count(head, lines)
                 lines, n_isotopes = ISOTOPE.subn(r"\1H", lines)
                 atoms = read(io.StringIO(f"{head}\n{comment}\n{lines}"), format="extxyz")
             if isinstance(atoms, list):
                 raise ValueError(f"{len(atoms)} structures in one frame")
             notes = (ISOTOPE_NOTE,) if n_isotopes else ()
             facts = _energies(atoms) | atoms.info | _names_of_digits(comment, atoms.info)
-            rows.append(_atoms_row(path, number, atoms, facts, notes=notes))
+            exact = exact_texts(facts.pop(EXACT_TEXTS, None))
+            facts |= exact
+            named = "" if exact.get("id") == "" else None
+            rows.append(_atoms_row(path, number, atoms, facts, id=named, notes=notes))
+            if len(rows) > MAX_ROWS:
+                raise too_many_rows(path)
+        except UserError:
+            raise
         except Exception as error:  # whatever the reader raises becomes the reason of this frame alone
             reason = f"cannot be read as extxyz: {type(error).__name__} {error}"
             rows.append(row_of(path, number, None, {}, reason=" ".join(reason.split())[:200]))
@@ -58,15 +79,52 @@ def read_ase_db(path: Path) -> list[Row]:
 
     rows: list[Row] = []
     try:
+        ids = checked_ids(path)
         with connect(path, type="db", use_lock_file=False) as database:
-            for number, entry in enumerate(database.select()):
-                atoms = entry.toatoms()
-                data = {str(name): value for name, value in dict(entry.data).items() if is_scalar(value)}
-                facts = _energies(atoms) | data | entry.key_value_pairs
-                rows.append(_atoms_row(path, number, atoms, facts, id=str(entry.id)))
+            for number, id in enumerate(ids):
+                rows.append(_entry_row(path, number, database, id))
+    except UserError:
+        raise
     except Exception as error:  # sqlite3, JSON and ASE raise many kinds here
         raise UserError(f"{path} cannot be read as a database of ASE: {error}; is it complete?") from error
     return rows
+
+
+def _entry_row(path: Path, row: int, database: Any, id: int) -> Row:  # noqa: ANN401 (of ASE, without types)
+    """Read one entry of a database; what is wrong with it stays with it."""
+    try:
+        entry = database.get(id)
+        atoms = entry.toatoms()
+        data = {str(name): value for name, value in dict(entry.data).items() if is_scalar(value)}
+        facts = _energies(atoms) | data | entry.key_value_pairs
+        return _atoms_row(path, row, atoms, facts, id=str(id))
+    except Exception as error:
+        reason = " ".join(f"cannot be read: {type(error).__name__} {error}".split())[:200]
+        return row_of(path, row, None, {}, id=str(id), reason=reason)
+
+
+def _check_columns(comment: str) -> None:
+    """Refuse more columns of the atoms than a line holds, for which room would be made.
+
+    Raises:
+        ValueError: If there are so many.
+    """
+    found = PROPERTIES.search(comment)
+    counts = (found[1] or found[2] or "").split(":")[2::3] if found else []
+    n_columns = sum(int(count) for count in counts if count.isascii() and count.isdigit())
+    if n_columns > MAX_COLUMNS:
+        raise ValueError(f"Properties names {n_columns:.3g} columns, expected at most {MAX_COLUMNS}")
+
+
+def _check_count(head: str, lines: str) -> None:
+    """Refuse a count of atoms beyond the lines that there are, which the library would look for one by one.
+
+    Raises:
+        ValueError: If there are fewer lines.
+    """
+    n_lines = len(lines.splitlines())
+    if head.strip().isdecimal() and (len(head) > 20 or int(head) > n_lines):
+        raise ValueError(f"{cut(head.strip())} atoms, and {n_lines} lines of them")
 
 
 def _frames(path: Path) -> Iterator[str]:

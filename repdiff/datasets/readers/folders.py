@@ -3,18 +3,28 @@
 import os
 import stat
 import tempfile
-import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from repdiff.crystals.structure_files import EXTXYZ, TABLE
+from repdiff.datasets.readers.archives import (
+    TWICE,
+    Texts,
+    check_total,
+    leads_out,
+    member_reader,
+    open_zip,
+    refusal,
+)
 from repdiff.datasets.readers.formats import TABLE_SUFFIXES, is_readable, read_file, text_row
 from repdiff.datasets.readers.json_files import NoStructures
 from repdiff.datasets.readers.names import form_of_name, stem_of_name
 from repdiff.datasets.readers.rows import Row, row_of, split_name, unread
 from repdiff.datasets.readers.tables import read_csv, read_parquet
 from repdiff.errors import UserError
+from repdiff.runs.unpacking import PACKED, UnpackingError
 from repdiff.settings.paths import readable
 
 ALIKE = {  # the file that holds all crystals of a folder that a program wrote, and what shows whose it is
@@ -125,9 +135,11 @@ def read_folder(path: Path) -> list[Row]:
     if contents.splits:
         rows = [row for name, split in contents.splits.items() for row in _read_table(path / name, split)]
         return [*rows, *_left(path, contents)]
-    rows = []
+    rows, texts = [], Texts(path)
     for name in contents.read:
-        rows += _member(path, name, len(rows), lambda name=name: (path / name).read_bytes(), path / name)
+        members = _member(path, name, len(rows), lambda name=name: (path / name).read_bytes(), path / name)
+        rows += members
+        texts.add(members if name.lower().endswith((*PACKED, ".zip")) else [], n_rows=len(rows))
     rows += _left(path, contents)
     if all(row.unread for row in rows):
         raise _no_structure(path, rows)
@@ -146,22 +158,33 @@ def read_zip(path: Path) -> list[Row]:
     Raises:
         UserError: If it is no zip, or there is nothing to read.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-            contents = contents_of(names)
-            nested = [name for name in contents.read if _is_zip(name)]
-            rows: list[Row] = []
-            for name in contents.read:
-                if name not in nested:
-                    members = _member(path, name, len(rows), lambda name=name: archive.read(name), None)
-                    split = contents.splits.get(name)
-                    rows += members if split is None else [_with_split(row, split) for row in members]
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{path} cannot be read as zip: {error}; is it complete?") from error
-    if len(contents.read) == len(nested):
+    with open_zip(path) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
+        twice = Counter(entry.filename for entry in archive.infolist()) - Counter(entries.keys())
+        outside = [
+            name
+            for name, entry in entries.items()
+            if leads_out(entry) and is_readable(PureWindowsPath(name).name)
+        ]
+        contents = contents_of(name for name, entry in entries.items() if not leads_out(entry))
+        nested = [name for name in contents.read if _is_zip(name)]
+        chosen = [*(name for name in contents.read if name not in nested), *outside]
+        check_total(path, [entries[name] for name in chosen if not refusal(entries[name])])
+        rows: list[Row] = []
+        texts = Texts(path)
+        for name in chosen:
+            members = _member(path, name, len(rows), member_reader(archive, entries[name]), None)
+            split = contents.splits.get(name)
+            rows += members if split is None else [_with_split(row, split) for row in members]
+            texts.add(members, n_rows=len(rows))
+    if not chosen:
         raise UserError(f"{path} holds no structure, {EXPECTED}")
-    return [*rows, *_left(path, contents), *(unread(path, name, "a zip inside of a zip") for name in nested)]
+    rows += [unread(path, readable(name), TWICE) for name in twice if not name.endswith("/")]
+    return [
+        *rows,
+        *_left(path, contents),
+        *(unread(path, readable(name), "a zip inside of a zip") for name in nested),
+    ]
 
 
 def split_tables(folder: Path) -> dict[str, Path]:
@@ -183,14 +206,14 @@ def _member(path: Path, name: str, start: int, read: Callable[[], bytes], file: 
                 copy = Path(place) / PurePosixPath(name).name
                 copy.write_bytes(read())
                 rows = read_file(copy)
+    except UnpackingError as error:
+        return [row_of(source, start, None, {}, id=stem, reason=error.reason)]
     except NoStructures as error:
         return [unread(path, readable(name), str(error).removeprefix(f"{path}/"))]
     except UserError as error:
         return [row_of(source, start, None, {}, id=stem, reason=str(error))]
     except OSError as error:
         return [row_of(path, start, None, {}, id=stem, reason=f"cannot be opened: {error.strerror or error}")]
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        return [row_of(path, start, None, {}, id=stem, reason=f"cannot be unpacked: {error}")]
     return [_named(replace(row, source=source), stem, single=len(rows) == 1) for row in rows]
 
 

@@ -1,16 +1,16 @@
 """One file to rows, by the suffix of its name."""
 
-import bz2
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 
+from repdiff.crystals.cif_names import name_in_cif
 from repdiff.datasets.readers.ase_files import read_ase_db, read_extxyz
 from repdiff.datasets.readers.json_files import read_json, read_json_lines
 from repdiff.datasets.readers.names import form_of_name, stem_of_name
 from repdiff.datasets.readers.rows import Row, row_of
 from repdiff.datasets.readers.tables import read_csv, read_parquet
 from repdiff.errors import UserError
+from repdiff.runs.unpacking import UnpackingError, unpacked
 
 READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".csv": read_csv,
@@ -53,19 +53,11 @@ def text_row(source: Path | str, row: int, name: str, data: bytes) -> Row:
     id = stem_of_name(name)
     try:
         data = unpacked(name, data)
-    except (OSError, EOFError, ValueError) as error:
-        return row_of(source, row, None, {}, id=id, reason=f"cannot be unpacked: {error}")
-    return row_of(source, row, data.decode("utf-8", errors="replace"), {}, id=id, form=form_of_name(name))
-
-
-def unpacked(name: str, data: bytes) -> bytes:
-    """Unpack the bytes of a file by the suffix of its name.
-
-    Raises:
-        OSError: If they are not of that format.
-    """
-    unpack = {".gz": gzip.decompress, ".bz2": bz2.decompress}.get(Path(name).suffix.lower())
-    return unpack(data) if unpack else data
+    except UnpackingError as error:
+        return row_of(source, row, None, {}, id=id, reason=error.reason)
+    text, form = data.decode("utf-8", errors="replace"), form_of_name(name)
+    stated = name_in_cif(text) if form == "cif" else None
+    return row_of(source, row, text, {}, id=id if stated is None else stated, form=form)
 
 
 def read_file(path: Path) -> list[Row]:

@@ -1,16 +1,18 @@
 """JSON and JSON lines: lists, mappings, tables of pandas, answers of OPTIMADE, dumps of Alexandria."""
 
-import bz2
-import gzip
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from repdiff.crystals.arrays import Arrays
+from repdiff.crystals.label_names import OWN
 from repdiff.datasets.readers.entries import NESTED, TEXTS, facts_of, is_entry, structure_of
-from repdiff.datasets.readers.rows import Row, crystal_of, row_of
+from repdiff.datasets.readers.rows import BAD_STRUCTURE, Row, crystal_of, reason_of, row_of
 from repdiff.errors import UserError
+from repdiff.runs.csv_text import too_many_rows
+from repdiff.runs.json_text import load_json
+from repdiff.runs.unpacking import UnpackingError, open_bytes
+from repdiff.settings.limits import MAX_ROWS
 
 Entry = tuple[dict[str, Any], object]  # facts that stand outside, and the entry
 
@@ -30,12 +32,15 @@ def read_json(path: Path) -> list[Row]:
     """
     text = _text(path)
     try:
-        document = json.loads(text)
+        document = load_json(text)
     except ValueError as error:
         if "Extra data" in str(error):  # one document a line
             return _lines(path, text)
         raise UserError(f"{path} cannot be read as JSON: {error}; is it complete?") from error
-    return [_row(path, row, *entry) for row, entry in enumerate(_entries(path, document))]
+    entries = _entries(path, document)
+    if len(entries) > MAX_ROWS:
+        raise too_many_rows(path)
+    return [_row(path, row, *entry) for row, entry in enumerate(entries)]
 
 
 def read_json_lines(path: Path) -> list[Row]:
@@ -49,18 +54,21 @@ def read_json_lines(path: Path) -> list[Row]:
 
 def _text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-        unpack = {".gz": gzip.decompress, ".bz2": bz2.decompress}.get(path.suffix.lower(), bytes)
-        return unpack(data).decode("utf-8-sig")
-    except (ValueError, EOFError, OSError) as error:
+        with open_bytes(path) as file:
+            return file.read().decode("utf-8-sig")
+    except UnpackingError as error:
+        raise UserError(f"{path} cannot be read as JSON: {error.reason}") from error
+    except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}; is it complete?") from error
 
 
 def _lines(path: Path, text: str) -> list[Row]:
     rows, n_entries = [], 0
+    if text.count("\n") > MAX_ROWS:
+        raise too_many_rows(path)
     for number, line in enumerate(line for line in text.splitlines() if line.strip()):
         try:
-            document = json.loads(line)
+            document = load_json(line)
         except ValueError as error:
             rows.append(row_of(path, number, None, {}, reason=f"cannot be read as JSON: {error}"))
             continue
@@ -89,7 +97,8 @@ def _entries(path: Path, document: object) -> list[Entry]:
         names = document.get("columns")
         if not isinstance(names, list):
             return [({}, entry) for entry in document["data"]]
-        index = document.get("index") or range(len(document["data"]))
+        index = document.get("index")
+        index = index if isinstance(index, list) and index else range(len(document["data"]))
         return [
             ({"row name": name}, dict(zip(map(str, names), values, strict=False)))
             for name, values in zip(index, document["data"], strict=False)
@@ -115,13 +124,15 @@ def _columns(document: Mapping[str, Any]) -> list[Entry]:
 
 
 def _row(path: Path, row: int, outside: dict[str, Any], entry: object) -> Row:
-    facts = facts_of(entry)
-    name = outside.get("row name")
+    name, facts = outside.get("row name"), {}
     given = None if name is None else str(name)
     try:
+        facts = facts_of(entry)
+        if facts.get("id") == "" and set(facts).issuperset(OWN):
+            given = ""
         found = structure_of(entry)
         content = crystal_of(found) if isinstance(found, Arrays) else found
         notes = found.notes if isinstance(found, Arrays) else ()
         return row_of(path, row, content, facts, id=given, notes=notes)
-    except ValueError as error:
-        return row_of(path, row, None, facts, id=given, reason=" ".join(str(error).split())[:200])
+    except BAD_STRUCTURE as error:
+        return row_of(path, row, None, facts, id=given, reason=reason_of(error))

@@ -11,7 +11,9 @@ from repdiff.settings.paths import home_expanded
 LONGEST_PATH = 1000  # longer texts hold structures
 
 
-def text_rows(path: Path, row: int, text: str, facts: Mapping[str, Any]) -> list[Row]:
+def text_rows(
+    path: Path, row: int, text: str, facts: Mapping[str, Any], *, id: str | None = None
+) -> list[Row]:
     """Make the rows of a text in a table: one of a structure, or those of the file that it names.
 
     Args:
@@ -20,13 +22,14 @@ def text_rows(path: Path, row: int, text: str, facts: Mapping[str, Any]) -> list
         text: A structure, or the path of a file of any format but a table. One of several structures names them
             id#1, id#2, ...
         facts: What else the table says; it overrules what the file says.
+        id: Name of the crystal where the facts have none.
     """
     from repdiff.datasets.readers.formats import TABLE_SUFFIXES, is_readable, read_file  # which reads tables
 
     name = text.strip()
     is_path = len(name) < LONGEST_PATH and "\n" not in name and is_readable(name)
     if not is_path or name.lower().endswith(TABLE_SUFFIXES):
-        return [row_of(path, row, text, facts)]
+        return [row_of(path, row, text, facts, id=id)]
     try:
         file = path.parent / home_expanded(name)
         file.open("rb").close()

@@ -47,6 +47,9 @@ SCALARS = (
     time,
     np.datetime64,
 )  # that can be labels
+BAD_STRUCTURE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+NOT_FINITE = "is left empty: no finite number"  # ends the note on such a label
+REASON_LENGTH, LONGEST_REASON = 200, 1500  # characters: of a structure, and with names of files
 LARGEST_INTEGER = 2**63 - 1  # that a column of a table can hold
 EXACT_INTEGER = 2**53  # beyond it a float has lost digits
 
@@ -160,15 +163,16 @@ def row_of(
     """Make a row, taking its name, split and labels out of what the source says of it.
 
     The first of `ID_COLUMNS` among the facts names it, else `id`, else the row number, `suffix` behind it. Scalars
-    under other names become labels, except those that the structure itself says ("natoms"), which are compared
+    under other names become labels (infinite ones are left empty, and noted), except those that the structure itself
+    says ("natoms"), which are compared
     with it; a name that is taken ("id", "lattice") gets "_label" behind it. A split that is none of train, val and
     test becomes the label "split_name". What is no scalar is noted.
     """
     naming = next((key for key in ID_COLUMNS if not _is_missing(facts.get(key))), None)
-    name = (str(facts[naming]) if naming else id if id is not None else str(row)) + suffix
+    name = plain_text((str(facts[naming]) if naming else id if id is not None else str(row)) + suffix)
     split = split_name(facts.get("split"))
     labels, left = {}, []
-    for key, value in facts.items():
+    for key, value in ((plain_text(str(key)), value) for key, value in facts.items()):
         if key in NO_LABELS or key == naming:
             continue
         if key in TAKEN and (not is_scalar(value) or str(value).lstrip().startswith("[")):
@@ -176,12 +180,15 @@ def row_of(
         if is_scalar(value):
             called = free_name(key, facts) if key in TAKEN else key
             labels[called] = clean_label(value)
+            if isinstance(value, FLOATS) and math.isinf(value):
+                labels[called] = None
+                left.append(f"the label {key!r} of {value:g} {NOT_FINITE}")
             if key in TAKEN - {"id"}:
                 left.append(f"label {key!r} is called {called!r}: the name is taken")
         else:
             left.append(f"{key!r} is no label: {_what(value)}")
     if split is None and not _is_missing(facts.get("split")):
-        labels["split_name"] = str(facts["split"])
+        labels["split_name"] = plain_text(str(facts["split"]))
     if isinstance(content, Crystal):
         content = content.replace(id=name, split=split, labels=labels)
     return Row(
@@ -193,9 +200,20 @@ def row_of(
         split=split,
         labels=labels,
         stated={key: facts[key] for key in STATED if not _is_missing(facts.get(key))},
-        reason=None if reason is None else readable(reason),
+        reason=None if reason is None else plain_text(readable(reason))[:LONGEST_REASON],
         notes=(*notes, *left),
     )
+
+
+def plain_text(text: str) -> str:
+    r"""Return a text as UTF-8 can hold it: halves of signs, as JSON can state them, are written as \udxxx."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def reason_of(error: Exception) -> str:
+    """Say in one line why a structure is refused, given what a reader raised at it."""
+    told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
+    return " ".join(told.split())[:REASON_LENGTH]
 
 
 def reasons_by_name(rejected: Iterable[Rejection]) -> dict[str, str]:
@@ -230,12 +248,12 @@ def clean_label(value: object) -> Label:
     """Turn a scalar into a label of the same value.
 
     Numpy scalars become plain ones, dates ISO texts, decimals numbers where these have as many digits, and
-    integers above 64 bits texts. NaN, NaT and "" become None.
+    integers above 64 bits texts. NaN, NaT and "" become None; infinities stay, for the caller to refuse.
     """
     if _is_missing(value):
         return None
     if isinstance(value, str):
-        return value
+        return plain_text(value)
     if isinstance(value, BOOLS):
         return bool(value)
     if isinstance(value, INTEGERS):

@@ -1,8 +1,6 @@
 """Tables with one crystal a row: CSV with a column of texts, parquet with texts or arrays."""
 
 import csv
-import gzip
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,22 +14,29 @@ from repdiff.datasets.readers.entries import OPTIMADE, structure_of
 from repdiff.datasets.readers.json_files import NoStructures
 from repdiff.datasets.readers.linked import text_rows
 from repdiff.datasets.readers.rows import (
+    BAD_STRUCTURE,
     ID_COLUMNS,
+    NOT_FINITE,
     STRUCTURE_COLUMNS,
     Row,
     clean_label,
     crystal_of,
+    reason_of,
     row_of,
     typed_columns,
 )
 from repdiff.datasets.readers.stated import distinct_columns
 from repdiff.errors import UserError
-from repdiff.runs.parquet_files import read_table
+from repdiff.runs.csv_text import is_ours, read_texts, too_many_rows, unescaped
+from repdiff.runs.parquet_files import plain_values, read_foreign_table
+from repdiff.runs.unpacking import UnpackingError
+from repdiff.settings.limits import MAX_ROWS, listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LARGEST_FIELD = 2**31 - 1
+LARGEST_NUMBER = 2**31  # no atomic number; beyond it integers overflow
+NAN_TEXTS = ("nan", "+nan", "-nan")
 ARRAY_COLUMNS = {  # what the arrays may be called
     "atomic_numbers": ("atomic_numbers", "numbers"),
     "lattice": ("lattice", "cell"),
@@ -49,34 +54,37 @@ def read_csv(path: Path, *, split: str | None = None) -> list[Row]:
     Raises:
         UserError: If the file is empty, is no CSV, or has no such column; those found are listed.
     """
-    csv.field_size_limit(LARGEST_FIELD)
     try:
-        with _open(path) as file:
-            reader = csv.DictReader(file)
-            found, doubled = distinct_columns(list(reader.fieldnames or []))
-            reader.fieldnames = found
-            if not found:
-                raise UserError(f"{path} is empty, expected a CSV with a column cif")
-            records = list(reader)
-    except (csv.Error, gzip.BadGzipFile, EOFError) as error:
+        found, records = read_texts(path, errors="replace")
+    except UnpackingError as error:
+        raise UserError(f"{path} cannot be read as CSV: {error.reason}") from error
+    except csv.Error as error:
         raise UserError(f"{path} cannot be read as CSV: {error}; expected a column cif") from error
+    found, doubled = distinct_columns(found)
+    if not found:
+        raise UserError(f"{path} is empty, expected a CSV with a column cif")
     column = _structure_column(path, found)
     if not records:
         raise UserError(f"{path} has a header but no rows, expected one crystal a row")
-    names = [name for name in found if name and not name.startswith("Unnamed:") and name != column]
-    texts = {name: [record.get(name) for record in records] for name in names}
-    facts: dict[str, Sequence[Any]] = {}
-    facts |= typed_columns({name: values for name, values in texts.items() if name not in ID_COLUMNS})
-    facts |= {name: values for name, values in texts.items() if name in ID_COLUMNS}
+    place, ours = found.index(column), is_ours(found)
+    facts = _facts_of_texts(found, records, column, ours=ours)
+    noted = _nan_notes(found, records, facts)
     forced = {"split": split} if split else {}
-    described = [
-        {name: values[row] for name, values in facts.items()} | forced for row in range(len(records))
-    ]
-    return [
-        replace(one, notes=(*one.notes, *doubled)) if doubled else one
-        for row, record in enumerate(records)
-        for one in text_rows(path, row, record.get(column) or "", described[row])
-    ]
+    rows: list[Row] = []
+    for number, record in enumerate(records):
+        described = {name: values[number] for name, values in facts.items()} | forced
+        text = record[place] if place < len(record) else ""
+        own = "" if ours and described["material_id"] == "" else None
+        found_here = text_rows(path, number, text, described, id=own)
+        rows += (
+            [replace(one, notes=(*one.notes, *noted[number])) for one in found_here]
+            if number in noted
+            else found_here
+        )
+        records[number] = []
+        if len(rows) > MAX_ROWS:
+            raise too_many_rows(path)
+    return [replace(one, notes=(*one.notes, *doubled)) for one in rows] if doubled else rows
 
 
 def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
@@ -92,7 +100,7 @@ def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
     import pyarrow as pa
 
     try:
-        table = read_table(path)
+        table = read_foreign_table(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"{path} cannot be read as parquet: {' '.join(str(error).split())[:150]}; is it complete?"
@@ -100,7 +108,12 @@ def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
     names, doubled = distinct_columns(table.column_names)
     if doubled:
         table = table.rename_columns(names)
-    rows = _rows_of(path, table, split)
+    try:
+        rows = _rows_of(path, table, split)
+    except pa.ArrowException as error:
+        raise UserError(
+            f"{path} cannot be read as parquet: {' '.join(str(error).split())[:150]}; write it with plain columns"
+        ) from error
     return [replace(row, notes=(*row.notes, *doubled)) for row in rows] if doubled else rows
 
 
@@ -137,9 +150,36 @@ def _rows_of(path: Path, table: "pa.Table", split: str | None) -> list[Row]:
     ]
 
 
-def _open(path: Path) -> io.TextIOWrapper:
-    opener = gzip.open if path.suffix == ".gz" else open
-    return io.TextIOWrapper(opener(path, "rb"), encoding="utf-8-sig", errors="replace", newline="")
+def _nan_notes(
+    found: Sequence[str], records: Sequence[Sequence[str]], facts: Mapping[str, Sequence[Any]]
+) -> dict[int, tuple[str, ...]]:
+    """Note, by row, what is written as NaN among numbers instead of being left empty."""
+    notes: dict[int, tuple[str, ...]] = {}
+    for place, name in enumerate(found):
+        for number, value in enumerate(facts.get(name, ())):
+            if value is None and place < len(records[number]) and records[number][place].lower() in NAN_TEXTS:
+                notes[number] = (*notes.get(number, ()), f"the label {name!r} of nan {NOT_FINITE}")
+    return notes
+
+
+def _facts_of_texts(
+    found: Sequence[str], records: Sequence[Sequence[str]], column: str, *, ours: bool
+) -> dict[str, list[Any]]:
+    """Take the columns beside that of the structures, ids as texts and the others by what fits all of a column."""
+    texts: dict[str, list[str | None]] = {
+        name: [record[place] if place < len(record) else None for record in records]
+        for place, name in enumerate(found)
+        if name and not name.startswith("Unnamed:") and name != column
+    }
+    facts: dict[str, list[Any]] = {}
+    facts |= typed_columns({name: values for name, values in texts.items() if name not in ID_COLUMNS})
+    facts |= {name: values for name, values in texts.items() if name in ID_COLUMNS}
+    if not ours:
+        return facts
+    return {
+        name: [unescaped(value) if isinstance(value, str) and value else value for value in values]
+        for name, values in facts.items()
+    }
 
 
 def _structure_column(path: Path, found: Sequence[str]) -> str:
@@ -147,7 +187,7 @@ def _structure_column(path: Path, found: Sequence[str]) -> str:
         if name in found:
             return name
     raise NoStructures(
-        f"{path} has the columns {', '.join(found) or '(none)'}, expected one called "
+        f"{path} has the columns {listed(found)}, expected one called "
         f"{', '.join(STRUCTURE_COLUMNS[:-1])} or {STRUCTURE_COLUMNS[-1]}"
     )
 
@@ -159,7 +199,7 @@ def _facts(table: "pa.Table", *, left_out: Sequence[str]) -> dict[str, list[Any]
     nested = (kinds.is_nested, kinds.is_binary, kinds.is_large_binary, kinds.is_fixed_size_binary)
     scalar = [field.name for field in table.schema if not any(check(field.type) for check in nested)]
     names = [name for name in scalar if not name.startswith("__index_level_") and name not in left_out]
-    return {name: table[name].to_pylist() for name in names}
+    return {name: plain_values(table[name]) for name in names}
 
 
 def _entry_row(path: Path, row: int, entry: object, facts: Mapping[str, Any]) -> Row:
@@ -168,8 +208,8 @@ def _entry_row(path: Path, row: int, entry: object, facts: Mapping[str, Any]) ->
         if isinstance(found, Arrays):
             return row_of(path, row, crystal_of(found), facts, notes=found.notes)
         return row_of(path, row, found, facts)
-    except ValueError as error:
-        return row_of(path, row, None, facts, reason=" ".join(str(error).split())[:200])
+    except BAD_STRUCTURE as error:
+        return row_of(path, row, None, facts, reason=reason_of(error))
 
 
 def _lists(column: "pa.ChunkedArray") -> list[np.ndarray | None]:
@@ -194,15 +234,16 @@ def _array_row(
 ) -> Row:
     try:
         return make(path, row, _crystal(parts), facts)
-    except (TypeError, ValueError) as error:
-        return make(path, row, None, facts, reason=str(error))
+    except BAD_STRUCTURE as error:
+        return make(path, row, None, facts, reason=reason_of(error))
 
 
 def _own_row(
     path: Path, row: int, content: Crystal | None, facts: Mapping[str, Any], *, reason: str | None = None
 ) -> Row:
     """Make a row of a file of `write_crystals`: all but its own columns are labels, whatever they are called."""
-    bare = row_of(path, row, content, {name: facts.get(name) for name in ("id", "split")}, reason=reason)
+    own = {name: facts.get(name) for name in ("id", "split")}
+    bare = row_of(path, row, content, own, id="" if own["id"] == "" else None, reason=reason)
     labels = {name: clean_label(value) for name, value in facts.items() if name not in RESERVED_COLUMNS}
     crystal = bare.content.replace(labels=labels) if isinstance(bare.content, Crystal) else bare.content
     return replace(bare, content=crystal, labels=labels)
@@ -222,7 +263,7 @@ def _crystal(parts: Sequence[np.ndarray | None]) -> Crystal:
             f"{len(numbers)} atoms with {len(frac)} coordinates and {len(lattice)} numbers for the cell, "
             "expected 3 per atom and 9"
         )
-    if not np.isfinite(numbers).all() or (numbers % 1).any():
+    if not np.isfinite(numbers).all() or (numbers % 1).any() or (np.abs(numbers) > LARGEST_NUMBER).any():
         raise ValueError("unknown element: an atomic number is no integer")
     return Crystal(
         id="",
