@@ -22,6 +22,7 @@ from descriptors.batch import MIN_VOLUME
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.crystal import Crystal, Label, read_crystals, write_crystals
 from repdiff.crystals.label_names import fully_labelled
+from repdiff.crystals.stored_crystals import LARGE, StoredCrystals, n_stored
 from repdiff.crystals.structure_formats import (
     cif_text,
     write_cif_zip,
@@ -128,10 +129,28 @@ def read_structures(path: Path) -> list[Crystal]:
     Raises:
         UserError: If there is no such table, or it is not one of ours.
     """
+    return list(_open(path, large=None))
+
+
+def open_structures(path: Path) -> Sequence[Crystal]:
+    """Do what `read_structures` does; of more than 50 000 crystals only those in use are held as objects.
+
+    Args:
+        path: The folder, or its `table.parquet`.
+
+    Raises:
+        UserError: If there is no such table, or it is not one of ours.
+    """
+    return _open(path, large=LARGE)
+
+
+def _open(path: Path, *, large: int | None) -> Sequence[Crystal]:
     table = path / TABLE if path.is_dir() else path
     if not table.is_file():
         raise UserError(f"{path} holds no {TABLE}, expected a folder of reconstructed structures")
     try:
+        if large is not None and n_stored(table) > large:
+            return StoredCrystals(table)
         return read_crystals(table)
     except (ValueError, OSError) as error:
         why = str(error).splitlines()[0]

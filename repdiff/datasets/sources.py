@@ -8,7 +8,7 @@ from pathlib import Path
 
 from repdiff.crystals.crystal import SPLITS, Crystal
 from repdiff.crystals.crystal_set import CrystalSet
-from repdiff.crystals.structure_files import TABLE, read_structures
+from repdiff.crystals.structure_files import TABLE, open_structures
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.load import PROTOTYPES, load_dataset
@@ -279,7 +279,7 @@ def read_set(path: Path) -> CrystalSet:
     with opening(path):
         ours = path.is_dir() and (path / TABLE).is_file()
     if ours:
-        return CrystalSet(crystals=read_structures(path), failed=read_failed(path))
+        return CrystalSet(crystals=open_structures(path), failed=read_failed(path))
     dataset = load_dataset(str(path), data_dir=None, sound_only=False)
     return CrystalSet(
         crystals=dataset.crystals,
