@@ -75,6 +75,7 @@ def _evaluate(
         benchmark=compared.thresholds,
         cache=settings.cache or workspace.root / "cache",
         seed=settings.seed,
+        subsample=settings.subsample,
         n_workers=settings.n_workers or n_cores(),
         progress=True,
     )

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from repdiff.crystals.stored_crystals import LARGE
 from repdiff.metrics.base import METRICS, CellValue, MetricResult, MetricValue
 from repdiff.metrics.evaluation import ROWS, SUMMARY
+from repdiff.metrics.stored_columns import StoredColumn
 from repdiff.runs.atomic_files import read_json
 from repdiff.runs.parquet_files import read_table
 
@@ -48,7 +50,10 @@ def read_kept(folder: Path, ids: Sequence[str], *, summary: Mapping[str, Any], c
         known = family in METRICS and "columns" in data
         if not agree or not known or changed & (METRICS[family].needs | METRICS[family].takes):
             continue
-        columns = {name: table[name].to_pylist() for name in data["columns"]}
+        long = table.num_rows > LARGE
+        columns: dict[str, Sequence[CellValue]] = {
+            name: StoredColumn(table[name]) if long else table[name].to_pylist() for name in data["columns"]
+        }
         results[family] = _result(data, values, columns)
         for name in found["baselines"]:
             of_real = {

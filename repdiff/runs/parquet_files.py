@@ -25,11 +25,20 @@ def read_table(path: Path) -> "pa.Table":
         return pq.ParquetFile(file).read()  # which takes columns of one name
 
 
-def write_table(path: Path, table: "pa.Table", *, level: int | None = None) -> None:
-    """Write a table, packed by zstd at some level, with its checksum, replacing the file as a whole."""
+def write_table(
+    path: Path, table: "pa.Table", *, level: int | None = None, rows_per_group: int | None = None
+) -> None:
+    """Write a table, packed by zstd at some level, with its checksum, replacing the file as a whole.
+
+    Args:
+        path: The file.
+        table: What it shall hold.
+        level: Of zstd; None for its own.
+        rows_per_group: Rows that are packed, and can be read, at once; None for a million.
+    """
     import pyarrow.parquet as pq
 
     with replacing(path) as partial:
         with partial.open("wb") as file:
-            pq.write_table(table, file, compression="zstd", compression_level=level)
+            pq.write_table(table, file, compression="zstd", compression_level=level, row_group_size=rows_per_group)
         seal_parquet(partial)
