@@ -1,11 +1,10 @@
 """Whether the cost of one crystal, and the memory of the whole, depend on how many crystals there are.
 
-A set of n crystals is made of MP-20: each is a random crystal of it whose elements were swapped for random neighbours of
+A set of n crystals is made of MP-20: each is a random crystal of it whose elements were swapped for random ones of
 their column of the periodic table, and whose atoms and cell were moved a little. A second set has the first `N_FIXED`
-of them. Every step is a command of `repdiff` in a process of its own. It runs first on the small set, so that what is
-kept of the known crystals is there, then on the small set again, which tells what starting and reading cost, and then on
-the whole set. Measured are the processor time of the command, with that of its workers, and the largest memory of one
-of its processes:
+of them. Every step is a command of `repdiff` in a process of its own. It runs on the small set, so that what is kept of
+the known crystals is there, on the small set again, which tells what starting and reading cost, and on the whole set.
+Measured are the processor time of the command, its workers included, and the largest memory of one of its processes:
 
     seconds_a_crystal = (seconds of the whole set - seconds of the small set) / (n - N_FIXED)
 
@@ -114,9 +113,7 @@ def evaluate_steps(place: Place, crystals: Path) -> dict[str, list[str]]:
     """Return one command for each family of metrics."""
     shared = ["--n-workers", "1", "--no-baseline", "--cache", str(place.folder / "cache")]
     known = [f"--{name}={place.folder / f'{name}.parquet'}" for name in ("reference", "training")]
-    return {
-        family: ["evaluate", str(crystals), "--only", family, *shared, *known] for family in FAMILIES
-    }
+    return {family: ["evaluate", str(crystals), "--only", family, *shared, *known] for family in FAMILIES}
 
 
 STEPS: Mapping[str, Callable[[Place, Path], Mapping[str, Sequence[str]]]] = {"evaluate": evaluate_steps}

@@ -48,7 +48,9 @@ def check_structures(crystals: Sequence[Crystal]) -> list[StructureCheck]:
     if len(crystals) > CRYSTALS_AT_ONCE:
         starts = range(0, len(crystals), CRYSTALS_AT_ONCE)
         return [
-            check for start in starts for check in check_structures(crystals[start : start + CRYSTALS_AT_ONCE])
+            check
+            for start in starts
+            for check in check_structures(crystals[start : start + CRYSTALS_AT_ONCE])
         ]
     crystals = list(crystals)
     checks = [_check_cell(crystal) for crystal in crystals]

@@ -188,7 +188,9 @@ def _read_blocks(path: Path) -> Iterator[_Block]:
 def _block(table: "pa.Table", path: Path) -> _Block:
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     if any(columns[name].null_count for name in ARRAYS):
-        raise ValueError(f"{path} lacks atoms or cells of some rows, expected a file written by write_crystals")
+        raise ValueError(
+            f"{path} lacks atoms or cells of some rows, expected a file written by write_crystals"
+        )
     get = partial(_numbers, columns)
     ends = np.cumsum(columns["atomic_numbers"].value_lengths().to_numpy(zero_copy_only=False))
     return _Block(

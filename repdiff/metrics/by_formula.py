@@ -1,13 +1,14 @@
 """Which crystals are the same as one another and as known ones, formula by formula where there are many.
 
-Only crystals of equal reduced formula can be the same, so that a large set falls into parts that have nothing to do with
-one another. It is worked through in batches of whole formulas: a hash of 8 bytes a crystal says which go together, and
+Only crystals of equal reduced formula can be the same, so that a large set falls into parts that have nothing to do
+with one another. It is worked through in batches of whole formulas: a hash of 8 bytes a crystal says which go together, and
 primitive cells exist for one batch at a time. What is found does not depend on the batches.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt
@@ -69,8 +70,8 @@ def find_likeness(
     n_dropped = [0, 0]
     batches = list(_batches(crystals, known or ()))
     several = len(batches) > 1
-    how = {"n_workers": n_workers, "progress": progress and not several}
-    search = {"matcher": matcher, "max_candidates": max_candidates, **how}
+    how: dict[str, Any] = {"n_workers": n_workers, "progress": progress and not several}
+    search: dict[str, Any] = {"matcher": matcher, "max_candidates": max_candidates, **how}
     with progress_bar(total=n, desc="alike", unit="crystal", disable=not (progress and several)) as bar:
         for rows, known_rows in batches:
             asked = CrystalRows(crystals, rows)

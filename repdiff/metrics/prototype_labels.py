@@ -77,7 +77,9 @@ def read_labels(
     keys = [content_key(crystal) for crystal in crystals]
     found = {} if folder is None else read_shards(folder, keys, PrototypeLabels)
     new = {key: row for row, key in enumerate(keys) if key not in found}
-    carried = {key: _carried(crystals[row]) for key, row in new.items() if encoded and _says(crystals[row], symprec)}
+    carried = {
+        key: _carried(crystals[row]) for key, row in new.items() if encoded and _says(crystals[row], symprec)
+    }
     found |= carried
     rows = {key: row for key, row in new.items() if key not in carried}
     with still_missing(folder, rows, found, PrototypeLabels, worth_waiting=WORTH_A_WORD) as todo:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 MatcherName = Literal["mattergen-ordered", "mattergen-disordered"]
 STOL, LTOL, ANGLE_TOL = 0.3, 0.2, 5.0  # site, length (both relative), angle in degrees
-STRUCTURES_HELD = 5000  # of first members of one formula, 20 kB each; others are made again when they are compared
+STRUCTURES_HELD = (
+    5000  # of first members of one formula, 20 kB each; others are made again when they are compared
+)
 COMPARISONS_PER_PROCESS = 2000  # 3 s; with fewer, a process takes longer to start than it saves
 
 

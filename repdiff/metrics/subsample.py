@@ -29,9 +29,7 @@ def compute_metric(metric: Metric, generated: CrystalSet, context: Context) -> M
         for row, value in zip(rows, values, strict=True):
             columns[name][row] = value
     details = {**result.details, KEY: {"n": most, "of": n}}
-    return MetricResult(
-        values=result.values, protocols=result.protocols, columns=columns, details=details
-    )
+    return MetricResult(values=result.values, protocols=result.protocols, columns=columns, details=details)
 
 
 def sample_notes(details: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
@@ -50,4 +48,3 @@ def sample_notes(details: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
             families.setdefault((sample["n"], sample["of"]), []).append(family)
     for (n, of), names in families.items():
         yield f"{', '.join(names)}: of {n} structures drawn at random from {of} (`subsample`)"
-

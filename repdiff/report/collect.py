@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.sources import CrystalSets, split_name
+from repdiff.datasets.splits import draw_rows
 from repdiff.errors import UserError
 from repdiff.metrics.evaluation import ROWS, SUMMARY
 from repdiff.report.theme import Role
@@ -21,6 +22,7 @@ from repdiff.runs.workspace import Workspace
 
 log = logging.getLogger(__name__)
 Record = dict[str, Any]
+SHOWN = 20_000  # structures of a run in plots and lists; of larger ones as many, drawn at random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,8 @@ class EvaluatedRun:
         failed: Reason by name, of structures that do not exist or could not be read.
         reference: Name of the known crystals that it was compared with.
         training: Name of the training crystals.
-        messages: What could not be read, one line each.
+        n_structures: Structures that were evaluated; `records` has some of them where there are very many.
+        messages: What could not be read or is not shown, one line each.
     """
 
     name: str
@@ -62,6 +65,7 @@ class EvaluatedRun:
     failed: dict[str, str]
     reference: str | None
     training: str | None
+    n_structures: int
     messages: list[str] = field(default_factory=list)
 
     def column(self, name: str) -> Float[np.ndarray, " n"]:
@@ -103,7 +107,7 @@ def read_run(
     """
     manifest = read_manifest(path)
     metrics = read_json(path / SUMMARY)
-    rows = _read_rows(path / ROWS)
+    rows, n_structures = _read_rows(path / ROWS)
     messages: list[str] = []
     given = str(manifest.config.get("structures") or "")
     sets = CrystalSets(data_dir=data_dir or _path(manifest.config.get("data_dir")), workspace=workspace)
@@ -112,7 +116,13 @@ def read_run(
     failed = {str(key): str(reason) for key, reason in (metrics.get("failed") or {}).items()}
     failed |= {str(row["id"]): str(row["failure"]) for row in rows if row.get("failure")}
     if not rows:
-        rows = [{"index": place, "id": crystal.id} for place, crystal in enumerate(judged)]
+        n_structures = len(judged)
+        shown = draw_rows(n_structures, SHOWN, 0)
+        rows = [{"index": place, "id": judged[place].id} for place in shown]
+    if len(rows) < n_structures:
+        messages.append(
+            f"{name}: plots, reasons and the gallery show {len(rows)} of {n_structures} structures, drawn at random"
+        )
     crystals = _pair(rows, judged)
     if judged and len(crystals) < sum(not row.get("failure") for row in rows):
         messages.append(f"{name}: the structures are not those that were judged; some are left out")
@@ -134,6 +144,7 @@ def read_run(
         failed=failed,
         reference=reference,
         training=manifest.config.get("training"),
+        n_structures=n_structures,
         messages=messages,
     )
 
@@ -214,7 +225,7 @@ def _check(path: Path) -> None:
 
 def _judged(
     manifest: Manifest, path: Path, sets: CrystalSets, messages: list[str]
-) -> tuple[list[Crystal], Manifest | None]:
+) -> tuple[Sequence[Crystal], Manifest | None]:
     """Read the crystals that an evaluation judged, wherever they are now."""
     given = str(manifest.config.get("structures") or "")
     places = [given, *(found.path for key, found in manifest.inputs.items() if key == "structures")]
@@ -229,7 +240,7 @@ def _judged(
             reasons.append(str(error))
             continue
         maker = Path(place) / "manifest.json"
-        return list(judged.crystals), read_manifest(maker.parent) if maker.is_file() else None
+        return judged.crystals, read_manifest(maker.parent) if maker.is_file() else None
     why = reasons[0] if reasons else "the evaluation does not name them"
     messages.append(f"{path.name}: its structures cannot be read, so only numbers are shown: {why}")
     return [], None
@@ -242,13 +253,15 @@ def _kind(structures: str, made_by: Manifest | None) -> str:
     return "reconstructed" if made_by is not None and made_by.config.get("dataset") else "generated"
 
 
-def _read_rows(path: Path) -> list[Record]:
+def _read_rows(path: Path) -> tuple[list[Record], int]:
+    """Read what the metrics say of each structure, or of some where there are very many; and count them all."""
     import pyarrow as pa
 
     if not path.is_file():
-        return []
+        return [], 0
     try:
-        return read_table(path).to_pylist()
+        table = read_table(path)
+        return table.take(draw_rows(table.num_rows, SHOWN, 0)).to_pylist(), table.num_rows
     except (pa.ArrowException, OSError) as error:
         why = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read ({why}): evaluate the structures again") from error
@@ -256,8 +269,11 @@ def _read_rows(path: Path) -> list[Record]:
 
 def _pair(rows: Sequence[Record], crystals: Sequence[Crystal]) -> dict[int, Crystal]:
     """Give each row its crystal by name; of equal names the first row takes the first crystal."""
+    names = {str(row.get("id")) for row in rows}
     waiting: dict[str, list[Crystal]] = {}
     for crystal in reversed(crystals):
+        if crystal.id not in names:
+            continue
         waiting.setdefault(crystal.id, []).append(crystal)
     pairs = {}
     for place, row in enumerate(rows):

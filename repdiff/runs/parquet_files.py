@@ -40,5 +40,7 @@ def write_table(
 
     with replacing(path) as partial:
         with partial.open("wb") as file:
-            pq.write_table(table, file, compression="zstd", compression_level=level, row_group_size=rows_per_group)
+            pq.write_table(
+                table, file, compression="zstd", compression_level=level, row_group_size=rows_per_group
+            )
         seal_parquet(partial)
