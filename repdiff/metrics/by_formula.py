@@ -1,8 +1,8 @@
 """Which crystals are the same as one another and as known ones, formula by formula where there are many.
 
 Only crystals of equal reduced formula can be the same, so that a large set falls into parts that have nothing to do
-with one another. It is worked through in batches of whole formulas: a hash of 8 bytes a crystal says which go together, and
-primitive cells exist for one batch at a time. What is found does not depend on the batches.
+with one another. It is worked through in batches of whole formulas: a hash of 8 bytes a crystal says which go together,
+and primitive cells exist for one batch at a time. What is found does not depend on the batches.
 """
 
 import hashlib

@@ -261,7 +261,8 @@ def _read_rows(path: Path) -> tuple[list[Record], int]:
         return [], 0
     try:
         table = read_table(path)
-        return table.take(draw_rows(table.num_rows, SHOWN, 0)).to_pylist(), table.num_rows
+        n = table.num_rows
+        return (table if n <= SHOWN else table.take(draw_rows(n, SHOWN, 0))).to_pylist(), n
     except (pa.ArrowException, OSError) as error:
         why = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read ({why}): evaluate the structures again") from error
