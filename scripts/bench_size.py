@@ -2,8 +2,8 @@
 
 A set of n crystals is made of MP-20: each is a random crystal of it whose elements were swapped for random ones of
 their column of the periodic table, and whose atoms and cell were moved a little. A second set has the first `N_FIXED`
-of them. Every step is a command of `repdiff` in a process of its own. It runs on the small set, which tells what starting
-and reading cost (twice where something is kept of the known crystals for next time), and on the whole set.
+of them. Every step is a command of `repdiff` in a process of its own. It runs on the small set, which tells what
+starting and reading cost (twice where something is kept of the known crystals for next time), and on the whole set.
 Measured are the processor time of the command, its workers included, and the largest memory of one of its processes:
 
     seconds_a_crystal = (seconds of the whole set - seconds of the small set) / (n - N_FIXED)

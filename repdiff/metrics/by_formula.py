@@ -2,7 +2,8 @@
 
 Only crystals of equal reduced formula can be the same, so that a large set falls into parts that have nothing to do
 with one another. It is worked through in batches of whole formulas: a hash of 8 bytes a crystal says which go together,
-and primitive cells exist for one batch at a time. What is found does not depend on the batches.
+and primitive cells exist for one batch at a time. What is found does not depend on the batches. The hashes are sorted
+in memory: a database that sorts on disk, such as DuckDB, would pay from some hundred million crystals on.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from repdiff.execution.progress import progress_bar
 from repdiff.metrics.primitive_cells import MAX_CANDIDATES, reduce_crystals
 from repdiff.metrics.structure_groups import MatcherName, find_known, group_same
 
-Keys = UInt[np.ndarray, " n_crystals"]
+Keys = UInt[np.ndarray, " _"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,9 @@ def _batches(
     yield _batch(ours, theirs, order[begin:])
 
 
-def _batch(ours: Keys, theirs: Keys, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _batch(
+    ours: Keys, theirs: Keys, rows: Int[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
     return np.sort(rows), np.flatnonzero(np.isin(theirs, ours[rows]))
 
 

@@ -11,6 +11,8 @@ from sample_crystals import crystal, cubic_perovskite
 from repdiff.cli.main import main
 from repdiff.crystals import structure_files
 from repdiff.crystals.crystal import write_crystals
+from repdiff.crystals.stored_crystals import StoredCrystals
+from repdiff.crystals.structure_files import open_structures
 from repdiff.metrics import by_formula, conditions, kept, stored_columns
 from repdiff.runs.failures import write_failed
 
@@ -70,9 +72,10 @@ def all_is_large(monkeypatch):
         monkeypatch.setattr(module, "LARGE", FEW)
 
 
-def test_large_sets_are_told_what_small_ones_are(evaluate, request):
+def test_large_sets_are_told_what_small_ones_are(evaluate, place, request):
     small = evaluate("small")
     request.getfixturevalue("all_is_large")
+    assert isinstance(open_structures(place / "made"), StoredCrystals)
     large = evaluate("large")
     for file in FILES:
         assert (small / file).read_bytes() == (large / file).read_bytes()

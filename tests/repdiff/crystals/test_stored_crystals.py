@@ -1,4 +1,5 @@
 import pickle
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -61,6 +62,24 @@ def test_rows_of_rows_are_counted_from_the_first():
     rows = CrystalRows(crystals, [5, 3, 1])
     assert [one.id for one in rows[1:]] == [crystals[3].id, crystals[1].id]
     assert rows[-1] is crystals[1]
+
+
+def test_a_crystal_takes_a_third_of_the_room_of_an_object(tmp_path):
+    n = 3000
+    path = tmp_path / "table.parquet"
+    write_crystals(path, [cubic_perovskite(f"c{row}").replace(labels={"loss": row / 7}) for row in range(n)])
+
+    def room(read):
+        before = pa.total_allocated_bytes()
+        tracemalloc.start()
+        found = read(path)
+        used = tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes() - before
+        tracemalloc.stop()
+        assert len(found) == n
+        return used / n
+
+    assert room(StoredCrystals) < room(read_crystals) / 3
+    assert room(StoredCrystals) < 400
 
 
 def test_other_files_are_refused(tmp_path):
