@@ -33,7 +33,7 @@ def write_table(
     Args:
         path: The file.
         table: What it shall hold.
-        level: Of zstd; None for its own.
+        level: Level of zstd; None for its default.
         rows_per_group: Rows that are packed, and can be read, at once; None for a million.
     """
     import pyarrow.parquet as pq
