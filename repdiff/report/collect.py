@@ -235,7 +235,7 @@ def _judged(
     reasons = []
     for place in dict.fromkeys(filter(None, places)):
         try:
-            judged = sets.to_judge(place)
+            judged = sets.to_judge(place, stored=True)
         except UserError as error:
             reasons.append(str(error))
             continue
