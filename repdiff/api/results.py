@@ -23,6 +23,7 @@ from repdiff.errors import UserError, unknown
 from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device
 from repdiff.metrics import Context, Metric
+from repdiff.metrics.base import SUBSAMPLE
 from repdiff.metrics.baselines import evaluate_set
 from repdiff.metrics.evaluation import Evaluation, choose_metrics
 from repdiff.metrics.structure_groups import MatcherName
@@ -180,6 +181,7 @@ def evaluate(
     metrics: str | Metric | Collection[str | Metric] | None = None,
     baseline: bool | None = None,
     benchmark: str | None = None,
+    subsample: int = SUBSAMPLE,
     seed: int = 0,
     n_workers: int = 1,
     progress: bool = True,
@@ -204,6 +206,8 @@ def evaluate(
             `reference` holds at least two.
         benchmark: Benchmark that has the published thresholds to use: "perov_5", "carbon_24" or "mp_20"; None takes
             that of a named reference.
+        subsample: Score coverage, Fréchet distance and rediscovery of a larger set by as many of its structures, chosen
+            at random; 0 for all.
         seed: Seed of random subsets and intervals.
         n_workers: Processes to use where it helps.
         progress: Whether to show bars.
@@ -243,6 +247,7 @@ def evaluate(
         relaxed=relaxed,
         hull=locate_hull(None if hull is None else home_expanded(hull), workspace),
         benchmark=compared.thresholds,
+        subsample=a_count("subsample", subsample, least=0) or 0,
         seed=a_seed(seed),
         n_workers=a_count("n_workers", n_workers) or 1,
         progress=progress,

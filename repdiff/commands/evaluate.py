@@ -64,7 +64,7 @@ def run_evaluate(settings: EvaluateSettings, workspace: Workspace) -> Path:
 def _evaluate(
     settings: EvaluateSettings, workspace: Workspace, sets: CrystalSets, compared: Compared, run: Run
 ) -> None:
-    generated = choose(sets.to_judge(str(settings.structures)), settings.n, settings.seed)
+    generated = choose(sets.to_judge(str(settings.structures), stored=True), settings.n, settings.seed)
     context = Context(
         reference=read_known(compared.reference, sets),
         training=read_known(compared.training, sets),
@@ -75,6 +75,7 @@ def _evaluate(
         benchmark=compared.thresholds,
         cache=settings.cache or workspace.root / "cache",
         seed=settings.seed,
+        subsample=settings.subsample,
         n_workers=settings.n_workers or n_cores(),
         progress=True,
     )

@@ -176,7 +176,7 @@ def _title(runs: Sequence[EvaluatedRun]) -> str:
 
 
 def _lead(runs: Sequence[EvaluatedRun], known: Sequence[KnownSet]) -> str:
-    n = sum(len(run.records) for run in runs)
+    n = sum(run.n_structures for run in runs)
     sizes = {one.name: len(one.crystals) for one in known}
     against = list(dict.fromkeys(known_name(run.reference) for run in runs if run.reference))
     text = f"{n} structures"

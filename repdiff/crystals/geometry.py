@@ -14,10 +14,11 @@ from repdiff.crystals.crystal import Crystal, to_batch
 
 MIN_DISTANCE = 0.5  # Å
 MIN_VOLUME = 0.1  # Å³
+CRYSTALS_AT_ONCE = 10_000
 PAIRS_PER_SEARCH = 2_000_000  # atoms squared, summed over the crystals searched at once
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StructureCheck:
     """What the structure test found.
 
@@ -44,6 +45,14 @@ def check_structures(crystals: Sequence[Crystal]) -> list[StructureCheck]:
         of an atom itself are left out; they count here, since a 0.3 Å cell vector is as impossible as a bond
         of that length.
     """
+    if len(crystals) > CRYSTALS_AT_ONCE:
+        starts = range(0, len(crystals), CRYSTALS_AT_ONCE)
+        return [
+            check
+            for start in starts
+            for check in check_structures(crystals[start : start + CRYSTALS_AT_ONCE])
+        ]
+    crystals = list(crystals)
     checks = [_check_cell(crystal) for crystal in crystals]
     sound = [index for index, check in enumerate(checks) if check.valid]
     distances = shortest_distances([crystals[index] for index in sound])

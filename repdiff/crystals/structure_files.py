@@ -24,6 +24,7 @@ from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.cif_names import named_cif
 from repdiff.crystals.crystal import Crystal, Label, read_crystals
 from repdiff.crystals.label_names import FullLabels
+from repdiff.crystals.stored_crystals import LARGE, StoredCrystals
 from repdiff.crystals.structure_formats import (
     Add,
     cif_text,
@@ -37,6 +38,7 @@ from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.failures import write_failed
+from repdiff.runs.parquet_files import count_rows
 
 EXTXYZ, CIF_ZIP, JSON_GZ = "structures.extxyz", "cif.zip", "structures.json.gz"
 CSV, TABLE = "structures.csv", "table.parquet"
@@ -159,10 +161,28 @@ def read_structures(path: Path) -> list[Crystal]:
     Raises:
         UserError: If there is no such table, or it is not one of ours.
     """
+    return list(_open(path, large=None))
+
+
+def open_structures(path: Path) -> Sequence[Crystal]:
+    """Do what `read_structures` does; of more than 50 000 crystals only those in use are held as objects.
+
+    Args:
+        path: The folder, or its `table.parquet`.
+
+    Raises:
+        UserError: If there is no such table, or it is not one of ours.
+    """
+    return _open(path, large=LARGE)
+
+
+def _open(path: Path, *, large: int | None) -> Sequence[Crystal]:
     table = path / TABLE if path.is_dir() else path
     if not table.is_file():
         raise UserError(f"{path} holds no {TABLE}, expected a folder of reconstructed structures")
     try:
+        if large is not None and count_rows(table) > large:
+            return StoredCrystals(table)
         return read_crystals(table)
     except (ValueError, OSError) as error:
         why = str(error).splitlines()[0]

@@ -9,6 +9,7 @@ from functools import cache
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.geometry import check_structures
+from repdiff.crystals.stored_crystals import CrystalRows
 from repdiff.execution.jobs import map_jobs
 
 SYMPREC = 0.1  # Å
@@ -19,7 +20,7 @@ CRYSTAL_SYSTEMS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Symmetry:
     """The space group that was found.
 
@@ -92,7 +93,7 @@ def find_symmetries(
     parts = [sound[k : k + CRYSTALS_PER_CHUNK] for k in range(0, len(sound), CRYSTALS_PER_CHUNK)]
     found = map_jobs(
         _search_chunk,
-        [([crystals[index] for index in part], symprec, angle_tolerance) for part in parts],
+        [(CrystalRows(crystals, part), symprec, angle_tolerance) for part in parts],
         n_workers=min(n_workers, len(parts) // CHUNKS_PER_PROCESS),
         progress=progress and len(parts) > CHUNKS_PER_PROCESS,
         label="space groups",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from repdiff.crystals.crystal import SPLITS, Crystal
 from repdiff.crystals.crystal_set import CrystalSet
-from repdiff.crystals.structure_files import TABLE, read_structures
+from repdiff.crystals.structure_files import TABLE, open_structures, read_structures
 from repdiff.datasets.benchmarks import BENCHMARKS
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.load import PROTOTYPES, load_dataset
@@ -61,11 +61,12 @@ class CrystalSets:
         crystals, encoded = self.known(name), _is_encoded(home_expanded(split_name(name)[0]))
         return CrystalSet(name=name, crystals=crystals, refused=self.refused(name), encoded=encoded)
 
-    def to_judge(self, name: str) -> CrystalSet:
+    def to_judge(self, name: str, *, stored: bool = False) -> CrystalSet:
         """Read crystals of any quality; what cannot be read at all is kept as failed, with its reason.
 
         Args:
             name: Path of a run or a file, or a data set as for `known`.
+            stored: Whether the crystals of a large run stay in a table, see `open_structures`.
 
         Raises:
             UserError: If there is nothing to read.
@@ -73,7 +74,7 @@ class CrystalSets:
         source, split = split_name(name)
         if split or source in (*BENCHMARKS, PROTOTYPES):
             return self.known_set(name)
-        return read_set(home_expanded(name))
+        return read_set(home_expanded(name), stored=stored)
 
     def locate(self, name: str | None) -> tuple[str, dict[str, Path | Input]]:
         """Say which crystals are meant, and what is read for them: a data set, a run, a path; None the newest.
@@ -270,8 +271,12 @@ def read_for_evaluation(path: Path) -> tuple[list[Crystal], dict[str, str]]:
     return list(found.crystals), dict(found.failed)
 
 
-def read_set(path: Path) -> CrystalSet:
+def read_set(path: Path, *, stored: bool = False) -> CrystalSet:
     """Read crystals of any quality from a run or any readable path; every one has a name of its own.
+
+    Args:
+        path: The run, or the path.
+        stored: Whether the crystals of a large run stay in a table, see `open_structures`.
 
     Raises:
         UserError: If there is nothing to read.
@@ -279,7 +284,8 @@ def read_set(path: Path) -> CrystalSet:
     with opening(path):
         ours = path.is_dir() and (path / TABLE).is_file()
     if ours:
-        return CrystalSet(crystals=read_structures(path), failed=read_failed(path))
+        crystals = open_structures(path) if stored else read_structures(path)
+        return CrystalSet(crystals=crystals, failed=read_failed(path))
     dataset = load_dataset(str(path), data_dir=None, sound_only=False)
     return CrystalSet(
         crystals=dataset.crystals,

@@ -15,6 +15,7 @@ from repdiff.errors import UserError
 from repdiff.metrics.bootstrap import Interval, interval_of_mean
 from repdiff.metrics.structure_groups import MatcherName
 
+SUBSAMPLE = 10_000  # structures; the sets that published evaluations score are no larger
 Constant = float | int | str | bool
 Need = Literal["reference", "training", "relaxed"]
 Take = Literal["reference", "training", "known_set", "hull", "benchmark"]
@@ -91,6 +92,8 @@ class Context:
         benchmark: Benchmark that has the published thresholds to use: "perov_5", "carbon_24" or "mp_20".
         cache: Folder for what takes long and belongs to a crystal, such as fingerprints; None keeps nothing.
         seed: Seed of random subsets and of the bootstrap.
+        subsample: Structures that a metric is computed of where it takes a sample of large sets, see `Metric.samples`;
+            0 for all.
         n_workers: Processes to use where it helps.
         progress: Show bars on stderr.
     """
@@ -104,6 +107,7 @@ class Context:
     benchmark: str = "mp_20"
     cache: Path | None = None
     seed: int = 0
+    subsample: int = SUBSAMPLE
     n_workers: int = 1
     progress: bool = False
 
@@ -171,6 +175,10 @@ class Metric(ABC):
         Raises:
             UserError: If the metric does not apply to these sets, or needs a package that is not installed.
         """
+
+    def samples(self, generated: CrystalSet, context: Context) -> bool:
+        """Tell whether a set of more than `context.subsample` structures is scored by a random sample of as many."""
+        return False
 
     @classmethod
     def example(cls) -> "Metric":

@@ -20,6 +20,7 @@ from repdiff.errors import UserError
 from repdiff.metrics import Context, CrystalSet, Metric, MetricResult
 from repdiff.metrics.evaluation import Evaluation, evaluate_crystals
 from repdiff.metrics.kept import Kept
+from repdiff.metrics.subsample import sample_notes
 
 
 def evaluate_set(
@@ -55,7 +56,8 @@ def evaluate_set(
         need_reference(context)
     kept = kept or Kept()
     evaluation = evaluate_crystals(crystals, context, metrics=metrics, kept=kept.results)
-    evaluation = replace(evaluation, notes=(*notes, *crystals.remarks))
+    sampled = sample_notes({family: result.details for family, result in evaluation.results.items()})
+    evaluation = replace(evaluation, notes=(*notes, *crystals.remarks, *sampled))
     if not baseline:
         return evaluation
     n = baseline_size or len(crystals)

@@ -10,7 +10,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 Interval = tuple[float, float]
 LEVEL = 0.95
@@ -71,10 +71,9 @@ def bootstrap(
     if min(sizes) < 2:
         return None
     rng = np.random.default_rng(seed)
-    draws: list[list[Int[np.ndarray, " n"]]] = [
-        [rng.integers(size, size=size) for size in sizes] for _ in range(n_resamples)
-    ]
-    found = np.array([statistic(*indices) for indices in draws])
+    found = np.array(
+        [statistic(*[rng.integers(size, size=size) for size in sizes]) for _ in range(n_resamples)]
+    )
     low, high = np.clip(_percentiles(found - found.mean() + value), *bounds).tolist()
     return low, high
 

@@ -8,6 +8,7 @@ from repdiff.conditions.kinds import Condition
 from repdiff.conditions.verdicts import ASKED, Verdict, columns, verdicts
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.crystals.stored_crystals import LARGE
 from repdiff.crystals.symmetry import SYMPREC
 from repdiff.metrics.base import (
     METRICS,
@@ -35,8 +36,10 @@ class Conditions(Metric):
 
     def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Read what was asked, measure what is there, and compare."""
-        asked = [_asked(crystal) for crystal in generated.crystals]
-        told = verdicts(generated.crystals, asked, progress=context.progress)
+        told = []
+        for start in range(0, len(generated.crystals), LARGE):
+            crystals = list(generated.crystals[start : start + LARGE])
+            told += verdicts(crystals, [_asked(crystal) for crystal in crystals], progress=context.progress)
         names = sorted({name for verdict in told for name in verdict})
         rows: list[Mapping[str, CellValue]] = [columns(verdict) for verdict in told]
         keys = sorted({key for row in rows for key in row})

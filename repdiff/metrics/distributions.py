@@ -9,6 +9,7 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.geometry import check_structures
 from repdiff.crystals.masses import GRAMS_PER_DALTON, atomic_masses
+from repdiff.crystals.stored_crystals import CrystalRows
 from repdiff.crystals.symmetry import SYMPREC, space_groups
 from repdiff.errors import UserError
 from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult
@@ -137,18 +138,17 @@ class Distributions(Metric):
             },
         )
 
-    def _sample(self, crystals: Sequence[Crystal], seed: int) -> list[Crystal]:
+    def _sample(self, crystals: Sequence[Crystal], seed: int) -> Sequence[Crystal]:
         """Choose among the valid crystals, sorted by name so that their order does not matter."""
-        checks = check_structures(crystals)
-        sound = [crystal for crystal, check in zip(crystals, checks, strict=True) if check.valid]
-        valid = sorted(
-            (crystal for crystal in sound if check_crystal_composition(crystal).valid),
-            key=lambda crystal: crystal.id,
-        )
-        if self.max_samples is None or len(valid) <= self.max_samples:
-            return valid
-        rows = np.random.default_rng(seed).choice(len(valid), self.max_samples, replace=False)
-        return [valid[row] for row in rows]
+        names = [
+            (crystal.id, row)
+            for row, (crystal, check) in enumerate(zip(crystals, check_structures(crystals), strict=True))
+            if check.valid and check_crystal_composition(crystal).valid
+        ]
+        valid = np.array([row for _, row in sorted(names)], dtype=np.int64)
+        if self.max_samples is not None and len(valid) > self.max_samples:
+            valid = valid[np.random.default_rng(seed).choice(len(valid), self.max_samples, replace=False)]
+        return CrystalRows(crystals, valid)
 
 
 def _space_groups(crystals: Sequence[Crystal], context: Context) -> Int[np.ndarray, " n_found"]:

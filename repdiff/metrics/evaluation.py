@@ -1,7 +1,7 @@
 """Score crystals by the registered metrics, and write what they said: table, JSON, one row per structure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ from repdiff.metrics.evaluation_views import (
     values_frame,
 )
 from repdiff.metrics.funnel import Stage
+from repdiff.metrics.stored_columns import StoredColumn, stored
+from repdiff.metrics.subsample import compute_metric
 from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.runs.parquet_files import write_table
 from repdiff.runs.provenance import versions
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUMMARY, ROWS = "metrics.json", "per_structure.parquet"
+ROWS_PER_GROUP = 65_536  # of the table: what is packed at once
 N_NAMED = 5  # failures that the table names; the JSON has them all
 
 
@@ -192,7 +195,9 @@ class Evaluation:
         }
         for result in self.results.values():
             columns.update(result.columns)
-        return pa.table(columns)
+        return pa.table(
+            {name: one.array if isinstance(one, StoredColumn) else one for name, one in columns.items()}
+        )
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write `per_structure.parquet` and `metrics.json`, each replaced as a whole.
@@ -204,7 +209,7 @@ class Evaluation:
         summary, rows = folder / SUMMARY, folder / ROWS
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_table(rows, self.per_structure)
+            write_table(rows, self.per_structure, rows_per_group=ROWS_PER_GROUP)
             write_json(summary, self.to_json())
         except OSError as error:
             raise UserError(
@@ -265,7 +270,8 @@ def evaluate_crystals(
             skipped[name] = missing
             continue
         try:
-            results[name] = metric.compute(generated, context)
+            result = compute_metric(metric, generated, context)
+            results[name] = replace(result, columns=stored(result.columns))
         except UserError as error:
             skipped[name] = str(error)
     sets = _sets(generated, context)

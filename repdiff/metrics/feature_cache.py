@@ -19,6 +19,7 @@ from repdiff.runs.parquet_files import read_table, write_table
 
 ROWS_PER_SHARD = 64
 log = logging.getLogger(__name__)
+Todo = TypeVar("Todo")
 T = TypeVar("T")  # a dataclass whose fields are texts and vectors of numbers, or None
 
 
@@ -106,17 +107,17 @@ def one_at_a_time(folder: Path | None) -> Generator[bool, None, None]:
 @contextmanager
 def still_missing(
     folder: Path | None,
-    todo: Mapping[str, Crystal],
+    todo: Mapping[str, Todo],
     found: dict[str, T],
     kind: type[T],
     *,
     worth_waiting: int,
-) -> Generator[dict[str, Crystal], None, None]:
+) -> Generator[dict[str, Todo], None, None]:
     """Yield what is to be computed, without what another process that was waited for has computed meanwhile.
 
     Args:
         folder: Where entries are kept; None for nowhere.
-        todo: The crystals by key.
+        todo: The crystals, or their places, by key.
         found: Entries by key; takes those of the other process.
         kind: Dataclass of the entries.
         worth_waiting: Number of crystals from which on another process is waited for.
@@ -124,7 +125,7 @@ def still_missing(
     with one_at_a_time(folder if len(todo) >= worth_waiting else None) as waited:
         if waited and folder is not None:
             found.update(read_shards(folder, todo, kind))
-        yield {key: crystal for key, crystal in todo.items() if key not in found}
+        yield {key: one for key, one in todo.items() if key not in found}
 
 
 @dataclass

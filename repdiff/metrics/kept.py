@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from repdiff.crystals.stored_crystals import LARGE
 from repdiff.errors import UserError
 from repdiff.metrics.base import METRICS, CellValue, MetricResult, MetricValue
 from repdiff.metrics.evaluation import ROWS, read_summary
+from repdiff.metrics.stored_columns import StoredColumn
 from repdiff.runs.parquet_files import read_own_table
 
 log = logging.getLogger(__name__)
@@ -59,7 +61,10 @@ def _read_kept(folder: Path, ids: Sequence[str], *, summary: Mapping[str, Any], 
         known = family in METRICS and "columns" in data
         if not agree or not known or changed & (METRICS[family].needs | METRICS[family].takes):
             continue
-        columns = {name: table[name].to_pylist() for name in data["columns"]}
+        long = table.num_rows > LARGE
+        columns: dict[str, Sequence[CellValue]] = {
+            name: StoredColumn(table[name]) if long else table[name].to_pylist() for name in data["columns"]
+        }
         results[family] = _result(data, values, columns)
         for name in found["baselines"]:
             of_real = {

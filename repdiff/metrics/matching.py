@@ -156,6 +156,11 @@ class Matching(Metric):
     def __init__(self, pairing: Literal["auto", "id", "any"] = "auto") -> None:
         self.pairing = pairing
 
+    def samples(self, generated: CrystalSet, context: Context) -> bool:
+        """Score a sample of large sets where each crystal is compared with all references of its formula."""
+        known = {crystal.id for crystal in context.known().crystals}
+        return not self._by_name(find_targets(generated, known))
+
     def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Match; what was not reconstructed, cannot be read or has no partner counts as no match.
 
@@ -167,7 +172,7 @@ class Matching(Metric):
         known = Counter(crystal.id for crystal in reference.crystals)
         targets = find_targets(generated, known)
         n_named = sum(target is not None for target in targets)
-        by_id = self.pairing == "id" or (self.pairing == "auto" and 0 < n_named == len(generated))
+        by_id = self._by_name(targets)
         if by_id:
             if repeated := [name for name, times in known.items() if times > 1]:
                 raise UserError(
@@ -187,6 +192,10 @@ class Matching(Metric):
         matches = matches + [Match(math.nan, NOT_MADE)] * len(generated.failed)
         result = _summarise(generated, matches, by_id=by_id, n_named=n_named)
         return _with_best_attempts(result, targets, matches) if by_id else result
+
+    def _by_name(self, targets: Sequence[str | None]) -> bool:
+        every = len(targets) > 0 and all(target is not None for target in targets)
+        return self.pairing == "id" or (self.pairing == "auto" and every)
 
 
 def _with_best_attempts(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from repdiff.crystals.crystal import to_structure
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.formula import count_elements, reduced_formula
+from repdiff.crystals.stored_crystals import CrystalRows
 from repdiff.errors import UserError
 from repdiff.execution.jobs import map_jobs
 from repdiff.metrics.base import METRICS, Constant, Context, Metric, MetricResult, absent, mean, share
@@ -117,7 +118,7 @@ class Metre(Metric):
             for row, crystal in enumerate(generated.crystals)
             if reduced_formula(count_elements(crystal)) in formulas
         ]
-        made = reduce_crystals([generated.crystals[row] for row in rows], **settings)
+        made = reduce_crystals(CrystalRows(generated.crystals, rows), **settings)
         best, n_dropped = match_reference(known, made, max_candidates=self.max_candidates, **settings)
         if n_dropped:
             log.warning(

@@ -16,10 +16,13 @@ from repdiff.crystals.crystal import Crystal, from_structure, to_structure
 from repdiff.crystals.duplicates import distance_fingerprints
 from repdiff.crystals.formula import Formula, count_elements, reduced_formula
 from repdiff.crystals.geometry import check_structures
+from repdiff.crystals.stored_crystals import CrystalRows
 from repdiff.execution.jobs import map_jobs
 
 REDUCTIONS_PER_PROCESS = 2000  # with fewer, a process takes longer to start than it saves
 MAX_CANDIDATES = 30  # how many others StructureMatcher compares a crystal with
+FEW_TIMES = 4  # with as many times the fingerprints that are asked for, it pays to look at their means first
+ROUNDING = 1e-9  # of lengths in units of the cube root of the volume per atom
 Key = tuple[
     Formula, int
 ]  # crystals of equal formula and number of atoms in the primitive cell may be the same
@@ -75,7 +78,7 @@ def reduce_crystals(
     sound = [index for index, answer in enumerate(answers) if not answer.reason]
     found = map_jobs(
         _reduce,
-        [crystals[index] for index in sound],
+        CrystalRows(crystals, sound),
         n_workers=min(n_workers, len(sound) // REDUCTIONS_PER_PROCESS),
         progress=progress and len(sound) >= REDUCTIONS_PER_PROCESS,
         label="primitive cells",
@@ -133,8 +136,9 @@ def find_candidates(
         if len(near) > max_candidates:
             n_dropped[asking] = len(near) - max_candidates
             ours, theirs = fingerprints(queries, asking), fingerprints(others, near)
+            nearby = Nearby(theirs.shape[1], theirs)
             for row, features in zip(asking, ours, strict=True):
-                rows[row] = [near[k] for k in nearest(features, theirs, max_candidates).tolist()]
+                rows[row] = [near[k] for k in nearby.nearest(features, max_candidates).tolist()]
         else:
             for row in asking:
                 rows[row] = near
@@ -154,11 +158,56 @@ def fingerprints(reduced: Sequence[Reduced], rows: Sequence[int]) -> Float[np.nd
     return np.array(distance_fingerprints(found))[:, 1:]
 
 
-def nearest(
-    features: Float[np.ndarray, " n_features"], others: Float[np.ndarray, "n_others n_features"], n: int
-) -> Int[np.ndarray, " n_near"]:
-    """Return the rows of the `n` nearest fingerprints, by mean difference, nearest first, the first of equals."""
-    return np.argsort(np.abs(others - features).mean(1), kind="stable")[:n]
+class Nearby:
+    """Fingerprints that are added one after the other, of which the nearest are asked for.
+
+    The mean difference of two fingerprints is at least the difference of their means. So those whose means are nearest
+    are looked at first, and of the others only those that their means leave a chance.
+
+    Args:
+        n_features: Length of a fingerprint.
+        features: Fingerprints to begin with.
+
+    Example:
+        >>> near = Nearby(2, np.array([[0.0, 0.0], [3.0, 1.0], [1.0, 1.0]]))
+        >>> near.nearest(np.array([1.0, 1.0]), 2).tolist()
+        [2, 0]
+    """
+
+    def __init__(self, n_features: int, features: Float[np.ndarray, "n n_features"] | None = None) -> None:
+        self._n = 0
+        self._features = np.zeros((0, n_features))
+        self._means = np.zeros(0)
+        if features is not None:
+            self._n, self._features, self._means = len(features), features, features.mean(1)
+
+    def __len__(self) -> int:
+        """Count them."""
+        return self._n
+
+    def add(self, features: Float[np.ndarray, " n_features"]) -> None:
+        """Add one behind the others."""
+        if self._n == len(self._features):
+            room = max(64, self._n)
+            self._features = np.concatenate([self._features, np.zeros((room, len(features)))])
+            self._means = np.concatenate([self._means, np.zeros(room)])
+        self._features[self._n], self._means[self._n] = features, features.mean()
+        self._n += 1
+
+    def nearest(self, features: Float[np.ndarray, " n_features"], n: int) -> Int[np.ndarray, " n_near"]:
+        """Return the places of the `n` nearest by mean difference, nearest first, the first of equals."""
+        least = np.abs(self._means[: self._n] - features.mean())
+        rows = np.arange(self._n)
+        if self._n > FEW_TIMES * n:
+            first = np.argpartition(least, n)[:n]
+            farthest = self._distances(first, features).max()
+            rows = np.flatnonzero(least <= farthest * (1 + ROUNDING) + ROUNDING)
+        return rows[np.argsort(self._distances(rows, features), kind="stable")[:n]]
+
+    def _distances(
+        self, rows: Int[np.ndarray, " k"], features: Float[np.ndarray, " n_features"]
+    ) -> Float[np.ndarray, " k"]:
+        return np.abs(self._features[rows] - features).mean(1)
 
 
 def _reduce(crystal: Crystal) -> Reduced:

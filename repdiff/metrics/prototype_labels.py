@@ -12,6 +12,7 @@ from descriptors.symmetry.labels import prototype_label, write_label
 from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.settings import canonical
 from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.stored_crystals import CrystalRows
 from repdiff.execution.jobs import run_jobs
 from repdiff.execution.progress import progress_bar
 from repdiff.metrics.feature_cache import ShardWriter, content_key, read_shards, still_missing
@@ -28,7 +29,7 @@ WORTH_A_WORD = 2000  # crystals; about half a minute on one core
 REVISION = 1  # of what is kept; raise it when labels change
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PrototypeLabels:
     """The symmetry of one crystal in words that compare: equal for all its equivalent descriptions.
 
@@ -75,34 +76,38 @@ def read_labels(
     )
     keys = [content_key(crystal) for crystal in crystals]
     found = {} if folder is None else read_shards(folder, keys, PrototypeLabels)
-    new = {key: crystal for key, crystal in zip(keys, crystals, strict=True) if key not in found}
-    carried = {key: _carried(crystal) for key, crystal in new.items() if encoded and _says(crystal, symprec)}
+    new = {key: row for row, key in enumerate(keys) if key not in found}
+    carried = {
+        key: _carried(crystals[row]) for key, row in new.items() if encoded and _says(crystals[row], symprec)
+    }
     found |= carried
-    todo = {key: crystal for key, crystal in new.items() if key not in carried}
-    with still_missing(folder, todo, found, PrototypeLabels, worth_waiting=WORTH_A_WORD) as todo:
+    rows = {key: row for key, row in new.items() if key not in carried}
+    with still_missing(folder, rows, found, PrototypeLabels, worth_waiting=WORTH_A_WORD) as todo:
         if len(todo) >= WORTH_A_WORD:
             kept = (
                 "not kept: name a folder by --cache" if folder is None else f"kept in {folder} for next time"
             )
             log.info("reading protostructures off %d of %d crystals, %s", len(todo), len(crystals), kept)
         with ShardWriter[PrototypeLabels](folder, ROWS_PER_SHARD) as writer:
-            for key, one in _read(list(todo.items()), symprec, n_workers=n_workers, progress=progress):
+            items = list(todo), CrystalRows(crystals, list(todo.values()))
+            for key, one in _read(*items, symprec, n_workers=n_workers, progress=progress):
                 found[key] = one
                 writer.add(key, one)
     return [found[key] for key in keys]
 
 
 def _read(
-    items: Sequence[tuple[str, Crystal]], symprec: float, *, n_workers: int, progress: bool
+    keys: Sequence[str], crystals: CrystalRows, symprec: float, *, n_workers: int, progress: bool
 ) -> Generator[tuple[str, PrototypeLabels], None, None]:
     """Read the labels off crystals, in processes where there are many."""
+    starts = range(0, len(keys), PER_TASK)
     finished = run_jobs(
         partial(_read_chunk, symprec),
-        [items[start : start + PER_TASK] for start in range(0, len(items), PER_TASK)],
-        n_workers=min(n_workers, len(items) // PER_PROCESS),
+        [(keys[start : start + PER_TASK], crystals[start : start + PER_TASK]) for start in starts],
+        n_workers=min(n_workers, len(keys) // PER_PROCESS),
     )
     bar = progress_bar(
-        total=len(items), desc="protostructures", unit="crystal", disable=not progress or not items
+        total=len(keys), desc="protostructures", unit="crystal", disable=not progress or not keys
     )
     with closing(finished), bar:
         for _, labels in finished:
@@ -110,11 +115,14 @@ def _read(
             bar.update(len(labels))
 
 
-def _read_chunk(symprec: float, items: Sequence[tuple[str, Crystal]]) -> list[tuple[str, PrototypeLabels]]:
-    readings = read_protostructures([crystal for _, crystal in items], symprec=symprec)
+def _read_chunk(
+    symprec: float, items: tuple[Sequence[str], Sequence[Crystal]]
+) -> list[tuple[str, PrototypeLabels]]:
+    keys, crystals = items
+    readings = read_protostructures(list(crystals), symprec=symprec)
     return [
         (key, _labels(reading.protostructure, reading.reason))
-        for (key, _), reading in zip(items, readings, strict=True)
+        for key, reading in zip(keys, readings, strict=True)
     ]
 
 

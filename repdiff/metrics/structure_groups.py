@@ -9,7 +9,7 @@ depends on the names.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,11 +19,11 @@ from repdiff.crystals.crystal import to_structure
 from repdiff.execution.jobs import map_jobs
 from repdiff.metrics.primitive_cells import (
     MAX_CANDIDATES,
+    Nearby,
     Reduced,
     find_candidates,
     fingerprints,
     group_by_key,
-    nearest,
 )
 from repdiff.metrics.substitution_matcher import same_alloy
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 MatcherName = Literal["mattergen-ordered", "mattergen-disordered"]
 STOL, LTOL, ANGLE_TOL = 0.3, 0.2, 5.0  # site, length (both relative), angle in degrees
+STRUCTURES_HELD = (
+    5000  # of first members of one formula, 20 kB each; others are made again when they are compared
+)
 COMPARISONS_PER_PROCESS = 2000  # 3 s; with fewer, a process takes longer to start than it saves
 
 
@@ -160,19 +163,23 @@ def _n_expected(rows: Sequence[int]) -> int:
 def _group_members(task: tuple[Sequence[Reduced], int, MatcherName]) -> tuple[list[int], int]:
     """Return the place of each member's first member, and how many comparisons were left out."""
     members, max_candidates, matcher = task
-    structures = [_structure(one) for one in members]
+    structure_at = lru_cache(STRUCTURES_HELD)(lambda place: _structure(members[place]))
     features = fingerprints(members, range(len(members))) if len(members) > max_candidates else None
+    nearby = None if features is None else Nearby(features.shape[1])
     heads: list[int] = []
     first: list[int] = []
     n_dropped = 0
-    for place, structure in enumerate(structures):
+    for place, one in enumerate(members):
+        structure = _structure(one)
         order = list(range(len(heads)))
-        if features is not None and len(heads) > max_candidates:
-            order = nearest(features[place], features[heads], max_candidates).tolist()
-        head = next((heads[k] for k in order if _fits(structure, structures[heads[k]], matcher)), None)
+        if features is not None and nearby is not None and len(heads) > max_candidates:
+            order = nearby.nearest(features[place], max_candidates).tolist()
+        head = next((heads[k] for k in order if _fits(structure, structure_at(heads[k]), matcher)), None)
         if head is None:
             n_dropped += len(heads) - len(order)
             heads.append(place)
+            if features is not None and nearby is not None:
+                nearby.add(features[place])
         first.append(place if head is None else head)
     return first, n_dropped
 

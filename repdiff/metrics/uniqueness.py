@@ -19,16 +19,9 @@ from repdiff.metrics.base import (
     absent,
     share,
 )
-from repdiff.metrics.primitive_cells import MAX_CANDIDATES, Reduced, of_formulas, reduce_crystals
-from repdiff.metrics.structure_groups import (
-    ANGLE_TOL,
-    LTOL,
-    STOL,
-    Known,
-    MatcherName,
-    find_known,
-    group_same,
-)
+from repdiff.metrics.by_formula import Likeness, find_likeness
+from repdiff.metrics.primitive_cells import MAX_CANDIDATES
+from repdiff.metrics.structure_groups import ANGLE_TOL, LTOL, STOL, MatcherName
 from repdiff.metrics.substitution_matcher import MAX_ELECTRONEGATIVITY_DIFFERENCE, MAX_RADIUS_DIFFERENCE
 from repdiff.metrics.templates import without_templates
 from repdiff.metrics.validity import NOT_MADE
@@ -58,9 +51,8 @@ def unique_flags(
         >>> unique_flags([rock_salt("a"), rock_salt("b"), cubic_perovskite()])
         [True, False, True]
     """
-    reduced = reduce_crystals(crystals, n_workers=n_workers, progress=progress)
-    first, _ = _group(reduced, matcher, n_workers, progress)
-    return _are_first(first)
+    found = _find(crystals, None, matcher=matcher, n_workers=n_workers, progress=progress)
+    return _are_first(found.first.tolist())
 
 
 def novel_flags(
@@ -85,9 +77,8 @@ def novel_flags(
         >>> novel_flags([rock_salt(), cubic_perovskite()], known=[rock_salt()])
         [False, True]
     """
-    reduced = reduce_crystals(crystals, n_workers=n_workers, progress=progress)
-    candidates = of_formulas(known, crystals)
-    return _are_novel(reduced, _search(reduced, candidates, matcher, n_workers, progress).row.tolist())
+    found = _find(crystals, known, grouped=False, matcher=matcher, n_workers=n_workers, progress=progress)
+    return _are_novel(found)
 
 
 @METRICS.register("uniqueness")
@@ -102,28 +93,29 @@ class Uniqueness(Metric):
 
     def compute(self, generated: CrystalSet, context: Context) -> MetricResult:
         """Compare; what was not reconstructed or fails `check_structures` is neither unique nor novel."""
-        matcher, n_workers, progress = context.matcher, context.n_workers, context.progress
-        n_failed = len(generated.failed)
-        reduced = reduce_crystals(generated.crystals, n_workers=n_workers, progress=progress)
-        first, n_dropped = _group(reduced, matcher, n_workers, progress)
+        matcher, training = context.matcher, context.training
+        n_failed, names = len(generated.failed), generated.ids
+        found = _find(
+            generated.crystals,
+            None if training is None else training.crystals,
+            matcher=matcher,
+            n_workers=context.n_workers,
+            progress=context.progress,
+        )
+        first = found.first.tolist()
         unique = _are_first(first) + [False] * n_failed
         values = {"unique": share(unique, matcher)}
         columns: dict[str, Sequence[CellValue]] = {
             "unique": unique,
-            "duplicate_of": [
-                None if k in (-1, row) else generated.crystals[k].id for row, k in enumerate(first)
-            ]
+            "duplicate_of": [None if k in (-1, row) else names[k] for row, k in enumerate(first)]
             + [None] * n_failed,
-            "uniqueness_reason": [one.reason for one in reduced] + [NOT_MADE] * n_failed,
+            "uniqueness_reason": [*found.reasons, *[NOT_MADE] * n_failed],
         }
-        details: dict[str, object] = {"unique_pairs_not_compared": n_dropped}
-        if context.training is None:
+        details: dict[str, object] = {"unique_pairs_not_compared": found.n_pairs_dropped}
+        if training is None:
             values |= dict.fromkeys(("novel", "unique_and_novel"), _unknown(matcher))
         else:
-            known = of_formulas(context.training.crystals, generated.crystals)
-            found = _search(reduced, known, matcher, n_workers, progress)
-            rows = found.row.tolist()
-            novel = _are_novel(reduced, rows) + [False] * n_failed
+            novel = _are_novel(found) + [False] * n_failed
             both = [u and n for u, n in zip(unique, novel, strict=True)]
             values |= {"novel": share(novel, matcher), "unique_and_novel": share(both, matcher)}
             values |= without_templates(
@@ -131,7 +123,7 @@ class Uniqueness(Metric):
                 {"novel": novel, "unique_and_novel": both},
                 dict.fromkeys(("novel", "unique_and_novel"), matcher),
             )
-            if refusal := context.training.refusal:
+            if refusal := training.refusal:
                 reason = f"not claimed over all training crystals: {refusal}"
                 values |= {
                     name: replace(value, reason=value.reason or reason)
@@ -139,10 +131,12 @@ class Uniqueness(Metric):
                     if "novel" in name
                 }
             columns["novel"] = novel
-            columns["known_as"] = [None if row < 0 else known[row].id for row in rows] + [None] * n_failed
+            columns["known_as"] = [
+                None if row < 0 else training.crystals[row].id for row in found.known.tolist()
+            ] + [None] * n_failed
             details |= {
-                "novel_pairs_not_compared": found.n_not_compared,
-                "n_training": len(context.training.crystals),
+                "novel_pairs_not_compared": found.n_known_dropped,
+                "n_training": len(training.crystals),
             }
         return MetricResult(
             values=values,
@@ -152,33 +146,26 @@ class Uniqueness(Metric):
         )
 
 
-def _group(
-    reduced: Sequence[Reduced], matcher: MatcherName, n_workers: int, progress: bool
-) -> tuple[list[int], int]:
-    grouping = group_same(
-        reduced, matcher=matcher, max_candidates=MAX_CANDIDATES, n_workers=n_workers, progress=progress
-    )
-    _warn(grouping.n_not_compared, "more may be duplicates than were found")
-    return grouping.first.tolist(), grouping.n_not_compared
-
-
-def _search(
-    reduced: Sequence[Reduced],
-    known: Sequence[Crystal],
+def _find(
+    crystals: Sequence[Crystal],
+    known: Sequence[Crystal] | None,
+    *,
+    grouped: bool = True,
     matcher: MatcherName,
     n_workers: int,
     progress: bool,
-) -> Known:
-    others = reduce_crystals(known, n_workers=n_workers, progress=progress)
-    found = find_known(
-        reduced,
-        others,
+) -> Likeness:
+    found = find_likeness(
+        crystals,
+        known,
+        grouped=grouped,
         matcher=matcher,
         max_candidates=MAX_CANDIDATES,
         n_workers=n_workers,
         progress=progress,
     )
-    _warn(found.n_not_compared, "more may be known than were found")
+    _warn(found.n_pairs_dropped, "more may be duplicates than were found")
+    _warn(found.n_known_dropped, "more may be known than were found")
     return found
 
 
@@ -194,8 +181,8 @@ def _are_first(first: Sequence[int]) -> list[bool]:
     return [row == k for row, k in enumerate(first)]
 
 
-def _are_novel(reduced: Sequence[Reduced], rows: Sequence[int]) -> list[bool]:
-    return [one.crystal is not None and row < 0 for one, row in zip(reduced, rows, strict=True)]
+def _are_novel(found: Likeness) -> list[bool]:
+    return [not reason and row < 0 for reason, row in zip(found.reasons, found.known.tolist(), strict=True)]
 
 
 def _unknown(matcher: MatcherName) -> MetricValue:

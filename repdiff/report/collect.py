@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.sources import CrystalSets, split_name
+from repdiff.datasets.splits import draw_rows
 from repdiff.errors import UserError
 from repdiff.metrics.evaluation import ROWS, SUMMARY, read_summary
 from repdiff.report.theme import Role
@@ -20,6 +21,7 @@ from repdiff.runs.workspace import Workspace
 
 log = logging.getLogger(__name__)
 Record = dict[str, Any]
+SHOWN = 20_000  # structures of a run in plots and lists; of larger ones as many, drawn at random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,8 @@ class EvaluatedRun:
         failed: Reason by name, of structures that do not exist or could not be read.
         reference: Name of the known crystals that it was compared with.
         training: Name of the training crystals.
-        messages: What could not be read, one line each.
+        n_structures: Structures that were evaluated; `records` has some of them where there are very many.
+        messages: What could not be read or is not shown, one line each.
     """
 
     name: str
@@ -61,6 +64,7 @@ class EvaluatedRun:
     failed: dict[str, str]
     reference: str | None
     training: str | None
+    n_structures: int
     messages: list[str] = field(default_factory=list)
 
     def column(self, name: str) -> Float[np.ndarray, " n"]:
@@ -102,7 +106,7 @@ def read_run(
     """
     manifest = read_manifest(path)
     metrics = read_summary(path)
-    rows = _read_rows(path / ROWS)
+    rows, n_structures = _read_rows(path / ROWS)
     messages: list[str] = []
     given = str(manifest.config.get("structures") or "")
     sets = CrystalSets(data_dir=data_dir or _path(manifest.config.get("data_dir")), workspace=workspace)
@@ -111,7 +115,13 @@ def read_run(
     failed = {str(key): str(reason) for key, reason in (metrics.get("failed") or {}).items()}
     failed |= {str(row["id"]): str(row["failure"]) for row in rows if row.get("failure")}
     if not rows:
-        rows = [{"index": place, "id": crystal.id} for place, crystal in enumerate(judged)]
+        n_structures = len(judged)
+        shown = draw_rows(n_structures, SHOWN, 0)
+        rows = [{"index": place, "id": judged[place].id} for place in shown]
+    if len(rows) < n_structures:
+        messages.append(
+            f"{name}: plots, reasons and the gallery show {len(rows)} of {n_structures} structures, drawn at random"
+        )
     crystals = _pair(rows, judged)
     if judged and len(crystals) < sum(not row.get("failure") for row in rows):
         messages.append(f"{name}: the structures are not those that were judged; some are left out")
@@ -133,6 +143,7 @@ def read_run(
         failed=failed,
         reference=reference,
         training=manifest.config.get("training"),
+        n_structures=n_structures,
         messages=messages,
     )
 
@@ -213,7 +224,7 @@ def _check(path: Path) -> None:
 
 def _judged(
     manifest: Manifest, path: Path, sets: CrystalSets, messages: list[str]
-) -> tuple[list[Crystal], Manifest | None]:
+) -> tuple[Sequence[Crystal], Manifest | None]:
     """Read the crystals that an evaluation judged, wherever they are now."""
     given = str(manifest.config.get("structures") or "")
     places = [given, *(found.path for key, found in manifest.inputs.items() if key == "structures")]
@@ -223,12 +234,12 @@ def _judged(
     reasons = []
     for place in dict.fromkeys(filter(None, places)):
         try:
-            judged = sets.to_judge(place)
+            judged = sets.to_judge(place, stored=True)
         except UserError as error:
             reasons.append(str(error))
             continue
         maker = Path(place) / "manifest.json"
-        return list(judged.crystals), read_manifest(maker.parent) if maker.is_file() else None
+        return judged.crystals, read_manifest(maker.parent) if maker.is_file() else None
     why = reasons[0] if reasons else "the evaluation does not name them"
     messages.append(f"{path.name}: its structures cannot be read, so only numbers are shown: {why}")
     return [], None
@@ -241,11 +252,14 @@ def _kind(structures: str, made_by: Manifest | None) -> str:
     return "reconstructed" if made_by is not None and made_by.config.get("dataset") else "generated"
 
 
-def _read_rows(path: Path) -> list[Record]:
+def _read_rows(path: Path) -> tuple[list[Record], int]:
+    """Read what the metrics say of each structure, or of some where there are very many; and count them all."""
     if not path.is_file():
-        return []
+        return [], 0
     try:
-        return read_own_table(path).to_pylist()
+        table = read_own_table(path)
+        n = table.num_rows
+        return (table if n <= SHOWN else table.take(draw_rows(n, SHOWN, 0))).to_pylist(), n
     except (UserError, OSError) as error:
         why = str(error).splitlines()[0]
         raise UserError(
@@ -255,8 +269,11 @@ def _read_rows(path: Path) -> list[Record]:
 
 def _pair(rows: Sequence[Record], crystals: Sequence[Crystal]) -> dict[int, Crystal]:
     """Give each row its crystal by name; of equal names the first row takes the first crystal."""
+    names = {str(row.get("id")) for row in rows}
     waiting: dict[str, list[Crystal]] = {}
     for crystal in reversed(crystals):
+        if crystal.id not in names:
+            continue
         waiting.setdefault(crystal.id, []).append(crystal)
     pairs = {}
     for place, row in enumerate(rows):

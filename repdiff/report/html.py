@@ -74,7 +74,7 @@ def render(
         runs=[
             {
                 "name": run.name,
-                "n": len(run.records),
+                "n": run.n_structures,
                 "n_failed": len(run.failed),
                 "failed": run.failed,
                 "funnel": run.metrics.get("funnel") or [],
@@ -159,7 +159,7 @@ def tiles(runs: Sequence[EvaluatedRun], summary: Summary) -> list[Tile]:
     found = {row.key: row for family in summary.families for row in family.rows}
     n_failed = len(runs[0].failed)
     first = Tile(
-        name="Structures", value=str(len(runs[0].records)), note=f"{n_failed} failed" if n_failed else ""
+        name="Structures", value=str(runs[0].n_structures), note=f"{n_failed} failed" if n_failed else ""
     )
     n_known = runs[0].metrics.get("n_reference")
     firsts = [first] + ([Tile(name="Known structures", value=str(n_known))] if n_known else [])

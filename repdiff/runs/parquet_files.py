@@ -106,16 +106,25 @@ def count_rows(path: Path) -> int:
         return pq.ParquetFile(file).metadata.num_rows
 
 
-def write_table(path: Path, table: "pa.Table", *, level: int | None = None) -> None:
-    """Write a table, packed by zstd at some level, with its checksum, replacing the file as a whole."""
+def write_table(
+    path: Path, table: "pa.Table", *, level: int | None = None, rows_per_group: int | None = None
+) -> None:
+    """Write a table, packed by zstd at some level, with its checksum, replacing the file as a whole.
+
+    Args:
+        path: File to write or replace.
+        table: What it shall hold.
+        level: Level of zstd; None for its default.
+        rows_per_group: Rows that are packed, and can be read, at once; None for a million.
+    """
     with table_writer(path, table.schema, level=level) as write:
-        write(table)
+        write(table, rows_per_group)
 
 
 @contextmanager
 def table_writer(
     path: Path, schema: "pa.Schema", *, level: int | None = None
-) -> "Generator[Callable[[pa.Table], None], None, None]":
+) -> "Generator[Callable[..., None], None, None]":
     """Write a table piece by piece, as `write_table` does; the file appears once all of it is written.
 
     Args:
@@ -124,7 +133,7 @@ def table_writer(
         level: Level of zstd.
 
     Yields:
-        A function that writes some more rows.
+        A function that writes some more rows, given a table and how many of its rows to pack at once.
     """
     import pyarrow.parquet as pq
 

@@ -56,6 +56,13 @@ class EvaluateSettings(Settings):
         None, "Families of metrics to compute, separated by commas; default: all", role="adds"
     )
     n: int | None = setting(None, "Evaluate only this many crystals, chosen at random", ge=1)
+    subsample: int = setting(
+        10_000,
+        "Score coverage, Fréchet distance and rediscovery of a larger set by as many of its structures, chosen at "
+        "random; 0 for all",
+        ge=0,
+        group="more",
+    )
     baseline: bool = setting(
         True,
         "Show beside each value what as many real crystals score: random training crystals against the reference, "
