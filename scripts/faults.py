@@ -161,6 +161,7 @@ def _files(folder: Path) -> list[Path]:
 
 def two(session: Session, trial: Trial) -> None:
     """Start the command twice, the second time a little later."""
+    session.reference(trial.verb)
     with session.workspace() as workspace:
         first = session.start(trial.verb, workspace)
         time.sleep(session.random.uniform(0, 2))
