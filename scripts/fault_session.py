@@ -1,5 +1,6 @@
 """Commands of scripts/faults.py: each a process with a workspace of its own, compared with an undisturbed one."""
 
+import json
 import os
 import random
 import resource
@@ -8,14 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from fault_commands import MARK
 from fault_verbs import FIRST, VERBS, needed, results, write_inputs
 from tqdm import tqdm
 
@@ -25,7 +27,6 @@ from repdiff.runs.leftovers import is_partial
 REPOSITORY = Path(__file__).resolve().parents[1]
 SECONDS_TO_END = 5.0  # for processes whose parent was killed
 LONGEST = 300.0  # seconds of one command
-MARK = "REPDIFF_FAULTS"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +55,12 @@ class Session:
     Args:
         folder: Empty folder; holds the inputs.
         seed: Seed of all that is drawn.
+        fork: Whether commands are forked from a process that has imported everything.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, *, fork: bool = False) -> None:
         self.folder, self.random = folder, random.Random(seed)
+        self.server = Server() if fork else None
         self.references: dict[str, Reference] = {}
         self.commands: list[Command] = []
 
@@ -73,13 +76,15 @@ class Session:
         """Start the command of a verb."""
         words = [*shlex.split(VERBS[verb].words), "--workspace", str(workspace), "--name", name]
         self.commands = [command for command in self.commands if command.process.poll() is None]
-        self.commands.append(Command(words, self.folder, max_file=max_file))
+        self.commands.append(Command(words, self.folder, server=self.server, max_file=max_file))
         return self.commands[-1]
 
     def end(self) -> None:
         """End what is still running."""
         for command in self.commands:
             command.end_all()
+        if self.server is not None:
+            self.server.end()
 
     def reference(self, verb: str) -> Reference:
         """Return what a verb comes to when it is left alone."""
@@ -129,21 +134,96 @@ class Session:
             trial.wrong.append(f"left behind: {', '.join(left[:5])}")
 
 
+@dataclass
+class Forked:
+    """A process that the server of commands has forked, in the manner of `subprocess.Popen`."""
+
+    pid: int
+    server: "Server"
+    code: int | None = None
+
+    def wait(self, timeout: float = LONGEST) -> int:
+        """Wait for the end, and return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: If it is still running after so many seconds.
+        """
+        if self.code is None:
+            self.code = self.server.ask({"wait": self.pid, "seconds": timeout})
+        if self.code is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout)
+        return self.code
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while it runs."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+class Server:
+    """The process of scripts/fault_commands.py."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("fault_commands.py"))],
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
+
+    def start(self, words: list[str], folder: Path, said: Path, mark: str, max_file: int | None) -> Forked:
+        """Fork a process that runs a command."""
+        request = {
+            "start": words,
+            "folder": str(folder),
+            "said": str(said),
+            "mark": mark,
+            "max_file": max_file,
+        }
+        return Forked(self.ask(request), self)
+
+    def ask(self, request: dict[str, object]) -> Any:  # noqa: ANN401 (an exit code, or a number of a process)
+        """Ask, and wait for the answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def end(self) -> None:
+        """Let it end."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
 class Command:
     """A process, and all that descend from it, which a mark in their environment tells."""
 
-    def __init__(self, words: list[str], folder: Path, *, max_file: int | None = None) -> None:
+    def __init__(
+        self, words: list[str], folder: Path, *, server: "Server | None" = None, max_file: int | None = None
+    ) -> None:
         self.words, self.mark = words, uuid.uuid4().hex
-        self.said = tempfile.TemporaryFile()  # noqa: SIM115 (which is read after the end)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "repdiff", *words],
-            cwd=folder,
-            env=os.environ | {MARK: self.mark, "PYTHONPATH": str(REPOSITORY)},
-            stdout=self.said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=None if max_file is None else lambda: _limit_files(max_file),
-        )
+        self.said = folder / f".said-{self.mark}"
+        self.process: subprocess.Popen[bytes] | Forked
+        if server is not None:
+            self.process = server.start(words, folder, self.said, self.mark, max_file)
+            return
+        with self.said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "repdiff", *words],
+                cwd=folder,
+                env=os.environ | {MARK: self.mark, "PYTHONPATH": str(REPOSITORY)},
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=None if max_file is None else lambda: _limit_files(max_file),
+            )
 
     def finish(self) -> tuple[int, str]:
         """Wait for the end; return the exit code, and what was said."""
@@ -163,8 +243,7 @@ class Command:
 
     def text(self) -> str:
         """Return what was said so far."""
-        self.said.seek(0)
-        return self.said.read().decode(errors="replace")
+        return self.said.read_text(encoding="utf-8", errors="replace") if self.said.exists() else ""
 
     def complaints(self) -> list[str]:
         """Name what must never be said."""
@@ -182,6 +261,8 @@ class Command:
 
     def end_all(self) -> None:
         """Kill what is left of it."""
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGKILL)
         for number in self._living():
             os.kill(number, signal.SIGKILL)
 
