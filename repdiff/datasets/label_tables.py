@@ -114,9 +114,9 @@ def _check_numbers(name: str, values: Sequence[Label], ids: Sequence[str], path:
     if strange and n_numbers > len(strange):
         row = strange[0]
         raise UserError(
-            f"{path}: {name} of {cut(ids[row])} (row {row + 1}) is {shown(texts[row])}, and {n_numbers} of {len(texts)} "
-            "values are numbers, expected numbers alone: leave the field empty where a value is unknown, or, if these are "
-            "classes, write texts that are no numbers"
+            f"{path}: {name} of {cut(ids[row])} (row {row + 1}) is {shown(texts[row])}, and {n_numbers} of "
+            f"{len(texts)} values are numbers, expected numbers alone: leave the field empty where a value is unknown, "
+            "or, if these are classes, write texts that are no numbers"
         )
 
 
@@ -155,13 +155,14 @@ def _of_parquet(path: Path) -> dict[str, list[Label]]:
 
     try:
         table = read_foreign_table(path)
-    except (pa.ArrowException, OSError) as error:
+        columns: dict[str, list[Label]] = {}
+        for field in table.schema:
+            values = [] if kinds.is_nested(field.type) else plain_values(table[field.name])
+            if not kinds.is_nested(field.type) and all(map(is_scalar, values)):
+                columns[field.name] = [clean_label(value) for value in values]
+    except UserError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:  # names that are no UTF-8 among them
         reason = " ".join(str(error).split())[:150]
         raise UserError(f"{path} cannot be read as parquet: {reason}; is it complete?") from error
-    scalar = [field.name for field in table.schema if not kinds.is_nested(field.type)]
-    columns: dict[str, list[Label]] = {}
-    for name in scalar:
-        values = plain_values(table[name])
-        if all(is_scalar(value) for value in values):
-            columns[name] = [clean_label(value) for value in values]
     return columns
