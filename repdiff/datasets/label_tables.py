@@ -155,13 +155,14 @@ def _of_parquet(path: Path) -> dict[str, list[Label]]:
 
     try:
         table = read_foreign_table(path)
-    except (pa.ArrowException, OSError) as error:
+        columns: dict[str, list[Label]] = {}
+        for field in table.schema:
+            values = [] if kinds.is_nested(field.type) else plain_values(table[field.name])
+            if not kinds.is_nested(field.type) and all(map(is_scalar, values)):
+                columns[field.name] = [clean_label(value) for value in values]
+    except UserError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:  # names that are no UTF-8 among them
         reason = " ".join(str(error).split())[:150]
         raise UserError(f"{path} cannot be read as parquet: {reason}; is it complete?") from error
-    scalar = [field.name for field in table.schema if not kinds.is_nested(field.type)]
-    columns: dict[str, list[Label]] = {}
-    for name in scalar:
-        values = plain_values(table[name])
-        if all(is_scalar(value) for value in values):
-            columns[name] = [clean_label(value) for value in values]
     return columns

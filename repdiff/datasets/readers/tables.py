@@ -101,7 +101,9 @@ def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
 
     try:
         table = read_foreign_table(path)
-    except (pa.ArrowException, OSError) as error:
+    except UserError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:  # names that are no UTF-8 among them
         raise UserError(
             f"{path} cannot be read as parquet: {' '.join(str(error).split())[:150]}; is it complete?"
         ) from error
@@ -110,7 +112,9 @@ def read_parquet(path: Path, *, split: str | None = None) -> list[Row]:
         table = table.rename_columns(names)
     try:
         rows = _rows_of(path, table, split)
-    except pa.ArrowException as error:
+    except UserError:
+        raise
+    except (pa.ArrowException, ValueError) as error:
         raise UserError(
             f"{path} cannot be read as parquet: {' '.join(str(error).split())[:150]}; write it with plain columns"
         ) from error

@@ -454,3 +454,11 @@ def test_long_words_do_not_make_long_messages(tmp_path, table):
     with pytest.raises(UserError) as error:
         read_label_table(tmp_path / "l.csv", ["e"])
     assert len(str(error.value)) < 3000
+
+
+def test_names_of_columns_that_are_no_utf8_are_one_line(tmp_path):
+    path = write_file(tmp_path / "a.parquet", [SALT.replace(labels={"strange": 1.0})])
+    path.write_bytes(path.read_bytes().replace(b"strange", b"\xe5trange"))
+    assert "cannot be read as parquet" in refusal(path)
+    with pytest.raises(UserError, match="cannot be read as parquet"):
+        read_label_table(path, ["e"])
