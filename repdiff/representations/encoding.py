@@ -13,6 +13,7 @@ from repdiff.crystals.niggli import niggli_reduced
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.readers.rows import Rejection
 from repdiff.errors import UserError
+from repdiff.execution.jobs import workers_to_use
 from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 from repdiff.representations.encoded_set import EncodedSet
@@ -86,7 +87,11 @@ def encode_dataset(
     symmetry = None
     if symprec is not None:
         readings = read_protostructures(
-            crystals, symprec=symprec, canonical=True, n_workers=n_cores(), progress=progress
+            crystals,
+            symprec=symprec,
+            canonical=True,
+            n_workers=workers_to_use(None, n_cores()),
+            progress=progress,
         )
         crystals = with_protostructures(crystals, readings)
         symmetry = SymmetryTable.of_readings(readings)
