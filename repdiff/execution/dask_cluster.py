@@ -1,6 +1,7 @@
 """Jobs on the workers of a Dask cluster, behind the interface of `concurrent.futures`."""
 
 import logging
+import os
 import pickle
 import platform
 import sys
@@ -112,7 +113,7 @@ class _Pool(Executor):
 
     def __init__(self, cluster: DaskCluster, key: str) -> None:
         self._cluster, self._key = cluster, key
-        self._waiting: deque[tuple[Future[Any], bytes]] = deque()
+        self._waiting: deque[tuple[Future[Any], tuple[Any, ...]]] = deque()
         self._begun: dict[Any, tuple[distributed.Future, Future[Any]]] = {}
         self._room, self._counted = 0, 0.0
         self._lock = threading.RLock()
@@ -121,7 +122,7 @@ class _Pool(Executor):
         """Hand a piece over, now or later."""
         future: Future[Any] = Future()
         with self._lock:
-            self._waiting.append((future, cloudpickle.dumps((fn, args, kwargs))))
+            self._waiting.append((future, (fn, args, kwargs)))
             self._feed()
         return future
 
@@ -142,7 +143,8 @@ class _Pool(Executor):
             future, piece = self._waiting.popleft()
             if not future.set_running_or_notify_cancel():
                 continue
-            remote = self._cluster.client.submit(_work, self._key, piece, pure=False)
+            packed = cloudpickle.dumps(piece)
+            remote = self._cluster.client.submit(_work, self._key, packed, pure=False)
             self._begun[remote.key] = remote, future
             remote.add_done_callback(self._finish)
 
@@ -199,10 +201,10 @@ def _prepare(setup: _Setup) -> None:
     _PREPARED.clear()
     if told := _unlike(setup.versions, _versions(), SAME):
         raise UserError(f"a worker on {platform.node()} has {told}")
-    import torch
-
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for torch, if it is not loaded yet
     initializer, initargs = cloudpickle.loads(setup.packed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     if initializer is not None:
         initializer(*initargs)
 

@@ -5,9 +5,10 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,8 @@ from repdiff.execution.dask_cluster import DaskCluster, in_background
 from repdiff.settings.workers import ClusterFile
 
 SECONDS_TO_CONNECT = 10
+SECONDS_BETWEEN_LOOKS = 3.0  # at the workers of a cluster that was started here
+SECONDS_LOST = 60.0  # without a sign of a worker or batch job, until another is started in its place
 SECONDS_TO_CLOSE, SECONDS_TO_HURRY = 30.0, 0.4
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 OF_PROGRAMS = {  # arguments that no file can hold, or that are given here
@@ -56,6 +59,7 @@ def started(described: ClusterFile, file: str) -> DaskCluster:
         UserError: If an option is none of the class that starts such clusters, or dask-jobqueue is not installed.
     """
     make, n_planned = _maker(described, file)
+    size = {"n": described.workers} if described.kind == "local" else {"jobs": described.jobs}
 
     @contextmanager
     def connect() -> Generator[distributed.Client, None, None]:
@@ -66,7 +70,11 @@ def started(described: ClusterFile, file: str) -> DaskCluster:
                 raise UserError(
                     f"{file}: the cluster did not start: {' '.join(str(error).split())}"
                 ) from error
-            with _closing(cluster), _closing(distributed.Client(cluster, set_as_default=False)) as client:
+            with (
+                _closing(cluster),
+                _closing(distributed.Client(cluster, set_as_default=False)) as client,
+                _kept_at_size(cluster, partial(cluster.scale, **size)),
+            ):
                 yield client
 
     return DaskCluster(file, connect, n_planned)
@@ -122,12 +130,39 @@ def _maker(described: ClusterFile, file: str) -> tuple[Callable[[], Any], int]:
     _check_options(options, (kind, kind.job_cls, *kind.job_cls.__mro__[1:2]), file)
     options.setdefault("processes", options.get("cores", 1))  # workers of one thread
 
-    def start() -> Any:  # noqa: ANN401 (a class of dask-jobqueue, which has no types)
-        cluster = kind(**options)
-        cluster.scale(jobs=described.jobs)
-        return cluster
+    return partial(kind, **options), (described.jobs or 1) * int(options["processes"])
 
-    return start, (described.jobs or 1) * int(options["processes"])
+
+@contextmanager
+def _kept_at_size(cluster: Any, scale: Callable[[], object]) -> Generator[None, None, None]:  # noqa: ANN401 (of any kind)
+    """Replace workers and batch jobs that are gone for good, which Dask itself does only for some."""
+    ended, last_seen = threading.Event(), dict[object, float]()
+
+    def keep() -> None:
+        while True:
+            with suppress(Exception):  # the next time will do
+                _forget_lost(cluster, last_seen)
+                scale()
+            if ended.wait(SECONDS_BETWEEN_LOOKS):
+                return
+
+    threading.Thread(target=keep, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _forget_lost(cluster: Any, last_seen: dict[object, float]) -> None:  # noqa: ANN401 (of any kind)
+    """Take workers and batch jobs off the list of a cluster whose processes have not been seen for a while."""
+    now = time.monotonic()
+    present = [str(worker.name) for worker in list(cluster.scheduler.workers.values())]
+    for name in list(cluster.workers):
+        if any(one == str(name) or one.startswith(f"{name}-") for one in present):
+            last_seen[name] = now
+        elif now - last_seen.get(name, now) > SECONDS_LOST:  # it had begun
+            cluster.loop.add_callback(cluster.workers.pop(name).close)
+            del last_seen[name]
 
 
 def _check_options(options: dict[str, Any], classes: tuple[type, ...], file: str) -> None:

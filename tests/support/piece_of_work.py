@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -14,9 +13,16 @@ def prepare(word: str) -> None:
     PREPARED[:] = [word]
 
 
-def prepared(number: int) -> tuple[int, list[str], int]:
-    """Say by what a worker was prepared, and on how many threads torch computes there."""
-    return number, list(PREPARED), sys.modules["torch"].get_num_threads()
+def prepared(_number: int) -> list[str]:
+    """Say by what a worker was prepared."""
+    return list(PREPARED)
+
+
+def threads(_number: int) -> int:
+    """Say on how many threads torch computes."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def square(number: int) -> int:
@@ -26,7 +32,7 @@ def square(number: int) -> int:
 
 def slow_square(number: int) -> int:
     """Compute something that takes a while."""
-    time.sleep(0.05)
+    time.sleep(0.02)
     return number * number
 
 
@@ -55,3 +61,10 @@ def mark_and_wait(where: str) -> None:
     """Leave a mark that a piece was begun, and take a second."""
     Path(where).touch()
     time.sleep(1.0)
+
+
+def know_the_toy() -> None:
+    """Register a force field that takes no time."""
+    import toy_force_field
+
+    toy_force_field.register()
