@@ -41,7 +41,7 @@ def labelled(path):
 
 def test_reconstruction_is_that_of_one_process_to_the_last_bit(cluster, workspace, monkeypatch):
     monkeypatch.setitem(SEARCHES, "fast", TINY_SEARCH)
-    here = next((workspace / "reconstruct").iterdir())
+    here = next((workspace / "reconstruct").glob("tiny*"))
     with using(cluster):
         words = ["--preset", "fast", "--name", "elsewhere", "--workspace", str(workspace)]
         assert main(["reconstruct", *words]) == 0
@@ -60,7 +60,7 @@ def test_shards_are_drawn_side_by_side_and_are_those_of_one_process(cluster, wor
 
 
 def test_encoding_is_that_of_one_process(cluster, monkeypatch):
-    dataset = rd.Dataset(name="tiny", crystals=family())
+    dataset = rd.Dataset.of(rd.CrystalSet.of(family()))
     monkeypatch.setattr(encoding, "chunks_by_cost", lambda batch, _: torch.arange(batch.n_systems).split(9))
     here = rd.encode(dataset)
     with using(cluster):
@@ -71,17 +71,20 @@ def test_encoding_is_that_of_one_process(cluster, monkeypatch):
 def test_relaxation_is_that_of_one_process(cluster, tmp_path):
     toy_force_field.register()
     cluster.client.run(piece_of_work.know_the_toy)
-    crystals = rd.CrystalSet(crystals=family()[:6])
+    crystals = rd.CrystalSet.of(family()[:6])
     here = rd.relax(crystals, force_field="toy", max_steps=5)
     with using(cluster):
         there = rd.relax(crystals, force_field="toy", max_steps=5)
     for name, end in here.relaxations.items():
-        assert end.labels() == there.relaxations[name].labels()
-        np.testing.assert_array_equal(end.crystal.frac_coords, there.relaxations[name].crystal.frac_coords)
+        other = there.relaxations[name]
+        assert end.labels() == other.labels()
+        assert (end.crystal is None) == (other.crystal is None)
+        if end.crystal is not None:
+            np.testing.assert_array_equal(end.crystal.frac_coords, other.crystal.frac_coords)
 
 
 def test_fingerprints_and_matches_are_those_of_one_process(cluster, monkeypatch):
-    crystals = family()[:8]
+    crystals = rd.CrystalSet.of(family()[:8]).crystals
     monkeypatch.setattr(fingerprints, "PER_PROCESS", 1)
     monkeypatch.setattr(matching, "COMPARISONS_PER_PROCESS", 1)
     here = fingerprints.compute_fingerprints(crystals), matching.match_pairs(crystals, crystals)

@@ -15,7 +15,7 @@ import pytest
 distributed = pytest.importorskip("distributed", reason="needs repdiff[cluster]")
 
 from repdiff.errors import UserError  # noqa: E402
-from repdiff.execution import dask_cluster  # noqa: E402
+from repdiff.execution import dask_cluster, dask_start  # noqa: E402
 from repdiff.execution.dask_start import started  # noqa: E402
 from repdiff.execution.executors import use_executor  # noqa: E402
 from repdiff.execution.jobs import map_jobs, run_jobs, using, workers_to_use  # noqa: E402
@@ -166,7 +166,8 @@ def test_a_scheduler_that_dies_is_told_in_one_line():
         work()
 
 
-def test_an_address_where_nobody_answers_is_told_in_one_line():
+def test_an_address_where_nobody_answers_is_told_in_one_line(monkeypatch):
+    monkeypatch.setattr(dask_start, "SECONDS_TO_CONNECT", 1)
     with use_executor(scheduler="tcp://127.0.0.1:1"), pytest.raises(UserError, match="where none answers"):
         workers_to_use(None, 1)
 
