@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from importlib.metadata import distributions
 from pathlib import Path
 
+import distributed
 import torch
 
 from reconstruction.inversion import Inversion, prepare
@@ -94,8 +95,9 @@ def killing(engine: DaskCluster, seconds: float, seed: int) -> Generator[list[fl
 
     def kill() -> None:
         while not done.wait(rng.uniform(0.5, 1.5) * seconds):
-            known = engine.client.nthreads()
-            nannies = engine.client.cluster.workers.values()
+            known, cluster = engine.client.nthreads(), engine.client.cluster
+            assert isinstance(cluster, distributed.LocalCluster)
+            nannies = list(cluster.workers.values())
             pids = [nanny.pid for nanny in nannies if nanny.worker_address in known]
             if pids:
                 os.kill(rng.choice(pids), signal.SIGKILL)
