@@ -9,11 +9,11 @@ from torch import Tensor
 from descriptors.base import Descriptor
 from descriptors.representation import Representation
 from reconstruction.given_symmetry import GivenSymmetry
-from reconstruction.inversion import Inversion, prepare
+from reconstruction.inversion import prepare
 from reconstruction.parallel import reconstruct_groups
 from reconstruction.presets import Search
 from reconstruction.progress import ReconstructionBar
-from reconstruction.result import ReconstructionResult, join_results
+from reconstruction.result import ReconstructionResult, join_results, nothing_found
 
 
 def reconstruct(
@@ -64,28 +64,10 @@ def reconstruct(
         max_atoms=max_atoms,
         symmetry=symmetry,
     )
-    parts = [_nothing(inversion)]
+    parts = [nothing_found(inversion.decoded.unsearched([]))]
     with ReconstructionBar(inversion, missing=inversion.groups, disable=not progress) as bar:
         for rows, found in reconstruct_groups(inversion, n_workers=n_workers):
             parts.append(found)
             bar.add(rows)
-    return replace(join_results(parts).in_order(), refused=inversion.decoded.refused)
-
-
-def _nothing(inversion: Inversion) -> ReconstructionResult:
-    """Return the result for no vectors."""
-    none, no_count = torch.zeros(0), torch.zeros(0, dtype=torch.long)
-    return ReconstructionResult(
-        batch=inversion.decoded.unsearched([]).to(dtype=torch.float32),
-        rows=[],
-        losses=none,
-        n_evaluations=no_count,
-        seconds=none,
-        stopped=[],
-        n_agreeing=no_count,
-        confidence=none,
-        shortest_distances=none,
-        composition_residuals=none,
-        cell_repairs=[],
-        placed=[],
-    )
+    found = join_results(parts).in_order()
+    return replace(found, refused={**found.refused, **inversion.decoded.refused})

@@ -3,12 +3,15 @@
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 
 import torch
 
 from reconstruction.inversion import Inversion
-from reconstruction.process_pool import Engine, local_processes, run_jobs
-from reconstruction.result import ReconstructionResult
+from reconstruction.jobs import Cluster, engine_in_force, run_jobs
+from reconstruction.process_pool import Engine
+from reconstruction.result import ReconstructionResult, nothing_found
 
 USABLE = 0.9  # of the memory of a GPU; the rest is for what each process needs besides its tensors
 
@@ -18,27 +21,31 @@ def reconstruct_groups(
     groups: Sequence[Sequence[int]] | None = None,
     *,
     n_workers: int = 1,
-    engine: Engine = local_processes,
+    engine: Engine | None = None,
 ) -> Iterator[tuple[list[int], ReconstructionResult]]:
     """Yield groups of rows with their crystals as they are finished; they begin with the largest cells.
 
     Closing the generator drops the groups that are not finished. The results do not depend on the number of workers,
-    unless a GPU has too little memory for a group. On a GPU one process leaves most of the time unused, in which it
-    prepares the next operation; several share the GPU and its memory.
+    unless a GPU has too little memory for a group. A group that ended several workers one after the other is refused.
+    On a GPU one process leaves most of the time unused, in which it prepares the next operation; several share the GPU
+    and its memory.
 
     Args:
         inversion: What `prepare` returned.
         groups: Some of its groups; None for all.
         n_workers: Processes. They are started afresh, so the calling script must guard its main part by
             `if __name__ == "__main__":`.
-        engine: What opens the executor of the workers, if there are several.
+        engine: What opens the executor of the workers, if there are several; None takes the one in force, see
+            `reconstruction.jobs.using`.
 
     Raises:
         TooLargeError: If the memory is not enough for one crystal alone.
     """
     chosen = [list(rows) for rows in (inversion.groups if groups is None else groups)]
     chosen.sort(key=lambda rows: -len(inversion.decoded.atomic_numbers[rows[0]]))
-    if n_workers == 1 or len(chosen) <= 1:
+    engine = engine or engine_in_force()
+    is_cluster = isinstance(engine, Cluster)
+    if n_workers == 1 or (len(chosen) <= 1 and not is_cluster):
         for rows in chosen:
             yield rows, inversion.run(rows)
         return
@@ -47,8 +54,9 @@ def reconstruct_groups(
         chosen,
         n_workers=n_workers,
         initializer=_start_worker,
-        initargs=(pickle.dumps(inversion), 1 / min(n_workers, len(chosen))),
+        initargs=(pickle.dumps(inversion), 1.0 if is_cluster else 1 / min(n_workers, len(chosen))),
         engine=engine,
+        instead=partial(_refused, inversion),
     )
     with closing(finished):
         for rows, packed in finished:
@@ -65,6 +73,12 @@ def _start_worker(inversion: bytes, share: float) -> None:
     if device.type == "cuda":
         torch.set_num_threads(1)
         torch.cuda.set_per_process_memory_fraction(USABLE * share, device.index)
+
+
+def _refused(inversion: Inversion, rows: list[int], reason: str) -> bytes:
+    """Answer for a group that was set aside."""
+    nothing = nothing_found(inversion.decoded.unsearched([]))
+    return pickle.dumps(replace(nothing, refused=dict.fromkeys(rows, reason)))
 
 
 def _work(rows: list[int]) -> bytes:

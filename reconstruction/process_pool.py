@@ -1,11 +1,12 @@
-"""Jobs in worker processes, behind the interface of `concurrent.futures`.
+"""Worker processes of this machine, behind the interface of `concurrent.futures`.
 
 Every worker imports this module before anything else, so it imports nothing heavy: a worker watches its parent before
 it loads torch.
 
 The executor is the one of the standard library. loky was the other candidate: it replaces workers that crash and sends
-functions that have no name, neither of which is needed here, and it would be one dependency more; what is needed,
-workers that end with their parent and that Ctrl-C does not reach, neither has.
+functions that have no name, neither of which is needed here (`reconstruction.jobs` opens another pool when one broke),
+and it would be one dependency more; what is needed, workers that end with their parent and that Ctrl-C does not reach,
+neither has.
 """
 
 import os
@@ -15,15 +16,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import parent_process, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any, TypeVar
+from typing import Any
 
-Job = TypeVar("Job")
-Answer = TypeVar("Answer")
 SILENT = "ignore::UserWarning:multiprocessing.resource_tracker"  # as an option -W of Python
 SECONDS_TO_END = 1.0  # for workers that were asked to end; then they are killed
 
@@ -67,46 +66,6 @@ def local_processes(
         _end(context.workers)
         raise
     executor.shutdown()
-
-
-def run_jobs(
-    task: Callable[[Job], Answer],
-    jobs: Sequence[Job],
-    *,
-    n_workers: int,
-    initializer: Callable[..., None] | None = None,
-    initargs: tuple[Any, ...] = (),
-    in_order: bool = False,
-    engine: Engine = local_processes,
-) -> Generator[tuple[Job, Answer], None, None]:
-    """Yield jobs with their answers as they are finished, or in order; closing the generator cancels the rest.
-
-    With one worker, or one job, the task runs in this process, which is left as it is: without `initializer`.
-
-    Args:
-        task: Function of a module, or a `functools.partial` of one, so that another process can import it.
-        jobs: Arguments of `task`, of any type that can be sent to a process.
-        n_workers: Workers at most.
-        initializer: Function that prepares a worker before its first job; None if there is nothing to prepare.
-        initargs: Arguments of `initializer`.
-        in_order: Yield in the order of `jobs` rather than as they are finished.
-        engine: What opens the executor.
-
-    Raises:
-        BrokenExecutor: If a worker ended before its job, for example because the system had no memory left for it.
-
-    Example:
-        >>> dict(run_jobs(abs, [-1, -2], n_workers=1))
-        {-1: 1, -2: 2}
-    """
-    if n_workers <= 1 or len(jobs) <= 1:
-        for job in jobs:
-            yield job, task(job)
-        return
-    with engine(min(n_workers, len(jobs)), initializer, initargs) as executor:
-        futures = {executor.submit(task, job): job for job in jobs}
-        for future in list(futures) if in_order else as_completed(futures):
-            yield futures.pop(future), future.result()
 
 
 def follow_parent() -> None:

@@ -159,3 +159,22 @@ def join_results(parts: Sequence[ReconstructionResult]) -> ReconstructionResult:
         placed=[place for part in parts for place in part.placed],
         refused={row: reason for part in parts for row, reason in part.refused.items()},
     )
+
+
+def nothing_found(nothing: CrystalBatch) -> ReconstructionResult:
+    """Return the result for no vectors, given a batch of no crystals."""
+    none, no_count = torch.zeros(0), torch.zeros(0, dtype=torch.long)
+    return ReconstructionResult(
+        batch=nothing.to(dtype=torch.float32),
+        rows=[],
+        losses=none,
+        n_evaluations=no_count,
+        seconds=none,
+        stopped=[],
+        n_agreeing=no_count,
+        confidence=none,
+        shortest_distances=none,
+        composition_residuals=none,
+        cell_repairs=[],
+        placed=[],
+    )

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         similar,
         train,
         train_ranker,
+        use_executor,
         write,
     )
     from repdiff.errors import UserError
@@ -79,6 +80,7 @@ __all__ = [
     "similar",
     "train",
     "train_ranker",
+    "use_executor",
     "write",
 ]
 

@@ -17,6 +17,7 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.dataset import Dataset
 from repdiff.energies.relaxed import RelaxedSet
+from repdiff.execution.executors import use_executor
 from repdiff.metrics.evaluation import Evaluation
 from repdiff.phase_search.result import Phases
 from repdiff.representations.batch import RepresentationBatch
@@ -52,5 +53,6 @@ __all__ = [
     "similar",
     "train",
     "train_ranker",
+    "use_executor",
     "write",
 ]

@@ -12,6 +12,7 @@ from repdiff.backends.ranking import Ranker, check_label, fit_ranking
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.dataset import Dataset
 from repdiff.errors import UserError
+from repdiff.execution.jobs import workers_to_use
 from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device, n_cores
 from repdiff.representations.encoded_set import EncodedSet, bytes_of
@@ -104,7 +105,7 @@ def _trained(crystals: EncodedSet | Dataset, settings: RankSettings, folder: Pat
                 crystals.crystals,
                 symprec=settings.symprec,
                 canonical=True,
-                n_workers=n_cores(),
+                n_workers=workers_to_use(None, n_cores()),
                 progress=progress,
             )
             known = tuple(reading.protostructure for reading in readings)

@@ -20,6 +20,7 @@ from repdiff.energies.relax import Limits
 from repdiff.energies.relax_set import relax_set
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.errors import UserError, unknown
+from repdiff.execution.jobs import workers_to_use
 from repdiff.execution.progress import bars
 from repdiff.hardware import choose_device
 from repdiff.metrics import Context, Metric
@@ -249,7 +250,7 @@ def evaluate(
         benchmark=compared.thresholds,
         subsample=a_count("subsample", subsample, least=0) or 0,
         seed=a_seed(seed),
-        n_workers=a_count("n_workers", n_workers) or 1,
+        n_workers=workers_to_use(a_count("n_workers", n_workers), 1),
         progress=progress,
     )
     with bars(progress):

@@ -11,6 +11,7 @@ from descriptors.symmetry.protostructure import Protostructure
 from repdiff.crystals.formula import Composition, count_elements, parse_formula
 from repdiff.datasets.sources import CrystalSets
 from repdiff.errors import UserError
+from repdiff.execution.jobs import workers_to_use
 from repdiff.hardware import n_cores
 from repdiff.metrics.targets import MARK
 from repdiff.runs.workspace import Workspace
@@ -121,7 +122,7 @@ def _read_protostructures(settings: GenerateSettings, workspace: Workspace) -> C
         labels = _lines(file, "label", "AB_cF8_225_a_b:Cl-Na")
         return CompositionRequest.of_labels(labels, source=source)
     crystals = CrystalSets(data_dir=settings.data_dir, workspace=workspace).known(source)
-    readings = read_protostructures(crystals, n_workers=n_cores(), progress=True)
+    readings = read_protostructures(crystals, n_workers=workers_to_use(None, n_cores()), progress=True)
     pairs = [
         (crystal.id, reading.protostructure)
         for crystal, reading in zip(crystals, readings, strict=True)

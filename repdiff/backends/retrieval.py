@@ -29,6 +29,7 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition, count_elements
 from repdiff.crystals.volumes import atomic_volumes
 from repdiff.errors import UserError
+from repdiff.execution.jobs import workers_to_use
 from repdiff.hardware import n_cores
 from repdiff.metrics.charge_balance import check_composition
 from repdiff.networks.random_streams import FORMULA, stream
@@ -279,7 +280,7 @@ def _protostructures(encoded: EncodedSet, crystals: Sequence[Crystal]) -> list[P
     if encoded.symmetry is not None:
         stored = encoded.symmetry.rows(encoded.rows("train")).protostructures
         return [one for one in stored if one is not None]
-    readings = read_protostructures(crystals, n_workers=n_cores(), progress=True)
+    readings = read_protostructures(crystals, n_workers=workers_to_use(None, n_cores()), progress=True)
     return [reading.protostructure for reading in readings if reading.protostructure is not None]
 
 

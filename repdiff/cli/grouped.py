@@ -10,6 +10,7 @@ TITLES = {
     "model": "Model",
     "noise process": "Noise process",
     "optimiser": "Optimiser and loss",
+    "workers": "Workers",
     "more": "More",
     "output": "Output",
 }

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from repdiff.settings.configs import find_config
 from repdiff.settings.leaves import Leaf, leaves
 from repdiff.settings.load import belonging, load_settings
 from repdiff.settings.paths import readable
+from repdiff.settings.workers import WorkerSettings
 
 FIRST = {"config": "common"}  # groups of the options that all verbs have
 
@@ -55,7 +57,8 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> click.Command:
         module = importlib.import_module(f"repdiff.commands.{verb}")
         place = Workspace(root=workspace, name=name, overwrite=overwrite)
         INTERRUPTS.begin_work()
-        path: Path = getattr(module, f"run_{verb}")(settings, place)
+        with _workers(settings):
+            path: Path = getattr(module, f"run_{verb}")(settings, place)
         if os.environ.get("RANK", "0") == "0":
             shown = str(path)
             click.echo(shown if readable(shown) == shown else os.fsencode(path))  # what a shell can hand on
@@ -74,6 +77,15 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> click.Command:
         groups=groups | FIRST,
         strange=strange,
     )
+
+
+def _workers(settings: Settings) -> AbstractContextManager[None]:
+    """Let the pieces of a verb's work run where its settings say."""
+    if not isinstance(settings, WorkerSettings) or not (settings.scheduler or settings.cluster):
+        return nullcontext()
+    from repdiff.execution.executors import use_executor
+
+    return use_executor(settings.executor, scheduler=settings.scheduler, cluster=settings.cluster)
 
 
 def _overrides(by_parameter: Mapping[str, Leaf], given: Mapping[str, object]) -> dict[str, Any]:

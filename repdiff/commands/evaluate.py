@@ -10,6 +10,7 @@ from repdiff.datasets.sources import CrystalSets, choose
 from repdiff.energies.hull_table import locate_hull
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.energies.relaxed_files import read_relaxed
+from repdiff.execution.jobs import workers_to_use
 from repdiff.hardware import n_cores
 from repdiff.metrics import Context
 from repdiff.metrics.baselines import evaluate_set
@@ -76,7 +77,7 @@ def _evaluate(
         cache=settings.cache or workspace.root / "cache",
         seed=settings.seed,
         subsample=settings.subsample,
-        n_workers=settings.n_workers or n_cores(),
+        n_workers=workers_to_use(settings.n_workers, n_cores()),
         progress=True,
     )
     kept = Kept()

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,12 @@ from repdiff.backends.find_heads import read_steering, with_heads
 from repdiff.backends.find_model import backend_of, find_model, newest_verb
 from repdiff.backends.held_sources import held_conditions, source_files
 from repdiff.backends.requested_compositions import CompositionRequest, read_compositions, sample_names
+from repdiff.backends.sampling_elsewhere import Sample, side_by_side
 from repdiff.conditions import Asked, judge
 from repdiff.conditions.files import told, write_judged
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
-from repdiff.crystals.resumable_parts import crystals_in_shards, each_shard
+from repdiff.crystals.resumable_parts import SHARDS, crystals_in_shards, each_shard
 from repdiff.crystals.structure_files import write_made
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
@@ -41,8 +42,6 @@ from repdiff.settings.sampling import DEFAULT_N
 
 log = logging.getLogger(__name__)
 NAMED_RUNS = ("ranker", "new_to")  # options of backends that name other runs
-Sample = Callable[[int, int], Samples]
-"""Makes samples: number of the first, and how many."""
 
 
 def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
@@ -89,7 +88,9 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
                 steering.write(run.path)
             started = time.perf_counter()
             fill = _fill_vectors if backend.makes == "representations" else _fill_crystals
-            n_made = fill(partial(_sample, backend, how, settings.seed, wanted), settings, wanted, asked, run)
+            sample = partial(_sample, backend, how, settings.seed, wanted)
+            with side_by_side(sample, _missing(run.path, n, settings.shard_size)) as at_once:
+                n_made = fill(at_once, settings, wanted, asked, run)
             seconds = time.perf_counter() - started
             run.summary.update(
                 backend=name,
@@ -108,6 +109,13 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
                 log.info("%d %s", n, backend.makes)
     sys.stdout.write(told(run.path))
     return run.path
+
+
+def _missing(folder: Path, n: int, size: int) -> list[tuple[int, int]]:
+    """List the shards that are not begun: number of the first sample, and how many."""
+    begun = {path.name.split(".")[0] for path in (folder / SHARDS).glob("*")}
+    firsts = enumerate(range(0, n, size))
+    return [(first, min(size, n - first)) for number, first in firsts if f"{number:05d}" not in begun]
 
 
 def _asked(settings: GenerateSettings) -> dict[str, Any]:

@@ -19,11 +19,18 @@ from repdiff.datasets.sources import crystals_of_split
 from repdiff.energies.conventions import CONVENTIONS, Convention, hull_energy
 from repdiff.energies.hull_table import TABLE_FILE, HullTable, reduced_name, write_hull_table
 from repdiff.energies.registered import load_force_field
-from repdiff.energies.relax import Limits, atoms_at_once, energies_of_part, relax_part
+from repdiff.energies.relax import (
+    Limits,
+    atoms_at_once,
+    energies_of_part,
+    part_without_energies,
+    relax_part,
+    unrelaxed_part,
+)
 from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.energies.workers import work_through
 from repdiff.errors import UserError
-from repdiff.execution.jobs import map_jobs
+from repdiff.execution.jobs import map_jobs, workers_to_use
 from repdiff.hardware import choose_device, n_cores
 from repdiff.runs.failures import FAILED, write_records
 from repdiff.runs.manifest import Input
@@ -63,6 +70,7 @@ def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch
     started = time.perf_counter()
     identity = load_force_field(settings.force_field, device).identity
     limits = Limits(fmax=settings.fmax, max_steps=settings.max_steps)
+    n_workers = workers_to_use(settings.n_workers, n_cores())
     work = (
         partial(relax_part, limits=limits, atoms_at_once=atoms_at_once(device))
         if settings.relax
@@ -76,12 +84,13 @@ def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch
             work=work,
             force_field=settings.force_field,
             device=device,
-            n_workers=settings.n_workers or n_cores(),
+            n_workers=n_workers,
+            instead=unrelaxed_part if settings.relax else part_without_energies,
         ),
         part_size=PART_SIZE[device.type] // (8 if settings.relax else 1),
         label="relaxing" if settings.relax else "energies",
     )
-    done = _as_on_a_hull(done, identity, settings.n_workers or n_cores())
+    done = _as_on_a_hull(done, identity, n_workers)
     with_energy = [crystal for crystal in done if crystal.labels["energy_per_atom"] is not None]
     failed = [
         {"id": crystal.id, "reason": str(crystal.labels["reason"])}

@@ -11,7 +11,7 @@ from repdiff.crystals.resumable_parts import compute_in_parts
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.load import load_dataset
 from repdiff.errors import UserError
-from repdiff.execution.jobs import run_jobs
+from repdiff.execution.jobs import run_jobs, workers_to_use
 from repdiff.hardware import choose_device, n_cores
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.manifest import Input
@@ -75,7 +75,7 @@ def _read(dataset: Dataset, settings: RankSettings, run: Run) -> Known:
     wanted = [crystal for crystal in dataset.crystals if crystal.split in ("train", "val")]
 
     def compute(parts: list[list[Crystal]]) -> Iterator[tuple[list[Crystal], list[Crystal]]]:
-        n_workers = min(n_cores(), len(parts) // PARTS_PER_PROCESS)
+        n_workers = min(workers_to_use(None, n_cores()), len(parts) // PARTS_PER_PROCESS)
         yield from run_jobs(partial(_read_part, settings.symprec), parts, n_workers=n_workers)
 
     found = compute_in_parts(run.path, wanted, compute, part_size=PART_SIZE, label="protostructures")

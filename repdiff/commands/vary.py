@@ -18,6 +18,7 @@ from repdiff.crystals.structure_files import write_made
 from repdiff.datasets.sources import CrystalSets, choose, refuse_repeated_names
 from repdiff.diffusion.noise_level import check_strength
 from repdiff.errors import UserError
+from repdiff.execution.jobs import workers_to_use
 from repdiff.hardware import choose_device, n_cores
 from repdiff.representations.described_sets import Source, describe, locate, located_training_set
 from repdiff.representations.layout import RepresentationSpec
@@ -130,7 +131,7 @@ def _vary(
         known=described,
         matcher=settings.matcher,
         device=device,
-        n_workers=settings.n_workers or n_cores(),
+        n_workers=workers_to_use(settings.n_workers, n_cores()),
     )
     judged = beside_parents(varied, parents, request)
     varied = judged.crystals

@@ -21,6 +21,7 @@ from repdiff.settings.base import Settings
 from repdiff.settings.load import load_common, load_settings, read_document
 from repdiff.settings.paths import home_expanded
 from repdiff.settings.sampling import DEFAULT_N
+from repdiff.settings.workers import WorkerSettings
 
 BASELINE = "real crystals"
 VERBS = ("encode", "train", "generate", "reconstruct", "relax", "evaluate")
@@ -213,6 +214,7 @@ class Planner:
         defaults = {
             "n_workers": max(1, n_cores() // self.settings.at_once),
             "data_dir": self.settings.data_dir,
+            **{name: getattr(self.settings, name) for name in WorkerSettings.model_fields},
         }
         missing = {
             name: value

@@ -10,7 +10,7 @@ import numpy as np
 
 from repdiff.crystals.arrays import Arrays, isotope_notes, numbers_of_sites
 from repdiff.crystals.poscar import checked_poscar
-from repdiff.execution.jobs import map_jobs
+from repdiff.execution.jobs import map_jobs, workers_to_use
 from repdiff.hardware import n_cores
 
 if TYPE_CHECKING:
@@ -103,20 +103,25 @@ def parse_texts(
         progress: Show a bar on stderr.
         processes: Number of worker processes; None takes one per core, 1 stays in this process.
     """
-    alone = processes is None and len(texts) < WORTH_PROCESSES
+    alone = processes == 1 or (processes is None and len(texts) < WORTH_PROCESSES)
     return map_jobs(
         _parse_one,
         texts,
-        n_workers=1 if alone else processes or n_cores(),
+        n_workers=1 if alone else workers_to_use(processes, n_cores()),
         progress=progress and len(texts) >= 200,
         label="read structures",
         unit="",
         largest_chunk=CHUNK,
+        instead=_unread,
     )
 
 
 def _parse_one(text: tuple[str, str | None]) -> list[Arrays | str]:
     return parse_text(*text)
+
+
+def _unread(_text: tuple[str, str | None], reason: str) -> list[Arrays | str]:
+    return [reason]
 
 
 def _attempt_cif(text: str) -> list[Arrays | str]:

@@ -98,11 +98,16 @@ def find_symmetries(
         progress=progress and len(parts) > CHUNKS_PER_PROCESS,
         label="space groups",
         unit=f"{CRYSTALS_PER_CHUNK} crystals",
+        instead=_unsearched_chunk,
     )
     for part, symmetries in zip(parts, found, strict=True):
         for index, symmetry in zip(part, symmetries, strict=True):
             answers[index] = symmetry
     return answers
+
+
+def _unsearched_chunk(task: tuple[Sequence[Crystal], float, float | None], reason: str) -> list[Symmetry]:
+    return [Symmetry(None, reason) for _ in task[0]]
 
 
 def _search_chunk(task: tuple[Sequence[Crystal], float, float | None]) -> list[Symmetry]:

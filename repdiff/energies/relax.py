@@ -146,6 +146,12 @@ def relax_part(
     ]
 
 
+def unrelaxed_part(crystals: Sequence[Crystal], reason: str) -> list[Crystal]:
+    """Return what `relax_part` returns of crystals that have no result, for a reason."""
+    ended = {**Relaxation.without_result(reason).labels(), "reason": reason}
+    return [crystal.replace(labels={**_labels_of_input(crystal), **ended}) for crystal in crystals]
+
+
 def _labels_of_input(crystal: Crystal) -> dict[str, Label]:
     """Rename the labels that were true of the geometry before, or would be overwritten."""
     renamed = STALE | {*Relaxation.without_result("").labels(), "reason"}
@@ -264,3 +270,8 @@ def energies_of_part(force_field: ForceField, crystals: Part, *, at_once: int) -
         for crystal, energy, reason in zip(batch, *single_points(batch, force_field), strict=True):
             labelled.append(crystal.replace(labels={"energy_per_atom": energy, "reason": reason}))
     return labelled
+
+
+def part_without_energies(crystals: Part, reason: str) -> Part:
+    """Return what `energies_of_part` returns of crystals that have no energy, for a reason."""
+    return [crystal.replace(labels={"energy_per_atom": None, "reason": reason}) for crystal in crystals]

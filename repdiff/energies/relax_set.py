@@ -10,10 +10,11 @@ from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.resumable_parts import compute_in_parts
 from repdiff.energies.rattle import Rattle
 from repdiff.energies.registered import load_force_field
-from repdiff.energies.relax import NO_RATTLE, Limits, atoms_at_once, relax_part
+from repdiff.energies.relax import NO_RATTLE, Limits, atoms_at_once, relax_part, unrelaxed_part
 from repdiff.energies.relaxed import Relaxation, RelaxedSet
 from repdiff.energies.workers import work_through
 from repdiff.errors import UserError
+from repdiff.execution.jobs import workers_to_use
 from repdiff.hardware import n_cores
 
 PART_SIZE = {"cpu": 16, "cuda": 1024}
@@ -65,7 +66,8 @@ def relax_set(
             ),
             force_field=force_field,
             device=device,
-            n_workers=n_workers or n_cores(),
+            n_workers=workers_to_use(n_workers, n_cores()),
+            instead=unrelaxed_part,
         ),
         part_size=part_size or PART_SIZE[device.type],
         label="relaxing",

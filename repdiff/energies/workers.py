@@ -9,7 +9,7 @@ import torch
 
 from repdiff.energies.base import ForceField
 from repdiff.energies.registered import load_force_field
-from repdiff.execution.jobs import Engine, local_processes, run_jobs
+from repdiff.execution.jobs import Cluster, Engine, engine_in_force, run_jobs
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
@@ -22,7 +22,8 @@ def work_through(
     force_field: str,
     device: torch.device,
     n_workers: int = 1,
-    engine: Engine = local_processes,
+    engine: Engine | None = None,
+    instead: Callable[[Job, str], Answer] | None = None,
 ) -> Iterator[tuple[Job, Answer]]:
     """Yield jobs with their answers as they are finished; closing the generator drops those that are not.
 
@@ -30,14 +31,16 @@ def work_through(
         jobs: Jobs, of any type that can be sent to a process.
         work: What answers a job; a function of a module, the same whatever came before.
         force_field: Name of a registered one.
-        device: Where to compute; more than one process only on a CPU.
+        device: Where to compute; more than one process only on a CPU, or on the workers of a cluster.
         n_workers: Processes, each on one core; one means this process, on as many cores as torch may use.
-        engine: What opens the executor of the workers, if there are several.
+        engine: What opens the executor of the workers, if there are several; None takes the one in force.
+        instead: Answers a job at which several workers ended, given the reason; None makes that an error.
 
     Raises:
         UserError: If the force field cannot be loaded.
     """
-    if n_workers == 1 or len(jobs) <= 1 or device.type != "cpu":
+    engine = engine or engine_in_force()
+    if not isinstance(engine, Cluster) and (n_workers == 1 or len(jobs) <= 1 or device.type != "cpu"):
         model = load_force_field(force_field, device)
         for job in jobs:
             yield job, work(model, job)
@@ -48,8 +51,9 @@ def work_through(
         jobs,
         n_workers=n_workers,
         initializer=_start_worker,
-        initargs=(force_field,),
+        initargs=(force_field, device.type),
         engine=engine,
+        instead=instead,
     )
     with closing(finished):
         yield from finished
@@ -58,9 +62,9 @@ def work_through(
 _MODEL: list[ForceField] = []  # the one of this worker process
 
 
-def _start_worker(force_field: str) -> None:
+def _start_worker(force_field: str, device: str) -> None:
     torch.set_num_threads(1)
-    _MODEL[:] = [load_force_field(force_field, torch.device("cpu"))]
+    _MODEL[:] = [load_force_field(force_field, torch.device(device))]
 
 
 def _answer(work: Callable[[ForceField, Any], Any], job: object) -> Any:  # noqa: ANN401 (of the caller's types)

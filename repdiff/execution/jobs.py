@@ -1,7 +1,8 @@
 """Jobs over workers: every verb runs its parallel work through here.
 
-A job is a call of a function of a module with one argument. The workers belong to an engine, `local_processes` unless
-another is given; one for a cluster is a function around the executor of a library, such as dask's or executorlib's.
+A job is a call of a function of a module with one argument. The workers belong to the engine in force: processes of
+this machine, or those of a cluster, see `repdiff.execution.executors`. Another engine is a function around the executor
+of a library, in a module of its own, as `repdiff.execution.dask_cluster` is.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -10,12 +11,24 @@ from contextlib import closing
 from functools import partial
 from typing import Any, TypeVar
 
-from reconstruction import process_pool
+import reconstruction.jobs
+from reconstruction.jobs import Cluster, WorkersDied, died, engine_in_force, using, workers_to_use
 from reconstruction.process_pool import Engine, local_processes
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 
-__all__ = ["Engine", "local_processes", "map_jobs", "run_jobs"]
+__all__ = [
+    "Cluster",
+    "Engine",
+    "WorkersDied",
+    "died",
+    "engine_in_force",
+    "local_processes",
+    "map_jobs",
+    "run_jobs",
+    "using",
+    "workers_to_use",
+]
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
@@ -30,14 +43,15 @@ def run_jobs(
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
     in_order: bool = False,
-    engine: Engine = local_processes,
+    engine: Engine | None = None,
+    instead: Callable[[Job, str], Answer] | None = None,
 ) -> Generator[tuple[Job, Answer], None, None]:
-    """Yield jobs with their answers; `reconstruction.process_pool.run_jobs`, whose arguments these are.
+    """Yield jobs with their answers; `reconstruction.jobs.run_jobs`, whose arguments these are.
 
     Raises:
-        UserError: If a worker ended before its job.
+        UserError: If workers ended at some jobs again and again, and there is no `instead`.
     """
-    answers = process_pool.run_jobs(
+    answers = reconstruction.jobs.run_jobs(
         task,
         jobs,
         n_workers=n_workers,
@@ -45,14 +59,17 @@ def run_jobs(
         initargs=initargs,
         in_order=in_order,
         engine=engine,
+        instead=instead,
     )
     with closing(answers):
         try:
             yield from answers
+        except WorkersDied as error:
+            raise UserError(f"{error}: use fewer workers, or workers with more memory") from error
         except BrokenExecutor as error:
             raise UserError(
-                f"one of {n_workers} worker processes ended before its job, most likely because memory ran out: "
-                "use fewer workers"
+                f"{n_workers} worker processes ended again and again before their jobs, most likely because memory ran "
+                "out: use fewer workers"
             ) from error
 
 
@@ -67,7 +84,8 @@ def map_jobs(
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
     largest_chunk: int = LARGEST_CHUNK,
-    engine: Engine = local_processes,
+    engine: Engine | None = None,
+    instead: Callable[[Job, str], Answer] | None = None,
 ) -> list[Answer]:
     """Apply a task to each item, with a bar, and return the answers in the order of the items.
 
@@ -81,10 +99,12 @@ def map_jobs(
         initializer: Function that prepares a worker before its first job; None if there is nothing to prepare.
         initargs: Arguments of `initializer`.
         largest_chunk: Items handed over at once, at most; fewer where that would leave workers idle.
-        engine: What opens the executor.
+        engine: What opens the executor; None takes the one in force.
+        instead: Answers an item that was handed over with one at which several workers ended, given the reason; None
+            makes that an error.
 
     Raises:
-        UserError: If a worker ended before its job.
+        UserError: If workers ended at some items again and again, and there is no `instead`.
     """
     size = max(1, min(largest_chunk, len(items) // (4 * n_workers))) if n_workers > 1 else 1
     chunks = [items[start : start + size] for start in range(0, len(items), size)]
@@ -96,6 +116,7 @@ def map_jobs(
         initargs=initargs,
         in_order=True,
         engine=engine,
+        instead=None if instead is None else partial(_apply_instead, instead),
     )
     answers: list[Answer] = []
     bar = progress_bar(total=len(items), desc=label, unit=unit, disable=not progress)
@@ -108,3 +129,7 @@ def map_jobs(
 
 def _apply(task: Callable[[Job], Answer], items: Sequence[Job]) -> list[Answer]:
     return [task(item) for item in items]
+
+
+def _apply_instead(instead: Callable[[Job, str], Answer], items: Sequence[Job], reason: str) -> list[Answer]:
+    return [instead(item, reason) for item in items]

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.crystals.geometry import check_structures
-from repdiff.execution.jobs import run_jobs
+from repdiff.execution.jobs import died, run_jobs
 from repdiff.execution.progress import progress_bar
 from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards, still_missing
 
@@ -95,7 +95,8 @@ def compute_fingerprints(
         with ShardWriter[Fingerprint](folder) as writer:
             for key, fingerprint in _compute(todo, n_workers, progress):
                 found[key] = fingerprint
-                writer.add(key, fingerprint)
+                if fingerprint.reason != died():  # which another try may not
+                    writer.add(key, fingerprint)
     return _stack([found[key] for key in keys])
 
 
@@ -170,7 +171,7 @@ def _compute(
     n_workers = min(n_workers, len(items) // PER_PROCESS)
     size = PER_TASK if n_workers > 1 else 1
     chunks = [items[start : start + size] for start in range(0, len(items), size)]
-    finished = run_jobs(_fingerprint_chunk, chunks, n_workers=n_workers)
+    finished = run_jobs(_fingerprint_chunk, chunks, n_workers=n_workers, instead=_without_fingerprints)
     bar = progress_bar(
         total=len(items), desc="fingerprints", unit="crystal", disable=not progress or not items
     )
@@ -182,6 +183,10 @@ def _compute(
 
 def _fingerprint_chunk(items: Sequence[tuple[str, Crystal]]) -> list[tuple[str, Fingerprint]]:
     return [(key, fingerprint_crystal(crystal)) for key, crystal in items]
+
+
+def _without_fingerprints(items: Sequence[tuple[str, Crystal]], reason: str) -> list[tuple[str, Fingerprint]]:
+    return [(key, Fingerprint(structure=None, composition=None, reason=reason)) for key, _ in items]
 
 
 @contextmanager

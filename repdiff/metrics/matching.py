@@ -299,10 +299,16 @@ def _match_all(
     todo = [index for index, found in enumerate(candidates) if found and checks[index].valid]
     items = [(generated[index], candidates[index]) for index in todo]
     n_workers = min(n_workers, sum(len(found) for _, found in items) // COMPARISONS_PER_PROCESS)
-    found = map_jobs(_best_match, items, n_workers=n_workers, progress=progress, label="matching")
+    found = map_jobs(
+        _best_match, items, n_workers=n_workers, progress=progress, label="matching", instead=_not_compared
+    )
     for index, match in zip(todo, found, strict=True):
         answers[index] = match
     return answers
+
+
+def _not_compared(_item: object, reason: str) -> Match:
+    return Match(math.nan, reason)
 
 
 def _best_match(item: tuple[Crystal, list[Crystal]]) -> Match:

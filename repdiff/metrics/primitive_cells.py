@@ -82,10 +82,15 @@ def reduce_crystals(
         n_workers=min(n_workers, len(sound) // REDUCTIONS_PER_PROCESS),
         progress=progress and len(sound) >= REDUCTIONS_PER_PROCESS,
         label="primitive cells",
+        instead=_not_reduced,
     )
     for index, reduced in zip(sound, found, strict=True):
         answers[index] = reduced
     return answers
+
+
+def _not_reduced(_crystal: Crystal, reason: str) -> Reduced:
+    return Reduced(None, reason)
 
 
 def of_formulas(crystals: Sequence[Crystal], wanted: Sequence[Crystal]) -> list[Crystal]:

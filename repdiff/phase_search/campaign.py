@@ -24,7 +24,6 @@ from repdiff.energies.relax_set import relax_set
 from repdiff.energies.relaxed import Relaxation, RelaxedSet
 from repdiff.errors import DamagedError, UserError
 from repdiff.execution.progress import progress_bar
-from repdiff.hardware import n_cores
 from repdiff.metrics.primitive_cells import reduce_crystals
 from repdiff.metrics.structure_groups import find_known, group_same
 from repdiff.phase_search.candidates import Candidates
@@ -174,7 +173,7 @@ def _do_batch(candidates: Candidates, size: int, methods: Methods, done: _Progre
         limits=methods.limits,
         device=methods.device,
         folder=place,
-        n_workers=methods.n_workers or n_cores(),
+        n_workers=methods.n_workers,
         part_size=PART_SIZE[methods.device.type],
     )
     write_crystals(place / BUILT, distinct)

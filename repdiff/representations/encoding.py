@@ -1,6 +1,8 @@
 """Crystals to representation vectors, in chunks of bounded memory."""
 
 from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -13,6 +15,7 @@ from repdiff.crystals.niggli import niggli_reduced
 from repdiff.datasets.dataset import Dataset
 from repdiff.datasets.readers.rows import Rejection
 from repdiff.errors import UserError
+from repdiff.execution.jobs import run_jobs, workers_to_use
 from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 from repdiff.representations.encoded_set import EncodedSet
@@ -42,15 +45,36 @@ def encode_batch(
     """Encode a batch of any size in chunks of bounded memory; in its order, on the CPU."""
     result = torch.empty(batch.n_systems, representation.n_features, dtype=batch.dtype)
     representation.descriptor.to(device)
-    with (
-        torch.no_grad(),
-        progress_bar(total=batch.n_systems, desc="encoding", unit="crystal", disable=not progress) as bar,
-    ):
-        for chunk in chunks_by_cost(batch, representation.descriptor):
-            rows = torch.tensor(chunk)
-            result[rows] = representation.encode(batch.select(rows).to(device)).cpu()
-            bar.update(len(chunk))
+    chunks = _Chunks(batch, list(chunks_by_cost(batch, representation.descriptor)))
+    encoded = run_jobs(partial(_encode_chunk, representation, device), chunks, n_workers=workers_to_use(1, 1))
+    bar = progress_bar(total=batch.n_systems, desc="encoding", unit="crystal", disable=not progress)
+    with closing(encoded), bar:
+        for (rows, _), vectors in encoded:
+            result[rows] = vectors
+            bar.update(len(rows))
     return result
+
+
+Chunk = tuple[Tensor, CrystalBatch]
+
+
+class _Chunks(Sequence[Chunk]):
+    """Parts of a batch with their rows, made when they are asked for."""
+
+    def __init__(self, batch: CrystalBatch, rows: Sequence[Sequence[int]]) -> None:
+        self.batch, self.rows = batch, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: int) -> Chunk:  # ty: ignore[incompatible-method-override] (slices are not needed)
+        rows = torch.tensor(self.rows[place])
+        return rows, self.batch.select(rows)
+
+
+def _encode_chunk(representation: Representation, device: torch.device, chunk: Chunk) -> Tensor:
+    with torch.no_grad():
+        return representation.encode(chunk[1].to(device)).cpu()
 
 
 def encode_dataset(
@@ -86,7 +110,11 @@ def encode_dataset(
     symmetry = None
     if symprec is not None:
         readings = read_protostructures(
-            crystals, symprec=symprec, canonical=True, n_workers=n_cores(), progress=progress
+            crystals,
+            symprec=symprec,
+            canonical=True,
+            n_workers=workers_to_use(None, n_cores()),
+            progress=progress,
         )
         crystals = with_protostructures(crystals, readings)
         symmetry = SymmetryTable.of_readings(readings)

@@ -18,6 +18,7 @@ from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.resumable_parts import ResumableParts
 from repdiff.errors import UserError, unknown
+from repdiff.execution.jobs import died, workers_to_use
 from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 from repdiff.representations.batch import RepresentationBatch
@@ -111,7 +112,7 @@ def invert(
     parts = ResumableParts(folder, [(group[0], [(row, ids[row]) for row in group]) for group in groups])
     missing = [groups[place] for place in parts.missing()]
     places = {tuple(group): place for place, group in enumerate(groups)}
-    workers = n_workers or default_workers(device)
+    workers = workers_to_use(n_workers, default_workers(device))
     with ReconstructionBar(inversion, missing=missing, disable=not progress, make_bar=progress_bar) as bar:
         try:
             for group, found in reconstruct_groups(inversion, missing, n_workers=workers):
@@ -131,7 +132,8 @@ def invert(
         symmetrised = propose(batch, unknown_ones, search=search, seed=seed, device=device)
         crystals |= {ids[row]: crystal for row, crystal in symmetrised.items()}
     whys = {
-        name: _why(batch, row, reason) for row, (name, reason) in enumerate(zip(ids, reasons, strict=True))
+        name: _why(batch, row, reason) if reason or name in crystals else died()
+        for row, (name, reason) in enumerate(zip(ids, reasons, strict=True))
     }
     found = CrystalSet(
         crystals=[crystals[name] for name, reason in whys.items() if reason is None],

@@ -11,7 +11,7 @@ from repdiff.settings.paths import home_expanded
 
 DEFAULT_ROOT = Path("repdiff-workspace")  # of the workspace, in the working directory
 Role = Literal["result", "input", "speed", "extent", "budget", "adds"]
-Group = Literal["common", "conditions", "model", "noise process", "optimiser", "more", "output"]
+Group = Literal["common", "conditions", "model", "noise process", "optimiser", "workers", "more", "output"]
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 MAX_SEED = 2**32 - 1  # what every generator of random numbers that is used takes
 MAX_TIMESTEPS = 1_000_000  # more than any noise process needs; each has a row in tables

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from repdiff.settings.base import Settings, seed_setting, setting
+from repdiff.settings.workers import WorkerSettings
 
 
-class EncodeSettings(Settings):
+class EncodeSettings(WorkerSettings, Settings):
     """Settings of `repdiff encode`."""
 
     verb: ClassVar[str] = "encode"
@@ -38,7 +39,7 @@ class EncodeSettings(Settings):
     device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N", role="speed")
 
 
-class DegeneracySettings(Settings):
+class DegeneracySettings(WorkerSettings, Settings):
     """Settings of `repdiff degeneracy`."""
 
     verb: ClassVar[str] = "degeneracy"

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from repdiff.settings.base import Settings, seed_setting, setting
+from repdiff.settings.workers import WorkerSettings
 
 
-class RelaxSettings(Settings):
+class RelaxSettings(WorkerSettings, Settings):
     """Settings of `repdiff relax`."""
 
     verb: ClassVar[str] = "relax"
@@ -50,7 +51,7 @@ class RelaxSettings(Settings):
     )
 
 
-class HullSettings(Settings):
+class HullSettings(WorkerSettings, Settings):
     """Settings of `repdiff hull build`."""
 
     verb: ClassVar[str] = "hull"

@@ -6,9 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from repdiff.settings.base import MAX_SEED, Settings, seed_setting, setting
+from repdiff.settings.workers import WorkerSettings
 
 
-class EvaluateSettings(Settings):
+class EvaluateSettings(WorkerSettings, Settings):
     """Settings of `repdiff evaluate`."""
 
     verb: ClassVar[str] = "evaluate"
@@ -100,7 +101,7 @@ class EvaluateSettings(Settings):
     n_workers: int | None = setting(None, "Number of processes; default: one per core", ge=1, role="speed")
 
 
-class CompareSettings(Settings):
+class CompareSettings(WorkerSettings, Settings):
     """Settings of `repdiff compare`."""
 
     verb: ClassVar[str] = "compare"

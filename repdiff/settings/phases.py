@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from repdiff.settings.base import Settings, seed_setting, setting
+from repdiff.settings.workers import WorkerSettings
 
 
-class PhasesSettings(Settings):
+class PhasesSettings(WorkerSettings, Settings):
     """Settings of `repdiff phases`."""
 
     verb: ClassVar[str] = "phases"

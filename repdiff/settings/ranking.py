@@ -7,9 +7,10 @@ from pydantic import model_validator
 
 from repdiff.settings.base import Settings, again, seed_setting, setting
 from repdiff.settings.training import TrainingSettings
+from repdiff.settings.workers import WorkerSettings
 
 
-class RankSettings(Settings, TrainingSettings):
+class RankSettings(WorkerSettings, Settings, TrainingSettings):
     """Settings of `repdiff rank`."""
 
     verb: ClassVar[str] = "rank"

@@ -9,11 +9,12 @@ from pydantic import model_validator
 from repdiff.settings.base import Settings, seed_setting, setting
 from repdiff.settings.conditions import ConditionSettings
 from repdiff.settings.steering import SteeringSettings
+from repdiff.settings.workers import WorkerSettings
 
 DEFAULT_N = 1000  # samples of a run that is told no number
 
 
-class GenerateSettings(ConditionSettings, SteeringSettings, Settings):
+class GenerateSettings(ConditionSettings, SteeringSettings, WorkerSettings, Settings):
     """Settings of `repdiff generate` that all backends share."""
 
     verb: ClassVar[str] = "generate"
@@ -168,7 +169,7 @@ def _is_finite(text: str | float) -> bool:
         return False
 
 
-class ReconstructSettings(Settings):
+class ReconstructSettings(WorkerSettings, Settings):
     """Settings of `repdiff reconstruct`."""
 
     verb: ClassVar[str] = "reconstruct"

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import model_validator
 
 from repdiff.settings.base import Options, Settings, seed_setting, setting
+from repdiff.settings.workers import WorkerSettings
 
 
 class SteeringSettings(Options):
@@ -54,7 +55,7 @@ class SteeringSettings(Options):
         return self
 
 
-class OptimizeSettings(Settings):
+class OptimizeSettings(WorkerSettings, Settings):
     """Settings of `repdiff optimize`."""
 
     verb: ClassVar[str] = "optimize"

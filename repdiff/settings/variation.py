@@ -6,9 +6,10 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from repdiff.settings.base import Settings, seed_setting, setting
+from repdiff.settings.workers import WorkerSettings
 
 
-class VarySettings(Settings):
+class VarySettings(WorkerSettings, Settings):
     """Settings of `repdiff vary`."""
 
     verb: ClassVar[str] = "vary"
@@ -75,7 +76,7 @@ class VarySettings(Settings):
     )
 
 
-class SimilarSettings(Settings):
+class SimilarSettings(WorkerSettings, Settings):
     """Settings of `repdiff similar`."""
 
     verb: ClassVar[str] = "similar"

@@ -143,11 +143,16 @@ def read_protostructures(
         progress=progress and len(parts) > CHUNKS_PER_PROCESS,
         label="protostructures",
         unit=f"{CRYSTALS_PER_CHUNK} crystals",
+        instead=_unread_chunk,
     )
     for part, chunk in zip(parts, found, strict=True):
         for index, reading in zip(part, chunk, strict=True):
             readings[index] = reading
     return readings
+
+
+def _unread_chunk(chunk: tuple[Sequence[Crystal], float, float | None, bool], reason: str) -> list[Reading]:
+    return [Reading(None, reason) for _ in chunk[0]]
 
 
 def _read_chunk(task: tuple[Sequence[Crystal], float, float | None, bool]) -> list[Reading]:

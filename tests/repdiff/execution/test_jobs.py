@@ -3,11 +3,12 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import active_children
 
+import piece_of_work
 import pytest
 from tqdm import tqdm
 
 from repdiff.errors import UserError
-from repdiff.execution.jobs import map_jobs, run_jobs
+from repdiff.execution.jobs import engine_in_force, local_processes, map_jobs, run_jobs, using
 
 PREPARED: list[str] = []
 
@@ -97,6 +98,30 @@ def test_a_failure_reaches_the_caller_with_its_type():
     assert not any(child.is_alive() for child in active_children())
 
 
-def test_a_worker_that_ends_abruptly_is_told_in_one_line():
+def test_workers_that_always_end_abruptly_are_told_in_one_line():
     with pytest.raises(UserError, match="use fewer workers"):
         list(run_jobs(end_abruptly, range(2), n_workers=2))
+
+
+def test_the_piece_of_a_worker_that_died_is_run_again(tmp_path):
+    pieces = [str(tmp_path / name) for name in ("a", "b", "c.deadly", "d", "e")]
+    assert dict(run_jobs(piece_of_work.deadly_once, pieces, n_workers=2)) == {one: one for one in pieces}
+    assert (tmp_path / "c.deadly").exists()
+
+
+def test_a_piece_that_ends_three_workers_is_set_aside_and_the_rest_goes_on():
+    jobs = run_jobs(
+        piece_of_work.deadly, range(6), n_workers=2, in_order=True, instead=lambda job, reason: reason
+    )
+    places, answers = zip(*jobs, strict=True)
+    assert places == tuple(range(6))
+    assert "3 workers ended" in answers[3]
+    assert [answers[n] for n in (0, 1, 2, 4, 5)] == [0, 1, 4, 16, 25]
+
+
+def test_an_engine_in_force_takes_the_jobs_of_this_process():
+    PREPARED.clear()
+    with using(threads):
+        assert dict(run_jobs(square, range(3), n_workers=2, initializer=prepare, initargs=("x",)))[2] == 4
+    assert "x" in PREPARED
+    assert engine_in_force() is local_processes
