@@ -14,6 +14,9 @@ leaves a JSON file for each:
     python scripts/bench_phases.py run --data-dir DATA --split held_out.parquet --model RUN --pieces DIR
     python scripts/bench_phases.py join --pieces DIR --out benchmarks/phases.json
 
+With `--ranker` the third step draws several protostructures for each candidate and keeps the one that is predicted to
+be nearest to the hull (`--keep-best`).
+
 The first removes all crystals of exactly the held-out systems from training and validation; the third refuses a model
 that was trained on one of them. With `--unseen` the first chooses among the systems of which training and validation
 have no crystal as they are, so that a model of the whole of MP-20 serves, and writes the names alone.
@@ -113,13 +116,16 @@ def run(arguments: argparse.Namespace) -> None:
     training = [encoded.crystals[row] for row in encoded.rows("train")]
     swaps = _retrieval(encoded, arguments.pieces)
     backend = BACKENDS[backend_of(arguments.model)].load(arguments.model, device=torch.device("cpu"))
+    sampling: dict[str, Any] = {"sampler": "ddim"}
+    if arguments.ranker:
+        sampling |= {"ranker": arguments.ranker, "keep_best": arguments.keep_best}
     for name in [arguments.system] if arguments.system else systems:
         file = arguments.pieces / f"{name}-n{arguments.n}.json"
         if file.is_file():
             continue
         question = Question(
             system=name, n=arguments.n, max_atoms=MOST_ATOMS, formula_units="1-4", force_field="chgnet", limits=LIMITS,
-            search=named_search("fast"), steps=50, sampling={"sampler": "ddim"}, seed=arguments.seed,
+            search=named_search("fast"), steps=50, sampling=sampling, seed=arguments.seed,
             n_workers=arguments.n_workers, device=torch.device("cpu"),
         )  # fmt: skip
         folder = arguments.pieces / f"{name}-n{arguments.n}"
@@ -135,6 +141,7 @@ def run(arguments: argparse.Namespace) -> None:
                 "system": name,
                 "targets": {one.id: name_of(count_elements(one)) for one in wanted[name]},
                 "n_asked": arguments.n,
+                "keep_best": arguments.keep_best if arguments.ranker else None,
                 "model": _score(found, wanted[name]),
                 "swapped": _score(others, wanted[name]),
                 "seconds": round(time.perf_counter() - started, 1),
@@ -313,6 +320,8 @@ def main() -> None:
     second.add_argument("--pieces", type=Path, required=True)
     second.add_argument("--system")
     second.add_argument("--n", type=int, default=300)
+    second.add_argument("--ranker", type=Path, help="a model of `repdiff rank` to choose candidates by")
+    second.add_argument("--keep-best", type=float, default=0.1, help="share of the draws that it keeps")
     second.add_argument("--n-workers", type=int, default=2)
     second.add_argument("--seed", type=int, default=0)
     second.set_defaults(work=run)
