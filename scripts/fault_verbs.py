@@ -225,7 +225,9 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (JSON holds anything)
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items() if not TIMED.search(str(key))}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [
+            _plain(one) for one in value if not (isinstance(one, dict) and TIMED.search(str(one.get("name"))))
+        ]
     return "NaN" if isinstance(value, float) and math.isnan(value) else value
 
 

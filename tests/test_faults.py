@@ -27,6 +27,7 @@ def test_results_leave_out_measured_times_and_see_all_else(verbs, tmp_path):
 
     first = results()
     assert results(seconds=2.0, training_seconds=3) == first
+    assert results(costs=[{"name": "training_seconds", "mean": 1}]) == results(costs=[])
     assert results(valid=0.6) != first
     assert results(n=[1, 3]) != first
     (tmp_path / ".repdiff-ffffff-1-a.json").write_text("{}")
