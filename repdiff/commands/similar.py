@@ -12,6 +12,7 @@ from repdiff.representations.described_sets import describe, locate
 from repdiff.representations.similar_crystals import MEANING, SimilarCrystals
 from repdiff.representations.similarity import DescribedCrystals
 from repdiff.runs.atomic_files import replacing
+from repdiff.runs.csv_text import escaped_frame
 from repdiff.runs.failures import write_failed
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
@@ -63,7 +64,7 @@ def run_similar(settings: SimilarSettings, workspace: Workspace) -> Path:
             )
             frame = similar.to_frame()
             with replacing(run.path / TABLE) as partial:
-                frame.to_csv(partial, index=False, float_format="%.6g")
+                escaped_frame(frame).to_csv(partial, index=False, float_format="%.6g")
             write_failed(run.path, failed)
             more = [f"{N_SHOWN} of {len(frame)} rows; all of them in {TABLE}"] if len(frame) > N_SHOWN else []
             shown = frame.head(N_SHOWN).to_string(index=False, float_format=lambda number: f"{number:.4f}")

@@ -27,6 +27,7 @@ from repdiff.phase_search.plan import Plan, make_plan, open_reference, read_want
 from repdiff.phase_search.result import Phases
 from repdiff.representations.encoded_set import CRYSTALS
 from repdiff.runs.atomic_files import replacing, write_json
+from repdiff.runs.csv_text import escaped_frame
 from repdiff.runs.manifest import read_manifest
 
 TABLE, PAGE, FUNNEL = "phases.csv", "phases.html", "funnel.json"
@@ -160,7 +161,7 @@ def write_phases(folder: Path, phases: Phases, settings: Mapping[str, Any]) -> N
     """
     write_relaxed(folder, phases.labelled())
     with replacing(folder / TABLE) as partial:
-        phases.to_frame().to_csv(partial, float_format="%.6f")
+        escaped_frame(phases.to_frame()).to_csv(partial, float_format="%.6f")
     write_json(
         folder / FUNNEL,
         {

@@ -42,14 +42,26 @@ def unescaped(text: str) -> str:
 
 
 def escaped_frame(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return a table whose texts are escaped; empty ones stay empty."""
-    return frame.apply(
-        lambda column: (
-            [escaped(value) if isinstance(value, str) and value else value for value in column]
-            if column.dtype.kind not in "biufc"
-            else column
-        )
-    )
+    """Return a table whose texts, those of the index included, are escaped; empty ones stay empty.
+
+    Carriage returns become spaces: pandas does not quote them, so that they would begin another row.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"id": ["=1+2", "mp-1"], "energy": [-1.5, 2.0]})
+        >>> print(escaped_frame(frame).to_csv(index=False), end="")
+        id,energy
+        '=1+2,-1.5
+        mp-1,2.0
+    """
+
+    def written(value: object) -> object:
+        return escaped(value).replace("\r", " ") if isinstance(value, str) and value else value
+
+    changed = {
+        str(name): column.map(written) for name, column in frame.items() if column.dtype.kind not in "biufcMm"
+    }
+    return frame.assign(**changed).set_axis(frame.index.map(written).rename(frame.index.name), axis="index")
 
 
 def read_texts(path: Path, *, errors: str = "strict") -> tuple[list[str], list[list[str]]]:

@@ -46,7 +46,7 @@ def _is_deep(document: object, text: str) -> bool:
     if depths.max(initial=0) <= MAX_JSON_DEPTH:
         return False
     level = [document]
-    for _ in range(MAX_JSON_DEPTH + 1):
+    for _ in range(MAX_JSON_DEPTH):
         level = [
             inner
             for one in level

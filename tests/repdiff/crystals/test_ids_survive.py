@@ -4,6 +4,7 @@ import csv
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from repdiff.crystals.cif_names import name_in_cif, named_cif
 from repdiff.crystals.extxyz_texts import exact_texts
 from repdiff.crystals.structure_files import write_file
 from repdiff.datasets.load import load_dataset
-from repdiff.runs.csv_text import escaped, unescaped
+from repdiff.runs.csv_text import escaped, escaped_frame, unescaped
 from repdiff.testing.example_crystals import crystal
 
 FORMULAS = ["=cmd|' /C calc'!A0", "@SUM(A1)", "+1", "-1", "\t=1", "\r=1", "\n=1", "'=1", "''-x"]
@@ -100,3 +101,16 @@ def test_other_readers_of_extxyz_still_find_one_frame(tmp_path, id):
 
     path = write_file(tmp_path / "a.extxyz", [salt(id), salt("b")])
     assert [len(atoms) for atoms in read(path, ":")] == [2, 2]
+
+
+@pytest.mark.parametrize("id", [*FORMULAS, "mp-1", ""])
+def test_tables_of_results_hold_no_formula(id):
+    frame = pd.DataFrame(
+        {"known": [id, None], "energy": [-1.5, np.nan]}, index=pd.Index([id, "b"], name="id")
+    )
+    text = escaped_frame(frame).to_csv()
+    (_, first, second) = csv.reader(io.StringIO(text, newline=""))
+    written = escaped(id).replace("\r", " ") if id else ""
+    assert first == [written, written, "-1.5"]
+    assert second == ["b", "", ""]
+    assert frame.index[0] == id
