@@ -27,11 +27,11 @@ def test_limits_are_stated_as_they_are(name):
 
 def test_limits_of_crystals_are_stated_as_they_are():
     text = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8")
-    assert f"| {checks.MIN_ATOM_VOLUME:g} to {checks.MAX_ATOM_VOLUME:,.0f} Å³ |".replace(",", " ") in text
-    assert f"| volume of the cell | {checks.MIN_VOLUME} Å³ |" in text
-    assert f"| cell vector | {checks.MAX_LENGTH:,.0f} Å |".replace(",", " ") in text
-    assert f"| {checks.MIN_DISTANCE} Å |" in text
-    assert f"| atoms | {limits.MAX_ATOMS}, " in text
+    low, high = checks.MIN_ATOM_VOLUME, checks.MAX_ATOM_VOLUME
+    assert f"less than {low:g} Å³ an atom, or more than {high:,.0f} Å³".replace("0,0", "0 0") in text
+    assert f"a cell vector of more than {checks.MAX_LENGTH:,.0f} Å".replace("0,0", "0 0") in text
+    assert checks.MIN_VOLUME == checks.MIN_DISTANCE == pytest.approx(0.1)  # "a tenth"
+    assert f"more than {limits.MAX_ATOMS} atoms" in text
 
 
 UNPICKLES = re.compile(
