@@ -65,9 +65,8 @@ def examples_text(verb: str) -> str:
         verb: One of `EXAMPLES`.
 
     Example:
-        >>> print(examples_text("backends").removeprefix(KEPT_LINES))
-        Examples:
-          repdiff backends  # names, and what each system honours
+        >>> examples_text("backends").splitlines()[2]
+        '  repdiff backends  # names, and what each system honours'
     """
     width = max(len(words) for words, _ in EXAMPLES[verb])
     lines = [f"  repdiff {words:{width}}  # {meaning}" for words, meaning in EXAMPLES[verb]]
