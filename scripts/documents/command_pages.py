@@ -13,10 +13,12 @@ from repdiff.settings.compose import completed, own_options
 from repdiff.settings.configs import shipped_configs
 from repdiff.settings.leaves import Leaf, leaves
 
-COMMON = """| `--config FILE` | | YAML file of settings, or the name of a [shipped one](../configs.md); flags override it |
-| `--workspace DIR` | `repdiff-workspace` | folder of all outputs |
-| `--name TEXT` | from the settings | name of the output's folder |
-| `--overwrite` | off | replace an output of that name made with other settings |"""
+COMMON = """| flag | meaning | default |
+|---|---|---|
+| `--config FILE` | YAML file of settings, or the name of a [shipped one](../configs.md); flags override it | |
+| `--workspace DIR` | folder of all outputs | `repdiff-workspace` |
+| `--name TEXT` | name of the output's folder | from the settings |
+| `--overwrite` | replace an output of that name made with other settings | off |"""
 
 
 def pages() -> dict[str, str]:
@@ -57,7 +59,7 @@ def _command(verb: str) -> str:
     backend = model.only_backend or DEFAULT_BACKEND
     common = leaves(completed(model, backend)) if model.only_backend else leaves(model)
     parts += _groups([leaf for leaf in common if not leaf.extra.get("positional")], level="##")
-    parts += ["## Of every command", "| flag | default | meaning |\n|---|---|---|\n" + COMMON]
+    parts += ["## Of every command", COMMON]
     if model.completed_by is not None and model.only_backend is None:
         parts += _by_backend(model)
     return "\n\n".join(parts) + "\n"
@@ -98,10 +100,10 @@ def _choices(value: str) -> str:
 
 
 def _table(rows: list[tuple[str, Leaf]]) -> str:
-    lines = ["| flag | YAML key | default | meaning |", "|---|---|---|---|"]
+    lines = ["| flag | meaning | default | YAML key |", "|---|---|---|---|"]
     for flag, leaf in rows:
         text = html.escape(str(leaf.field.description), quote=False).replace("|", "\\|")
-        lines.append(f"| {flag} | `{leaf.key}` | {_default(leaf)} | {text}{_bounds(leaf)} |")
+        lines.append(f"| {flag} | {text}{_bounds(leaf)} | {_default(leaf)} | `{leaf.key}` |")
     return "\n".join(lines)
 
 
