@@ -20,7 +20,13 @@ TUTORIALS = sorted(
 def test_the_blocks_of_a_tutorial_run_in_order(page, tmp_path):
     given = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}", "PYTHONUTF8": "1"}
     done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:repdiff", ROOT / "tests" / "support" / "run_tutorial.py", page],
+        [
+            sys.executable,
+            "-W",
+            "error::DeprecationWarning:repdiff",
+            ROOT / "tests" / "support" / "run_tutorial.py",
+            page,
+        ],
         cwd=tmp_path,
         env=os.environ | given | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
         capture_output=True,
@@ -37,7 +43,8 @@ def test_every_tutorial_that_the_list_names_is_run():
 
 
 def test_a_block_is_read_with_what_is_replaced_in_it():
-    page = '# X\n\n<!-- try: "4" -> "1"; "a" -> "b" -->\n```bash\nrepdiff a 4\n```\n\n```text\nno\n```\n\n```python\nx = 4\n```\n'
+    page = '# X\n\n<!-- try: "4" -> "1"; "a" -> "b" -->\n```bash\nrepdiff a 4\n```\n'
+    page += "\n```text\nno\n```\n\n```python\nx = 4\n```\n"
     assert [(step.language, step.line, step.text) for step in steps(page)] == [
         ("bash", 5, "repdiff b 1\n"),
         ("python", 13, "x = 4\n"),

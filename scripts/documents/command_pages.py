@@ -3,6 +3,7 @@
 import html
 
 import click
+
 from repdiff.cli.examples import EXAMPLES
 from repdiff.cli.grouped import TITLES
 from repdiff.cli.main import HELP, cli
@@ -20,6 +21,17 @@ COMMON = """| flag | meaning | default |
 | `--name TEXT` | name of the output's folder | from the settings |
 | `--overwrite` | replace an output of that name made with other settings | off |"""
 
+HOW_COMMANDS_WORK = (
+    "By default each command uses the newest output of the previous step in the workspace, logs which one, and prints "
+    "the path of its result. Results go to stdout, progress to stderr. The exit status is 0 when all is done, 2 for a "
+    "mistake of the user (one line says what was given, what was expected and the way out), 130 when interrupted.",
+    "",
+    "Every setting is a flag and a key of a YAML file alike: `--max-minutes 4` is `train: {max_minutes: 4}`, "
+    "`--network-width 64` is `train: {network: {width: 64}}`. Unknown keys are errors. Flags override the file, which "
+    "overrides the defaults.",
+    "",
+)
+
 
 def pages() -> dict[str, str]:
     """Write the page of every command, and those of all commands and of all shipped configs, by path."""
@@ -33,13 +45,7 @@ def _index() -> str:
         [
             "# Commands and settings",
             "",
-            "By default each command uses the newest output of the previous step in the workspace, logs which one, and prints the path "
-            "of its result. Results go to stdout, progress to stderr. The exit status is 0 when all is done, 2 for a mistake of the user "
-            "(one line says what was given, what was expected and the way out), 130 when interrupted.",
-            "",
-            "Every setting is a flag and a key of a YAML file alike: `--max-minutes 4` is `train: {max_minutes: 4}`, `--network-width 64` is "
-            "`train: {network: {width: 64}}`. Unknown keys are errors. Flags override the file, which overrides the defaults.",
-            "",
+            *HOW_COMMANDS_WORK,
             "| command | what it does |",
             "|---|---|",
             *rows,
@@ -136,7 +142,11 @@ def _words(verb: str) -> str:
     if verb not in SECTIONS:
         command = cli.get_command(click.Context(cli), verb)
         assert command is not None
-        return "".join(f"{one.make_metavar(click.Context(command))} " for one in command.params if isinstance(one, click.Argument))
+        return "".join(
+            f"{one.make_metavar(click.Context(command))} "
+            for one in command.params
+            if isinstance(one, click.Argument)
+        )
     words = [leaf for leaf in leaves(SECTIONS[verb]) if leaf.extra.get("positional")]
     return "".join(
         (f"{leaf.key.upper()} " if leaf.field.is_required() else f"[{leaf.key.upper()}] ") for leaf in words

@@ -1,4 +1,4 @@
-"""What `mkdocs build` does beyond its plugins: pages that are generated from the code, and marks that readers need not see."""
+"""What `mkdocs build` does beyond its plugins: it adds pages made from the code, and takes out marks for tests."""
 
 import re
 from pathlib import Path

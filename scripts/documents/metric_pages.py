@@ -1,7 +1,7 @@
 """The page of the families of metrics and the constants of their protocols.
 
-Families come from the registry. Names of values and constants come from recorded evaluations in benchmarks/, because some
-depend on what was given; a test compares them with what the code says now.
+Families come from the registry. Names of values and constants come from recorded evaluations in benchmarks/,
+because some depend on what was given; a test compares them with what the code says now.
 """
 
 import json
@@ -29,9 +29,9 @@ def pages() -> dict[str, str]:
     needs = "\n".join(f"* `{need}`: {sentence.removeprefix('needs ')}" for need, sentence in NEEDS.items())
     parts = [
         "# Constants of the protocols",
-        "Every value of an evaluation names its protocol, and values of different protocols do not compare. `metrics.json` "
-        "holds the constants of each, and beside these the versions of libraries and the sizes of the sets of that run. What the values "
-        "mean, with formulas: [metrics](evaluation.md).",
+        "Every value of an evaluation names its protocol, and values of different protocols do not compare. "
+        "`metrics.json` holds the constants of each, and beside these the versions of libraries and the sizes of the "
+        "sets of that run. What the values mean, with formulas: [metrics](evaluation.md).",
         "Some families need more than crystals:",
         needs,
         *(_family(name) for name in METRICS),
@@ -56,9 +56,14 @@ def _family(name: str) -> str:
         used = ", ".join(f"`{one}`" for one in sorted(metric.takes - metric.needs)) or "nothing more"
         lines += [f"Needs {needed}; uses {used} where it is given.", ""]
     if not known:
-        return "\n".join([*lines, "What was asked and what was obtained, for each [condition](../how-to/conditions.md)."])
+        return "\n".join(
+            [*lines, "What was asked and what was obtained, for each [condition](../how-to/conditions.md)."]
+        )
     lines += ["| value | unit | protocol |", "|---|---|---|"]
-    lines += [f"| `{name}.{key}` | {value['unit']} | `{value['protocol']}` |" for key, value in known["values"].items()]
+    lines += [
+        f"| `{name}.{key}` | {value['unit']} | `{value['protocol']}` |"
+        for key, value in known["values"].items()
+    ]
     for protocol in known["protocols"]:
         lines += ["", f"**`{protocol}`**", "", "| constant | |", "|---|---|"]
         lines += [f"| `{key}` | {_shown(value)} |" for key, value in constants()[protocol].items()]

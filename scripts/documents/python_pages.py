@@ -100,8 +100,8 @@ def _index() -> str:
         for name in names
     ]
     kits = [
-        f"| [`repdiff.testing.{name}`](testing.md#repdiff.testing.{name}) | {_first_line(getattr(repdiff.testing, name))} |"
-        for name in repdiff.testing.__all__
+        f"| [`{kit}`](testing.md#{kit}) | {_first_line(getattr(repdiff.testing, kit.rpartition('.')[2]))} |"
+        for kit in MODULES["testing"][2]
     ]
     return "\n".join(
         [
@@ -114,8 +114,8 @@ def _index() -> str:
             *rows,
             *kits,
             "",
-            "Beneath it lie the packages [descriptors](descriptors.md) and [reconstruction](reconstruction.md), and the "
-            "[base classes](extending.md) of plugins.",
+            "Beneath it lie the packages [descriptors](descriptors.md) and [reconstruction](reconstruction.md), "
+            "and the [base classes](extending.md) of plugins.",
             "",
         ]
     )

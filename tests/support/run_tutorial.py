@@ -4,8 +4,8 @@ A comment directly before a block makes it small enough for a test:
 
     <!-- try: "--max-minutes 4" -> "--max-steps 20" -->
 
-Every text that is replaced has to be in the block. Lines that begin with `repdiff` are run by the command line's own function;
-all else in a block of bash is run by bash.
+Every text that is replaced has to be in the block. Lines that begin with `repdiff` are run by the command line's own
+function, those joined by `&&` too; all else in a block of bash is run by bash. The force field `toy` can be named.
 """
 
 import re
@@ -55,10 +55,13 @@ def run(page: Path) -> None:
     Raises:
         RuntimeError: If a command fails.
     """
+    from toy_force_field import register
+
+    register()
     sys.path.insert(0, ".")
     names: dict[str, object] = {}
     for step in steps(page.read_text(encoding="utf-8")):
-        print(f"--- {page.name}:{step.line}", flush=True)
+        sys.stderr.write(f"--- {page.name}:{step.line}\n")
         if step.language == "python":
             exec(compile("\n" * (step.line - 1) + step.text, str(page), "exec"), names)
         else:
@@ -72,7 +75,7 @@ def _bash(step: Step) -> None:
     if not commands[0].startswith("repdiff "):
         subprocess.run(["bash", "-euc", step.text], check=True)
         return
-    for command in commands:
+    for command in [one for line in commands for one in line.split(" && ")]:
         if status := main(shlex.split(command, comments=True)[1:]):
             raise RuntimeError(f"line {step.line}: {command} ended with {status}")
 
