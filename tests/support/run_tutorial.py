@@ -55,9 +55,15 @@ def run(page: Path) -> None:
     Raises:
         RuntimeError: If a command fails.
     """
+    from ase import Atoms
+    from ase.build import bulk
     from toy_force_field import register
 
     register()
+    bulk("NaCl", "rocksalt", a=5.6).write("salts.extxyz")  # known crystals of the system, for a hull
+    for metal in ("Na", "Mg"):
+        bulk(metal).write("salts.extxyz", append=True)
+    Atoms("Cl2", [(0, 0, 0), (2, 0, 0)], cell=(5, 5, 5), pbc=True).write("salts.extxyz", append=True)
     sys.path.insert(0, ".")
     names: dict[str, object] = {}
     for step in steps(page.read_text(encoding="utf-8")):
