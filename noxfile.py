@@ -83,6 +83,7 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Check that the links of README and documents lead somewhere."""
+    """Build the documentation, warnings being errors; check its links, its figures, its tutorials."""
     session.install("--editable", ".[dev]")
-    session.run("pytest", "-p", "no:cacheprovider", "tests/test_documents.py")
+    session.run("mkdocs", "build", "--strict")
+    session.run(*PYTEST, *(f"tests/test_{name}.py" for name in ("documents", "figures", "site", "tutorials")))

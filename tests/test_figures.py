@@ -44,7 +44,7 @@ def test_intervals_of_match_rates_are_those_of_clopper_and_pearson(record, prese
     interval = scipy.stats.binomtest(n_matched, measured["n"]).proportion_ci()
     for end, value in zip(shown.split(" to "), interval, strict=True):
         assert round(100 * value, len(end.partition(".")[2])) == float(end)
-    assert shown in (ROOT / "docs" / "reconstruction.md").read_text(encoding="utf-8")
+    assert shown in (ROOT / "docs" / "notes" / "inversion.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -94,14 +94,14 @@ class Model:
             lattice: Ranges of lengths (Å) and angles (degrees) of the conventional cell, such as {"a": "4.1±0.05"} or
                 "a=4.1±0.05".
             conditions: All these by name too, and plain properties such as {"density": "5-7"}; values of properties,
-                for models that were taught them. See `docs/conditions.md` for what each system honours, and how.
+                for models that were taught them. See `docs/how-to/conditions.md` for what each system honours, and how.
             hold: Parts of the vector to hold while the rest is drawn, by a model that makes vectors: numbers such as
                 {"composition.Li": 0.25, "volume": 12.5}, or crystals that have them, {"cell": structure}. See
-                `docs/inpainting.md`.
+                `docs/how-to/inpainting.md`.
             guidance: Strength of the conditions: 0 ignores them, 1 is as trained, more exaggerates.
             steer: Goals of properties that `heads` predict, such as {"gap": 1.5}, {"gap": "1.5±0.1"} or {"gap": "max"},
                 or a function of the blocks of representations (`repdiff.representations.blocks`) that shall be large;
-                samples are drawn towards them without training, see `docs/steering.md`.
+                samples are drawn towards them without training, see `docs/how-to/steering.md`.
             heads: What `fit_head` or `load_head` returned, one for each goal.
             seed: Seed of the samples, and of the search.
             search: How hard to invert vectors: "fast", "default", "thorough" or "paper".
@@ -282,7 +282,7 @@ class Model:
             keep: What variations keep exactly: "protostructure", "composition" or "nothing"; None for what the model is
                 conditioned on.
             hold: Parts of the parent's vector to hold, such as ["cell"], while the rest is varied; see
-                `docs/inpainting.md`.
+                `docs/how-to/inpainting.md`.
             among: Known crystals to find the nearest of each variation among; see `similar`.
             matcher: What counts as the same structure: "mattergen-ordered", or "mattergen-disordered", for which
                 orderings of one alloy are the same.

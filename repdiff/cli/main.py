@@ -6,12 +6,13 @@ Nothing heavier than click is imported before a verb is chosen, and torch not be
 import atexit
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 from repdiff.cli.common import CONTEXT, HOME_PATH, workspace_option
+from repdiff.cli.examples import examples_text
 from repdiff.cli.interrupts import INTERRUPTED, INTERRUPTS, leave
 from repdiff.cli.messages import complain, messages
 from repdiff.errors import UserError, unknown
@@ -174,7 +175,7 @@ def _info_command() -> click.Command:
         click.echo(readable(describe(path)))
 
     where = click.Argument(["path"], type=HOME_PATH)
-    return click.Command("info", callback=show, params=[where], help=HELP["info"], context_settings=CONTEXT)
+    return _plain_command("info", show, [where])
 
 
 def _backends_command() -> click.Command:
@@ -185,7 +186,7 @@ def _backends_command() -> click.Command:
         for name in BACKENDS:
             click.echo(description(name))
 
-    return click.Command("backends", callback=show, help=HELP["backends"], context_settings=CONTEXT)
+    return _plain_command("backends", show, [])
 
 
 def _download_command() -> click.Command:
@@ -195,7 +196,7 @@ def _download_command() -> click.Command:
 
         click.echo(download_benchmark(name, (data_dir or Workspace(root=workspace).data_dir) / name))
 
-    params = [
+    params: list[click.Parameter] = [
         click.Argument(["name"]),
         click.Option(
             ["--data-dir"],
@@ -205,5 +206,18 @@ def _download_command() -> click.Command:
         ),
         workspace_option(),
     ]
-    text = f"{HELP['download']}\n\nNAME: perov_5, carbon_24 or mp_20."
-    return click.Command("download", callback=fetch, params=params, help=text, context_settings=CONTEXT)
+    return _plain_command("download", fetch, params, "\n\nNAME: perov_5, carbon_24 or mp_20.")
+
+
+def _plain_command(
+    name: str, work: Callable[..., None], params: list[click.Parameter], more: str = ""
+) -> click.Command:
+    """Make a command that has no settings."""
+    return click.Command(
+        name,
+        callback=work,
+        params=params,
+        help=HELP[name] + more,
+        epilog=examples_text(name),
+        context_settings=CONTEXT,
+    )

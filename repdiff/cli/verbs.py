@@ -12,6 +12,7 @@ import click
 
 from repdiff.cli.backend_choice import choose_backend
 from repdiff.cli.common import CONTEXT, HOME_PATH, workspace_option
+from repdiff.cli.examples import examples_text
 from repdiff.cli.grouped import GroupedCommand
 from repdiff.cli.interrupts import INTERRUPTS
 from repdiff.settings import SECTIONS
@@ -73,6 +74,7 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> click.Command:
         callback=work,
         params=[*(_parameter(*item) for item in by_parameter.items()), *_common_options(model)],
         help=_description(text, flags, model, backend),
+        epilog=examples_text(verb),
         context_settings=CONTEXT,
         groups=groups | FIRST,
         strange=strange,

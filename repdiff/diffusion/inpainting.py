@@ -6,7 +6,7 @@ several times, back by adding noise.
 
 Source: Lugmayr et al., RePaint, CVPR 2022, arXiv 2201.09865, algorithm 1; there, too, 250 steps in stretches of 10,
 each gone 10 times, are the default. Of features that follow a normal distribution mean and width come out nearly right;
-the shares of modes are approached slowly (`docs/inpainting.md` has figures).
+the shares of modes are approached slowly (`docs/notes/inpainting.md` has figures).
 """
 
 from collections.abc import Iterator

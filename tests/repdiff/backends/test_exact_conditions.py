@@ -90,6 +90,6 @@ def test_the_table_has_a_row_for_each_condition_and_all_that_is_declared_is_know
 
 
 def test_the_documents_say_what_is_declared():
-    text = (Path(__file__).parents[3] / "docs" / "conditions.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "how-to" / "conditions.md").read_text(encoding="utf-8")
     shown = text.split("<!-- conditions -->\n")[1].split("\n<!-- /conditions -->")[0]
-    assert shown == conditions_table(), "put what `conditions_table` writes into docs/conditions.md"
+    assert shown == conditions_table(), "put what `conditions_table` writes into docs/how-to/conditions.md"

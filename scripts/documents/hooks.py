@@ -1,0 +1,32 @@
+"""What `mkdocs build` does beyond its plugins: it adds pages made from the code, and takes out marks for tests."""
+
+import re
+from pathlib import Path
+
+import command_pages
+import metric_pages
+import python_pages
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+CHANGES = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
+
+MARK = re.compile(r"^<!-- (figures:|try:|conditions|/conditions).*?-->$", re.MULTILINE)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages."""
+    for pages in (command_pages.pages(), python_pages.pages(), metric_pages.pages()):
+        for path, text in pages.items():
+            files.append(File.generated(config, path, content=text))
+    changes = CHANGES.read_text(encoding="utf-8")
+    files.append(File.generated(config, "notes/changelog.md", content=changes))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Take out the comments that name the records of figures, and how a tutorial is tried.
+
+    A table that stands directly below a comment would be taken for a part of it.
+    """
+    return MARK.sub("", markdown)
