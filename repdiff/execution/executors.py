@@ -24,7 +24,7 @@ def use_executor(
     Everything that is in pieces takes it: reading, encoding, sampling, reconstruction, relaxation, evaluation. The
     results do not depend on it. On a cluster the number of workers is that of the cluster, whatever `n_workers` says.
     Workers need Python and repdiff of the same version, and no disk in common. Dask trusts all who can reach its
-    scheduler: connect only to one that is yours alone, see docs/cluster.md.
+    scheduler: connect only to one that is yours alone, see docs/how-to/cluster.md.
 
     Args:
         executor: "local" or "dask"; None takes dask if `scheduler` or `cluster` is given, else local.

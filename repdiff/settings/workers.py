@@ -31,7 +31,7 @@ class WorkerSettings(Options):
     )
     cluster: Path | None = setting(
         None,
-        "YAML file of a cluster to start for this command: Slurm, PBS, LSF or local; see docs/cluster.md",
+        "YAML file of a cluster to start for this command: Slurm, PBS, LSF or local; see docs/how-to/cluster.md",
         role="speed",
         group="workers",
     )
