@@ -16,6 +16,7 @@ TUTORIALS = sorted(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_the_blocks_of_a_tutorial_run_in_order(page, tmp_path):
     given = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}", "PYTHONUTF8": "1"}
