@@ -246,6 +246,9 @@ def main() -> int:
                 DO[trial.kind](session, trial)
                 if trial.wrong:
                     tqdm.write(f"{trial.kind} of {trial.verb}, {trial.what}: {'; '.join(trial.wrong)}")
+        except BaseException:
+            print(summary([trial for trial in trials if trial.what]))  # of those that were done
+            raise
         finally:
             session.end()
     found = summary(trials)
