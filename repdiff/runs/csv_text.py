@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from repdiff.errors import UserError
 from repdiff.runs.unpacking import open_bytes
-from repdiff.settings.limits import MAX_COLUMNS, MAX_ROWS
+from repdiff.settings.limits import MAX_CELLS, MAX_COLUMNS, MAX_ROWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,21 @@ def read_texts(path: Path, *, errors: str = "strict") -> tuple[list[str], list[l
                 rows.append(line[: len(names)])
             if number >= MAX_ROWS:
                 raise too_many_rows(path)
+    check_cells(path, len(rows), len(names))
     return names, rows
+
+
+def check_cells(path: Path, n_rows: int, n_columns: int) -> None:
+    """Refuse a table of too many cells.
+
+    Raises:
+        UserError: If it has.
+    """
+    if n_rows * n_columns > MAX_CELLS:
+        raise UserError(
+            f"{path} has {n_rows} rows of {n_columns} columns, expected at most {MAX_CELLS} cells: leave out columns, "
+            "or split it"
+        )
 
 
 def too_many_rows(path: Path) -> UserError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from repdiff.errors import DamagedError, UserError
 from repdiff.runs.atomic_files import replacing
 from repdiff.runs.checksums import check_parquet, seal_parquet
+from repdiff.runs.csv_text import check_cells
 from repdiff.settings.limits import MAX_COLUMNS, MAX_ROWS, MAX_TABLE, shown_bytes
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def read_foreign_table(path: Path) -> "pa.Table":
             raise UserError(
                 f"{path} has {n_columns} columns, expected at most {MAX_COLUMNS}: leave out those that are no labels"
             )
+        check_cells(path, n_rows, n_columns)
         n_bytes, batches = 0, []
         for batch in file.iter_batches(BATCH):
             batches.append(batch)

@@ -20,6 +20,10 @@ MAX_ROWS = 2_000_000
 """Rows of one table or file: crystals, or lines that hold none."""
 MAX_COLUMNS = 10_000
 """Columns of one table, or of the atoms of a frame of extended XYZ."""
+MAX_CELLS = 20_000_000
+"""Rows of a table times its columns."""
+HOPELESS = 10_000
+"""Rows or frames, from the first on, after which a file without any structure among them is given up."""
 MAX_TABLE = 4 * GIB
 """Bytes of a parquet table in memory."""
 MAX_CONFIG = MIB

@@ -16,13 +16,12 @@ from repdiff.datasets.readers.databases import checked_ids
 from repdiff.datasets.readers.rows import Row, is_number, is_scalar, row_of
 from repdiff.errors import UserError
 from repdiff.runs.csv_text import too_many_rows
-from repdiff.settings.limits import MAX_COLUMNS, MAX_ROWS, cut
+from repdiff.settings.limits import HOPELESS, MAX_COLUMNS, MAX_ROWS, cut
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 ISOTOPE = re.compile(r"(?m)^([ \t]*)[DT](?=\s)")  # at the start of an atom's line
-HOPELESS = 10_000  # frames without a crystal among them, after which no more are read
 PROPERTIES = re.compile(r"""(?:^|\s)Properties=(?:"([^"]*)"|(\S*))""", re.I)
 PAIR = re.compile(
     r"""(?<!\S)("[^"]+"|[^\s="]+)=("[^"\s]+"|[^\s"'{\[]+)(?=\s|$)"""

@@ -12,7 +12,7 @@ from repdiff.errors import UserError
 from repdiff.runs.csv_text import too_many_rows
 from repdiff.runs.json_text import load_json
 from repdiff.runs.unpacking import UnpackingError, open_bytes
-from repdiff.settings.limits import MAX_ROWS
+from repdiff.settings.limits import HOPELESS, MAX_ROWS
 
 Entry = tuple[dict[str, Any], object]  # facts that stand outside, and the entry
 
@@ -40,6 +40,9 @@ def read_json(path: Path) -> list[Row]:
     entries = _entries(path, document)
     if len(entries) > MAX_ROWS:
         raise too_many_rows(path)
+    first = entries[:HOPELESS] if len(entries) > HOPELESS else []
+    if first and not any(isinstance(entry, str) or is_entry(entry) for _, entry in first):
+        raise NoStructures(f"{path} holds no structure in its first {HOPELESS} entries, expected structures")
     return [_row(path, row, *entry) for row, entry in enumerate(entries)]
 
 
@@ -71,8 +74,14 @@ def _lines(path: Path, text: str) -> list[Row]:
             document = load_json(line)
         except ValueError as error:
             rows.append(row_of(path, number, None, {}, reason=f"cannot be read as JSON: {error}"))
-            continue
+            document = None
         n_entries += is_entry(document)
+        if number >= HOPELESS and not n_entries:
+            raise NoStructures(
+                f"{path} holds no structure in its first {HOPELESS} lines, expected one a line"
+            )
+        if document is None:
+            continue
         rows.append(_row(path, number, {}, document))
     if rows and not n_entries:
         raise NoStructures(f"{path} holds no structure in any of its {len(rows)} lines, expected one a line")

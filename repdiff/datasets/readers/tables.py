@@ -30,7 +30,7 @@ from repdiff.errors import UserError
 from repdiff.runs.csv_text import is_ours, read_texts, too_many_rows, unescaped
 from repdiff.runs.parquet_files import plain_values, read_foreign_table
 from repdiff.runs.unpacking import UnpackingError
-from repdiff.settings.limits import MAX_ROWS, listed
+from repdiff.settings.limits import HOPELESS, MAX_ROWS, listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,6 +67,11 @@ def read_csv(path: Path, *, split: str | None = None) -> list[Row]:
     if not records:
         raise UserError(f"{path} has a header but no rows, expected one crystal a row")
     place, ours = found.index(column), is_ours(found)
+    first = records[:HOPELESS]
+    if len(records) > HOPELESS and not any(len(record) > place and record[place].strip() for record in first):
+        raise NoStructures(
+            f"{path}: the column {column} is empty in the first {HOPELESS} rows, expected structures"
+        )
     facts = _facts_of_texts(found, records, column, ours=ours)
     noted = _nan_notes(found, records, facts)
     forced = {"split": split} if split else {}

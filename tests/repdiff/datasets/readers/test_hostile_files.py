@@ -183,8 +183,8 @@ def test_a_parquet_of_a_billion_equal_rows_is_refused_before_it_is_read(tmp_path
 
 
 def test_a_parquet_whose_rows_repeat_a_long_text_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("repdiff.runs.parquet_files.MAX_TABLE", 2**26)
-    pq.write_table(pa.table({"cif": ["x" * 2**16] * 2**14}), tmp_path / "a.parquet")
+    monkeypatch.setattr("repdiff.runs.parquet_files.MAX_TABLE", 2**22)
+    pq.write_table(pa.table({"cif": ["x" * 2**12] * 2**12}), tmp_path / "a.parquet")
     assert "of memory, expected at most" in refusal(tmp_path / "a.parquet")
 
 
@@ -462,3 +462,27 @@ def test_names_of_columns_that_are_no_utf8_are_one_line(tmp_path):
     assert "cannot be read as parquet" in refusal(path)
     with pytest.raises(UserError, match="cannot be read as parquet"):
         read_label_table(path, ["e"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "cif,b\n" + ",\n" * 30_000),
+        ("a.json", "[" + "[]," * 30_000 + "[]]"),
+        ("a.json", '{"data": [' + "{}," * 30_000 + "{}]}"),
+        ("a.jsonl", "{}\n" * 30_000),
+        ("a.jsonl", "{\n" * 30_000),
+        ("a.extxyz", "1\n\n" * 30_000),
+    ],
+)
+def test_a_long_file_without_a_structure_is_given_up(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert str(limits.HOPELESS) in refusal(tmp_path / name)
+
+
+def test_too_many_cells_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_text, "MAX_CELLS", 5)
+    (tmp_path / "a.csv").write_text("id,cif\n" + "a,b\n" * 3)
+    assert "3 rows of 2 columns, expected at most 5 cells" in refusal(tmp_path / "a.csv")
+    pq.write_table(pa.table({"cif": ["x"] * 3, "id": ["a"] * 3}), tmp_path / "a.parquet")
+    assert "3 rows of 2 columns, expected at most 5 cells" in refusal(tmp_path / "a.parquet")
