@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from safetensors import safe_open
 
+CHECKSUM = "checksum"  # covers what was measured too
 TIMED = re.compile(
     r"second|memory|minutes|created|finished|versions|hardware|folder|path|sha256|^file$", re.IGNORECASE
 )
@@ -223,7 +224,9 @@ def content(file: Path) -> str:
 def _plain(value: Any) -> Any:  # noqa: ANN401 (JSON holds anything)
     """Leave out what was measured; NaN becomes a text, since it equals nothing."""
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items() if not TIMED.search(str(key))}
+        return {
+            key: _plain(one) for key, one in value.items() if key != CHECKSUM and not TIMED.search(str(key))
+        }
     if isinstance(value, list):
         return [
             _plain(one) for one in value if not (isinstance(one, dict) and TIMED.search(str(one.get("name"))))

@@ -26,7 +26,7 @@ def test_limits_are_stated_as_they_are(name):
 
 
 def test_limits_of_crystals_are_stated_as_they_are():
-    text = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "inputs.md").read_text(encoding="utf-8")
     low, high = checks.MIN_ATOM_VOLUME, checks.MAX_ATOM_VOLUME
     assert f"less than {low:g} Å³ an atom, or more than {high:,.0f} Å³".replace("0,0", "0 0") in text
     assert f"a cell vector of more than {checks.MAX_LENGTH:,.0f} Å".replace("0,0", "0 0") in text

@@ -34,13 +34,13 @@ def save_checkpoint(
     Raises:
         UserError: If the disk refuses; the old file is untouched then.
     """
-    header = {"format": FORMAT_VERSION, "kind": kind, **metadata}
+    header = {"format": FORMAT_VERSION, "kind": kind, **metadata, KEY: BLANK.decode()}
     text = json.dumps(header, allow_nan=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         independent = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         with replacing(path) as partial:
-            save_file(independent, partial, metadata={"repdiff": text, KEY: BLANK.decode()})
+            save_file(independent, partial, metadata={"repdiff": text})  # one entry: their order is random
             seal_safetensors(partial)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot write ({error}): is the disk full or read-only?") from error

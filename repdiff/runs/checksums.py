@@ -15,7 +15,7 @@ from repdiff.errors import DamagedError
 MARK = b"repdiff-sha256:"
 N_DIGITS = 64
 BLANK = MARK + b"0" * N_DIGITS
-KEY = "checksum"  # in a JSON document, and in the header of a safetensors file
+KEY = "checksum"  # in a JSON document, and in that of the header of a safetensors file
 PARQUET_END = 8  # bytes: length of the footer, then "PAR1"
 HEADER = 8  # bytes in front of the header of a safetensors file, which say how long it is
 
@@ -50,7 +50,7 @@ def check_parquet(path: Path) -> None:
 
 
 def seal_safetensors(path: Path) -> None:
-    """Fill in the checksum of a safetensors file, whose metadata hold `KEY` with the text `BLANK`."""
+    """Fill in the checksum of a safetensors file, whose header holds the text `BLANK`."""
     _fill(path, _in_header(path))
 
 

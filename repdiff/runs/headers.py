@@ -18,7 +18,7 @@ def check_header(file: Path) -> None:
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length > size - 8:
         raise DamagedError(
-            f"{file} cannot be read: its header would have {length} bytes, the file has {size}: it is cut off or no "
+            f"{file} cannot be read: its header would have {length} bytes, the file has {size}: it is truncated or no "
             "safetensors file"
         )
     if length > MAX_HEADER:

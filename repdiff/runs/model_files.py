@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from repdiff.errors import REMAKE, DamagedError, UserError
+from repdiff.runs.checksums import KEY
 from repdiff.runs.json_text import load_json
 
 FORMAT_VERSION = 1
@@ -69,7 +70,7 @@ def read_metadata(file: Path) -> dict[str, Any]:
             f"{file} has format {metadata['format']}, this version reads up to {FORMAT_VERSION}: "
             "upgrade repdiff"
         )
-    return metadata
+    return {name: value for name, value in metadata.items() if name != KEY}
 
 
 def unreadable(file: Path, error: Exception) -> DamagedError:

@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 from repdiff.backends.find_model import find_model
+from repdiff.runs.atomic_files import read_json, write_json
 from repdiff.runs.workspace import Workspace
 
 
@@ -12,9 +13,9 @@ def two_models(workspace):
     """The workspace with a newer model, which says that it is of gemsdiff."""
     train = workspace / "train"
     newer = shutil.copytree(train / "tiny-ead-mlp", train / "newer")
-    manifest = json.loads((newer / "manifest.json").read_text())
+    manifest = read_json(newer / "manifest.json")
     manifest |= {"finished": "2999-01-01T00:00:00+00:00", "summary": {"backend": "gemsdiff"}}
-    (newer / "manifest.json").write_text(json.dumps(manifest))
+    write_json(newer / "manifest.json", manifest)
     return Workspace(root=workspace)
 
 

@@ -92,6 +92,14 @@ def test_a_checkpoint_is_filled_with_its_own_checksum(tmp_path: Path) -> None:
         load_checkpoint(path, kind="test")
 
 
+def test_equal_checkpoints_are_equal_bytes(tmp_path: Path) -> None:
+    paths = [
+        save_checkpoint(tmp_path / f"{n}.safetensors", TENSORS, {"rate": 0.25}, kind="test")
+        for n in range(20)
+    ]
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
 def test_files_without_a_checksum_are_taken_as_they_are(tmp_path: Path) -> None:
     pq.write_table(TABLE, tmp_path / "table.parquet")
     assert read_table(tmp_path / "table.parquet").num_rows == 3
