@@ -6,7 +6,7 @@ of them. Every step is a command of `repdiff` in a process of its own. It runs o
 starting and reading cost (twice where something is kept of the known crystals for next time), and on the whole set.
 Measured are the processor time of the command, its workers included, and the largest memory of one of its processes:
 
-    seconds_a_crystal = (seconds of the whole set - seconds of the small set) / (n - N_FIXED)
+    milliseconds_a_crystal = 1000 · (seconds of the whole set - seconds of the small set) / (n - N_FIXED)
 
 Times of earlier calls with other n stay in the file.
 
@@ -157,7 +157,7 @@ def measure(verb: str, place: Place, only: Sequence[str] | None) -> dict[str, di
         found[name] = {
             "seconds": sessions["all"]["seconds"],
             "seconds_of_few": sessions["few"]["seconds"],
-            "seconds_a_crystal": spent / (place.n - N_FIXED),
+            "milliseconds_a_crystal": 1000 * spent / (place.n - N_FIXED),
             "peak_mebibytes": sessions["all"]["peak_mebibytes"],
         }
         print(verb, place.n, name, json.dumps(found[name]), flush=True)

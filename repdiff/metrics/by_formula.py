@@ -17,7 +17,6 @@ from jaxtyping import Int, UInt
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import count_elements, reduced_formula
 from repdiff.crystals.stored_crystals import LARGE, CrystalRows
-from repdiff.execution.progress import progress_bar
 from repdiff.metrics.primitive_cells import MAX_CANDIDATES, reduce_crystals
 from repdiff.metrics.structure_groups import MatcherName, find_known, group_same
 
@@ -63,33 +62,28 @@ def find_likeness(
         matcher: What counts as the same.
         max_candidates: Largest number of others that a crystal is compared with in either search.
         n_workers: Processes, where it helps.
-        progress: Show bars on stderr.
+        progress: Show bars on stderr, those of each batch.
     """
     n = len(crystals)
     reasons = [""] * n
     first, among_known = np.full((2, n), -1, np.int64)
     n_dropped = [0, 0]
-    batches = list(_batches(crystals, known or ()))
-    several = len(batches) > 1
-    how: dict[str, Any] = {"n_workers": n_workers, "progress": progress and not several}
+    how: dict[str, Any] = {"n_workers": n_workers, "progress": progress}
     search: dict[str, Any] = {"matcher": matcher, "max_candidates": max_candidates, **how}
-    with progress_bar(total=n, desc="alike", unit="crystal", disable=not (progress and several)) as bar:
-        for rows, known_rows in batches:
-            asked = CrystalRows(crystals, rows)
-            reduced = reduce_crystals(asked, **how)
-            for row, one in zip(rows.tolist(), reduced, strict=True):
-                reasons[row] = one.reason
-            if grouped:
-                groups = group_same(reduced, **search)
-                first[rows] = np.where(groups.first < 0, -1, rows[groups.first])
-                n_dropped[0] += groups.n_not_compared
-            if known is not None:
-                others = CrystalRows(known, known_rows)
-                found = find_known(reduced, reduce_crystals(others, **how), **search)
-                if len(known_rows):
-                    among_known[rows] = np.where(found.row < 0, -1, known_rows[found.row])
-                n_dropped[1] += found.n_not_compared
-            bar.update(len(rows))
+    for rows, known_rows in _batches(crystals, known or ()):
+        reduced = reduce_crystals(CrystalRows(crystals, rows), **how)
+        for row, one in zip(rows.tolist(), reduced, strict=True):
+            reasons[row] = one.reason
+        if grouped:
+            groups = group_same(reduced, **search)
+            first[rows] = np.where(groups.first < 0, -1, rows[groups.first])
+            n_dropped[0] += groups.n_not_compared
+        if known is not None:
+            others = reduce_crystals(CrystalRows(known, known_rows), **how)
+            found = find_known(reduced, others, **search)
+            if len(known_rows):
+                among_known[rows] = np.where(found.row < 0, -1, known_rows[found.row])
+            n_dropped[1] += found.n_not_compared
     return Likeness(
         reasons=reasons,
         first=first,
