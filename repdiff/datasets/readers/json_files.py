@@ -37,9 +37,10 @@ def read_json(path: Path) -> list[Row]:
         if "Extra data" in str(error):  # one document a line
             return _lines(path, text)
         raise UserError(f"{path} cannot be read as JSON: {error}; is it complete?") from error
-    entries = _entries(path, document)
-    if len(entries) > MAX_ROWS:
+    inner = [document, *(document.get(key) for key in ("entries", "data") if isinstance(document, Mapping))]
+    if any(isinstance(one, list) and len(one) > MAX_ROWS for one in inner):
         raise too_many_rows(path)
+    entries = _entries(path, document)
     first = entries[:HOPELESS] if len(entries) > HOPELESS else []
     if first and not any(isinstance(entry, str) or is_entry(entry) for _, entry in first):
         raise NoStructures(f"{path} holds no structure in its first {HOPELESS} entries, expected structures")
