@@ -8,7 +8,7 @@ import hashlib
 import json
 import mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from repdiff.errors import DamagedError
 
@@ -26,7 +26,7 @@ def seal_parquet(path: Path) -> None:
     Every offset in the footer counts from the beginning of the file, so they all stay true.
     """
     with path.open("r+b") as file:
-        place = _footer(file.read())
+        place = _footer(file)
         file.seek(place)
         footer = file.read()
         file.seek(place)
@@ -44,8 +44,7 @@ def check_parquet(path: Path) -> None:
         file.seek(0, 2)
         if file.tell() < PARQUET_END:
             return
-        file.seek(-PARQUET_END, 2)
-        place = file.tell() - int.from_bytes(file.read(4), "little") - len(BLANK)
+        place = _footer(file) - len(BLANK)
     _check(path, place)
 
 
@@ -86,8 +85,10 @@ def without_checksum(path: Path, document: Any) -> Any:  # noqa: ANN401 (JSON ho
     return rest
 
 
-def _footer(content: bytes) -> int:
-    return len(content) - PARQUET_END - int.from_bytes(content[-PARQUET_END:-4], "little")
+def _footer(file: BinaryIO) -> int:
+    """Return where the footer of a parquet file begins."""
+    end = file.seek(-PARQUET_END, 2)
+    return end - int.from_bytes(file.read(4), "little")
 
 
 def _in_header(path: Path) -> int:
