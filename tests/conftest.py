@@ -22,6 +22,7 @@ settings.load_profile(
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIMES = REPOSITORY / "benchmarks" / "test_times.json"  # by scripts/time_tests.py
+TUTORIALS = "test_tutorials.py"  # minutes of training; `.ci/run` and `nox -s docs` name it
 LONG = 1.0  # seconds of one core from which a file is left out of a quick run
 
 
@@ -33,7 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out the long files of a quick run, without importing them."""
+    """Leave out the long files of a quick run, without importing them, and the tutorials unless they are named."""
+    if collection_path.name == TUTORIALS and not any(TUTORIALS in argument for argument in config.args):
+        return True
     return True if config.getoption("--quick") and _seconds(collection_path) > LONG else None
 
 

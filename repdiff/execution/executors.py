@@ -36,8 +36,11 @@ def use_executor(
 
     Example:
         >>> import repdiff as rd
+        >>> from ase.build import bulk
         >>> with rd.use_executor("local"):
-        ...     encoded = rd.encode(rd.load_dataset("prototypes").head(4))
+        ...     encoded = rd.encode([bulk("Cu"), bulk("Fe")], device="cpu", progress=False)
+        >>> len(encoded)
+        2
     """
     path = None if cluster is None else Path(cluster)
     if executor not in (None, *EXECUTORS):
