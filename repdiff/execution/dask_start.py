@@ -119,7 +119,7 @@ def _maker(described: ClusterFile, file: str) -> tuple[Callable[[], Any], int]:
         _check_options(options, (distributed.LocalCluster, distributed.Nanny, distributed.Worker), file)
         given = {
             "threads_per_worker": 1,
-            "dashboard_address": None,
+            "dashboard_address": ":0",  # any free port: None would take 8787, which one cluster can have
             "silence_logs": logging.CRITICAL,
         } | options
         n = described.workers or 1
