@@ -71,6 +71,11 @@ def workers_to_use(given: int | None, here: int) -> int:
     return max(2, engine.n_workers) if isinstance(engine, Cluster) else given or here
 
 
+def runs_here(engine: Engine, n_workers: int, n_jobs: int) -> bool:
+    """Tell whether jobs are done in this very process: with one worker, or of a lone job that no cluster waits for."""
+    return n_workers <= 1 or (n_jobs <= 1 and not isinstance(engine, Cluster))
+
+
 def run_jobs(
     task: Callable[[Job], Answer],
     jobs: Sequence[Job],
@@ -108,7 +113,7 @@ def run_jobs(
         {-1: 1, -2: 2}
     """
     engine = engine or engine_in_force()
-    if n_workers <= 1 or (len(jobs) <= 1 and not isinstance(engine, Cluster)):
+    if runs_here(engine, n_workers, len(jobs)):
         for job in jobs:
             yield job, task(job)
         return

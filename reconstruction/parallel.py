@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from reconstruction.inversion import Inversion
-from reconstruction.jobs import Cluster, engine_in_force, run_jobs
+from reconstruction.jobs import Cluster, engine_in_force, run_jobs, runs_here
 from reconstruction.process_pool import Engine
 from reconstruction.result import ReconstructionResult, nothing_found
 
@@ -44,8 +44,7 @@ def reconstruct_groups(
     chosen = [list(rows) for rows in (inversion.groups if groups is None else groups)]
     chosen.sort(key=lambda rows: -len(inversion.decoded.atomic_numbers[rows[0]]))
     engine = engine or engine_in_force()
-    is_cluster = isinstance(engine, Cluster)
-    if n_workers == 1 or (len(chosen) <= 1 and not is_cluster):
+    if runs_here(engine, n_workers, len(chosen)):
         for rows in chosen:
             yield rows, inversion.run(rows)
         return
@@ -54,7 +53,10 @@ def reconstruct_groups(
         chosen,
         n_workers=n_workers,
         initializer=_start_worker,
-        initargs=(pickle.dumps(inversion), 1.0 if is_cluster else 1 / min(n_workers, len(chosen))),
+        initargs=(
+            pickle.dumps(inversion),
+            1.0 if isinstance(engine, Cluster) else 1 / min(n_workers, len(chosen)),
+        ),
         engine=engine,
         instead=partial(_refused, inversion),
     )

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import accumulate, chain
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,6 @@ from repdiff.representations.inversion import invert
 from repdiff.representations.layout import named_descriptor
 from repdiff.representations.shards import read_names, read_shards, split_generated
 from repdiff.runs.atomic_files import PIECES, read_json, write_json
-from repdiff.runs.checkpoint import tensor_shape
 from repdiff.runs.failures import FAILED, read_failed, read_records, write_failed
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
@@ -144,14 +143,12 @@ def _from_generated(settings: ReconstructSettings, workspace: Workspace) -> Sour
             f"`repdiff evaluate {folder}`"
         )
     parts = split_generated(folder, settings.n, largest=PIECE)
-    sizes = [sum(tensor_shape(path, "vectors")[0] for path in part) for part in parts]
-    n = min(sum(sizes), settings.n or sum(sizes))
+    n = parts[-1][1].stop
     names, asked = read_names(folder, n), Asked.read(folder)
     pieces = []
-    for part, end in zip(parts, accumulate(sizes), strict=True):
-        rows = range(end - sizes[len(pieces)], min(end, n))
+    for shards, rows in parts:
         ids = names[rows.start : rows.stop]
-        read = partial(_read_piece, part, ids, asked.of_rows(rows))
+        read = partial(_read_piece, shards, ids, asked.of_rows(rows))
         pieces.append(Piece(first=rows.start, ids=ids, read=read))
     return Source(
         name=f"{folder.name}-n{n}",

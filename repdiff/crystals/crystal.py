@@ -1,7 +1,8 @@
 """`Crystal`, one crystal as plain arrays, its converters, and the parquet file that keeps many of them."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -165,10 +166,40 @@ def write_crystals(path: Path, crystals: Sequence[Crystal]) -> None:
     Raises:
         ValueError: If a label bears the name of one of the columns above.
     """
-    kinds = label_kinds(crystals)
+    with crystal_writer(path, label_kinds(crystals)) as add:
+        for crystal in crystals:
+            add(crystal)
+
+
+@contextmanager
+def crystal_writer(path: Path, kinds: LabelKinds) -> Generator[Callable[[Crystal], None], None, None]:
+    """Write a table of `write_crystals` crystal by crystal; a part of it is in memory.
+
+    Args:
+        path: File to write or replace.
+        kinds: Types of the labels of all crystals.
+
+    Yields:
+        A function that adds a crystal.
+
+    Raises:
+        ValueError: If a label bears the name of one of the columns.
+    """
+    held: list[Crystal] = []
+    n_written = 0
     with table_writer(path, crystal_table([], kinds).schema) as write:
-        for start in range(0, max(1, len(crystals)), ROWS):
-            write(crystal_table(crystals[start : start + ROWS], kinds))
+
+        def add(crystal: Crystal) -> None:
+            nonlocal n_written
+            held.append(crystal)
+            if len(held) == ROWS:
+                write(crystal_table(held, kinds))
+                n_written += len(held)
+                held.clear()
+
+        yield add
+        if held or not n_written:
+            write(crystal_table(held, kinds))
 
 
 def label_kinds(crystals: Iterable[Crystal]) -> LabelKinds:
@@ -228,14 +259,23 @@ def read_crystals(path: Path) -> list[Crystal]:
         OSError: If there is no such file, or the disk refuses.
     """
     table = read_own_table(path)
-    if missing := [name for name in RESERVED_COLUMNS if name not in table.column_names]:
-        raise DamagedError(
-            f"{path} has no column {', '.join(missing)}, expected a file written by write_crystals"
-        )
+    check_columns(path, table.column_names)
     try:
         return _crystals_of(table)
     except (ValueError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path}: damaged, a row is no crystal ({error})") from error
+
+
+def check_columns(path: Path, names: Sequence[str]) -> None:
+    """Refuse a table that lacks a column of `write_crystals`.
+
+    Raises:
+        DamagedError: If it does.
+    """
+    if missing := [name for name in RESERVED_COLUMNS if name not in names]:
+        raise DamagedError(
+            f"{path} has no column {', '.join(missing)}, expected a file written by write_crystals"
+        )
 
 
 def _crystals_of(table: "pa.Table") -> list[Crystal]:

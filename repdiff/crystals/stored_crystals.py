@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from jaxtyping import Float, Int
 
-from repdiff.crystals.crystal import RESERVED_COLUMNS, Crystal, Label
+from repdiff.crystals.crystal import RESERVED_COLUMNS, Crystal, Label, check_columns
 from repdiff.runs.checksums import check_parquet
 
 if TYPE_CHECKING:
@@ -123,8 +123,7 @@ class StoredCrystals(Sequence[Crystal]):
 
     Raises:
         OSError: If there is none.
-        ValueError: If it is none of `write_crystals`.
-        UserError: If it is not what was written.
+        ValueError: If it is none of `write_crystals` or, as DamagedError, lacks a column or is not what was written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -161,10 +160,7 @@ def _read_blocks(path: Path) -> Iterator[_Block]:
     with path.open("rb") as file:
         source = pq.ParquetFile(file, pre_buffer=False)
         names = source.schema_arrow.names
-        if missing := [name for name in RESERVED_COLUMNS if name not in names]:
-            raise ValueError(
-                f"{path} has no column {', '.join(missing)}, expected a file written by write_crystals"
-            )
+        check_columns(path, names)
         wanted = [name for name in names if name != "formula"]
         rows: list[Any] = []
         for batch in source.iter_batches(ROWS_PER_BLOCK, columns=wanted):

@@ -14,11 +14,10 @@ from functools import cache
 from pathlib import Path
 
 from repdiff.crystals.cif_names import named_cif
-from repdiff.crystals.crystal import ROWS, Crystal, Label, LabelKinds, crystal_table, to_structure
+from repdiff.crystals.crystal import Crystal, Label, crystal_writer, to_structure
 from repdiff.crystals.extxyz_texts import EXACT_TEXTS, written_texts
 from repdiff.crystals.label_names import UNWRITABLE, FullLabels, free_names
 from repdiff.runs.csv_text import COLUMNS, escaped
-from repdiff.runs.parquet_files import table_writer
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # no clock in the files: equal crystals give equal bytes
 RESERVED_KEYS = (  # beside those of ASE's calculators
@@ -150,15 +149,5 @@ def _cell(value: Label) -> Label:
 @contextmanager
 def table_file(path: Path, labels: FullLabels) -> Generator[Add, None, None]:
     """Write a table of `repdiff.crystals.crystal.write_crystals`."""
-    held: list[Crystal] = []
-    kinds: LabelKinds = labels.kinds
-    with table_writer(path, crystal_table([], kinds).schema) as write:
-
-        def add(crystal: Crystal, _: str) -> None:
-            held.append(crystal)
-            if len(held) == ROWS:
-                write(crystal_table(held, kinds))
-                held.clear()
-
-        yield add
-        write(crystal_table(held, kinds))
+    with crystal_writer(path, labels.kinds) as add:
+        yield lambda crystal, _: add(crystal)

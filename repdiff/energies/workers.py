@@ -9,7 +9,7 @@ import torch
 
 from repdiff.energies.base import ForceField
 from repdiff.energies.registered import load_force_field
-from repdiff.execution.jobs import Cluster, Engine, engine_in_force, run_jobs
+from repdiff.execution.jobs import Cluster, Engine, engine_in_force, run_jobs, runs_here
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
@@ -40,7 +40,8 @@ def work_through(
         UserError: If the force field cannot be loaded.
     """
     engine = engine or engine_in_force()
-    if not isinstance(engine, Cluster) and (n_workers == 1 or len(jobs) <= 1 or device.type != "cpu"):
+    shares_gpu = device.type != "cpu" and not isinstance(engine, Cluster)
+    if shares_gpu or runs_here(engine, n_workers, len(jobs)):
         model = load_force_field(force_field, device)
         for job in jobs:
             yield job, work(model, job)

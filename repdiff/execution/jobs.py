@@ -12,7 +12,15 @@ from functools import partial
 from typing import Any, TypeVar
 
 import reconstruction.jobs
-from reconstruction.jobs import Cluster, WorkersDied, died, engine_in_force, using, workers_to_use
+from reconstruction.jobs import (
+    Cluster,
+    WorkersDied,
+    died,
+    engine_in_force,
+    runs_here,
+    using,
+    workers_to_use,
+)
 from reconstruction.process_pool import Engine, local_processes
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
@@ -26,6 +34,7 @@ __all__ = [
     "local_processes",
     "map_jobs",
     "run_jobs",
+    "runs_here",
     "using",
     "workers_to_use",
 ]

@@ -92,7 +92,7 @@ def read_generated(folder: Path) -> RepresentationBatch:
     return read_shards(_shards(folder))
 
 
-def split_generated(folder: Path, n: int | None, *, largest: int) -> list[list[Path]]:
+def split_generated(folder: Path, n: int | None, *, largest: int) -> list[tuple[list[Path], range]]:
     """Part the shards of a folder, in order, so that no part holds more vectors than memory should.
 
     Args:
@@ -100,20 +100,21 @@ def split_generated(folder: Path, n: int | None, *, largest: int) -> list[list[P
         n: Vectors that are wanted, the first; None for all. Shards that hold none of them are left out.
         largest: Vectors of a part at most; a shard that holds more is a part of its own.
 
+    Returns:
+        The shards of each part, and the numbers of the vectors that are wanted of it.
+
     Raises:
         UserError: If there is no shard, or one is damaged.
     """
-    parts: list[list[Path]] = []
-    room, first = 0, 0
+    parts: list[tuple[list[Path], range]] = []
+    first = 0
     for path in _shards(folder):
         if n is not None and first >= n:
             break
-        size = tensor_shape(path, "vectors")[0]
-        if not parts or size > room:
-            parts.append([])
-            room = largest
-        parts[-1].append(path)
-        room, first = room - size, first + size
+        end = first + tensor_shape(path, "vectors")[0]
+        begun = parts.pop() if parts and end - parts[-1][1].start <= largest else ([], range(first, first))
+        parts.append(([*begun[0], path], range(begun[1].start, end if n is None else min(end, n))))
+        first = end
     return parts
 
 

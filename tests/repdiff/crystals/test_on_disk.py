@@ -71,7 +71,7 @@ def test_files_of_crystals_on_disk_are_those_of_crystals_in_memory(files: list[P
 def test_a_table_of_many_row_groups_holds_one_type_for_each_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("repdiff.crystals.structure_formats.ROWS", 2)
+    monkeypatch.setattr("repdiff.crystals.crystal.ROWS", 2)
     write_structures(tmp_path, crystals(9))
     again = read_structures(tmp_path)
     assert [one.id for one in again] == [f"c{place}" for place in range(9)]
