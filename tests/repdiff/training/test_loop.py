@@ -10,59 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file, save_file
+from small_training import FEATURES, NETWORKS, VALIDATION, model, run
 
-from repdiff.backends.structrepdiff_training import VectorData, VectorTraining
-from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion, load_diffusion
+from repdiff.diffusion.build import KIND, load_diffusion
 from repdiff.errors import UserError
-from repdiff.runs.checkpoint import load_checkpoint, numbered
-from repdiff.training import TrainingSettings, train
+from repdiff.runs.checkpoint import load_checkpoint
+from repdiff.training import TrainingSettings
 from repdiff.training.log import read_metrics
 from repdiff.training.seeds import epoch_order
-
-N_FEATURES = 7
-PLAIN = {"name": "mlp", "width": 16, "n_blocks": 1, "time_width": 8}
-NETWORKS = {
-    "mlp": PLAIN,
-    "mlp with dropout": {**PLAIN, "dropout": 0.3},
-    "unet1d": {"name": "unet1d", "dim": 8, "dim_mults": [1, 2], "dropout": 0.1},
-}
-FEATURES = torch.rand(50, N_FEATURES, generator=torch.Generator().manual_seed(0)) * 0.1 + torch.linspace(
-    0, 0.9, 7
-)
-VALIDATION = FEATURES[:20].flip(1)
-QUICK = {
-    "max_steps": 30,
-    "batch_size": 16,
-    "log_every": 4,
-    "validate_every": 6,
-    "ema_every": 3,
-    "warmup_steps": 5,
-}
-
-
-def model(denoiser=PLAIN, **diffusion):
-    settings = {
-        "n_features": N_FEATURES,
-        "blocks": {"descriptor": (0, 4), "lattice": (4, 7)},
-        "diffusion": {"timesteps": 50, **diffusion},
-        "denoiser": denoiser,
-    }
-    return build_diffusion(ModelSettings.model_validate(settings), seed=3)
-
-
-def run(folder, *, diffusion=None, features=FEATURES, validation=VALIDATION, resume=False, **settings):
-    return train(
-        VectorTraining(diffusion or model()),
-        VectorData("training", features, n_features=N_FEATURES),
-        VectorData("validation", validation, n_features=N_FEATURES),
-        TrainingSettings(**{**QUICK, **settings}),
-        folder,
-        metadata={"layout": ["a", "b"]},
-        tensors={"normaliser.low": torch.zeros(3)},
-        resume=resume,
-        progress=False,
-    )
 
 
 def without_clock(records):
@@ -295,91 +250,10 @@ def test_resuming_with_another_model_or_setting_is_refused(tmp_path):
         run(tmp_path, resume=True, diffusion=model(NETWORKS["mlp with dropout"]))
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors"])
-def test_a_truncated_checkpoint_is_named_and_not_skipped(name, tmp_path):
-    run(tmp_path)
-    file = tmp_path / "checkpoints" / "step-0000000030" / name
-    file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(
-        UserError, match=rf"step-0000000030/{name} cannot be read.*train anew with `overwrite`"
-    ):
-        run(tmp_path, resume=True, max_steps=40)
-
-
-def cut_short(file):
-    file.write_bytes(file.read_bytes()[:-10])
-
-
-def other_metadata(text):
-    def replace(file):
-        save_file(load_file(file), file, metadata={"repdiff": text})
-
-    return replace
-
-
-DAMAGES = {
-    "cut short": cut_short,
-    "gone": lambda file: file.unlink(),
-    **{text: other_metadata(text) for text in ("{}", "[]", "null")},
-    "no model": other_metadata('{"format": 1, "kind": "training-state"}'),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors"])
-def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(name, damage, tmp_path, caplog):
-    if name == "model.safetensors" and damage is DAMAGES["no model"]:
-        pytest.skip("of the other file")
-    run(tmp_path / "whole", max_steps=20)
-    run(tmp_path / "damaged", max_steps=20, checkpoint_every=8)
-    folder = tmp_path / "damaged" / "checkpoints"
-    assert [path.name for path in numbered(folder)] == ["step-0000000016", "step-0000000020"]
-    damage(folder / "step-0000000020" / name)
-    run(tmp_path / "damaged", max_steps=20, checkpoint_every=8, resume=True)
-    assert "step-0000000020" in caplog.text
-    assert "going on from step-0000000016" in caplog.text
-    whole, again = (load_file(tmp_path / one / "model.safetensors") for one in ("whole", "damaged"))
-    assert all(torch.equal(whole[key], again[key]) for key in whole)
-
-
-def test_a_kill_before_the_last_checkpoint_has_its_name_leaves_no_older_weights(tmp_path, monkeypatch):
-    run(tmp_path / "whole", max_steps=20)
-
-    def killed(*arguments, **options):
-        raise SystemExit
-
-    with monkeypatch.context() as patch:
-        patch.setattr("repdiff.training.state.publish_folder", killed)
-        with pytest.raises(SystemExit):
-            run(tmp_path / "killed", max_steps=20)
-    assert (tmp_path / "killed" / "model.safetensors").is_file()
-    run(tmp_path / "killed", max_steps=20, resume=True)
-    files = [tmp_path / one / "model.safetensors" for one in ("whole", "killed")]
-    assert files[0].read_bytes() == files[1].read_bytes()
-
-
-@pytest.mark.parametrize("line", ["{}", "[]", "null", '{"step": 3'])
-def test_damaged_lines_of_metrics_are_counted_and_left_out(line, tmp_path, caplog):
-    run(tmp_path)
-    complete = read_metrics(tmp_path)
-    file = tmp_path / "metrics.jsonl"
-    file.write_text(f"{line}\n{file.read_text()}")
-    assert read_metrics(tmp_path) == complete
-    assert f"1 of {len(complete) + 1} lines are damaged" in caplog.text
-
-
 def test_a_folder_that_cannot_be_made_is_reported_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         run(tmp_path / "file" / "run")
-
-
-def test_a_metrics_line_cut_short_by_a_crash_is_dropped(tmp_path):
-    run(tmp_path)
-    complete = read_metrics(tmp_path)
-    with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 31, "tra')
-    assert read_metrics(tmp_path) == complete
 
 
 def test_training_leaves_the_global_generator_alone(tmp_path):
