@@ -77,7 +77,6 @@ def find_references(
         layout: What the columns of whole vectors mean.
         progress: Whether to show bars.
     """
-    library.index(progress=progress)
     bar = progress_bar(protostructures, desc="templates", unit="crystal", disable=not progress)
     found: list[Template | None] = []
     for one in bar:

@@ -19,7 +19,6 @@ from descriptors.symmetry.substitution import MAX_ASSIGNMENTS, substitute, subst
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.plain_properties import GRAMS_PER_DALTON, PLAIN_PROPERTIES, mass
 from repdiff.crystals.volumes import atomic_volumes
-from repdiff.execution.progress import progress_bar
 from repdiff.symmetry.table import SymmetryTable
 
 Pattern = tuple[int, tuple[str, ...]]  # space group, and the Wyckoff letters of each element
@@ -119,11 +118,31 @@ class TemplateLibrary:
 
     def holds(self, protostructure: Protostructure) -> bool:
         """Tell whether a known crystal has this protostructure, in whatever setting."""
-        return canonical(protostructure) in self._canonical
+        kind = prototype(protostructure)
+        if kind not in self._canonical:
+            rows = self._rows_by_prototype.get(kind, [])
+            self._canonical[kind] = frozenset(canonical(self._present[row]) for row in rows)
+        return canonical(protostructure) in self._canonical[kind]
 
     @cached_property
-    def _canonical(self) -> frozenset[Protostructure]:
-        return frozenset(canonical(one) for one in self.known.protostructures if one is not None)
+    def _canonical(self) -> dict[Pattern, frozenset[Protostructure]]:
+        """Protostructures in the first of their settings, of the prototypes that were asked for."""
+        return {}
+
+    @cached_property
+    def _families(self) -> dict[Pattern, _Family]:
+        """The prototypes that were asked for."""
+        return {}
+
+    @cached_property
+    def _rows_by_prototype(self) -> Mapping[Pattern, list[int]]:
+        alike: dict[Pattern, list[int]] = {}
+        for row, one in enumerate(self._present):
+            alike.setdefault(_pattern(one), []).append(row)
+        found: dict[Pattern, list[int]] = {}
+        for rows in alike.values():
+            found.setdefault(prototype(self._present[rows[0]]), []).extend(rows)
+        return {kind: sorted(rows) for kind, rows in found.items()}
 
     def nearest(self, wanted: Protostructure, most: int = 1) -> list[Template]:
         """Return the known crystals of a prototype whose elements are most like those asked for, the nearest first.
@@ -135,9 +154,12 @@ class TemplateLibrary:
             wanted: Protostructure asked for.
             most: Number of templates at most.
         """
-        family = self._families.get(prototype(wanted))
-        if family is None:
+        kind = prototype(wanted)
+        if kind not in self._rows_by_prototype:
             return []
+        if kind not in self._families:
+            self._families[kind] = self._family(self._rows_by_prototype[kind])
+        family = self._families[kind]
         own = _descriptions(_pattern(wanted))[0]
         scale = np.array([_pettifor(wanted.elements[place]) for place in own])
         counts = np.array([wanted.composition()[wanted.elements[place]] for place in own], dtype=float)
@@ -154,36 +176,16 @@ class TemplateLibrary:
                 break
         return list(found.values())
 
-    def index(self, *, progress: bool = True) -> None:
-        """Sort the crystals by prototype, which the first call of `nearest` does otherwise; some seconds for MP-20.
-
-        Args:
-            progress: Whether to show a bar.
-        """
-        if "_families" not in self.__dict__:
-            self.__dict__["_families"] = self._sorted(progress)
-
-    @cached_property
-    def _families(self) -> Mapping[Pattern, _Family]:
-        return self._sorted(False)
-
-    def _sorted(self, progress: bool) -> Mapping[Pattern, _Family]:
-        parts: dict[Pattern, list[tuple[int, list[float]]]] = {}
-        bar = progress_bar(
-            self.known.protostructures, desc="prototypes", unit="crystal", disable=not progress
-        )
-        for row, one in enumerate(bar):
-            if one is None:
-                continue
+    def _family(self, rows: Sequence[int]) -> _Family:
+        """Describe the crystals of one prototype in all ways."""
+        found: list[tuple[int, list[float]]] = []
+        for row in rows:
+            one = self._present[row]
             scale = [_pettifor(element) for element in one.elements]
-            for order in _descriptions(_pattern(one)):
-                parts.setdefault(prototype(one), []).append((row, [scale[place] for place in order]))
-        return {
-            key: _Family(
-                rows=np.array([row for row, _ in some]), scale=np.array([numbers for _, numbers in some])
-            )
-            for key, some in parts.items()
-        }
+            found.extend((row, [scale[place] for place in order]) for order in _descriptions(_pattern(one)))
+        return _Family(
+            rows=np.array([row for row, _ in found]), scale=np.array([numbers for _, numbers in found])
+        )
 
     def _described(self, row: int, wanted: Protostructure) -> Template | None:
         """Describe a known crystal as one of the protostructure asked for, by the likest elements."""
