@@ -23,6 +23,7 @@ from repdiff.phase_search.result import Phases
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.similar_crystals import SimilarCrystals
+from repdiff.runs.shipped_models import ModelCard, shipped_models
 
 __all__ = [
     "Crystal",
@@ -32,6 +33,7 @@ __all__ = [
     "Evaluation",
     "Head",
     "Model",
+    "ModelCard",
     "Phases",
     "Ranker",
     "RelaxedSet",
@@ -50,6 +52,7 @@ __all__ = [
     "read",
     "reconstruct",
     "relax",
+    "shipped_models",
     "similar",
     "train",
     "train_ranker",

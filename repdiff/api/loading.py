@@ -20,7 +20,8 @@ def load_model(
     """Read a trained model.
 
     Args:
-        model: Path of a file or a run's folder, or the name of a run in the workspace.
+        model: Path of a file or a run's folder, the name of a run in the workspace, or that of a model of the package
+            (see `shipped_models`).
         workspace: Folder of the command line's outputs.
         device: Where it will sample: auto, cpu, cuda or cuda:N.
 

@@ -26,6 +26,7 @@ from repdiff.representations.blocks import Blocks
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.inversion import named_search
 from repdiff.runs.model_files import copy_model
+from repdiff.runs.shipped_models import ModelCard, card_of, sampling_unless
 from repdiff.settings.paths import home_expanded
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class Model:
 
     def __init__(self, path: Path, backend_name: str, backend: Backend) -> None:
         self.path, self.backend_name, self.backend = path, backend_name, backend
+
+    @property
+    def card(self) -> ModelCard | None:
+        """What is known of a model that came with the package; None for others."""
+        return card_of(self.path)
 
     @checked
     def sample(
@@ -108,7 +114,8 @@ class Model:
             n_workers: Processes that invert vectors; see `reconstruct`.
             progress: Whether to show bars.
             options: Sampling settings of the backend, such as sampler="ddim", steps=50, or keep_best=0.3 with the
-                `ranker` that `train_ranker` returned; with `steer` steer_strength, caution and candidates.
+                `ranker` that `train_ranker` returned; with `steer` steer_strength, caution and candidates. A model of
+                the package brings its own, which hold unless others are given: `card.sampling`.
 
         Returns:
             The crystals, what was asked of each beside what it is; `failed` has the samples that make none, or none as
@@ -130,6 +137,7 @@ class Model:
             repdiff.errors.UserError: a model of retrieval takes no compositions: leave them out, or use another
         """
         named_search(search)
+        options = sampling_unless(self.path, set(options)) | options
         backend, steering, options = steered(self.backend, steer, heads, options)
         request = request_of(
             backend,
@@ -225,6 +233,7 @@ class Model:
         """
         if self.backend.makes != "representations":
             raise UserError(f"a model of {self.backend_name} makes crystals, not vectors: use Model.sample")
+        options = sampling_unless(self.path, set(options)) | options
         backend, _, options = steered(self.backend, steer, heads, options)
         request = request_of(
             backend,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from repdiff.errors import UserError
 from repdiff.runs.model_files import model_file, read_metadata
+from repdiff.runs.shipped_models import shipped_models
 from repdiff.runs.workspace import Workspace
 from repdiff.settings.backends import backend_names, backend_of_kind, backend_options
 
@@ -11,7 +12,9 @@ from repdiff.settings.backends import backend_names, backend_of_kind, backend_op
 def find_model(
     given: Path | None, workspace: Workspace, *, newest: str = "train", backend: str | None = None
 ) -> Path:
-    """Return the model a user means: a path, the name of a run of train or finetune, or (None) a newest one.
+    """Return the model a user means: a path, the name of a run, that of a shipped model, or (None) a newest one.
+
+    Names are those of runs of train and finetune. A run goes before a shipped model of its name.
 
     Args:
         given: What the user said.
@@ -26,11 +29,21 @@ def find_model(
         backend_options(backend)
     if given is None:
         return workspace.newest(newest, summary={} if backend is None else {"backend": backend})
-    tuned = not given.exists() and (workspace.root / "finetune" / given).exists()
-    path = workspace.find("finetune" if tuned else "train", given)
+    path = _path_of(given, workspace)
     if backend is not None and (found := backend_of(path)) != backend:
         raise UserError(f"{path} is a model of {found}, expected one of `repdiff train --backend {backend}`")
     return path
+
+
+def _path_of(given: Path, workspace: Workspace) -> Path:
+    shipped = shipped_models()
+    runs = (workspace.root / verb / given for verb in ("finetune", "train"))
+    if str(given) in shipped and not given.exists() and not any(run.exists() for run in runs):
+        return shipped[str(given)].path
+    tuned = not given.exists() and (workspace.root / "finetune" / given).exists()
+    return workspace.find(
+        "finetune" if tuned else "train", given, others=("models of the package", [*shipped])
+    )
 
 
 def newest_verb(asks_for_learnt: bool, workspace: Workspace) -> str:

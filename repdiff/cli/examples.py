@@ -19,7 +19,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "rank": (("rank mp_20 --by e_above_hull", "a label that shall be low"),),
     "head": (("head fit mp_20 --property band_gap", "a head that predicts the band gap"),),
+    "sample": (
+        (
+            "sample --chemical-system Li-Fe-O --n 20 --open",
+            "by the model of MP-20, with a page in the browser",
+        ),
+        ("sample --model perov_5 --n 20", "by another model of the package"),
+    ),
     "generate": (
+        ("generate --model mp_20 --n 100", "from a model of the package"),
         ("generate --n 100", "from the newest model"),
         ("generate --chemical-system Li-Fe-O --n-atoms 5-12", "of given elements and sizes"),
         ("generate --composition SrTiO3 --space-group 221", "of a given formula and space group"),
@@ -52,6 +60,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "report": (("report --png plots", "the newest evaluation, with an image of each plot"),),
     "degeneracy": (("degeneracy prototypes", "pairs of crystals that a descriptor confuses"),),
+    "models": (
+        ("models", "names, and what each was trained on"),
+        ("models mp_20", "the card of one: data, training, figures, weaknesses"),
+    ),
     "backends": (("backends", "names, and what each system honours"),),
     "info": (("info repdiff-workspace", "what lies in a workspace"),),
 }

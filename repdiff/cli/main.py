@@ -24,6 +24,7 @@ HELP = {
     "finetune": "Fine-tune a model so that samples can be conditioned on properties.",
     "rank": "Train a model that ranks protostructures before they are built.",
     "head": "Fit a head that predicts a property from representations, to steer by.",
+    "sample": "Make crystals and a page of them in one command, by a model of the package or one of yours.",
     "generate": "Draw new samples from a trained model.",
     "vary": "Make variations of given crystals: noise them to a level, and denoise them.",
     "optimize": "Walk given crystals towards a goal of a property that a head predicts.",
@@ -37,6 +38,7 @@ HELP = {
     "compare": "Train and evaluate several systems alike, or put evaluations side by side.",
     "report": "Write an HTML page of evaluations: tables, plots, structures.",
     "degeneracy": "Find crystals that a descriptor does not tell apart.",
+    "models": "List the models that come with the package, or show the card of one.",
     "backends": "List the systems that can be trained.",
     "info": "Describe a workspace, a run's folder, or a file of one.",
 }
@@ -74,6 +76,12 @@ class Verbs(click.Group):
                 return _download_command()
             case "backends":
                 return _backends_command()
+            case "models":
+                return _models_command()
+            case "sample":
+                from repdiff.cli.sample import sample_command
+
+                return sample_command(HELP[cmd_name], ctx.meta.get(WORDS, []))
         from repdiff.cli.verbs import verb_command
 
         return verb_command(cmd_name, HELP[cmd_name], ctx.meta.get(WORDS, []))
@@ -187,6 +195,24 @@ def _backends_command() -> click.Command:
             click.echo(description(name))
 
     return _plain_command("backends", show, [])
+
+
+def _models_command() -> click.Command:
+    def show(name: str | None) -> None:
+        from repdiff.runs.shipped_models import shipped_models
+
+        cards = shipped_models()
+        if name is not None and name not in cards:
+            raise UserError(unknown("model", name, list(cards)))
+        for one in cards.values():
+            if name is None:
+                click.echo(
+                    f"{one.name}: {one.summary} ({one.backend}, {one.path.stat().st_size / 1e6:.1f} MB)"
+                )
+            elif one.name == name:
+                click.echo(one.text())
+
+    return _plain_command("models", show, [click.Argument(["name"], required=False)])
 
 
 def _download_command() -> click.Command:

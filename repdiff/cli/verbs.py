@@ -3,8 +3,9 @@
 import importlib
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from repdiff.settings.workers import WorkerSettings
 FIRST = {"config": "common"}  # groups of the options that all verbs have
 
 
-def verb_command(verb: str, text: str, words: Sequence[str]) -> click.Command:
+def verb_command(verb: str, text: str, words: Sequence[str]) -> GroupedCommand:
     """Make the command of a verb: its options are the fields of its settings.
 
     Args:
@@ -49,12 +50,12 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> click.Command:
 
     def work(
         config: Path | None, workspace: Path, name: str | None, overwrite: bool, **given: object
-    ) -> None:
+    ) -> Path:
         from repdiff.runs.workspace import Workspace
 
         file = None if config is None else find_config(config)
         overrides = {**_overrides(by_parameter, given), **decided}
-        settings = load_settings(model, file, overrides, backend=backend)
+        settings = load_settings(model, file, overrides, backend=backend, defaults=_of_card(verb, decided))
         module = importlib.import_module(f"repdiff.commands.{verb}")
         place = Workspace(root=workspace, name=name, overwrite=overwrite)
         INTERRUPTS.begin_work()
@@ -63,6 +64,7 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> click.Command:
         if os.environ.get("RANK", "0") == "0":
             shown = str(path)
             click.echo(shown if readable(shown) == shown else os.fsencode(path))  # what a shell can hand on
+        return path
 
     def strange(option: str) -> str | None:
         told = belonging(model, str(backend), option.lstrip("-").removeprefix("no-"))
@@ -79,6 +81,15 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> click.Command:
         groups=groups | FIRST,
         strange=strange,
     )
+
+
+def _of_card(verb: str, decided: Mapping[str, Any]) -> Callable[[set[str]], Mapping[str, Any]] | None:
+    """Return the sampling settings that the model brings along, for `repdiff generate`."""
+    if verb != "generate" or "model" not in decided:
+        return None
+    from repdiff.runs.shipped_models import sampling_unless
+
+    return partial(sampling_unless, decided["model"])
 
 
 def _workers(settings: Settings) -> AbstractContextManager[None]:

@@ -33,6 +33,7 @@ from repdiff.representations.shards import (
     write_names,
     write_shard,
 )
+from repdiff.runs.shipped_models import sampling_unless
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import GenerateSettings
 from repdiff.settings.backends import DEFAULT_BACKEND
@@ -41,6 +42,7 @@ from repdiff.settings.leaves import leaves, value_at
 from repdiff.settings.sampling import DEFAULT_N
 
 log = logging.getLogger(__name__)
+SUFFIX = ".safetensors"  # of models that are files
 NAMED_RUNS = ("ranker", "new_to")  # options of backends that name other runs
 
 
@@ -77,7 +79,8 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     several = wanted is not None and len(wanted.compositions) > 1
     n = settings.n or (len(wanted.compositions) if wanted and several else DEFAULT_N)
     settings = settings.model_copy(update={"model": path, "n": n})
-    label = plain_name(f"{path.name}-{_label(settings, name)}-seed{settings.seed}")
+    label = _label(settings, name, sampling_unless(path, set()))
+    label = plain_name("-".join([path.name.removesuffix(SUFFIX), *label, f"seed{settings.seed}"]))
     inputs = {"model": path, **source_files(settings.hold)}
     inputs |= {key: found for key in NAMED_RUNS if (found := getattr(settings, key, None)) is not None}
     inputs |= {f"head {number}": head for number, head in enumerate(settings.head)}
@@ -232,18 +235,27 @@ def _sample(
     return backend.sample(n, seed=seed, first=first, **asked, **how)
 
 
-def _label(settings: GenerateSettings, backend: str) -> str:
-    """Name steps, conditions and the options that differ from their defaults, so that such runs lie side by side."""
+def _label(settings: GenerateSettings, backend: str, usual: Mapping[str, Any]) -> list[str]:
+    """Name steps, conditions and the options that differ from their defaults, so that such runs lie side by side.
+
+    Args:
+        settings: All of them.
+        backend: Name of the system.
+        usual: Settings that the model brings along, which are not named.
+    """
     options = {
         leaf.path[-1]: value_at(settings, leaf)
         for leaf in leaves(type(settings))
         if leaf.key not in (*GenerateSettings.model_fields, *NAMED_RUNS)
-        and value_at(settings, leaf) != leaf.default
+        and value_at(settings, leaf) != usual.get(leaf.key, leaf.default)
     }
     guidance = options.pop("guidance", None)
-    sampler = options.pop("sampler", "ddpm") if backend == DEFAULT_BACKEND else None
+    sampler = getattr(settings, "sampler", None) if backend == DEFAULT_BACKEND else None
+    options.pop("sampler", None)
     steps = str(settings.steps or "")
     parts = [f"{sampler}{steps}"] if sampler else [f"{steps}steps"] if steps else []
+    if usual and {"sampler": sampler, "steps": settings.steps}.items() <= usual.items():
+        parts = []
     parts += [f"eta{options.pop('eta'):g}"] if "eta" in options else []
     if "temperature" in options:
         parts.append(f"temperature{options.pop('temperature'):g}")
@@ -261,5 +273,4 @@ def _label(settings: GenerateSettings, backend: str) -> str:
     parts += [f"steer-{name}-{value}" for name, value in settings.steer.items()]
     named = ("steer_strength", "caution", "candidates")
     changed = [name for name in named if getattr(settings, name) != type(settings).model_fields[name].default]
-    parts += [f"{name}{getattr(settings, name):g}" for name in changed]
-    return "-".join(parts)
+    return [*parts, *(f"{name}{getattr(settings, name):g}" for name in changed)]

@@ -15,6 +15,7 @@ from repdiff.errors import UserError
 from repdiff.runs.atomic_files import replacing, sync_folder
 from repdiff.runs.checksums import BLANK, KEY, check_safetensors, seal_safetensors
 from repdiff.runs.model_files import FORMAT_VERSION, model_file, read_metadata, unreadable
+from repdiff.runs.packed_weights import unpack
 
 
 def save_checkpoint(
@@ -55,7 +56,7 @@ def load_checkpoint(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[s
         kind: What it must be.
 
     Returns:
-        The tensors, on the CPU, and the metadata, with `format` and `kind`.
+        The tensors, on the CPU, and the metadata, with `format` and `kind`. Packed weights are unpacked.
 
     Raises:
         UserError: If it is missing, not ours, of another kind, of a later format or, as DamagedError, damaged.
@@ -67,7 +68,7 @@ def load_checkpoint(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise UserError(f"{file} is a {metadata['kind']!r} file, expected {kind!r}: name another file")
     try:
         with safe_open(file, framework="pt") as reader:
-            return {name: reader.get_tensor(name) for name in reader.keys()}, metadata  # noqa: SIM118
+            return unpack({name: reader.get_tensor(name) for name in reader.keys()}), metadata  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         raise unreadable(file, error) from error
 

@@ -114,8 +114,13 @@ class Workspace:
         of = "".join(f" with {name} {value}" for name, value in wanted.items())
         raise UserError(f"no output of `repdiff {verb}`{of} in {self.root}: run {BEFORE[verb]} first")
 
-    def find(self, verb: str, given: Path | None) -> Path:
+    def find(self, verb: str, given: Path | None, *, others: tuple[str, Sequence[str]] = ("", ())) -> Path:
         """Return the input a user means: a path, the name of a run of `verb`, or (None) its newest run.
+
+        Args:
+            verb: What makes such inputs.
+            given: What the user said.
+            others: What else could have been named, and the names, for the message.
 
         Raises:
             UserError: If it does not exist.
@@ -129,7 +134,8 @@ class Workspace:
                 return path
         names = [path.name for path in self.runs(verb)]
         known = f"; runs of `repdiff {verb}` in {self.root}: {', '.join(names)}" if names else ""
-        raise UserError(f"{given}: no such path{known}.{did_you_mean(str(given), names)}")
+        known += f"; {others[0]}: {', '.join(others[1])}" if others[1] else ""
+        raise UserError(f"{given}: no such path{known}.{did_you_mean(str(given), [*names, *others[1]])}")
 
     def with_kept(self, settings: S, default_name: str) -> S:
         """Complete settings by those of the run that is in the folder already, where they only add to it.

@@ -2,7 +2,7 @@
 
 import logging
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -29,6 +29,7 @@ def load_settings(
     overrides: Mapping[str, Any] | None = None,
     *,
     backend: str | None = None,
+    defaults: Callable[[set[str]], Mapping[str, Any]] | None = None,
 ) -> S:
     """Read the settings of one verb from its section of a YAML file, then apply overrides.
 
@@ -41,6 +42,7 @@ def load_settings(
         overrides: Values by name or dotted path ("max_epochs", "network.width"), as flags give them: text is
             converted.
         backend: Backend whose options are accepted; None takes the one that overrides or file name.
+        defaults: Tells, of the names of the settings that overrides and file give, what holds for others.
 
     Raises:
         UserError: If the file cannot be read, or a section, a key or a value is wrong.
@@ -61,6 +63,8 @@ def load_settings(
     named = dict(_leaf_values(target, model, backend, given))
     for leaf, value in named.values():
         _put(values, leaf.path, _read_text(leaf, value))
+    if defaults is not None:
+        values = {**defaults(set(values)), **values}
     try:
         return target.model_validate(values)
     except ValidationError as error:

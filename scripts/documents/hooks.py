@@ -5,6 +5,7 @@ from pathlib import Path
 
 import command_pages
 import metric_pages
+import model_pages
 import python_pages
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -16,7 +17,7 @@ MARK = re.compile(r"^<!-- (figures:|try:|conditions|/conditions).*?-->$", re.MUL
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
-    for pages in (command_pages.pages(), python_pages.pages(), metric_pages.pages()):
+    for pages in (command_pages.pages(), python_pages.pages(), metric_pages.pages(), model_pages.pages()):
         for path, text in pages.items():
             files.append(File.generated(config, path, content=text))
     changes = CHANGES.read_text(encoding="utf-8")

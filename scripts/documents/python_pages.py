@@ -16,7 +16,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     "models": (
         "Models",
         "Models are trained, loaded and sampled; heads and rankers stand beside them.",
-        ["train", "finetune", "load_model", "Model",
+        ["train", "finetune", "load_model", "shipped_models", "Model", "ModelCard",
          "fit_head", "load_head", "Head", "train_ranker", "load_ranker", "Ranker"],
     ),
     "crystals": (
