@@ -11,7 +11,7 @@ GENERATED = {  # pages of the site's menu that are made when it is built, which 
     REPOSITORY / "docs" / name
     for name in re.findall(r"[\w/-]+\.md$", (REPOSITORY / "mkdocs.yml").read_text(), re.MULTILINE)
     if name.startswith(("reference/commands/", "reference/python/"))
-    or name in ("reference/configs.md", "reference/protocols.md", "notes/changelog.md")
+    or name in ("reference/configs.md", "reference/models.md", "reference/protocols.md", "notes/changelog.md")
 }
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

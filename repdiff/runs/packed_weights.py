@@ -18,7 +18,7 @@ def pack(tensors: Mapping[str, Tensor], *, exact: Collection[str] = ()) -> dict[
     """Shrink tensors of single precision.
 
     Args:
-        tensors: By name.
+        tensors: The tensors of a model, by name.
         exact: Beginnings of the names of those that are left as they are.
 
     Raises:

@@ -18,8 +18,8 @@ class Figure(BaseModel):
     """One measure of the crystals that a model made.
 
     Attributes:
-        name: In words, with its unit.
-        value: As measured.
+        name: The measure in words, with its unit.
+        value: The measured value.
         interval: Bounds of the 95 % interval; None if none was computed.
         baseline: The same measure of real crystals that the model has not seen, or of training crystals; None if it has
             no sense for them.
@@ -42,11 +42,11 @@ class ModelCard(BaseModel):
     """What a shipped model is.
 
     Attributes:
-        name: By which it is loaded.
+        name: The name by which it is loaded.
         backend: The system it is a model of.
         summary: One line.
         data: Training data, and their split.
-        licence: That of the training data.
+        licence: Licence of the training data.
         cite: What to cite for the data.
         conditions: Labels that samples can be asked for, with their units.
         training: What the training took: minutes, steps, seed, hardware, versions.
@@ -56,6 +56,11 @@ class ModelCard(BaseModel):
         weak_at: What the model is bad at.
         sha256: Hash of the file of weights.
         version: Version of repdiff that packed it.
+
+    Example:
+        >>> import repdiff as rd
+        >>> rd.shipped_models()["perov_5"].conditions
+        {'heat_all': 'eV/atom', 'dir_gap': 'eV'}
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
