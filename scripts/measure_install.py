@@ -1,7 +1,7 @@
 """How large `pip install repdiff` is: the sizes of the packages that it needs, as they are installed here.
 
-A build of PyTorch for the processor brings neither the packages of CUDA and Triton nor the libraries of PyTorch that are
-named after CUDA; what is left without these is counted as its size.
+A build of PyTorch for the processor brings neither the packages of CUDA and Triton nor the libraries of PyTorch that
+are named after CUDA; what is left without these is counted as its size.
 
 Example:
     python scripts/measure_install.py --out benchmarks/install.json
@@ -60,7 +60,9 @@ def main() -> None:
     needed("repdiff", seen)
     weights = Path(__file__).parents[1] / "repdiff" / "weights"
     of_weights = sum(file.stat().st_size for file in weights.iterdir())
-    by_package = {name: sum(size for _, size in sizes(one)) for name, one in seen.items() if name != "repdiff"}
+    by_package = {
+        name: sum(size for _, size in sizes(one)) for name, one in seen.items() if name != "repdiff"
+    }
     of_gpu = sum(size for name, size in by_package.items() if name.startswith(OF_GPU))
     of_gpu += sum(size for name, size in sizes(seen["torch"]) if "cuda" in name or "nvshmem" in name)
     total = sum(by_package.values()) + of_weights

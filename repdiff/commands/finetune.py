@@ -9,6 +9,7 @@ from repdiff.backends.fit import fit, read_training_set
 from repdiff.datasets.label_tables import read_label_table, with_labels
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
+from repdiff.runs.model_files import model_name
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import FinetuneSettings
 from repdiff.settings.training import TrainingSettings
@@ -35,7 +36,7 @@ def run_finetune(settings: FinetuneSettings, workspace: Workspace) -> Path:
     encoded_path = workspace.find("encode", settings.encoded)
     base = find_model(settings.from_run, workspace)
     backend = backend_of(base)
-    name = plain_name(f"{base.name}-{'-'.join(settings.property)}")
+    name = plain_name(f"{model_name(base)}-{'-'.join(settings.property)}")
     settings = settings.model_copy(update={"encoded": encoded_path, "from_run": base})
     inputs = {"encoded": encoded_path, "from_run": base}
     table = None

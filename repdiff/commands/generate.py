@@ -33,6 +33,7 @@ from repdiff.representations.shards import (
     write_names,
     write_shard,
 )
+from repdiff.runs.model_files import model_name
 from repdiff.runs.shipped_models import sampling_unless
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import GenerateSettings
@@ -42,7 +43,6 @@ from repdiff.settings.leaves import leaves, value_at
 from repdiff.settings.sampling import DEFAULT_N
 
 log = logging.getLogger(__name__)
-SUFFIX = ".safetensors"  # of models that are files
 NAMED_RUNS = ("ranker", "new_to")  # options of backends that name other runs
 
 
@@ -80,7 +80,7 @@ def run_generate(settings: GenerateSettings, workspace: Workspace) -> Path:
     n = settings.n or (len(wanted.compositions) if wanted and several else DEFAULT_N)
     settings = settings.model_copy(update={"model": path, "n": n})
     label = _label(settings, name, sampling_unless(path, set()))
-    label = plain_name("-".join([path.name.removesuffix(SUFFIX), *label, f"seed{settings.seed}"]))
+    label = plain_name("-".join([model_name(path), *label, f"seed{settings.seed}"]))
     inputs = {"model": path, **source_files(settings.hold)}
     inputs |= {key: found for key in NAMED_RUNS if (found := getattr(settings, key, None)) is not None}
     inputs |= {f"head {number}": head for number, head in enumerate(settings.head)}

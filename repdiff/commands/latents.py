@@ -12,6 +12,7 @@ from repdiff.hardware import choose_device
 from repdiff.latent_space.actions import ACTIONS, Work
 from repdiff.latent_space.files import LATENTS
 from repdiff.runs.manifest import Input
+from repdiff.runs.model_files import model_name
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import LatentsSettings
 from repdiff.settings.leaves import leaves, value_at
@@ -63,7 +64,7 @@ def _locate(
 def _label(settings: LatentsSettings) -> str:
     """Name the action, the crystals, and what differs from the defaults, so that such runs lie side by side."""
     assert settings.model is not None
-    parts = [settings.model.name, settings.action, Path(settings.crystals).name]
+    parts = [model_name(settings.model), settings.action, Path(settings.crystals).name]
     parts += [f"n{settings.n}"] if settings.n else []
     parts += ["given"] if settings.given else []
     parts += [str(end) for end in (settings.start, settings.end) if end is not None]

@@ -21,7 +21,7 @@ from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.atomic_files import replacing
-from repdiff.runs.model_files import model_file, read_metadata
+from repdiff.runs.model_files import model_file, model_name, read_metadata
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings.leaves import leaves, value_at
 from repdiff.settings.steering import OptimizeSettings
@@ -120,7 +120,7 @@ def _work(walk: Walk, settings: OptimizeSettings, run: Run) -> None:
 
 def _label(settings: OptimizeSettings, model: Path) -> str:
     """Name the model, the crystals, the goal, and what differs from the defaults."""
-    parts = [model.name, Path(str(settings.start)).name, f"{settings.property}-{settings.goal}"]
+    parts = [model_name(model), Path(str(settings.start)).name, f"{settings.property}-{settings.goal}"]
     parts += [f"keep-{settings.keep}"]
     apart = (
         "property",

@@ -15,6 +15,7 @@ from repdiff.phase_search.plan import read_wanted
 from repdiff.phase_search.result import ON_HULL, Phases
 from repdiff.representations.inversion import named_search
 from repdiff.runs.manifest import Input
+from repdiff.runs.model_files import model_name
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import PhasesSettings
 
@@ -46,11 +47,11 @@ def run_phases(settings: PhasesSettings, workspace: Workspace) -> Path:
     if hull is not None and hull.exists():
         inputs["hull"] = hull
     chosen = "" if formulas is None else f"-{len(formulas)}-formulas"
-    label = plain_name(f"{system}{chosen}-n{settings.n}-{path.name}-seed{settings.seed}")
+    label = plain_name(f"{system}{chosen}-n{settings.n}-{model_name(path)}-seed{settings.seed}")
     with workspace.run(settings, label, inputs=inputs) as run:
         if run.state != "finished":
             backend = BACKENDS[backend_of(path)].load(path, device=question.device)
-            prepared = prepare(question, backend, model_name=path.name)
+            prepared = prepare(question, backend, model_name=model_name(path))
             phases = find_phases(prepared, run.path, known=known_crystals(settings.known, path, sets))
             write_phases(run.path, phases, settings.model_dump(mode="json"))
             run.summary.update(_summary(phases))

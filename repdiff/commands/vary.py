@@ -23,7 +23,7 @@ from repdiff.hardware import choose_device, n_cores
 from repdiff.representations.described_sets import Source, describe, locate, located_training_set
 from repdiff.representations.layout import RepresentationSpec
 from repdiff.runs.manifest import Input
-from repdiff.runs.model_files import model_file, read_metadata
+from repdiff.runs.model_files import model_file, model_name, read_metadata
 from repdiff.runs.workspace import Run, Workspace, plain_name
 from repdiff.settings import VarySettings
 from repdiff.settings.leaves import leaves, value_at
@@ -156,7 +156,12 @@ def _vary(
 
 def _label(settings: VarySettings, model: Path) -> str:
     """Name the model, the crystals, and what differs from the defaults, so that such runs lie side by side."""
-    parts = [model.name, Path(settings.crystals).name, f"strength{settings.strength:g}", f"n{settings.n}"]
+    parts = [
+        model_name(model),
+        Path(settings.crystals).name,
+        f"strength{settings.strength:g}",
+        f"n{settings.n}",
+    ]
     parts += [f"keep-{settings.keep}"] + ([f"limit{settings.limit}"] if settings.limit else [])
     parts += [f"hold-{part}" for part in settings.hold]
     parts += [f"{settings.steps}steps"] if settings.steps else []

@@ -8,13 +8,24 @@ from repdiff.runs.checksums import KEY
 from repdiff.runs.json_text import load_json
 
 FORMAT_VERSION = 1
-MODEL_FILE = "model.safetensors"
+SUFFIX = ".safetensors"
+MODEL_FILE = f"model{SUFFIX}"
 REMEDY = f"{REMAKE}, or name another"
 
 
 def model_file(path: Path) -> Path:
     """Return the file of weights that a path means: in a run's folder, or the path itself."""
     return path / MODEL_FILE if path.is_dir() else path
+
+
+def model_name(path: Path) -> str:
+    """Return what a model is called: the name of a run's folder, or of the file without its suffix.
+
+    Example:
+        >>> model_name(Path("weights/mp_20.safetensors")), model_name(Path("train/mp_20-ead"))
+        ('mp_20', 'mp_20-ead')
+    """
+    return path.name.removesuffix(SUFFIX)
 
 
 def copy_model(path: Path, target: Path) -> None:
