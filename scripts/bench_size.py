@@ -119,7 +119,24 @@ def evaluate_steps(place: Place, crystals: Path) -> dict[str, list[str]]:
     return {family: ["evaluate", str(crystals), "--only", family, *shared, *known] for family in FAMILIES}
 
 
-STEPS: Mapping[str, Callable[[Place, Path], Mapping[str, Sequence[str]]]] = {"evaluate": evaluate_steps}
+def encode_steps(_: Place, crystals: Path) -> dict[str, list[str]]:
+    """Return the commands that encode all there is to know of crystals, and their vectors alone."""
+    words = [
+        "encode",
+        str(crystals / "table.parquet"),
+        "--device",
+        "cpu",
+        "--name",
+        crystals.name,
+        "--overwrite",
+    ]
+    return {"all": words, "vectors": [*words, "--symprec", "none", "--no-niggli"]}
+
+
+STEPS: Mapping[str, Callable[[Place, Path], Mapping[str, Sequence[str]]]] = {
+    "evaluate": evaluate_steps,
+    "encode": encode_steps,
+}
 """By verb: the commands that are measured, by their names, given the sets and which one to take."""
 
 

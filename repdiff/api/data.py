@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repdiff.api.checks import a_count, a_seed, checked
+from repdiff.api.encoding import encode_into
 from repdiff.api.folders import refuse_other_files
 from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.crystal import SPLITS
@@ -77,8 +78,9 @@ def load_dataset(
 
 @checked
 def encode(
-    crystals: CrystalsLike | Dataset,
+    crystals: CrystalsLike | Dataset | str | Path,
     *,
+    folder: str | Path | None = None,
     descriptor: str = "ead",
     niggli: bool = True,
     symprec: float | None = 0.1,
@@ -90,7 +92,9 @@ def encode(
 
     Args:
         crystals: A data set, pymatgen structures, ASE atoms, crystals, or a batch; those unfit for use (overlapping
-            atoms, no volume) are listed in `rejected` of the result.
+            atoms, no volume) are listed in `rejected` of the result. Or what `load_dataset` takes, of any size: it is
+            encoded into `folder` piece by piece, and the crystals of the result are made as they are asked for.
+        folder: Where a data set that is named goes, so that an interrupted call goes on; for nothing else.
         descriptor: Name of a descriptor, NAME or NAME:PRESET.
         niggli: Whether to reduce every cell to its Niggli cell first.
         symprec: Tolerance within which the protostructure is read off each crystal, Å; None leaves it out.
@@ -99,7 +103,8 @@ def encode(
         progress: Whether to show bars.
 
     Raises:
-        UserError: If something is no ordered, periodic crystal, none is fit for use, or there is no such descriptor.
+        UserError: If something is no ordered, periodic crystal, none is fit for use, there is no such descriptor, or
+            the folder holds something else.
 
     Example:
         >>> import repdiff as rd
@@ -110,6 +115,21 @@ def encode(
     place = choose_device(device)
     named_descriptor(descriptor)
     seed = a_seed(seed)
+    if isinstance(crystals, str | Path):
+        return encode_into(
+            crystals,
+            folder,
+            descriptor=descriptor,
+            niggli=niggli,
+            symprec=symprec,
+            device=device,
+            seed=seed,
+            progress=progress,
+        )
+    if folder is not None:
+        raise UserError(
+            f"`folder` is {str(folder)!r} and `crystals` are in memory: leave it out, and use `write` of the result"
+        )
     if not isinstance(crystals, Dataset):
         crystals = Dataset.of(as_crystal_set(crystals), seed=seed)
     with bars(progress):

@@ -40,7 +40,7 @@ def group_duplicates(crystals: Sequence[Crystal], *, progress: bool = True) -> I
     """
     families: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
     for number, crystal in enumerate(crystals):
-        families[_reduced_formula(crystal)].append(number)
+        families[reduced_formula_of(crystal)].append(number)
     families = {formula: members for formula, members in families.items() if len(members) > 1}
     repeated = [number for members in families.values() for number in members]
     prints = dict(
@@ -57,7 +57,8 @@ def group_duplicates(crystals: Sequence[Crystal], *, progress: bool = True) -> I
     return _confirm(crystals, owner, doubtful, progress)
 
 
-def _reduced_formula(crystal: Crystal) -> tuple[tuple[int, int], ...]:
+def reduced_formula_of(crystal: Crystal) -> tuple[tuple[int, int], ...]:
+    """Return the elements and their numbers of atoms in the smallest whole numbers; only equal ones are compared."""
     numbers, counts = np.unique(crystal.atomic_numbers, return_counts=True)
     divisor = reduce(gcd, counts.tolist())
     return tuple(zip(numbers.tolist(), (counts // divisor).tolist(), strict=True))

@@ -112,8 +112,19 @@ def with_splits(
     n_named = sum(crystal.split is not None for crystal in crystals)
     n_unknown = sum("split_name" in crystal.labels for crystal in crystals)
     splits = assign_splits(crystals, fractions=FRACTIONS, seed=seed, progress=progress)
-    note = None
-    if n_named < len(crystals) and n_named + n_unknown:
-        named = f"only {n_named} of {len(crystals)} crystals name train, val or test"
-        note = f"splits drawn with seed {seed}: {named}"
+    note = split_note(len(crystals), n_named, n_unknown, seed)
     return [crystal.replace(split=split) for crystal, split in zip(crystals, splits, strict=True)], note
+
+
+def split_note(n_crystals: int, n_named: int, n_unknown: int, seed: int) -> str | None:
+    """Say what happened to splits that were named only in part; None if there is nothing to say.
+
+    Args:
+        n_crystals: Number of crystals.
+        n_named: Those of them that name a split.
+        n_unknown: Those that name one nobody knows.
+        seed: Seed of the splits that are drawn then.
+    """
+    if n_named == n_crystals or not n_named + n_unknown:
+        return None
+    return f"splits drawn with seed {seed}: only {n_named} of {n_crystals} crystals name train, val or test"

@@ -2,27 +2,25 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from repdiff.crystals.checks import check_crystals, check_sizes
 from repdiff.crystals.convert import distinct_names
 from repdiff.crystals.crystal import Crystal
 from repdiff.datasets.benchmarks import BENCHMARKS, find_benchmark
 from repdiff.datasets.dataset import Dataset, with_splits
 from repdiff.datasets.download import verify_download
-from repdiff.datasets.readers.any_path import hash_inputs, read_path
-from repdiff.datasets.readers.rows import NOT_FINITE, Rejection, Row, parse_rows, row_of
+from repdiff.datasets.judged_rows import all_bad, judge_rows
+from repdiff.datasets.readers.any_path import hash_inputs, path_blocks, read_path
+from repdiff.datasets.readers.blocks import Block
+from repdiff.datasets.readers.formats import rows_in_blocks
+from repdiff.datasets.readers.rows import Rejection, Row, row_of
 from repdiff.datasets.splits import draw_rows
 from repdiff.errors import UserError, did_you_mean
-from repdiff.settings.limits import cut, shown
 from repdiff.settings.paths import home_expanded, opening
 
 PROTOTYPES = "prototypes"
-RECONSTRUCTED_NOTE = "MP-20 (reconstructed train split)"  # results on it must bear this name
-LEAK_LABEL = "matches_val_test"
-N_NAMED = 5  # of a kind; the rest is counted
 log = logging.getLogger(__name__)
 
 
@@ -58,36 +56,30 @@ def load_dataset(
     Raises:
         UserError: If the source is unknown, absent, unreadable or empty, or all its rows are bad.
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"limit is {limit}, expected at least 1 row")
-    rows, hashes, name = _read(source, [place for place in (data_dir, downloads) if place is not None])
-    note = RECONSTRUCTED_NOTE if name == "mp_20" and any(LEAK_LABEL in row.labels for row in rows) else None
+    check_limit(limit)
+    origin = find_origin(source, [place for place in (data_dir, downloads) if place is not None])
+    hashes, name = origin.hashes(), origin.name
+    rows = origin.rows()
     left_out = [row for row in rows if row.unread]
     rows = [row for row in rows if not row.unread]
     rows = [rows[number] for number in draw_rows(len(rows), limit, seed)]
-    pairs = parse_rows(rows, progress=progress, processes=processes)
-    found = [crystal for _, crystal in pairs if isinstance(crystal, Crystal)]
-    check = check_crystals if sound_only else check_sizes
-    reasons = iter(check(found, max_atoms, progress=progress))
-    crystals: list[Crystal] = []
-    rejected: list[Rejection] = []
-    for row, result in pairs:
-        reason = result if isinstance(result, str) else next(reasons)
-        if isinstance(result, Crystal) and reason is None and note and _leaks(result):
-            reason = "left out of train: its structure is in val or test"
-        if isinstance(result, Crystal) and reason is None:
-            crystals.append(result)
-        else:
-            rejected.append(Rejection(source=row.source, row=row.row, id=row.id, reason=str(reason)))
-    if not crystals and (sound_only or not rejected):
-        raise UserError(_all_bad(source, rejected))
-    (crystals, rejected), split_note = _with_unique_ids(crystals, rejected), None
-    remarks = _remarks([row for row, result in pairs if isinstance(result, Crystal)], left_out)
+    judged = judge_rows(
+        [*rows, *left_out],
+        name=name,
+        max_atoms=max_atoms,
+        sound_only=sound_only,
+        progress=progress,
+        processes=processes,
+    )
+    if not judged.crystals and (sound_only or not judged.rejected):
+        raise UserError(all_bad(source, Counter(entry.reason for entry in judged.rejected)))
+    crystals, rejected = _with_unique_ids(judged.crystals, judged.rejected)
+    remarks, split_note = judged.told.remarks(), None
     for remark in remarks:
         log.warning("%s: %s", name, remark)
     if sound_only:
         crystals, split_note = with_splits(crystals, seed)
-    notes = [text for text in (note, split_note) if text]
+    notes = [text for text in (judged.told.note(name), split_note) if text]
     return Dataset(
         name=name,
         crystals=crystals,
@@ -98,25 +90,87 @@ def load_dataset(
     )
 
 
-def _read(source: str, places: Sequence[Path]) -> tuple[list[Row], dict[str, str], str]:
-    """Read the rows of a source, with the hashes of its files and its name."""
-    path = home_expanded(source)
-    if source == PROTOTYPES:
-        from repdiff.datasets.prototypes.build import build_prototypes
+def check_limit(limit: int | None) -> None:
+    """Refuse to take no rows.
 
-        crystals = build_prototypes()
-        rows = [
-            row_of(
-                PROTOTYPES, row, crystal, {"id": crystal.id, "split": crystal.split} | dict(crystal.labels)
-            )
-            for row, crystal in enumerate(crystals)
-        ]
-        return rows, {}, PROTOTYPES
+    Raises:
+        UserError: If the limit is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"limit is {limit}, expected at least 1 row")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a data set comes from.
+
+    Attributes:
+        given: What the user calls it.
+        name: "prototypes", the benchmark's name, or the path's last part without its suffix.
+        path: What is read; None for the prototypes, which are code.
+        downloaded: Whether the path may be a download, which must be what was published.
+    """
+
+    given: str
+    name: str
+    path: Path | None
+    downloaded: bool = False
+
+    def rows(self) -> list[Row]:
+        """Read all rows.
+
+        Raises:
+            UserError: If it cannot be read.
+        """
+        return _prototypes() if self.path is None else read_path(self.path)
+
+    def blocks(self) -> Iterator[Block]:
+        """Read the rows in blocks.
+
+        Raises:
+            UserError: If it cannot be read.
+        """
+        return rows_in_blocks(_prototypes()) if self.path is None else path_blocks(self.path)
+
+    def hashes(self) -> dict[str, str]:
+        """Compute the sha256 of what is read, by path.
+
+        Raises:
+            UserError: If a download is not what was published.
+        """
+        if self.path is None:
+            return {}
+        with opening(self.path):
+            found = hash_inputs(self.path)
+        if self.downloaded:
+            verify_download(self.path, found)
+        return found
+
+
+def _prototypes() -> list[Row]:
+    from repdiff.datasets.prototypes.build import build_prototypes
+
+    return [
+        row_of(PROTOTYPES, row, crystal, {"id": crystal.id, "split": crystal.split} | dict(crystal.labels))
+        for row, crystal in enumerate(build_prototypes())
+    ]
+
+
+def find_origin(source: str, places: Sequence[Path]) -> Origin:
+    """Find out what a source means.
+
+    Args:
+        source: "prototypes", a benchmark, or a path.
+        places: Folders to look for benchmarks in.
+
+    Raises:
+        UserError: If there is no such thing.
+    """
+    if source == PROTOTYPES:
+        return Origin(given=source, name=PROTOTYPES, path=None)
     if source in BENCHMARKS:
-        path = find_benchmark(source, places)
-        hashes = hash_inputs(path)
-        verify_download(path, hashes)
-        return read_path(path), hashes, source
+        return Origin(given=source, name=source, path=find_benchmark(source, places), downloaded=True)
+    path = home_expanded(source)
     with opening(path):
         exists = path.exists()
     if not exists:
@@ -125,44 +179,7 @@ def _read(source: str, places: Sequence[Path]) -> tuple[list[Row], dict[str, str
             f"{source!r} is neither a path nor a data set; known: {', '.join(known)}."
             + did_you_mean(source, known)
         )
-    return read_path(path), hash_inputs(path), path.resolve().name.split(".")[0] or "data"
-
-
-def _leaks(crystal: Crystal) -> bool:
-    return crystal.split == "train" and bool(crystal.labels.get(LEAK_LABEL))
-
-
-def _all_bad(source: str, rejected: Sequence[Rejection]) -> str:
-    if not rejected:
-        return f"{source} holds no crystal, expected at least one"
-    reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
-    listed = "; ".join(f"{count} × {reason}" for reason, count in reasons)
-    return f"none of the {len(rejected)} rows of {source} can be used: {listed}"
-
-
-def _remarks(rows: Sequence[Row], left_out: Sequence[Row]) -> tuple[str, ...]:
-    """Count what was changed or left out, and name the files that were not read and the splits nobody knows."""
-    counts = Counter(note for row in rows for note in dict.fromkeys(row.notes))
-    remarks = [
-        f"{count} × {note}{_names(rows, note) if note.endswith(NOT_FINITE) else ''}"
-        for note, count in counts.items()
-    ]
-    splits = Counter(str(split) for row in rows if (split := row.labels.get("split_name")) is not None)
-    if splits:
-        named = ", ".join(f"{shown(split)} ({count})" for split, count in splits.most_common(N_NAMED))
-        more = f" and {len(splits) - N_NAMED} more" if len(splits) > N_NAMED else ""
-        remarks.append(f"unknown splits, expected train, val or test: {named}{more}")
-    if left_out:
-        named = ", ".join(f"{cut(row.id)} ({row.reason})" for row in left_out[:N_NAMED])
-        more = f" and {len(left_out) - N_NAMED} more" if len(left_out) > N_NAMED else ""
-        remarks.append(f"{len(left_out)} files not read: {named}{more}")
-    return tuple(remarks)
-
-
-def _names(rows: Sequence[Row], note: str) -> str:
-    names = [row.id for row in rows if note in row.notes]
-    more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
-    return f": {', '.join(map(cut, names[:N_NAMED]))}{more}"
+    return Origin(given=source, name=path.resolve().name.split(".")[0] or "data", path=path)
 
 
 def _with_unique_ids(

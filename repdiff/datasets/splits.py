@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from repdiff.crystals.crystal import SPLITS, Crystal
 from repdiff.crystals.duplicates import group_duplicates
@@ -32,20 +33,40 @@ def assign_splits(
     Raises:
         ValueError: If a fraction is negative or they do not sum to 1.
     """
-    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise ValueError(f"fractions are {fractions}, expected three shares that sum to 1")
+    _check(fractions)
     official = [crystal.split for crystal in crystals if crystal.split is not None]
     if len(official) == len(crystals):
         return official
-    groups = group_duplicates(crystals, progress=progress)
-    names, sizes = np.unique(groups, return_counts=True)
-    lacking = np.array(fractions) * len(crystals)
-    chosen: dict[int, str] = {}
+    drawn = draw_splits(group_duplicates(crystals, progress=progress), fractions=fractions, seed=seed)
+    return [SPLITS[split] for split in drawn]
+
+
+def draw_splits(
+    groups: Int[np.ndarray, " n"], *, fractions: tuple[float, float, float] = FRACTIONS, seed: int
+) -> Int[np.ndarray, " n"]:
+    """Draw the split of every crystal as `assign_splits` does, as its place in `SPLITS`.
+
+    Args:
+        groups: Equal numbers stay together.
+        fractions: Shares of train, validation and test, summing to 1.
+        seed: Seed of the order of the groups.
+
+    Raises:
+        ValueError: If a fraction is negative or they do not sum to 1.
+    """
+    _check(fractions)
+    names, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    lacking = np.array(fractions) * len(groups)
+    chosen = np.zeros(len(names), dtype=np.int64)
     for place in np.random.default_rng(seed).permutation(len(names)):
-        split = int(lacking.argmax())
-        lacking[split] -= sizes[place]
-        chosen[int(names[place])] = SPLITS[split]
-    return [chosen[int(group)] for group in groups]
+        chosen[place] = lacking.argmax()
+        lacking[chosen[place]] -= sizes[place]
+    return chosen[members]
+
+
+def _check(fractions: tuple[float, float, float]) -> None:
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise ValueError(f"fractions are {fractions}, expected three shares that sum to 1")
 
 
 def draw_rows(n_rows: int, n: int | None, seed: int | np.random.Generator) -> list[int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.crystals.crystal_set import CrystalViews
+from repdiff.crystals.stored_crystals import StoredCrystals
 from repdiff.crystals.views import frame_of
 from repdiff.datasets.readers.rows import Rejection, reasons_by_name
 from repdiff.errors import DamagedError, UserError
@@ -55,7 +56,7 @@ class EncodedSet(CrystalViews):
     _lost = "rejected"
     _encoded = True
 
-    crystals: list[Crystal]
+    crystals: Sequence[Crystal]
     representations: Float[Tensor, "n_crystals n_features"]
     layout: RepresentationSpec
     rejected: Sequence[Rejection] = ()
@@ -132,8 +133,12 @@ class EncodedSet(CrystalViews):
         return RepresentationSpec.of_file(file, read_metadata(file))
 
     @classmethod
-    def read(cls, folder: str | Path) -> "EncodedSet":
+    def read(cls, folder: str | Path, *, stored: bool = False) -> "EncodedSet":
         """Read what `write` wrote.
+
+        Args:
+            folder: Where it is.
+            stored: Whether the crystals stay in a table until they are asked for, see `StoredCrystals`.
 
         Raises:
             UserError: If files are missing, damaged, or do not belong together.
@@ -146,7 +151,7 @@ class EncodedSet(CrystalViews):
         tensors, metadata = load_checkpoint(folder / REPRESENTATIONS, kind=KIND)
         layout = RepresentationSpec.of_file(folder / REPRESENTATIONS, metadata)
         try:
-            crystals = read_crystals(folder / CRYSTALS)
+            crystals = (StoredCrystals if stored else read_crystals)(folder / CRYSTALS)
         except DamagedError as error:
             raise DamagedError(error.damage, AGAIN) from error
         except OSError as error:

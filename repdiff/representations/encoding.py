@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -99,14 +100,60 @@ def encode_dataset(
     Raises:
         UserError: If there is no such descriptor, or no crystal could be reduced to its Niggli cell.
     """
-    crystals, rejected = list(dataset.crystals), list(dataset.rejected)
-    if niggli:
-        crystals, failed = _reduce(crystals, progress)
-        rejected += failed
+    found, failed = encode_part(
+        dataset.crystals,
+        descriptor,
+        name=dataset.name,
+        note=dataset.note,
+        niggli=niggli,
+        device=device,
+        symprec=symprec,
+        progress=progress,
+    )
+    if found is None:
+        raise UserError(none_reduced(dataset.name))
+    return replace(found, rejected=[*dataset.rejected, *failed])
+
+
+def none_reduced(name: str) -> str:
+    """Say that no crystal of a data set could be reduced."""
+    return f"no crystal of {name} could be reduced to its Niggli cell: try `niggli=False`"
+
+
+def encode_part(
+    crystals: Sequence[Crystal],
+    descriptor: str,
+    *,
+    name: str,
+    note: str | None = None,
+    first: int = 0,
+    niggli: bool,
+    device: torch.device,
+    symprec: float | None,
+    progress: bool = True,
+) -> tuple[EncodedSet | None, list[Rejection]]:
+    """Encode some crystals of a data set; the composition has columns for their own elements alone.
+
+    Args:
+        crystals: The crystals.
+        descriptor: NAME or NAME:PRESET.
+        name: Name of the data set.
+        note: What results on it must say.
+        first: Number of the first crystal in the data set.
+        niggli: Whether to reduce every cell to its Niggli cell first.
+        device: Where to compute the vectors.
+        symprec: Tolerance within which protostructures are read off the crystals, Å; None leaves them out.
+        progress: Whether to show bars.
+
+    Returns:
+        What was encoded, None if no crystal could be reduced; and those that could not, with the reasons.
+
+    Raises:
+        UserError: If there is no such descriptor.
+    """
+    crystals, failed = _reduce(crystals, first, progress) if niggli else (list(crystals), [])
     if not crystals:
-        raise UserError(
-            f"no crystal of {dataset.name} could be reduced to its Niggli cell: try `niggli=False`"
-        )
+        return None, failed
     symmetry = None
     if symprec is not None:
         readings = read_protostructures(
@@ -119,20 +166,17 @@ def encode_dataset(
         crystals = with_protostructures(crystals, readings)
         symmetry = SymmetryTable.of_readings(readings)
     elements = sorted({int(z) for crystal in crystals for z in crystal.atomic_numbers})
-    layout = RepresentationSpec.of(
-        descriptor, elements, niggli=niggli, dataset=dataset.name, note=dataset.note
-    )
+    layout = RepresentationSpec.of(descriptor, elements, niggli=niggli, dataset=name, note=note)
     vectors = encode_crystals(crystals, layout.representation(), device=device, progress=progress)
     return EncodedSet(
-        crystals=crystals, representations=vectors, layout=layout, rejected=rejected, symmetry=symmetry
-    )
+        crystals=crystals, representations=vectors, layout=layout, rejected=failed, symmetry=symmetry
+    ), failed
 
 
-def _reduce(crystals: list[Crystal], progress: bool) -> tuple[list[Crystal], list[Rejection]]:
+def _reduce(crystals: Sequence[Crystal], first: int, progress: bool) -> tuple[list[Crystal], list[Rejection]]:
     reduced, failed = [], []
-    for row, crystal in enumerate(
-        progress_bar(crystals, desc="reducing cells", unit="crystal", disable=not progress)
-    ):
+    bar = progress_bar(crystals, desc="reducing cells", unit="crystal", disable=not progress)
+    for row, crystal in enumerate(bar, first):
         try:
             reduced.append(niggli_reduced(crystal))
         except ValueError as error:

@@ -35,8 +35,7 @@ def save_checkpoint(
     Raises:
         UserError: If the disk refuses; the old file is untouched then.
     """
-    header = {"format": FORMAT_VERSION, "kind": kind, **metadata, KEY: BLANK.decode()}
-    text = json.dumps(header, allow_nan=False)
+    text = header_text(metadata, kind=kind)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         independent = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -46,6 +45,12 @@ def save_checkpoint(
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot write ({error}): is the disk full or read-only?") from error
     return path
+
+
+def header_text(metadata: Mapping[str, Any], *, kind: str) -> str:
+    """Write the JSON of the header of a checkpoint, with room for its checksum."""
+    header = {"format": FORMAT_VERSION, "kind": kind, **metadata, KEY: BLANK.decode()}
+    return json.dumps(header, allow_nan=False)
 
 
 def load_checkpoint(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -6,7 +6,6 @@ another program wrote anew has lost the checksum, which lies before the footer w
 
 import hashlib
 import json
-import mmap
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +16,7 @@ N_DIGITS = 64
 BLANK = MARK + b"0" * N_DIGITS
 KEY = "checksum"  # in a JSON document, and in that of the header of a safetensors file
 PARQUET_END = 8  # bytes: length of the footer, then "PAR1"
+CHUNK = 2**20  # bytes hashed at once
 HEADER = 8  # bytes in front of the header of a safetensors file, which say how long it is
 
 
@@ -121,11 +121,13 @@ def _check(path: Path, place: int) -> None:
 def _digest(path: Path, place: int) -> str:
     """Hash a file, its checksum at `place` left blank."""
     total = hashlib.sha256()
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        view = memoryview(content)
-        with view[:place] as before, view[place + len(BLANK) :] as after:
-            total.update(before)
-            total.update(BLANK)
-            total.update(after)
-        view.release()
+    with path.open("rb") as file:
+        left = place
+        while left and (part := file.read(min(left, CHUNK))):
+            total.update(part)
+            left -= len(part)
+        total.update(BLANK)
+        file.seek(place + len(BLANK))
+        while part := file.read(CHUNK):
+            total.update(part)
     return total.hexdigest()

@@ -8,7 +8,8 @@ own tables take the apostrophe away again.
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,8 +78,32 @@ def read_texts(path: Path, *, errors: str = "strict") -> tuple[list[str], list[l
         UnicodeDecodeError: If it is no UTF-8 and `errors` is "strict".
         UserError: If it has more rows or columns than are read, or is packed and damaged or far too large.
     """
+    with open_texts(path, errors=errors) as (names, lines):
+        rows = list(lines)
+    check_cells(path, len(rows), len(names))
+    return names, rows
+
+
+@contextmanager
+def open_texts(
+    path: Path, *, errors: str = "strict"
+) -> Generator[tuple[list[str], Iterator[list[str]]], None, None]:
+    """Read a CSV as `read_texts` does, row by row, for the length of a `with` block.
+
+    Args:
+        path: The file.
+        errors: What to do with bytes that are no UTF-8, as in `open`.
+
+    Yields:
+        The names of the columns, and the rows.
+
+    Raises:
+        OSError: If it cannot be opened.
+        csv.Error: If it is no CSV.
+        UnicodeDecodeError: If it is no UTF-8 and `errors` is "strict".
+        UserError: If it has more rows or columns than are read, or is packed and damaged or far too large.
+    """
     csv.field_size_limit(LARGEST_FIELD)
-    rows: list[list[str]] = []
     with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors=errors, newline="") as file:
         lines = csv.reader(file)
         names = next((line for line in islice(lines, MAX_ROWS) if line), [])
@@ -86,13 +111,15 @@ def read_texts(path: Path, *, errors: str = "strict") -> tuple[list[str], list[l
             raise UserError(
                 f"{path} has {len(names)} columns, expected at most {MAX_COLUMNS}: leave out those that are no labels"
             )
-        for number, line in enumerate(lines):
-            if line:
-                rows.append(line[: len(names)])
-            if number >= MAX_ROWS:
-                raise too_many_rows(path)
-    check_cells(path, len(rows), len(names))
-    return names, rows
+        yield names, _rows(path, lines, len(names))
+
+
+def _rows(path: Path, lines: Iterator[list[str]], n_columns: int) -> Iterator[list[str]]:
+    for number, line in enumerate(lines):
+        if line:
+            yield line[:n_columns]
+        if number >= MAX_ROWS:
+            raise too_many_rows(path)
 
 
 def check_cells(path: Path, n_rows: int, n_columns: int) -> None:

@@ -19,9 +19,9 @@ def write_records(path: Path, records: Iterable[Mapping[str, Any]], *, ascii_onl
         records: Plain JSON values by name.
         ascii_only: Write other characters as escapes, which a reader of JSON takes for the same.
     """
-    lines = [json.dumps(dict(record), ensure_ascii=ascii_only) + "\n" for record in records]
-    with replacing(path) as partial:
-        partial.write_text("".join(lines), encoding="utf-8")
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(json.dumps(dict(record), ensure_ascii=ascii_only) + "\n")
 
 
 def write_failed(folder: Path, reasons: Mapping[str, str]) -> None:

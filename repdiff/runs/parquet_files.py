@@ -1,6 +1,6 @@
 """Parquet tables by open files: the library takes no path whose bytes are no UTF-8."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,10 @@ from repdiff.settings.limits import MAX_COLUMNS, MAX_ROWS, MAX_TABLE, shown_byte
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 BATCH = 4096  # rows read at once of a table from anywhere
+BUFFER = 2**20  # bytes read at once of a column, which may be of gigabytes
 
 
 def read_table(path: Path) -> "pa.Table":
@@ -41,20 +43,9 @@ def read_foreign_table(path: Path) -> "pa.Table":
         UserError: If it has more rows, columns or bytes than are read, or is not what its checksum says.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    check_parquet(path)
-    with path.open("rb") as stream:
-        file = pq.ParquetFile(stream)
-        n_rows, n_columns = file.metadata.num_rows, file.metadata.num_columns
-        if n_rows > MAX_ROWS:
-            raise UserError(f"{path} has {n_rows} rows, expected at most {MAX_ROWS}: split it into parts")
-        if n_columns > MAX_COLUMNS:
-            raise UserError(
-                f"{path} has {n_columns} columns, expected at most {MAX_COLUMNS}: leave out those that are no labels"
-            )
-        check_cells(path, n_rows, n_columns)
-        n_bytes, batches = 0, []
+    n_bytes, batches = 0, []
+    with open_foreign(path) as file:
         for batch in file.iter_batches(BATCH):
             batches.append(batch)
             n_bytes += batch.nbytes
@@ -65,12 +56,61 @@ def read_foreign_table(path: Path) -> "pa.Table":
         return pa.Table.from_batches(batches, file.schema_arrow)
 
 
+@contextmanager
+def open_foreign(path: Path) -> "Generator[pq.ParquetFile, None, None]":
+    """Open a table from anywhere, to be read in batches.
+
+    Raises:
+        OSError: If there is no such file.
+        pyarrow.ArrowException: If it is no parquet.
+        UserError: If it has more rows or columns than are read, or is not what its checksum says.
+    """
+    import pyarrow.parquet as pq
+
+    check_parquet(path)
+    with path.open("rb") as stream:
+        file = pq.ParquetFile(stream, buffer_size=BUFFER)
+        n_rows, n_columns = file.metadata.num_rows, file.metadata.num_columns
+        if n_rows > MAX_ROWS:
+            raise UserError(f"{path} has {n_rows} rows, expected at most {MAX_ROWS}: split it into parts")
+        if n_columns > MAX_COLUMNS:
+            raise UserError(
+                f"{path} has {n_columns} columns, expected at most {MAX_COLUMNS}: leave out those that are no labels"
+            )
+        check_cells(path, n_rows, n_columns)
+        yield file
+
+
+def read_columns(path: Path, names: Sequence[str]) -> "pa.Table":
+    """Read some columns of a table that repdiff wrote.
+
+    Raises:
+        OSError: If there is no such file.
+        pyarrow.ArrowException: If it is no parquet.
+    """
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as file:
+        return pq.ParquetFile(file).read(columns=list(names))
+
+
 def plain_values(column: "pa.ChunkedArray") -> list[Any]:
     """Return the values of a column; as the integers behind them where Python has no such dates."""
+    values = python_values(column)
+    return values_behind(column) if values is None else values
+
+
+def python_values(column: "pa.ChunkedArray") -> list[Any] | None:
+    """Return the values of a column; None where Python has no such dates."""
     try:
         return column.to_pylist()
     except (ValueError, ArithmeticError):
-        return [getattr(scalar, "value", None) for scalar in column]
+        return None
+
+
+def values_behind(column: "pa.ChunkedArray") -> list[Any]:
+    """Return the integers that stand for the dates of a column."""
+    return [getattr(scalar, "value", None) for scalar in column]
 
 
 def read_own_table(path: Path) -> "pa.Table":

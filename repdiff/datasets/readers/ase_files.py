@@ -3,7 +3,9 @@
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from repdiff.crystals.arrays import ISOTOPE_NOTE
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.extxyz_texts import EXACT_TEXTS, exact_texts
+from repdiff.datasets.readers.blocks import Block, in_blocks
 from repdiff.datasets.readers.databases import checked_ids
 from repdiff.datasets.readers.rows import Row, is_number, is_scalar, row_of
 from repdiff.errors import UserError
@@ -33,39 +36,62 @@ def read_extxyz(path: Path) -> list[Row]:
 
     Scalars of a frame's comment line become labels; `material_id` or `id` names it.
     """
-    from ase.io import read
-
     rows: list[Row] = []
     for number, frame in enumerate(_frames(path)):
         if number == HOPELESS and all(row.content is None for row in rows):
             raise UserError(
                 f"{path} cannot be read as extxyz: none of its first {HOPELESS} frames can, the first: {rows[0].reason}"
             )
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                head, _, body = frame.partition("\n")
-                comment, _, lines = body.partition("\n")
-                _check_columns(comment)
-                _check_count(head, lines)
-                lines, n_isotopes = ISOTOPE.subn(r"\1H", lines)
-                atoms = read(io.StringIO(f"{head}\n{comment}\n{lines}"), format="extxyz")
-            if isinstance(atoms, list):
-                raise ValueError(f"{len(atoms)} structures in one frame")
-            notes = (ISOTOPE_NOTE,) if n_isotopes else ()
-            facts = _energies(atoms) | atoms.info | _names_of_digits(comment, atoms.info)
-            exact = exact_texts(facts.pop(EXACT_TEXTS, None))
-            facts |= exact
-            named = "" if exact.get("id") == "" else None
-            rows.append(_atoms_row(path, number, atoms, facts, id=named, notes=notes))
-            if len(rows) > MAX_ROWS:
-                raise too_many_rows(path)
-        except UserError:
-            raise
-        except Exception as error:  # whatever the reader raises becomes the reason of this frame alone
-            reason = f"cannot be read as extxyz: {type(error).__name__} {error}"
-            rows.append(row_of(path, number, None, {}, reason=" ".join(reason.split())[:200]))
+        rows.append(_frame_row(path, number, frame))
+        if len(rows) > MAX_ROWS:
+            raise too_many_rows(path)
     return rows
+
+
+def extxyz_blocks(path: Path) -> Iterator[Block]:
+    """Read extended XYZ as `read_extxyz` does, in blocks.
+
+    Raises:
+        UserError: If it has more frames than are read.
+    """
+    first = 0
+    for frames in in_blocks(_frames(path), len):
+        yield partial(_frame_rows, path, first, frames)
+        first += len(frames)
+        if first > MAX_ROWS:
+            raise too_many_rows(path)
+
+
+def _frame_rows(path: Path, first: int, frames: Sequence[str]) -> list[Row]:
+    return [_frame_row(path, number, frame) for number, frame in enumerate(frames, first)]
+
+
+def _frame_row(path: Path, number: int, frame: str) -> Row:
+    """Read one frame; what is wrong with it stays with it."""
+    from ase.io import read
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            head, _, body = frame.partition("\n")
+            comment, _, lines = body.partition("\n")
+            _check_columns(comment)
+            _check_count(head, lines)
+            lines, n_isotopes = ISOTOPE.subn(r"\1H", lines)
+            atoms = read(io.StringIO(f"{head}\n{comment}\n{lines}"), format="extxyz")
+        if isinstance(atoms, list):
+            raise ValueError(f"{len(atoms)} structures in one frame")
+        notes = (ISOTOPE_NOTE,) if n_isotopes else ()
+        facts = _energies(atoms) | atoms.info | _names_of_digits(comment, atoms.info)
+        exact = exact_texts(facts.pop(EXACT_TEXTS, None))
+        facts |= exact
+        named = "" if exact.get("id") == "" else None
+        return _atoms_row(path, number, atoms, facts, id=named, notes=notes)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the reader raises becomes the reason of this frame alone
+        reason = f"cannot be read as extxyz: {type(error).__name__} {error}"
+        return row_of(path, number, None, {}, reason=" ".join(reason.split())[:200])
 
 
 def read_ase_db(path: Path) -> list[Row]:
@@ -74,19 +100,38 @@ def read_ase_db(path: Path) -> list[Row]:
     Raises:
         UserError: If it is none.
     """
-    from ase.db import connect
+    return [row for block in ase_db_blocks(path) for row in block()]
 
-    rows: list[Row] = []
-    try:
+
+def ase_db_blocks(path: Path) -> Iterator[Block]:
+    """Read a database of ASE as `read_ase_db` does, in blocks.
+
+    Raises:
+        UserError: If it is none, before the first block.
+    """
+    with _as_database(path):
         ids = checked_ids(path)
-        with connect(path, type="db", use_lock_file=False) as database:
-            for number, id in enumerate(ids):
-                rows.append(_entry_row(path, number, database, id))
+    first = 0
+    for some in in_blocks(ids):
+        yield partial(_entry_rows, path, first, some)
+        first += len(some)
+
+
+@contextmanager
+def _as_database(path: Path) -> Generator[None, None, None]:
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:  # sqlite3, JSON and ASE raise many kinds here
         raise UserError(f"{path} cannot be read as a database of ASE: {error}; is it complete?") from error
-    return rows
+
+
+def _entry_rows(path: Path, first: int, ids: Sequence[int]) -> list[Row]:
+    from ase.db import connect
+
+    with _as_database(path), connect(path, type="db", use_lock_file=False) as database:
+        return [_entry_row(path, row, database, id) for row, id in enumerate(ids, first)]
 
 
 def _entry_row(path: Path, row: int, database: Any, id: int) -> Row:  # noqa: ANN401 (of ASE, without types)

@@ -4,7 +4,7 @@ import os
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -18,11 +18,19 @@ from repdiff.datasets.readers.archives import (
     open_zip,
     refusal,
 )
-from repdiff.datasets.readers.formats import TABLE_SUFFIXES, is_readable, read_file, text_row
+from repdiff.datasets.readers.blocks import Block
+from repdiff.datasets.readers.formats import (
+    TABLE_SUFFIXES,
+    is_readable,
+    read_file,
+    rows_in_blocks,
+    text_row,
+)
 from repdiff.datasets.readers.json_files import NoStructures
 from repdiff.datasets.readers.names import form_of_name, stem_of_name
+from repdiff.datasets.readers.parquet_tables import parquet_blocks, read_parquet
 from repdiff.datasets.readers.rows import Row, row_of, split_name, unread
-from repdiff.datasets.readers.tables import read_csv, read_parquet
+from repdiff.datasets.readers.tables import csv_blocks, read_csv
 from repdiff.errors import UserError
 from repdiff.runs.unpacking import PACKED, UnpackingError
 from repdiff.settings.paths import readable
@@ -146,6 +154,22 @@ def read_folder(path: Path) -> list[Row]:
     return rows
 
 
+def folder_blocks(path: Path) -> Iterator[Block]:
+    """Read a folder as `read_folder` does, in blocks; what is no table named after a split is in memory as a whole.
+
+    Raises:
+        UserError: If there is nothing to read.
+    """
+    contents = contents_of_folder(path)
+    if not contents.splits:
+        yield from rows_in_blocks(read_folder(path))
+        return
+    for name, split in contents.splits.items():
+        file = _checked_table(path / name)
+        yield from parquet_blocks(file, split=split) if _is_parquet(file) else csv_blocks(file, split=split)
+    yield from rows_in_blocks(_left(path, contents))
+
+
 def _no_structure(path: Path, unread_rows: Sequence[Row]) -> UserError:
     first = [f"; not read: {row.id} ({row.reason})" for row in unread_rows[:1]]
     more = [f" and {len(unread_rows) - 1} more"] if len(unread_rows) > 1 else []
@@ -235,9 +259,18 @@ def _with_split(row: Row, split: str) -> Row:
 
 
 def _read_table(path: Path, split: str) -> list[Row]:
+    file = _checked_table(path)
+    return read_parquet(file, split=split) if _is_parquet(file) else read_csv(file, split=split)
+
+
+def _checked_table(path: Path) -> Path:
     if path.stat().st_size == 0:
         raise UserError(f"{path} is an empty file, expected a table with one crystal a row")
-    return read_parquet(path, split=split) if path.suffix == ".parquet" else read_csv(path, split=split)
+    return path
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix == ".parquet"
 
 
 def _split_tables(names: list[str]) -> dict[str, str]:

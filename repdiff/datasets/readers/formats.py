@@ -1,14 +1,18 @@
 """One file to rows, by the suffix of its name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from repdiff.crystals.cif_names import name_in_cif
-from repdiff.datasets.readers.ase_files import read_ase_db, read_extxyz
+from repdiff.datasets.readers.ase_files import ase_db_blocks, extxyz_blocks, read_ase_db, read_extxyz
+from repdiff.datasets.readers.blocks import Block, in_blocks
+from repdiff.datasets.readers.databases import refuse_lmdb
 from repdiff.datasets.readers.json_files import read_json, read_json_lines
 from repdiff.datasets.readers.names import form_of_name, stem_of_name
+from repdiff.datasets.readers.parquet_tables import parquet_blocks, read_parquet
 from repdiff.datasets.readers.rows import Row, row_of
-from repdiff.datasets.readers.tables import read_csv, read_parquet
+from repdiff.datasets.readers.tables import csv_blocks, read_csv
 from repdiff.errors import UserError
 from repdiff.runs.unpacking import UnpackingError, unpacked
 
@@ -19,6 +23,9 @@ READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".xyz": read_extxyz,
     ".extxyz": read_extxyz,
     ".db": read_ase_db,
+    ".lmdb": refuse_lmdb,
+    ".aselmdb": refuse_lmdb,
+    ".mdb": refuse_lmdb,
     ".json": read_json,
     ".json.gz": read_json,
     ".json.bz2": read_json,
@@ -27,6 +34,13 @@ READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".jsonl.bz2": read_json_lines,
     ".ndjson": read_json_lines,
 }
+BLOCKS: dict[Callable[[Path], list[Row]], Callable[[Path], Iterator[Block]]] = {
+    read_csv: csv_blocks,
+    read_parquet: parquet_blocks,
+    read_extxyz: extxyz_blocks,
+    read_ase_db: ase_db_blocks,
+}
+"""By reader: what reads the same in blocks. Files of the other readers are in memory as a whole."""
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 FORMATS_HELP = (
     "CSV with a column cif, folder or zip of structure files, CIF or POSCAR, extxyz, ase.db, JSON(.gz, .bz2) or "
@@ -71,3 +85,20 @@ def read_file(path: Path) -> list[Row]:
     if form_of_name(path.name):
         return [text_row(path, 0, path.name, path.read_bytes())]
     raise UserError(f"{path} is of no known format, expected one of: {FORMATS_HELP}")
+
+
+def file_blocks(path: Path) -> Iterator[Block]:
+    """Read one file in blocks.
+
+    Raises:
+        UserError: If it is of no known format, or its reader refuses it; before the first block.
+    """
+    reader = reader_of_name(path.name)
+    if reader is not None and reader in BLOCKS:
+        return BLOCKS[reader](path)
+    return rows_in_blocks(read_file(path))
+
+
+def rows_in_blocks(rows: list[Row]) -> Iterator[Block]:
+    """Hand over rows that are in memory in blocks."""
+    return (partial(list, some) for some in in_blocks(rows))

@@ -52,6 +52,7 @@ NOT_FINITE = "is left empty: no finite number"  # ends the note on such a label
 REASON_LENGTH, LONGEST_REASON = 200, 1500  # characters: of a structure, and with names of files
 LARGEST_INTEGER = 2**63 - 1  # that a column of a table can hold
 EXACT_INTEGER = 2**53  # beyond it a float has lost digits
+LONGEST_INTEGER = 25  # characters; longer ones are above 64 bits, and Python does not read thousands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,26 +277,58 @@ def is_number(text: str) -> bool:
     return bool(NUMBER.match(text)) and not (INTEGER.match(text) and abs(int(text)) > LARGEST_INTEGER)
 
 
-def typed_columns(columns: Mapping[str, Sequence[str | None]]) -> dict[str, list[Label]]:
-    """Give every column of texts the narrowest type that fits all of it: bool, int, float, or text.
+class ColumnKind:
+    """The narrowest type that fits all texts of a column, which are added one by one: bool, int, float, or text.
 
     Numbers that are names stay texts: 0012, 1_2, and integers above 64 bits.
+
+    Example:
+        >>> kind = ColumnKind()
+        >>> for text in ("1", "", "0.5"):
+        ...     kind.add(text)
+        >>> kind.label_of("1"), kind.label_of("")
+        (1.0, None)
     """
-    return {name: _typed(values) for name, values in columns.items()}
+
+    def __init__(self) -> None:
+        self._booleans = self._integers = self._numbers = True
+        self._largest, self._any = 0, False
+
+    def add(self, text: str | None) -> None:
+        """Take a text of the column into account; empty ones do not count."""
+        if not text or not (self._booleans or self._numbers):
+            return
+        self._any = True
+        self._booleans = self._booleans and text.lower() in BOOLEANS
+        if INTEGER.match(text):
+            size = abs(int(text)) if len(text) <= LONGEST_INTEGER else LARGEST_INTEGER + 1
+            self._largest = max(self._largest, size)
+        else:
+            self._integers = False
+            self._numbers = self._numbers and NUMBER.match(text) is not None
+
+    def label_of(self, text: str | None) -> Label:
+        """Return a text of the column as the type that fits all that were added."""
+        if not text:
+            return None
+        if self._any and self._booleans:
+            return BOOLEANS[text.lower()]
+        if self._any and self._integers and self._largest <= LARGEST_INTEGER:
+            return int(text)
+        if self._any and self._numbers and self._largest <= EXACT_INTEGER:
+            return clean_label(float(text))
+        return text
 
 
-def _typed(values: Sequence[str | None]) -> list[Label]:
-    texts = [None if value in (None, "") else value for value in values]
-    given = [value for value in texts if value is not None]
-    if given and all(value.lower() in BOOLEANS for value in given):
-        return [None if value is None else BOOLEANS[value.lower()] for value in texts]
-    integers = [int(value) for value in given if INTEGER.match(value)]
-    largest = max(map(abs, integers), default=0)
-    if given and len(integers) == len(given) and largest <= LARGEST_INTEGER:
-        return [None if value is None else int(value) for value in texts]
-    if given and largest <= EXACT_INTEGER and all(NUMBER.match(value) for value in given):
-        return [None if value is None else clean_label(float(value)) for value in texts]
-    return list(texts)
+def typed_columns(columns: Mapping[str, Sequence[str | None]]) -> dict[str, list[Label]]:
+    """Give every column of texts the narrowest type that fits all of it, see `ColumnKind`."""
+    found: dict[str, list[Label]] = {}
+    for name, texts in columns.items():
+        kind = ColumnKind()
+        for text in texts:
+            kind.add(text)
+        found[name] = [kind.label_of(text) for text in texts]
+    return found
 
 
 def _what(value: object) -> str:
