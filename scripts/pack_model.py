@@ -129,6 +129,9 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, help="output of `repdiff train` or finetune")
     parser.add_argument("--name", required=True, help="name in scripts/models.yaml")
+    parser.add_argument(
+        "--best", action="store_true", help="take the weights of the lowest validation loss, not the last"
+    )
     parser.add_argument("--generated", type=Path, help="samples of the packed model")
     parser.add_argument("--evaluations", type=Path, nargs="+", default=[], help="what judged them")
     arguments = parser.parse_args()
@@ -136,7 +139,7 @@ def main() -> None:
         parser.error("expected --generated and --evaluations, or none of the two")
     target = WEIGHTS / f"{arguments.name}.safetensors"
     if arguments.generated is None:
-        packed(arguments.run, target)
+        packed(arguments.run / "best.safetensors" if arguments.best else arguments.run, target)
     card = card_of_model(arguments.name, arguments.run, arguments.generated, arguments.evaluations)
     write_json(target.with_suffix(".json"), card.model_dump(mode="json"))
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, {len(card.figures)} figures")
