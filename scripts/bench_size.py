@@ -8,11 +8,18 @@ Measured are the processor time of the command, its workers included, and the la
 
     milliseconds_a_crystal = 1000 · (seconds of the whole set - seconds of the small set) / (n - N_FIXED)
 
+`--verb generate` draws n vectors of a model instead (step `vectors`); it also writes n vectors that were not drawn, the
+same thousand again and again (step `shards`): all that the command does around the model. `--verb reconstruct` makes
+crystals of the first n vectors. In a `--folder` that holds vectors already, more are appended to them, and the new ones
+alone are the n of the formula, in the record `n_new`.
+
 Times of earlier calls with other n stay in the file.
 
 Example:
     python scripts/bench_size.py --n 10000 --data-dir DIR
     python scripts/bench_size.py --n 100000 --only validity,composition,symmetry,uniqueness --data-dir DIR
+    python scripts/bench_size.py --verb generate --n 1000000 --model MODEL --folder DIR
+    python scripts/bench_size.py --verb reconstruct --n 10000 --folder DIR
 """
 
 import argparse
@@ -31,6 +38,8 @@ from pymatgen.core import Element
 
 from repdiff.crystals.crystal import Crystal, write_crystals
 from repdiff.datasets.load import load_dataset
+from repdiff.representations.shards import split_generated
+from repdiff.runs.manifest import read_manifest
 from repdiff.runs.provenance import record
 
 N_FIXED = 10
@@ -63,6 +72,9 @@ COLUMN_OF = {number: column for column in columns_of_the_table() for number in c
 
 
 KEPT = ("prototypes", "coverage", "frechet")  # steps that keep something of the known crystals
+SAMPLED = ("coverage", "frechet", "matching")  # families that score a sample of a large set
+SUBSAMPLE = 1000
+STAND_INS = str(Path(__file__).with_name("generate_stand_ins.py"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +86,22 @@ class Place:
         made: Folder of the crystals, as a run would leave them.
         few: The same with the first of them.
         n: Number of crystals.
+        model: Trained model that draws vectors; None where none is needed.
     """
 
     folder: Path
     made: Path
     few: Path
     n: int
+    model: Path | None = None
+
+    def size(self, which: Path) -> int:
+        """Return how many crystals one of the two sets has."""
+        return self.n if which == self.made else N_FIXED
+
+    def generated(self, which: Path, step: str = "vectors") -> Path:
+        """Return the run in which a step of `generate` leaves the vectors of one of the two sets."""
+        return self.folder / f"generate-{step}-{which.name.partition('-')[0]}" / "generate" / "vectors"
 
 
 def swapped(crystal: Crystal, id: str, rng: np.random.Generator) -> Crystal:
@@ -96,27 +118,28 @@ def swapped(crystal: Crystal, id: str, rng: np.random.Generator) -> Crystal:
     )
 
 
-def make_sets(folder: Path, n: int, arguments: argparse.Namespace) -> Place:
+def make_sets(place: Place, arguments: argparse.Namespace) -> None:
     """Write the crystals, the first of them, a reference and a training set."""
     rng = np.random.default_rng(arguments.seed)
     known = load_dataset("mp_20", data_dir=arguments.data_dir).crystals
-    rows = rng.integers(len(known), size=n).tolist()
+    rows = rng.integers(len(known), size=place.n).tolist()
     made = [swapped(known[row], f"made-{k}", rng) for k, row in enumerate(rows)]
-    place = Place(folder=folder, made=folder / f"made-{n}", few=folder / f"few-{n}", n=n)
     for path, crystals in ((place.made, made), (place.few, made[:N_FIXED])):
         path.mkdir(exist_ok=True)
         write_crystals(path / "table.parquet", crystals)
     for name, split, size in (("reference", "test", N_REFERENCE), ("training", "train", N_TRAINING)):
         of_split = [one.replace(split=None, labels={}) for one in known if one.split == split]
-        write_crystals(folder / f"{name}.parquet", of_split[:size])
-    return place
+        write_crystals(place.folder / f"{name}.parquet", of_split[:size])
 
 
 def evaluate_steps(place: Place, crystals: Path) -> dict[str, list[str]]:
     """Return one command for each family of metrics."""
     shared = ["--n-workers", "1", "--no-baseline", "--cache", str(place.folder / "cache")]
     known = [f"--{name}={place.folder / f'{name}.parquet'}" for name in ("reference", "training")]
-    return {family: ["evaluate", str(crystals), "--only", family, *shared, *known] for family in FAMILIES}
+    commands = {family: ["evaluate", str(crystals), "--only", family, *shared, *known] for family in FAMILIES}
+    for family in SAMPLED:
+        commands[family] += ["--subsample", str(SUBSAMPLE)]
+    return commands
 
 
 def encode_steps(_: Place, crystals: Path) -> dict[str, list[str]]:
@@ -133,9 +156,25 @@ def encode_steps(_: Place, crystals: Path) -> dict[str, list[str]]:
     return {"all": words, "vectors": [*words, "--symprec", "none", "--no-niggli"]}
 
 
+def generate_steps(place: Place, crystals: Path) -> dict[str, list[str]]:
+    """Return the commands that draw vectors, in few steps and orbit by orbit, and that do all but draw them."""
+    sampler = ["--sampler", "dpm", "--steps", "10", "--prototype-share", "0"]
+    n = ["--n", str(place.size(crystals)), "--name", "vectors"]
+    vectors = ["generate", "--model", str(place.model), *n, *sampler]
+    return {"vectors": vectors, "shards": [STAND_INS, str(place.generated(place.made)), *vectors]}
+
+
+def reconstruct_steps(place: Place, crystals: Path) -> dict[str, list[str]]:
+    """Return the command that makes crystals of vectors that `generate_steps` drew."""
+    n = ["--n", str(place.size(crystals)), "--n-workers", "1"]
+    return {"crystals": ["reconstruct", "--generated", str(place.generated(crystals)), *n]}
+
+
 STEPS: Mapping[str, Callable[[Place, Path], Mapping[str, Sequence[str]]]] = {
     "evaluate": evaluate_steps,
     "encode": encode_steps,
+    "generate": generate_steps,
+    "reconstruct": reconstruct_steps,
 }
 """By verb: the commands that are measured, by their names, given the sets and which one to take."""
 
@@ -146,7 +185,8 @@ def run(command: Sequence[str], workspace: Path) -> dict[str, float]:
     Raises:
         SystemExit: If it fails.
     """
-    words = [sys.executable, "-m", "repdiff", *command, "--workspace", str(workspace)]
+    program = [] if command[0] == STAND_INS else ["-m", "repdiff"]
+    words = [sys.executable, *program, *command, "--workspace", str(workspace)]
     launched = subprocess.run(
         [sys.executable, "-c", LAUNCHER, *words],
         env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
@@ -154,28 +194,55 @@ def run(command: Sequence[str], workspace: Path) -> dict[str, float]:
         text=True,
     )
     if launched.returncode:
-        raise SystemExit(f"repdiff {' '.join(command)} ended with status {launched.returncode}")
+        raise SystemExit(f"{' '.join(words)} ended with status {launched.returncode}")
     seconds, peak = map(float, launched.stdout.split())
     return {"seconds": seconds, "peak_mebibytes": peak / MEBIBYTE}
 
 
-def measure(verb: str, place: Place, only: Sequence[str] | None) -> dict[str, dict[str, float]]:
-    """Measure the commands of a verb."""
-    found = {}
-    few = STEPS[verb](place, place.few)
+def n_held(place: Place, step: str) -> int:
+    """Count the vectors that an earlier call of a step of `generate` left in the folder."""
+    run = place.generated(place.made, step)
+    return split_generated(run, None, largest=1)[-1][1].stop if run.is_dir() else 0
+
+
+def model_of(verb: str, place: Place) -> dict[str, str]:
+    """Return the name of the model that drew the vectors, where there are any."""
+    if verb == "evaluate":
+        return {}
+    return {"model": Path(read_manifest(place.generated(place.made)).config["model"]).name}
+
+
+def measure(verb: str, place: Place, only: Sequence[str] | None, repeats: int) -> dict[str, Any]:
+    """Measure the commands of a verb; of several sessions of one, the quickest counts.
+
+    Raises:
+        SystemExit: If vectors are to be appended several times.
+    """
+    found: dict[str, Any] = {}
+    few = dict(STEPS[verb](place, place.few))
     for name, command in STEPS[verb](place, place.made).items():
         if only and name not in only:
             continue
-        sessions = {}
+        sessions: dict[str, dict[str, float]] = {}
+        few[name] = [*few[name], "--overwrite"]
         first = [("first", few[name])] if name in KEPT else []
-        for which, words in (*first, ("few", few[name]), ("all", command)):
-            sessions[which] = run(words, place.folder / f"{verb}-{name}-{which}")
-        spent = sessions["all"]["seconds"] - sessions["few"]["seconds"]
+        before = n_held(place, name) if verb == "generate" else 0
+        if repeats > 1 and before:
+            raise SystemExit(f"{place.folder} holds vectors, more are appended but once: leave --repeats out")
+        n_new = place.n - before
+        again = repeats * [("few", few[name])] + (repeats - 1) * [("made", [*command, "--overwrite"])]
+        for which, words in (*first, ("made", command), *again):
+            session = run(words, place.folder / f"{verb}-{name}-{which}")
+            if which not in sessions or session["seconds"] < sessions[which]["seconds"]:
+                sessions[which] = session
+        spent = sessions["made"]["seconds"] - sessions["few"]["seconds"]
         found[name] = {
-            "seconds": sessions["all"]["seconds"],
+            "n_new": n_new,
+            **model_of(verb, place),
+            "seconds": sessions["made"]["seconds"],
             "seconds_of_few": sessions["few"]["seconds"],
-            "milliseconds_a_crystal": 1000 * spent / (place.n - N_FIXED),
-            "peak_mebibytes": sessions["all"]["peak_mebibytes"],
+            "milliseconds_a_crystal": 1000 * spent / (n_new - N_FIXED),
+            "peak_mebibytes": sessions["made"]["peak_mebibytes"],
         }
         print(verb, place.n, name, json.dumps(found[name]), flush=True)
     return found
@@ -190,8 +257,10 @@ def main() -> None:
     add("--verb", choices=sorted(STEPS), default="evaluate")
     add("--n", type=int, required=True, help=f"number of crystals, above {N_FIXED}")
     add("--only", help="steps of the verb, separated by commas")
+    add("--repeats", type=int, default=1, help="sessions of each command, of which the quickest counts")
     add("--seed", type=int, default=0)
     add("--data-dir", type=Path)
+    add("--model", type=Path, help="trained model whose vectors are drawn; its data set is not asked for")
     add("--folder", type=Path, help="where the sets and runs stay; without it they are removed")
     add("--out", type=Path, default=Path("benchmarks/size.json"))
     arguments = parser.parse_args()
@@ -199,7 +268,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as passing:
         folder = arguments.folder or Path(passing)
         folder.mkdir(parents=True, exist_ok=True)
-        found = measure(arguments.verb, make_sets(folder, arguments.n, arguments), only)
+        place = Place(
+            folder=folder,
+            made=folder / f"made-{arguments.n}",
+            few=folder / f"few-{arguments.n}",
+            n=arguments.n,
+            model=arguments.model,
+        )
+        if arguments.verb == "evaluate":
+            make_sets(place, arguments)
+        found = measure(arguments.verb, place, only, arguments.repeats)
     before: dict[str, Any] = {}
     if arguments.out.is_file():
         before = json.loads(arguments.out.read_text(encoding="utf-8"))["steps"]

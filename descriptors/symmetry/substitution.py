@@ -1,6 +1,8 @@
 """One crystal described as another of its prototype: in which setting, and with which element in place of which."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice, permutations, product
 
 import numpy as np
@@ -8,6 +10,7 @@ from jaxtyping import Float
 
 from descriptors.symmetry.protostructure import Orbit, Protostructure
 from descriptors.symmetry.settings import Setting, change_setting, settings_of_cell, sort_orbits
+from descriptors.symmetry.space_group import LETTERS
 
 MAX_ASSIGNMENTS = 24  # of elements that occupy equal positions, in each setting; what is beyond is not tried
 
@@ -41,10 +44,9 @@ def substitutions(known: Protostructure, wanted: Protostructure) -> list[Substit
     """
     if known.number != wanted.number or len(known.elements) != len(wanted.elements):
         return []
-    places = _places(wanted)
+    places = _places(wanted, tuple(range(len(LETTERS))))
     found: dict[tuple[int, ...], Substitution] = {}
-    for setting in settings_of_cell(known.number):
-        own = _places(setting.apply(known))
+    for setting, own in _described(known):
         if own.keys() != places.keys() or any(len(own[place]) != len(places[place]) for place in own):
             continue
         choices = product(*(permutations(places[place]) for place in own))
@@ -75,17 +77,45 @@ def substitute(
         Protostructure, free coordinates and conventional cell. The cell may be left-handed.
     """
     described, coordinates, cell = change_setting(known, free, lattice, substitution.setting)
-    parts = np.split(coordinates, described.free_offsets[1:-1])
+    return *replace_elements(described, coordinates, substitution.elements), cell
+
+
+def replace_elements(
+    described: Protostructure, free: Float[np.ndarray, " n_free"], elements: Mapping[int, int]
+) -> tuple[Protostructure, Float[np.ndarray, " n_free"]]:
+    """Put other elements on the orbits of a crystal, and its free coordinates in their new order.
+
+    Args:
+        described: Protostructure of the crystal.
+        free: Free coordinates of its orbits, one after another.
+        elements: The element that takes the place of each.
+    """
+    parts = np.split(free, described.free_offsets[1:-1])
     replaced = [
-        (Orbit(orbit.index, substitution.elements[orbit.element]), part)
+        (Orbit(orbit.index, elements[orbit.element]), part)
         for orbit, part in zip(described.orbits, parts, strict=True)
     ]
-    return *sort_orbits(known.number, replaced), cell
+    return sort_orbits(described.number, replaced)
 
 
-def _places(protostructure: Protostructure) -> dict[str, list[int]]:
-    """Return the elements that occupy each list of Wyckoff letters, in the order of the lists."""
+@lru_cache(maxsize=16384)
+def _described(known: Protostructure) -> list[tuple[Setting, dict[str, list[int]]]]:
+    """Return which elements occupy each list of letters in each of the settings."""
+    return [(setting, _places(known, setting.letters)) for setting in settings_of_cell(known.number)]
+
+
+def _places(protostructure: Protostructure, renamed: Sequence[int]) -> dict[str, list[int]]:
+    """Return the elements that occupy each list of Wyckoff letters, in the order of the lists.
+
+    Args:
+        protostructure: What occupies them.
+        renamed: Place in the alphabet of the letter that each letter becomes.
+    """
+    found = []
+    for element in protostructure.elements:
+        own = sorted(renamed[orbit.index] for orbit in protostructure.orbits if orbit.element == element)
+        found.append(("".join(LETTERS[place] for place in own), element))
     places: dict[str, list[int]] = {}
-    for element, letters in sorted(protostructure.letters_by_element().items(), key=lambda pair: pair[1]):
+    for letters, element in sorted(found, key=lambda pair: pair[0]):
         places.setdefault(letters, []).append(element)
     return places

@@ -71,15 +71,20 @@ class CompositionRequest:
         )
 
 
-def sample_names(wanted: CompositionRequest | None, n: int) -> list[str]:
+def sample_names(wanted: CompositionRequest | None, n: int, *, first: int = 0) -> list[str]:
     """Name samples: after the crystal whose composition they have, so that they are judged as attempts at it.
+
+    Args:
+        wanted: What they are asked to be made of, if anything.
+        n: How many.
+        first: Number of the first.
 
     Returns:
         "mp-149#0" for the first attempt at mp-149, "gen-000000" for the first sample of no target.
     """
     if wanted is None or not wanted.targets:
-        return [f"gen-{number:06d}" for number in range(n)]
-    rounds = [divmod(number, len(wanted.targets)) for number in range(n)]
+        return [f"gen-{number:06d}" for number in range(first, first + n)]
+    rounds = [divmod(number, len(wanted.targets)) for number in range(first, first + n)]
     return [f"{wanted.targets[place]}{MARK}{attempt}" for attempt, place in rounds]
 
 

@@ -6,7 +6,7 @@ varied.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.geometry import check_structures
 from repdiff.crystals.resumable_parts import crystals_in_shards, each_shard
-from repdiff.crystals.structure_files import unwritable
+from repdiff.crystals.structure_files import writable_of
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.representations.batch import RepresentationBatch
@@ -194,7 +194,8 @@ def make_variations(
         made, _ = crystals_in_shards(
             folder, len(flat), shard_size, lambda first, size: vary(first, size).crystals
         )
-        return _writable([crystal.replace(id=name) for crystal, name in zip(made, names, strict=True)])
+        varied = [crystal.replace(id=name) for crystal, name in zip(made, names, strict=True)]
+        return writable_of(CrystalSet(crystals=varied))
     batch = replace(_vectors(folder, len(flat), shard_size, vary), names=names)
     return invert(
         batch,
@@ -222,12 +223,3 @@ def _vectors(folder: Path, n: int, size: int, vary: Callable[[int, int], Samples
 
     each_shard(n, size, extend)
     return read_generated(folder)
-
-
-def _writable(made: Sequence[Crystal]) -> CrystalSet:
-    """Count crystals that no file could hold as failed."""
-    reasons = {crystal.id: unwritable(crystal) for crystal in made}
-    return CrystalSet(
-        crystals=[crystal for crystal in made if not reasons[crystal.id]],
-        failed={name: reason for name, reason in reasons.items() if reason},
-    )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,22 @@ from repdiff.backends.requested_compositions import CompositionRequest, read_com
 from repdiff.backends.sampling_elsewhere import Sample, side_by_side
 from repdiff.conditions import Asked, judge
 from repdiff.conditions.files import told, write_judged
-from repdiff.crystals.crystal import Crystal
+from repdiff.conditions.pieces import read_pieces, write_piece
+from repdiff.crystals.crystal import Crystal, read_crystals
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.resumable_parts import SHARDS, crystals_in_shards, each_shard
-from repdiff.crystals.structure_files import write_made
+from repdiff.crystals.structure_files import writable_of, write_structures
 from repdiff.errors import UserError
 from repdiff.hardware import choose_device
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.draws import join_parts, write_part
 from repdiff.representations.shards import (
     held_shard,
-    read_shard,
-    shard_path,
     write_names,
     write_shard,
 )
+from repdiff.runs.atomic_files import PIECES
+from repdiff.runs.failures import write_failed
 from repdiff.runs.model_files import model_name
 from repdiff.runs.shipped_models import sampling_unless
 from repdiff.runs.workspace import Run, Workspace, plain_name
@@ -187,27 +189,29 @@ def _fill_vectors(
     sample: Sample, settings: GenerateSettings, wanted: CompositionRequest | None, asked: Asked, run: Run
 ) -> int:
     """Complete the shards of representations, which are judged once they are crystals, and count what was made."""
+    bare: dict[int, int] = {}  # vectors that could not be drawn, by shard
 
     def extend(number: int, first: int, size: int) -> int:
         held = held_shard(run.path, number)
         n_held = sum(map(len, held))
-        if n_held >= size:
-            return 0
-        samples = sample(first + n_held, size - n_held)
-        more = samples.representations
-        if samples.draws:
-            write_part(run.path, first + n_held, samples.draws)
-        write_shard(run.path, number, RepresentationBatch.joined([*held, more]))
-        return size - n_held
+        if n_held < size:
+            samples = sample(first + n_held, size - n_held)
+            if samples.draws:
+                write_part(run.path, first + n_held, samples.draws)
+            held = [RepresentationBatch.joined([*held, samples.representations])]
+            write_shard(run.path, number, held[0])
+        bare[number] = int(held[0].vectors.isnan().any(1).sum())
+        return max(0, size - n_held)
 
-    n_made = each_shard(settings.n or 0, settings.shard_size, extend)
+    n_made, n_bare = each_shard(settings.n or 0, settings.shard_size, extend), sum(bare.values())
     if outcomes := join_parts(run.path, settings.n or n_made):
         run.summary["draws"] = outcomes
         log.info("protostructures: %s", ", ".join(f"{count} {what}" for what, count in outcomes.items()))
-    shards = (read_shard(path) for path in shard_path(run.path, 0).parent.glob("*.safetensors"))
-    if n_bare := sum(int(shard.vectors.isnan().any(1).sum()) for shard in shards):
+    if n_bare:
         run.summary["n_without_vector"] = n_bare
-    write_names(run.path, sample_names(wanted, settings.n or n_made))
+    pieces = range(0, n := settings.n or n_made, settings.shard_size)
+    named = (sample_names(wanted, min(settings.shard_size, n - first), first=first) for first in pieces)
+    write_names(run.path, chain.from_iterable(named))
     return n_made
 
 
@@ -220,10 +224,22 @@ def _fill_crystals(
         return sample(first, n).crystals
 
     made, n_made = crystals_in_shards(run.path, settings.n or 0, settings.shard_size, make)
-    names = sample_names(wanted, len(made))
-    crystals = [crystal.replace(id=name) for crystal, name in zip(made, names, strict=True)]
-    judged = judge(CrystalSet(crystals=crystals), asked, names, progress=True)
-    run.summary.update(write_made(run.path, judged.crystals.crystals, judged.crystals.failed))
+    places: list[Path] = []
+    first = 0
+    for shard in made.files:
+        crystals = read_crystals(shard)
+        names = sample_names(wanted, len(crystals), first=first)
+        named = [crystal.replace(id=name) for crystal, name in zip(crystals, names, strict=True)]
+        here = asked.of_rows(range(first, first + len(crystals)))
+        judged = judge(CrystalSet(crystals=named), here, names, progress=True)
+        places.append(run.path / PIECES / shard.stem)
+        write_piece(places[-1], replace(judged, crystals=writable_of(judged.crystals)))
+        first += len(crystals)
+    judged = read_pieces(places, asked)
+    failed = judged.crystals.failed
+    write_structures(run.path, judged.crystals.crystals, progress=True)
+    write_failed(run.path, failed)
+    run.summary.update(n_crystals=len(judged.crystals.crystals), n_failed=len(failed))
     run.summary.update(write_judged(run.path, judged))
     return n_made
 

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,8 @@ from reconstruction.presets import SEARCHES, Search
 from repdiff.backends.steering import SteeringRequest, with_predictions
 from repdiff.conditions import Asked, judge
 from repdiff.conditions.files import MISSED, told, write_judged
-from repdiff.conditions.verdicts import Judged, rates_of
-from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
-from repdiff.crystals.crystal_set import CrystalSet
-from repdiff.crystals.on_disk import CrystalsOnDisk
+from repdiff.conditions.pieces import KEPT, read_pieces, write_piece
+from repdiff.crystals.crystal import Crystal, read_crystals
 from repdiff.crystals.resumable_parts import forget_parts, kept, part_name
 from repdiff.crystals.structure_files import TABLE, write_structures
 from repdiff.crystals.symmetry import SYMPREC
@@ -35,13 +32,13 @@ from repdiff.representations.inversion import invert
 from repdiff.representations.layout import named_descriptor
 from repdiff.representations.shards import read_names, read_shards, split_generated
 from repdiff.runs.atomic_files import PIECES, read_json, write_json
-from repdiff.runs.failures import FAILED, read_failed, read_records, write_failed
+from repdiff.runs.failures import FAILED, read_records, write_failed
 from repdiff.runs.manifest import Input
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import ReconstructSettings
 
 PIECE = 10_000  # vectors, and their crystals, that are in memory at once
-KEPT, DONE = "crystals.parquet", "done.json"
+DONE = "done.json"
 log = logging.getLogger(__name__)
 
 
@@ -200,16 +197,9 @@ def _reconstruct(
         if len(places) > 1:
             log.info("piece %d of %d", number + 1, len(places))
         if not _is_done(place):
-            place.mkdir(parents=True, exist_ok=True)
             _invert_piece(piece.read(), source, settings, folder, place, device)
-    crystals = CrystalsOnDisk([place / KEPT for place in places])
-    missed = CrystalsOnDisk([place / MISSED for place in places])
-    failed = {**{name: why for place in places for name, why in read_failed(place).items()}, **source.refused}
-    judged = Judged(
-        crystals=CrystalSet(crystals=crystals, failed=failed),
-        rates=rates_of(chain(crystals, missed), source.asked) if source.asked else {},
-        missed=missed,
-    )
+    judged = read_pieces(places, source.asked, source.refused)
+    crystals, failed = judged.crystals.crystals, judged.crystals.failed
     write_failed(folder, failed)
     write_structures(folder, crystals, progress=True)
     more = write_judged(folder, judged)
@@ -258,12 +248,10 @@ def _invert_piece(
         proposals=settings.symmetry == "propose",
     )
     judged = judge(done.crystals, batch.asked, batch.ids, progress=True)
-    found = judged.crystals
     if source.steering is not None:
-        found = with_predictions(found, source.steering, batch.layout.descriptor)
-    write_failed(place, found.failed)
-    write_crystals(place / KEPT, found.crystals)
-    write_crystals(place / MISSED, judged.missed)
+        predicted = with_predictions(judged.crystals, source.steering, batch.layout.descriptor)
+        judged = replace(judged, crystals=predicted)
+    write_piece(place, judged)
     how = {"n_workers": done.n_workers, "search": asdict(done.search)}
     write_json(place / DONE, {"n": len(done.crystals.crystals), "seconds": done.seconds, **how})
     forget_parts(folder)

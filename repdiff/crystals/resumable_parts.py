@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
+from repdiff.crystals.on_disk import CrystalsOnDisk
 from repdiff.errors import DamagedError
 from repdiff.execution.progress import progress_bar
 from repdiff.runs.atomic_files import PARTS
@@ -126,7 +127,7 @@ def each_shard(n: int, size: int, extend: Callable[[int, int, int], int]) -> int
 
 def crystals_in_shards(
     folder: Path, n: int, size: int, make: Callable[[int, int], list[Crystal]]
-) -> tuple[list[Crystal], int]:
+) -> tuple[CrystalsOnDisk, int]:
     """Make crystals, each shard on disk as soon as it is done; an interrupted call resumes where it was.
 
     Args:
@@ -136,7 +137,7 @@ def crystals_in_shards(
         make: Makes some, given the number of the first and how many.
 
     Returns:
-        All crystals, and how many of them are new.
+        All crystals, which stay in the shards, and how many of them are new.
     """
     shards: list[Path] = []
 
@@ -151,7 +152,7 @@ def crystals_in_shards(
         return wanted - len(held)
 
     n_made = each_shard(n, size, extend)
-    return [crystal for path in shards for crystal in read_crystals(path)], n_made
+    return CrystalsOnDisk(shards), n_made
 
 
 def part_name(first: int, members: object) -> str:

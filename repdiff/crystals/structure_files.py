@@ -15,6 +15,7 @@ One folder, one order in all files:
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from descriptors.batch import MIN_VOLUME
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.cif_names import named_cif
 from repdiff.crystals.crystal import Crystal, Label, read_crystals
+from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.label_names import FullLabels
 from repdiff.crystals.stored_crystals import LARGE, StoredCrystals
 from repdiff.crystals.structure_formats import (
@@ -145,11 +147,21 @@ def write_made(
     Raises:
         UserError: If the folder cannot be written.
     """
-    reasons = {crystal.id: unwritable(crystal) for crystal in crystals}
-    write_structures(folder, [crystal for crystal in crystals if not reasons[crystal.id]], progress=progress)
+    found = writable_of(CrystalSet(crystals=crystals, failed=failed or {}))
+    write_structures(folder, found.crystals, progress=progress)
+    write_failed(folder, found.failed)
+    return {
+        "n_crystals": len(found.crystals),
+        "n_failed": len(crystals) + len(failed or {}) - len(found.crystals),
+    }
+
+
+def writable_of(made: CrystalSet) -> CrystalSet:
+    """Count crystals that no format can hold among those that failed, first."""
+    reasons = {crystal.id: unwritable(crystal) for crystal in made.crystals}
     bad = {name: reason for name, reason in reasons.items() if reason}
-    write_failed(folder, {**bad, **(failed or {})})
-    return {"n_crystals": len(crystals) - len(bad), "n_failed": len(bad) + len(failed or {})}
+    kept = [crystal for crystal in made.crystals if not reasons[crystal.id]]
+    return replace(made, crystals=kept, failed={**bad, **made.failed})
 
 
 def read_structures(path: Path) -> list[Crystal]:

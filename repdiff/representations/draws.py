@@ -98,12 +98,12 @@ def join_parts(folder: Path, n: int) -> dict[str, int]:
     """
     paths = sorted((folder / DRAWS).glob("*.parquet"))
     outcomes: Counter[str] = Counter()
-    seen: set[int] = set()
+    last = -1  # block of the part before; numbers ascend from part to part
     if paths:
         with table_writer(folder / DRAWS_FILE, _table([]).schema) as write:
             for path in paths:
-                records = [one for one in read_draws(path) if one.block not in seen]
-                seen |= {one.block for one in records}
+                records = [one for one in read_draws(path) if one.block > last]
+                last = max((one.block for one in records), default=last)
                 write(_table(records))
                 outcomes.update(
                     "to spare" if one.sample is not None and one.sample >= n else one.outcome

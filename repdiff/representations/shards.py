@@ -1,13 +1,14 @@
 """Generated vectors, with their layout, in shards of a fixed size in one folder."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from repdiff.crystals.resumable_parts import SHARDS, kept
 from repdiff.errors import DamagedError, UserError
 from repdiff.representations.batch import RepresentationBatch
 from repdiff.representations.layout import RepresentationSpec
-from repdiff.runs.atomic_files import read_json, write_json
+from repdiff.runs.atomic_files import as_written, read_json, replacing
 from repdiff.runs.checkpoint import load_checkpoint, save_checkpoint, tensor_shape
 from repdiff.symmetry import SymmetryTable
 
@@ -66,9 +67,14 @@ def held_shard(folder: Path, number: int) -> list[RepresentationBatch]:
     return [] if batch is None else [batch]
 
 
-def write_names(folder: Path, names: list[str]) -> None:
-    """Write the names of all vectors, in their order."""
-    write_json(folder / NAMES, names)
+def write_names(folder: Path, names: Iterable[str]) -> None:
+    """Write the names of all vectors, in their order, as `write_json` does, one after the other."""
+    with replacing(folder / NAMES) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        between = "[\n  "
+        for name in names:
+            file.write(between + json.dumps(as_written(name), ensure_ascii=False))
+            between = ",\n  "
+        file.write("\n]\n" if between.startswith(",") else "[]\n")
 
 
 def read_names(folder: Path, n: int) -> list[str]:

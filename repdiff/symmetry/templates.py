@@ -1,6 +1,6 @@
 """Known crystals of the prototypes that are asked for: what a new crystal of a prototype will look like."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import islice, permutations, product
@@ -13,14 +13,15 @@ from torch import Tensor
 from descriptors.symmetry import unit_cell
 from descriptors.symmetry.encoding import decode_protostructures, encode_protostructures
 from descriptors.symmetry.protostructure import Protostructure
-from descriptors.symmetry.settings import canonical, prototype, settings
+from descriptors.symmetry.settings import Setting, canonical, change_setting, prototype, settings
 from descriptors.symmetry.space_group import LETTERS
-from descriptors.symmetry.substitution import MAX_ASSIGNMENTS, substitute, substitutions
+from descriptors.symmetry.substitution import MAX_ASSIGNMENTS, replace_elements, substitutions
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.crystals.plain_properties import GRAMS_PER_DALTON, PLAIN_PROPERTIES, mass
 from repdiff.crystals.volumes import atomic_volumes
 from repdiff.symmetry.table import SymmetryTable
 
+N_REMEMBERED = 65536  # protostructures whose templates are kept, a kilobyte each
 Pattern = tuple[int, tuple[str, ...]]  # space group, and the Wyckoff letters of each element
 
 
@@ -154,9 +155,17 @@ class TemplateLibrary:
             wanted: Protostructure asked for.
             most: Number of templates at most.
         """
+        return list(self._remembered(wanted, most))
+
+    @cached_property
+    def _remembered(self) -> Callable[[Protostructure, int], tuple[Template, ...]]:
+        """Find templates, and remember those of the last protostructures: large sets come back to many of them."""
+        return lru_cache(maxsize=N_REMEMBERED)(self._find)
+
+    def _find(self, wanted: Protostructure, most: int) -> tuple[Template, ...]:
         kind = prototype(wanted)
         if kind not in self._rows_by_prototype:
-            return []
+            return ()
         if kind not in self._families:
             self._families[kind] = self._family(self._rows_by_prototype[kind])
         family = self._families[kind]
@@ -174,7 +183,7 @@ class TemplateLibrary:
                 found[row] = template
             if len(found) == most:
                 break
-        return list(found.values())
+        return tuple(found.values())
 
     def _family(self, rows: Sequence[int]) -> _Family:
         """Describe the crystals of one prototype in all ways."""
@@ -195,16 +204,30 @@ class TemplateLibrary:
         if not possible:  # they differ by a setting that shears the cell
             return None
         distance, chosen = min(possible, key=lambda pair: pair[0])
-        numbers = torch.tensor([known.number])
-        lattice = unit_cell.to_lattice(self.known.cells[row : row + 1].double(), numbers)[0].numpy()
-        _, free, cell = substitute(known, self.known.free_of(row).double().numpy(), lattice, chosen)
+        described, free, cell = self._settled(row, chosen.setting)
+        _, free = replace_elements(described, free, chosen.elements)
         cell = cell * (self._room(wanted) / self._room(known)) ** (1 / 3)
+        numbers = torch.tensor([known.number])
         return Template(
             row=row,
             free=free,
             cell=unit_cell.from_lattice(torch.from_numpy(cell)[None], numbers, exact=True)[0].numpy(),
             distance=distance,
         )
+
+    @cached_property
+    def _settled(self) -> Callable[[int, Setting], tuple[Protostructure, np.ndarray, np.ndarray]]:
+        """Describe a known crystal in another setting, and remember the last ones: some serve many draws."""
+
+        @lru_cache(maxsize=N_REMEMBERED)
+        def settled(row: int, setting: Setting) -> tuple[Protostructure, np.ndarray, np.ndarray]:
+            known = self.known.protostructures[row]
+            assert known is not None
+            cell = self.known.cells[row : row + 1].double()
+            lattice = unit_cell.to_lattice(cell, torch.tensor([known.number]))[0].numpy()
+            return change_setting(known, self.known.free_of(row).double().numpy(), lattice, setting)
+
+        return settled
 
     def _room(self, protostructure: Protostructure) -> float:
         """Sum the volumes of the atoms, Å³."""

@@ -241,8 +241,16 @@ class ProtostructureModel(nn.Module):
         wanted = self.letter(hidden + element)
         letters = torch.arange(27, device=self.device)
         keys = (self.position_start[group][:, None] + letters).clamp(max=len(positions) - 1)
-        scores = wanted @ positions.T  # of all groups: faster than to gather the vectors of one
-        return scores.gather(1, keys) * self.settings.width**-0.5
+        if torch.is_grad_enabled():
+            scores = (wanted @ positions.T).gather(
+                1, keys
+            )  # of all groups: faster than backwards through some
+        else:
+            scores = wanted.new_empty(keys.shape)
+            for number in group.unique():
+                rows = (group == number).nonzero()[:, 0]
+                scores[rows] = wanted[rows] @ positions[keys[rows[0]]].T
+        return scores * self.settings.width**-0.5
 
     def allowed_elements(
         self,

@@ -17,6 +17,7 @@ from torch import Tensor
 from descriptors.symmetry.protostructure import Protostructure
 from descriptors.symmetry.space_group import LETTERS
 from repdiff.errors import UserError
+from repdiff.networks.protostructure.alike import alike
 from repdiff.networks.protostructure.allowed import allowed_by_formula, allowed_positions, is_fixed
 from repdiff.networks.protostructure.guided import GuidedScores
 from repdiff.networks.protostructure.model import Prefix, ProtostructureModel
@@ -206,6 +207,7 @@ class _Batch:
         self.alive = torch.ones(n, dtype=torch.bool, device=model.device)
         self.log_weight = torch.zeros(n, dtype=torch.float64, device=model.device)
         self.drawn: list[list[tuple[int, int]]] = [[] for _ in range(n)]
+        self.begun = alike(self.group, self.n_atoms, self.n_kinds).kind  # equal where all that is drawn is
         masks = element_masks(self.rows_of, heads[:, 3].tolist(), model.coder.order)
         self.allowed, self.required, self.target = (mask.to(model.device) for mask in masks)
 
@@ -236,7 +238,24 @@ class _Batch:
     ) -> None:
         """Draw the next orbit of some rows."""
         model = self.model
-        prefix = Prefix(
+        last_element, group = self.last_element[rows], self.group[rows]
+        first, kind = alike(self.begun[rows])
+        hidden = self.scores.hidden(self._prefix(rows[first]))
+        same, new = (flags[kind] for flags in self._flags(rows[first]))
+        may_come = model.allowed_elements(same.any(1), new.any(1), last_element, self.n_to_come[rows])
+        scores = self.scores.of_elements(hidden)[kind] / self.element_temperature
+        asked = may_come & self._asked_elements(rows) & self._elements_of_prototypes(rows)
+        element = self._draw(rows, scores, may_come, asked, for_element)
+        may_take = torch.where((element == last_element)[:, None], same, new)
+        first, with_element = alike(kind, element)
+        known = [one[kind[first]] for one in hidden]
+        scores = self.scores.of_letters(known, element[first], group[first])[with_element] / self.temperature
+        letter = self._draw(rows, scores, may_take, may_take & self._asked_letters(rows, element), for_letter)
+        self._add(rows, element, letter)
+
+    def _prefix(self, rows: Int[Tensor, " n"]) -> Prefix:
+        """Return what is known of some rows."""
+        return Prefix(
             group=self.group[rows],
             n_atoms=self.n_atoms[rows],
             n_elements=self.n_kinds[rows],
@@ -247,18 +266,6 @@ class _Batch:
             last_element=self.last_element[rows],
             last_position=self.last_position[rows],
         )
-        hidden = self.scores.hidden(prefix)
-        same, new = self._flags(rows)
-        may_come = model.allowed_elements(
-            same.any(1), new.any(1), prefix.last_element, prefix.n_elements_left
-        )
-        scores = self.scores.of_elements(hidden) / self.element_temperature
-        asked = may_come & self._asked_elements(rows) & self._elements_of_prototypes(rows)
-        element = self._draw(rows, scores, may_come, asked, for_element)
-        may_take = torch.where((element == prefix.last_element)[:, None], same, new)
-        scores = self.scores.of_letters(hidden, element, prefix.group) / self.temperature
-        letter = self._draw(rows, scores, may_take, may_take & self._asked_letters(rows, element), for_letter)
-        self._add(rows, element, letter)
 
     def _draw(
         self,
@@ -353,7 +360,10 @@ class _Batch:
         rows, element, letter = rows[kept], element[kept], letter[kept]
         number = self.model.position_start[self.group[rows]] + letter
         size = self.model.position_size[number]
-        self.orbits[rows] += self.model.orbit_vectors(self.elements[element], self.positions[number])
+        first, kind = alike(element, number)
+        vectors = self.model.orbit_vectors(self.elements[element[first]], self.positions[number[first]])
+        self.orbits[rows] += vectors[kind]
+        self.begun[rows] = alike(self.begun[rows], element, letter).kind
         self.atoms[rows, element] += size
         self.n_left[rows] -= size
         is_new = element != self.last_element[rows]

@@ -152,3 +152,15 @@ def test_a_device_that_is_not_here_is_a_users_mistake(name):
 
 def test_auto_always_finds_a_device():
     assert choose_device("auto").type in ("cpu", "cuda")
+
+
+def test_shards_are_read_once_when_a_run_goes_on_and_not_at_its_end(run, monkeypatch):
+    from repdiff.representations import shards
+
+    read, plain = [], shards.read_shard
+    monkeypatch.setattr(shards, "read_shard", lambda path: read.append(path.name) or plain(path))
+    flags = ("--n", "6", *SAMPLING, "--name", "counted", "--shard-size", "2")
+    assert run("generate", *flags)[0] == 0
+    assert not read
+    assert run("generate", *flags[:1], "8", *flags[2:])[0] == 0
+    assert read == ["00000.safetensors", "00001.safetensors", "00002.safetensors"]

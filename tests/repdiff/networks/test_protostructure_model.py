@@ -176,6 +176,36 @@ def test_a_draw_does_not_depend_on_its_company(seed, first):
     assert together[first : first + 2] == alone
 
 
+def test_what_begins_alike_goes_through_the_network_once(monkeypatch):
+    model, seen = random_model(), []
+    plain = ProtostructureModel.hidden
+
+    def counted(self, prefix, *rest):
+        seen.append(len(prefix.group))
+        return plain(self, prefix, *rest)
+
+    monkeypatch.setattr(ProtostructureModel, "hidden", counted)
+    draws = sample_protostructures(
+        model, 64, generator=torch.Generator().manual_seed(0), prototype_share=1.0, n_candidates=16
+    )
+    sizes = {(known.number, known.n_atoms(), len(known.elements)) for known in KNOWN}
+    assert all(draw.protostructure is not None for draw in draws)
+    assert seen[0] <= len(sizes)  # of 64 * 16 rows: nothing is drawn yet but a prototype
+    assert seen[1] <= len(sizes) * len(ELEMENTS) * len(LETTERS)
+
+
+@pytest.mark.parametrize("number", [1, 62, 221, 225])
+def test_letters_score_the_same_with_and_without_gradients(number):
+    model, generator = random_model(), torch.Generator().manual_seed(0)
+    hidden, element = torch.randn(2, 9, SMALL.width, generator=generator, dtype=torch.float64)
+    group = torch.tensor([number, 2, 221] * 3)
+    positions = model.position_vectors()
+    learning = model.letter_logits(hidden, element, group, positions).detach()
+    with torch.no_grad():
+        drawing = model.letter_logits(hidden, element, group, positions)
+    torch.testing.assert_close(drawing, learning)
+
+
 def test_equivalent_settings_are_rows_of_one_crystal_and_decode_to_it():
     model = random_model()
     sequences = model.coder.encode(KNOWN)

@@ -53,6 +53,21 @@ def test_after_the_crystal_itself_comes_the_nearest_on_the_chemical_scale(librar
     assert found.distance == pytest.approx(difference(names[found.row]))
 
 
+def test_a_protostructure_that_comes_again_is_not_looked_for_again(table, monkeypatch):
+    library = TemplateLibrary.of([crystal.id for crystal in family()], table)
+    described, plain = [], TemplateLibrary._described
+    monkeypatch.setattr(
+        TemplateLibrary, "_described", lambda self, *which: described.append(which) or plain(self, *which)
+    )
+    wanted = table.protostructures[0]
+    first = library.nearest(wanted, 2)
+    n_described = len(described)
+    first.append(first[0])  # what is handed out may be changed
+    again = library.nearest(wanted, 2)
+    assert [one.row for one in again] == [one.row for one in first[:2]]
+    assert len(described) == n_described > 0
+
+
 def test_the_nearest_come_in_order_each_once(library, table):
     found = library.nearest(table.protostructures[0], 30)
     halides = [name for name in library.names if name.startswith("halide")]
