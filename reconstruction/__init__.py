@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reconstruction.api import reconstruct
     from reconstruction.given_symmetry import GivenSymmetry, Template
-    from reconstruction.inversion import Inversion, TooLargeError, prepare
+    from reconstruction.inversion import Inversion, prepare
     from reconstruction.parallel import reconstruct_groups
     from reconstruction.presets import SEARCHES, Rung, Search
     from reconstruction.result import ReconstructionResult
@@ -22,7 +22,6 @@ __all__ = [
     "Rung",
     "Search",
     "Template",
-    "TooLargeError",
     "prepare",
     "reconstruct",
     "reconstruct_groups",
@@ -36,7 +35,6 @@ _MODULES = {
     "Rung": "presets",
     "Search": "presets",
     "Template": "given_symmetry",
-    "TooLargeError": "inversion",
     "prepare": "inversion",
     "reconstruct": "api",
     "reconstruct_groups": "parallel",

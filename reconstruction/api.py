@@ -51,8 +51,7 @@ def reconstruct(
         The crystals found, by ascending row, and the reasons of the rows that make none.
 
     Raises:
-        ValueError: If there is no search of that name, the vectors have not the columns of the representation, or one
-            crystal alone needs more memory than the device has.
+        ValueError: If there is no search of that name, or the vectors have not the columns of the representation.
     """
     inversion = prepare(
         vectors,

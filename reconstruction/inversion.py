@@ -22,9 +22,10 @@ from reconstruction.decode import Decoded, decode
 from reconstruction.given_symmetry import GivenSymmetry, impose
 from reconstruction.objective import Objective, closest_radii
 from reconstruction.orbit_inversion import invert_orbits, plan_orbits
+from reconstruction.out_of_memory import is_out_of_memory, let_go
 from reconstruction.plan import plan
 from reconstruction.presets import SEARCHES, Search
-from reconstruction.result import Reconstructed, ReconstructionResult, join_results
+from reconstruction.result import Reconstructed, ReconstructionResult, join_results, nothing_found
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 PATIENCE = 2  # rounds without a lower minimum before the search for an inexact vector stops
 AGREEING = 3  # trials that must find the same minimum before the search for an inexact vector stops
 CLOSEST_PACKING = 2 ** (1 / 6)  # shortest distance over the cube root of the volume per atom, at most
-
-
-class TooLargeError(ValueError):
-    """One crystal alone needs more memory than the device has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,27 +66,32 @@ class Inversion:
     def run(self, rows: Sequence[int]) -> ReconstructionResult:
         """Search for the crystals of one group.
 
-        Where a GPU has too little memory the group is halved, and so on down to one crystal. The halves get the
-        results that they would get as groups of their own: as with another seed, no worse.
-
-        Raises:
-            TooLargeError: If the memory is not enough for one crystal alone.
+        Where memory is not enough the group is halved, and so on down to one crystal, which is refused if it alone does
+        not fit. The halves get the results that they would get as groups of their own: as with another seed, no worse.
         """
         began = time.perf_counter()
         with _one_thread() if self.device.type == "cpu" else nullcontext():
             found = self._search(rows)
         if found is None:
             if len(rows) == 1:
-                n_atoms = len(self.decoded.atomic_numbers[rows[0]])
-                raise TooLargeError(
-                    f"a cell of {n_atoms} atoms with {self.search.n_proposals} trials does not fit into the memory "
-                    f"of {self.device}: use the device cpu, or a search of fewer trials"
-                )
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+                return self.refused(rows, self.too_large(rows[0]))
+            let_go()
             middle = (len(rows) + 1) // 2
             return join_results([self.run(rows[:middle]), self.run(rows[middle:])])
         return self._result(rows, found, time.perf_counter() - began)
+
+    def refused(self, rows: Sequence[int], reason: str) -> ReconstructionResult:
+        """Return the result of a group that gives no crystal, for a reason."""
+        nothing = nothing_found(self.decoded.unsearched([]))
+        return replace(nothing, refused=dict.fromkeys(rows, reason))
+
+    def too_large(self, row: int) -> str:
+        """Return the reason of a crystal that does not fit into the memory."""
+        n_atoms, elsewhere = len(self.decoded.atomic_numbers[row]), "use the device cpu, or "
+        return (
+            f"a cell of {n_atoms} atoms with {self.search.n_proposals} trials does not fit into the memory of "
+            f"{self.device}: {elsewhere if self.device.type != 'cpu' else ''}use a search of fewer trials"
+        )
 
     def _search(self, rows: Sequence[int]) -> Reconstructed | None:
         """Search once; None if the memory is not enough."""
@@ -116,7 +118,9 @@ class Inversion:
                 radii=closest_radii(exact=self.exact, device=self.device),
             )
             return search(start, objective, self.search, generator=generator)
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             return None
 
     def _result(self, rows: Sequence[int], found: Reconstructed, seconds: float) -> ReconstructionResult:

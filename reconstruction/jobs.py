@@ -8,6 +8,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, TypeVar
 
+from reconstruction.out_of_memory import is_out_of_memory, let_go
 from reconstruction.process_pool import Engine, local_processes
 
 Job = TypeVar("Job")
@@ -19,6 +20,10 @@ log = logging.getLogger(__name__)
 
 class WorkersDied(RuntimeError):
     """Jobs were set aside, because every worker that had one of them ended."""
+
+
+class TooLarge(WorkersDied):
+    """Jobs were set aside, because each needs more memory than there is, even alone."""
 
 
 class Cluster(ABC):
@@ -92,7 +97,8 @@ def run_jobs(
     With one worker, the task runs in this process, which is left as it is: without `initializer`. So does a lone job,
     unless the engine is a cluster.
 
-    A job whose worker died is run again, elsewhere; one that `MAX_DEATHS` workers died of is set aside.
+    A job whose worker died is run again, elsewhere; one that `MAX_DEATHS` workers died of is set aside. A job for which
+    memory was not enough is run again when no other runs, and set aside if it is not enough then.
 
     Args:
         task: Function of a module, or a `functools.partial` of one, so that another process can import it.
@@ -105,7 +111,7 @@ def run_jobs(
         instead: Answers a job that was set aside, given the reason; None raises once all others are answered.
 
     Raises:
-        WorkersDied: If jobs were set aside, and there is no `instead`.
+        WorkersDied: If jobs were set aside, and there is no `instead`; `TooLarge` if memory was not enough.
         BrokenExecutor: If workers end whatever they are given, for example because they cannot be prepared.
 
     Example:
@@ -114,14 +120,13 @@ def run_jobs(
     """
     engine = engine or engine_in_force()
     if runs_here(engine, n_workers, len(jobs)):
-        for job in jobs:
-            yield job, task(job)
+        yield from _here(task, jobs, instead)
         return
 
     def open_executor(n: int) -> AbstractContextManager[Executor]:
         return engine(n, initializer, initargs)
 
-    n_aside = 0
+    aside: list[WorkersDied] = []
     answers = _answers(open_executor, task, jobs, n_workers)
     with closing(answers):
         for place, answer in _sorted(answers) if in_order else answers:
@@ -130,9 +135,42 @@ def run_jobs(
             elif instead is not None:
                 yield jobs[place], instead(jobs[place], str(answer))
             else:
-                n_aside += 1
-    if n_aside:
-        raise WorkersDied(f"{n_aside} of {len(jobs)} pieces of work were set aside, as {died()}")
+                aside.append(answer)
+    _complain(aside, len(jobs))
+
+
+def _here(
+    task: Callable[[Job], Answer], jobs: Sequence[Job], instead: Callable[[Job, str], Answer] | None
+) -> Iterator[tuple[Job, Answer]]:
+    """Do jobs in this process."""
+    aside: list[WorkersDied] = []
+    for job in jobs:
+        try:
+            answer = task(job)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if instead is None:
+                aside.append(TooLarge(too_large()))
+        else:
+            yield job, answer
+            continue
+        let_go()
+        if instead is not None:
+            yield job, instead(job, too_large())
+    _complain(aside, len(jobs))
+
+
+def _complain(aside: Sequence[WorkersDied], n_jobs: int) -> None:
+    """Raise what says why jobs were set aside, if there are any."""
+    if aside:
+        first = aside[0]
+        raise type(first)(f"{len(aside)} of {n_jobs} pieces of work were set aside, as {first}")
+
+
+def too_large() -> str:
+    """Return the reason of a job that was set aside since memory was not enough."""
+    return "a piece of work needs more memory than there is, also while no other ran"
 
 
 def died() -> str:
@@ -149,24 +187,30 @@ def _answers(
     """Answer jobs by their places; those that a broken pool had begun run alone, so that one is found guilty."""
     waiting = list(range(len(jobs)))
     deaths: Counter[int] = Counter()
+    crowded: set[int] = set()  # memory was not enough for them beside others
     n_breaks = 0
     while waiting:
-        suspects = [place for place in waiting if deaths[place]]
-        batch, n = (suspects, 1) if suspects else (waiting, min(n_workers, len(waiting)))
+        alone = [place for place in waiting if deaths[place]]
+        alone = alone or (waiting if crowded.issuperset(waiting) else [])
+        batch = alone or [place for place in waiting if place not in crowded]
+        n = 1 if alone else min(n_workers, len(batch))
         left = dict.fromkeys(batch)
         try:
             with open_executor(n) as executor:
                 for place, answer in _through(executor, task, jobs, batch):
-                    del left[place]
                     n_breaks = 0
+                    if isinstance(answer, TooLarge) and not alone:
+                        crowded.add(place)
+                        continue
+                    del left[place]
                     yield place, answer
         except BrokenExecutor:
             n_breaks += 1
             if n_breaks > MAX_BREAKS:
                 raise
-            begun = list(left)[: 1 if suspects else n + 1]  # a pool hands one more over than it has workers
+            begun = [place for place in left if alone or place not in crowded]
             log.warning("a worker ended before its piece of work was done, which is run again")
-            deaths.update(begun)
+            deaths.update(begun[: 1 if alone else n + 1])  # a pool hands one more over than it has workers
         guilty = {place for place in left if deaths[place] >= MAX_DEATHS}
         done = set(batch) - (set(left) - guilty)
         waiting = [place for place in waiting if place not in done]
@@ -178,8 +222,13 @@ def _through(
 ) -> Iterator[tuple[int, Answer | WorkersDied]]:
     futures: dict[Future[Answer], int] = {executor.submit(task, jobs[place]): place for place in places}
     for future in as_completed(futures):
-        place = futures.pop(future)
-        yield place, death if isinstance(death := future.exception(), WorkersDied) else future.result()
+        place, error = futures.pop(future), future.exception()
+        if isinstance(error, WorkersDied):
+            yield place, error
+        elif is_out_of_memory(error):
+            yield place, TooLarge(too_large())
+        else:
+            yield place, future.result()
 
 
 def _sorted(found: Iterable[tuple[int, Answer]]) -> Iterator[tuple[int, Answer]]:

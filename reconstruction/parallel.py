@@ -11,7 +11,7 @@ import torch
 from reconstruction.inversion import Inversion
 from reconstruction.jobs import Cluster, engine_in_force, run_jobs, runs_here
 from reconstruction.process_pool import Engine
-from reconstruction.result import ReconstructionResult, nothing_found
+from reconstruction.result import ReconstructionResult, join_results
 
 USABLE = 0.9  # of the memory of a GPU; the rest is for what each process needs besides its tensors
 
@@ -26,7 +26,8 @@ def reconstruct_groups(
     """Yield groups of rows with their crystals as they are finished; they begin with the largest cells.
 
     Closing the generator drops the groups that are not finished. The results do not depend on the number of workers,
-    unless a GPU has too little memory for a group. A group that ended several workers one after the other is refused.
+    unless there is too little memory for a group. A group that ended several workers one after the other is refused,
+    and so is a crystal that does not fit into the memory alone, when no other is searched for.
     On a GPU one process leaves most of the time unused, in which it prepares the next operation; several share the GPU
     and its memory.
 
@@ -37,9 +38,6 @@ def reconstruct_groups(
             `if __name__ == "__main__":`.
         engine: What opens the executor of the workers, if there are several; None takes the one in force, see
             `reconstruction.jobs.using`.
-
-    Raises:
-        TooLargeError: If the memory is not enough for one crystal alone.
     """
     chosen = [list(rows) for rows in (inversion.groups if groups is None else groups)]
     chosen.sort(key=lambda rows: -len(inversion.decoded.atomic_numbers[rows[0]]))
@@ -60,9 +58,23 @@ def reconstruct_groups(
         engine=engine,
         instead=partial(_refused, inversion),
     )
+    large: list[tuple[list[int], ReconstructionResult]] = []
     with closing(finished):
         for rows, packed in finished:
-            yield rows, pickle.loads(packed)
+            found: ReconstructionResult = pickle.loads(packed)
+            if any(reason == inversion.too_large(row) for row, reason in found.refused.items()):
+                large.append((rows, found))
+            else:
+                yield rows, found
+    for rows, found in large:
+        yield rows, _again(inversion, found)
+
+
+def _again(inversion: Inversion, found: ReconstructionResult) -> ReconstructionResult:
+    """Search again, in this process, for what was too large for the memory of a worker beside others."""
+    rows = [row for row, reason in found.refused.items() if reason == inversion.too_large(row)]
+    others = {row: reason for row, reason in found.refused.items() if row not in rows}
+    return join_results([replace(found, refused=others), *(inversion.run([row]) for row in rows)])
 
 
 _INVERSION: list[Inversion] = []  # the one of this worker process
@@ -79,8 +91,7 @@ def _start_worker(inversion: bytes, share: float) -> None:
 
 def _refused(inversion: Inversion, rows: list[int], reason: str) -> bytes:
     """Answer for a group that was set aside."""
-    nothing = nothing_found(inversion.decoded.unsearched([]))
-    return pickle.dumps(replace(nothing, refused=dict.fromkeys(rows, reason)))
+    return pickle.dumps(inversion.refused(rows, reason))
 
 
 def _work(rows: list[int]) -> bytes:

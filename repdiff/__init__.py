@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         train,
         train_ranker,
         use_executor,
+        use_memory,
         write,
     )
     from repdiff.errors import UserError
@@ -85,6 +86,7 @@ __all__ = [
     "train",
     "train_ranker",
     "use_executor",
+    "use_memory",
     "write",
 ]
 

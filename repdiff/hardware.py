@@ -5,7 +5,7 @@ import platform
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from repdiff.errors import UserError
 
@@ -79,6 +79,71 @@ def hardware() -> dict[str, str | int | float]:
             found["gpu"] = torch.cuda.get_device_name()
             found["n_gpus"] = torch.cuda.device_count()
     return found
+
+
+class UsableMemory(NamedTuple):
+    """How much memory this process may use.
+
+    Attributes:
+        n_bytes: Bytes.
+        whose: "the container" or "the machine", whichever has less.
+    """
+
+    n_bytes: int
+    whose: str
+
+
+def usable_memory(root: Path = Path("/")) -> UsableMemory | None:
+    """Return the memory of the container or, if it has no limit, of the machine; None where neither is known.
+
+    A container is a control group of Linux, of version 1 or 2, as Docker, Kubernetes and Slurm make them: the smallest
+    limit of the group of this process and of those above it counts.
+
+    Args:
+        root: Where `proc` and `sys` are.
+    """
+    found = [UsableMemory(n_bytes, "the container") for n_bytes in _group_limits(root)]
+    if sys.platform != "win32":
+        pages = os.sysconf("SC_PHYS_PAGES")
+        found.append(UsableMemory(os.sysconf("SC_PAGE_SIZE") * pages, "the machine"))
+    return min(reversed(found), key=lambda one: one.n_bytes, default=None)
+
+
+def _group_limits(root: Path) -> list[int]:
+    """Return the limits of the control groups that this process is in, bytes; none where there is no limit."""
+    limits: list[int] = []
+    with suppress(OSError, ValueError):
+        for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            top, name = ("memory", "memory.limit_in_bytes") if controllers else ("", "memory.max")
+            top_folder = root / "sys/fs/cgroup" / top
+            own = top_folder / path.strip("/")
+            for folder in (own, *own.parents):  # in a container the path may be that of the machine
+                with suppress(OSError, ValueError):
+                    limits.append(int((folder / name).read_text(encoding="ascii")))
+                if folder == top_folder:
+                    break
+    return limits
+
+
+def private_memory() -> int | None:
+    """Return the memory that this process alone holds, bytes; None where the system does not tell."""
+    return _of_status("RssAnon:")
+
+
+def data_segment() -> int | None:
+    """Return the memory that this process alone can write to, whether it did or not; None where nobody tells."""
+    return _of_status("VmData:")
+
+
+def _of_status(name: str) -> int | None:
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def forget_peak_memory() -> None:

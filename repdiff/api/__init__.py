@@ -18,6 +18,7 @@ from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.datasets.dataset import Dataset
 from repdiff.energies.relaxed import RelaxedSet
 from repdiff.execution.executors import use_executor
+from repdiff.execution.memory import use_memory
 from repdiff.metrics.evaluation import Evaluation
 from repdiff.phase_search.result import Phases
 from repdiff.representations.batch import RepresentationBatch
@@ -57,5 +58,6 @@ __all__ = [
     "train",
     "train_ranker",
     "use_executor",
+    "use_memory",
     "write",
 ]

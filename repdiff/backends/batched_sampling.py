@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Int
 
+from reconstruction.out_of_memory import in_halves
 from repdiff.crystals.crystal import Crystal
 from repdiff.crystals.formula import Composition
 from repdiff.execution.progress import progress_bar
@@ -15,13 +16,13 @@ def sample_in_parts(n: int, size: int, sample: Callable[[slice], list[Crystal]])
 
     Args:
         n: Number of samples.
-        size: Crystals at once.
+        size: Crystals at once; where memory is not enough, fewer.
         sample: Makes the crystals of a part, which the slice names.
     """
     crystals: list[Crystal] = []
     with progress_bar(total=n, desc="sampling", unit="crystal", disable=n < 2) as bar:
-        for start in range(0, n, size):
-            crystals += sample(slice(start, min(start + size, n)))
+        for _, made in in_halves(n, size, sample):
+            crystals += made
             bar.update(len(crystals) - bar.n)
     return crystals
 

@@ -12,6 +12,7 @@ from repdiff.diffusion.cdvae.model import LOSSES, Cdvae, Noise
 from repdiff.diffusion.schedules import spread_times
 from repdiff.diffusion.torus import centred
 from repdiff.training import Trainable
+from repdiff.training.shares import mean_weight
 
 
 class CdvaeTraining(Trainable):
@@ -40,10 +41,10 @@ class CdvaeTraining(Trainable):
 
     def inputs(
         self, data: CrystalData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
-    ) -> tuple[CrystalData, Noise]:
+    ) -> tuple[CrystalData, Noise, Float[Tensor, ""]]:
         """Draw times, spread evenly over the batch, and noise; this part of the batch and its own numbers."""
         n, device, settings = len(rows), generator.device, self.model.settings
-        counts = data.batch.n_atoms_per_system[rows]
+        counts = self.units(data, rows)
         n_atoms = int(counts.sum())
         times = spread_times(n, self.model.n_times, generator=generator)
         level = torch.rand(n, generator=generator, device=device)
@@ -60,12 +61,18 @@ class CdvaeTraining(Trainable):
             type_noise=settings.least_type_noise * ratio ** level[mine],
             types=types[atoms],
         )
-        return part, noise
+        return part, noise, mean_weight(counts, mine)
 
-    def forward(self, inputs: tuple[CrystalData, Noise]) -> tuple[Float[Tensor, ""], Float[Tensor, " 6"]]:
+    def units(self, data: CrystalData, rows: Int[Tensor, " n_rows"]) -> Int[Tensor, " n_rows"]:
+        """Count the atoms of each crystal."""
+        return data.batch.n_atoms_per_system[rows]
+
+    def forward(
+        self, inputs: tuple[CrystalData, Noise, Float[Tensor, ""]]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " 6"]]:
         """Return the loss and its parts."""
-        data, noise = inputs
-        return self.model(data.batch, data.finder, noise)
+        data, noise, weight = inputs
+        return self.model(data.batch, data.finder, noise, weight)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings."""

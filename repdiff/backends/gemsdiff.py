@@ -48,6 +48,7 @@ from repdiff.settings.backends.gemsdiff import (
     TorusLatticeSettings,
 )
 from repdiff.training import Trainable
+from repdiff.training.shares import mean_weight
 
 
 class GemsDiffTraining(Trainable):
@@ -76,11 +77,11 @@ class GemsDiffTraining(Trainable):
 
     def inputs(
         self, data: CrystalData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
-    ) -> tuple[CrystalData, Noise]:
+    ) -> tuple[CrystalData, Noise, Float[Tensor, ""]]:
         """Draw times, spread evenly over the batch, and noise; this part of the batch and its own numbers."""
         n, device, n_times = len(rows), generator.device, self.diffusion.n_times
         times = spread_times(n, n_times, generator=generator)
-        counts = data.batch.n_atoms_per_system[rows]
+        counts = self.units(data, rows)
         lattice = torch.randn(n, N_COORDINATES, generator=generator, device=device)
         coords = torch.randn(int(counts.sum()), 3, generator=generator, device=device)
         part = data.select(rows[mine])
@@ -89,12 +90,18 @@ class GemsDiffTraining(Trainable):
             coords=centred(coords[atoms_of_part(counts, mine)], part.batch),
             lattice=lattice[mine],
         )
-        return part, noise
+        return part, noise, mean_weight(counts, mine)
 
-    def forward(self, inputs: tuple[CrystalData, Noise]) -> tuple[Float[Tensor, ""], Float[Tensor, " 2"]]:
+    def units(self, data: CrystalData, rows: Int[Tensor, " n_rows"]) -> Int[Tensor, " n_rows"]:
+        """Count the atoms of each crystal."""
+        return data.batch.n_atoms_per_system[rows]
+
+    def forward(
+        self, inputs: tuple[CrystalData, Noise, Float[Tensor, ""]]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " 2"]]:
         """Return the loss and its parts."""
-        data, noise = inputs
-        return self.diffusion(data.batch, data.finder, noise)
+        data, noise, weight = inputs
+        return self.diffusion(data.batch, data.finder, noise, weight)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings."""

@@ -19,6 +19,7 @@ from repdiff.diffusion.symmetric_lattice import N_ELEMENTS, symmetric_cells
 from repdiff.networks.property_adapters import Labels
 from repdiff.training import Trainable, TrainingData
 from repdiff.training.labels import labels_to, shown_labels
+from repdiff.training.shares import mean_weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +53,16 @@ class SymmetricData(TrainingData):
 
 @dataclass(frozen=True, kw_only=True)
 class JointExample:
-    """What one call of the loss takes."""
+    """What one call of the loss takes.
+
+    Attributes:
+        weight: Factor of means over atoms, see `mean_weight`.
+    """
 
     batch: CrystalBatch
     noise: JointNoise
     labels: Labels
+    weight: Float[Tensor, ""]
 
 
 class MatterGenTraining(Trainable):
@@ -93,14 +99,19 @@ class MatterGenTraining(Trainable):
         self, data: SymmetricData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
     ) -> JointExample:
         """Draw times, spread evenly over the batch, and noise; this part of the batch and its own numbers."""
-        counts = data.batch.n_atoms_per_system[rows]
+        counts = self.units(data, rows)
         noise = draw_noise(counts, mine, self.diffusion.process.n_times, generator)
         labels = shown_labels(data.labels, rows, mine, dropout=self.dropout, generator=generator)
-        return JointExample(batch=data.batch.select(rows[mine]), noise=noise, labels=labels)
+        weight = mean_weight(counts, mine)
+        return JointExample(batch=data.batch.select(rows[mine]), noise=noise, labels=labels, weight=weight)
+
+    def units(self, data: SymmetricData, rows: Int[Tensor, " n_rows"]) -> Int[Tensor, " n_rows"]:
+        """Count the atoms of each crystal."""
+        return data.batch.n_atoms_per_system[rows]
 
     def forward(self, inputs: JointExample) -> tuple[Float[Tensor, ""], Float[Tensor, " 3"]]:
         """Return the loss and its parts."""
-        return self.diffusion(inputs.batch, inputs.noise, inputs.labels)
+        return self.diffusion(inputs.batch, inputs.noise, inputs.labels, inputs.weight)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings."""

@@ -50,6 +50,10 @@ RENAMED = {
     "generate": {"composition-temperature": "temperature"},
 }
 """Flags that had another name once, by verb."""
+OUT_OF_MEMORY = (
+    "memory is not enough; what is finished is kept: give the same command again with more `memory` if that was the "
+    "limit, or with fewer workers or smaller batches"
+)
 log = logging.getLogger(__name__)
 WORDS = "repdiff.words"  # key of the words after the verb
 
@@ -148,7 +152,11 @@ def main(argv: Sequence[str]) -> int:
             if INTERRUPTS.raised:  # a library has turned the interrupt into an error of its own
                 print(f"{prefix}: interrupted", file=sys.stderr)
                 return INTERRUPTED
+            from reconstruction.out_of_memory import is_out_of_memory
             from repdiff.runs.atomic_files import disk_trouble
+
+            if is_out_of_memory(error):
+                return complain(prefix, OUT_OF_MEMORY, verb)
 
             if (trouble := disk_trouble(error)) is None:
                 raise

@@ -3,8 +3,8 @@
 import importlib
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from repdiff.settings.compose import OLD_KEY, completed
 from repdiff.settings.configs import find_config
 from repdiff.settings.leaves import Leaf, leaves
 from repdiff.settings.load import belonging, load_settings
+from repdiff.settings.memory import MemorySettings
 from repdiff.settings.paths import readable
 from repdiff.settings.workers import WorkerSettings
 
@@ -56,10 +57,10 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> GroupedCommand:
         file = None if config is None else find_config(config)
         overrides = {**_overrides(by_parameter, given), **decided}
         settings = load_settings(model, file, overrides, backend=backend, defaults=_of_card(verb, decided))
-        module = importlib.import_module(f"repdiff.commands.{verb}")
         place = Workspace(root=workspace, name=name, overwrite=overwrite)
         INTERRUPTS.begin_work()
         with _workers(settings):
+            module = importlib.import_module(f"repdiff.commands.{verb}")
             path: Path = getattr(module, f"run_{verb}")(settings, place)
         if os.environ.get("RANK", "0") == "0":
             shown = str(path)
@@ -92,13 +93,20 @@ def _of_card(verb: str, decided: Mapping[str, Any]) -> Callable[[set[str]], Mapp
     return partial(sampling_unless, decided["model"])
 
 
-def _workers(settings: Settings) -> AbstractContextManager[None]:
-    """Let the pieces of a verb's work run where its settings say."""
-    if not isinstance(settings, WorkerSettings) or not (settings.scheduler or settings.cluster):
-        return nullcontext()
-    from repdiff.execution.executors import use_executor
+@contextmanager
+def _workers(settings: Settings) -> Generator[None, None, None]:
+    """Let the pieces of a verb's work run where its settings say, and within the memory that they say."""
+    with ExitStack() as stack:
+        if isinstance(settings, MemorySettings) and settings.memory is not None:
+            from repdiff.execution.memory import use_memory
 
-    return use_executor(settings.executor, scheduler=settings.scheduler, cluster=settings.cluster)
+            stack.enter_context(use_memory(settings.memory))
+        if isinstance(settings, WorkerSettings) and (settings.scheduler or settings.cluster):
+            from repdiff.execution.executors import use_executor
+
+            where = {"scheduler": settings.scheduler, "cluster": settings.cluster}
+            stack.enter_context(use_executor(settings.executor, **where))
+        yield
 
 
 def _overrides(by_parameter: Mapping[str, Leaf], given: Mapping[str, object]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from repdiff.energies.relaxed import ForceFieldIdentity
 from repdiff.energies.workers import work_through
 from repdiff.errors import UserError
 from repdiff.execution.jobs import map_jobs, workers_to_use
+from repdiff.execution.memory import FORCE_FIELD_WORKER
 from repdiff.hardware import choose_device, n_cores
 from repdiff.runs.failures import FAILED, write_records
 from repdiff.runs.manifest import Input
@@ -70,7 +71,7 @@ def _build(dataset: Dataset, settings: HullSettings, folder: Path, device: torch
     started = time.perf_counter()
     identity = load_force_field(settings.force_field, device).identity
     limits = Limits(fmax=settings.fmax, max_steps=settings.max_steps)
-    n_workers = workers_to_use(settings.n_workers, n_cores())
+    n_workers = workers_to_use(settings.n_workers, n_cores(), each=FORCE_FIELD_WORKER)
     work = (
         partial(relax_part, limits=limits, atoms_at_once=atoms_at_once(device))
         if settings.relax

@@ -19,6 +19,7 @@ from repdiff.settings import SECTIONS, CompareSettings, EvaluateSettings, Genera
 from repdiff.settings.backends import backend_options
 from repdiff.settings.base import Settings
 from repdiff.settings.load import load_common, load_settings, read_document
+from repdiff.settings.memory import parse_memory
 from repdiff.settings.paths import home_expanded
 from repdiff.settings.sampling import DEFAULT_N
 from repdiff.settings.workers import WorkerSettings
@@ -198,6 +199,12 @@ class Planner:
                 raise UserError(f"{where}: section {verb} is {section!r}, expected settings as `name: value`")
         return own
 
+    def _memory_of_trial(self) -> str | None:
+        """Share the memory between the trials that run at a time."""
+        if self.settings.memory is None:
+            return None
+        return f"{parse_memory(self.settings.memory) // self.settings.at_once // 10**6}MB"
+
     def _step(self, system: str, verb: str, label: str, given: Mapping[str, Any]) -> Step:
         """Resolve the settings of one step: the file's section, what the system has of its own, what is given."""
         own = {} if system == BASELINE else self._own(system).get(verb, {})
@@ -215,6 +222,7 @@ class Planner:
             "n_workers": max(1, n_cores() // self.settings.at_once),
             "data_dir": self.settings.data_dir,
             **{name: getattr(self.settings, name) for name in WorkerSettings.model_fields},
+            "memory": self._memory_of_trial(),
         }
         missing = {
             name: value

@@ -179,7 +179,11 @@ class JointDiffusion(nn.Module):
         return belief, graph
 
     def forward(
-        self, clean: CrystalBatch, noise: JointNoise, labels: Mapping[str, AdapterInput] | None = None
+        self,
+        clean: CrystalBatch,
+        noise: JointNoise,
+        labels: Mapping[str, AdapterInput] | None = None,
+        atoms_weight: Float[Tensor, ""] | float = 1.0,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " 3"]]:
         """Return the loss, and the mean errors of coordinates, cells and elements, detached.
 
@@ -189,12 +193,17 @@ class JointDiffusion(nn.Module):
             clean: Crystals with symmetric cells.
             noise: Random numbers.
             labels: Raw numbers of properties, by name, and of which crystals they are known.
+            atoms_weight: Factor of means over atoms, for a part of a batch.
         """
         with torch.autocast(clean.device.type, enabled=False):
-            return self._loss(self.process.encode(clean), noise, self.adapters(labels or {}))
+            return self._loss(self.process.encode(clean), noise, self.adapters(labels or {}), atoms_weight)
 
     def _loss(
-        self, clean: State, noise: JointNoise, adapters: Mapping[str, AdapterInput]
+        self,
+        clean: State,
+        noise: JointNoise,
+        adapters: Mapping[str, AdapterInput],
+        atoms_weight: Float[Tensor, ""] | float,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " 3"]]:
         times, index = noise.times, clean.system_idx
         noisy = self.process.add_noise(clean, times, noise.state)
@@ -203,16 +212,19 @@ class JointDiffusion(nn.Module):
         belief, graph = self._predict(noisy, times, adapters)
         std = self.process.std(clean, times)
         target = wrapped_normal_score(noisy.coords - clean.coords, std) * std[:, None]
-        positions = (belief.score - _centred(target, graph)).square().sum(1).mean()
+        positions = atoms_weight * (belief.score - _centred(target, graph)).square().sum(1).mean()
         out = self._scales(times).out.to(clean.z)[:, None, None]
         cells = ((belief.clean - clean.z) / out).square().mean()
-        types = type_errors(
-            belief.logits,
-            torch.searchsorted(self.elements, clean.numbers),
-            noisy.numbers == MASK,
-            times[index],
-            kind=self.settings.type_loss,
-        ).mean()
+        types = (
+            atoms_weight
+            * type_errors(
+                belief.logits,
+                torch.searchsorted(self.elements, clean.numbers),
+                noisy.numbers == MASK,
+                times[index],
+                kind=self.settings.type_loss,
+            ).mean()
+        )
         weights = self.settings
         loss = (
             weights.position_weight * positions + weights.lattice_weight * cells + weights.type_weight * types

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from descriptors.registry import Registry
+from reconstruction.out_of_memory import in_halves
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.networks.random_streams import NoiseStreams
@@ -244,20 +245,21 @@ def sample_in_batches(
         estimator: Makes the estimate for the streams of a slice.
         schedule: The noise process, up to where the way back begins.
         streams: Noise of each sample.
-        batch_size: Samples at a time.
+        batch_size: Samples at a time; where memory is not enough, fewer.
         progress: Whether to show the bar.
         begin: Clean vectors in [-1, 1] whose noised form the way back begins at; None for noise alone.
     """
-    starts = range(0, len(streams), batch_size)
     parts = [torch.empty(0, streams.n_features, device=streams.device)]
-    total = len(starts) * sampler.n_steps(schedule)
+    total = len(range(0, len(streams), batch_size)) * sampler.n_steps(schedule)
     with progress_bar(total=total, desc="sampling", unit="step", disable=not progress) as bar:
-        for start in starts:
-            rows = slice(start, start + batch_size)
+
+        def sample(rows: slice) -> Tensor:
             noise = streams.select(rows).steps()
             if begin is not None:
                 noise = _noised(begin[rows], schedule.signal(len(schedule.betas) - 1), noise)
-            parts.append(sampler.of_rows(rows).run(estimator(rows), schedule, noise, bar))
+            return sampler.of_rows(rows).run(estimator(rows), schedule, noise, bar)
+
+        parts += [found for _, found in in_halves(len(streams), batch_size, sample)]
     return torch.cat(parts)
 
 

@@ -123,17 +123,31 @@ class TorusLatticeDiffusion(nn.Module):
         )
 
     def forward(
-        self, clean: CrystalBatch, finder: ImageFinder, noise: Noise
+        self,
+        clean: CrystalBatch,
+        finder: ImageFinder,
+        noise: Noise,
+        atoms_weight: Float[Tensor, ""] | float = 1.0,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " 2"]]:
         """Return the loss, and the mean errors of positions, Å or Å², and of cells, detached.
 
         All is computed in float32: half precision would move atoms.
+
+        Args:
+            clean: Crystals.
+            finder: Finder of the shortest images in their cells.
+            noise: Random numbers.
+            atoms_weight: Factor of means over atoms, for a part of a batch.
         """
         with torch.autocast(clean.device.type, enabled=False):
-            return self._loss(clean, finder, noise)
+            return self._loss(clean, finder, noise, atoms_weight)
 
     def _loss(
-        self, clean: CrystalBatch, finder: ImageFinder, noise: Noise
+        self,
+        clean: CrystalBatch,
+        finder: ImageFinder,
+        noise: Noise,
+        atoms_weight: Float[Tensor, ""] | float,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " 2"]]:
         noisy = self.add_noise(clean, noise)
         answer = self.denoise(noisy, noise.times)
@@ -141,6 +155,7 @@ class TorusLatticeDiffusion(nn.Module):
         positions = path_loss(
             answer.path, target, clean.lattice, clean.system_idx, kind=self.settings.torus.loss
         ).mean()
+        positions = atoms_weight * positions
         cells = lattice_loss(
             answer.lattice,
             self._cell_target(clean, noisy, noise),

@@ -1,5 +1,6 @@
 """Relax many crystals at once: those that are done leave the batch, and others take their places."""
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from descriptors.batch import CrystalBatch
+from reconstruction.out_of_memory import in_halves, is_out_of_memory, let_go
 from repdiff.crystals.crystal import Crystal, Label, to_batch
 from repdiff.crystals.resumable_parts import Part
 from repdiff.energies.base import MIN_VOLUME_PER_ATOM, Energies, ForceField, single_points
@@ -25,7 +27,9 @@ NOT_A_NUMBER = "the energy or a force is not a number"
 ABSURD_ENERGY = f"the energy fell below {LOWEST_ENERGY} eV per atom"
 BLOWN_UP = f"the volume grew more than {MAX_GROWTH:.0f} times"
 COLLAPSED = "the cell collapsed"
+TOO_LARGE = "memory is not enough for this crystal alone"
 NO_RATTLE = Rattle()
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +80,24 @@ def relax_crystals(
     initial = _energies(crystals, waiting, force_field, atoms_at_once) if rattle.width else {}
     started = [rattle.apply(crystal) if row in initial else crystal for row, crystal in enumerate(crystals)]
     walkers: FireState | None = None
+    parked: list[FireState] = []  # memory was not enough for them beside others
     seconds, before = np.zeros(len(crystals)), time.thread_time()
-    while waiting or walkers is not None:
-        walkers = _fill(walkers, waiting, started, atoms_at_once)
+    while waiting or parked or walkers is not None:
+        if walkers is None and parked:  # noqa: SIM108 (one line would be too long)
+            walkers = parked.pop()
+        else:
+            walkers = _fill(walkers, waiting, started, atoms_at_once)
         batch = walkers.batch()
-        found = force_field.evaluate(batch)
+        found = _within_memory(force_field, batch)
+        if found is None:
+            atoms_at_once = max(1, batch.n_atoms // 2)
+            walkers, later = _halves(walkers)
+            if later is None:
+                yield int(walkers.row[0]), _too_large(walkers, initial)
+                walkers = None
+            else:
+                parked.append(later)
+            continue
         forces, cell_forces = pull_back(walkers, found)
         largest = largest_force(walkers, forces, cell_forces)
         energies = (found.energy / walkers.n_atoms).tolist()
@@ -116,6 +133,34 @@ def relax_crystals(
             walkers = None
         else:
             walkers = step(walkers.select(~ended), forces[~ended[batch.system_idx]], cell_forces[~ended])
+
+
+def _within_memory(force_field: ForceField, batch: CrystalBatch) -> Energies | None:
+    """Evaluate a batch; None if memory is not enough."""
+    try:
+        return force_field.evaluate(batch)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    let_go()
+    return None
+
+
+def _halves(walkers: FireState) -> tuple[FireState, FireState | None]:
+    """Part a batch for which memory was not enough; None for the second half of one crystal."""
+    n = len(walkers.n_atoms)
+    if n == 1:
+        return walkers, None
+    log.warning("memory is not enough for %d crystals together: going on with half", n)
+    later = torch.arange(n) >= n // 2
+    return walkers.select(~later), walkers.select(later)
+
+
+def _too_large(walkers: FireState, initial: dict[int, float]) -> Relaxation:
+    """Return the end of a lone crystal for which memory was not enough."""
+    energy = initial.pop(int(walkers.row[0]), np.nan)
+    first = energy if np.isfinite(energy) else None
+    return Relaxation.without_result(TOO_LARGE, n_steps=int(walkers.n_steps[0]), initial_energy=first)
 
 
 def relax_part(
@@ -227,11 +272,18 @@ def _energies(
     largest = max((crystals[row].n_atoms for row in rows), default=1)
     size = max(1, atoms_at_once // largest)
     energies: dict[int, float] = {}
-    for start in range(0, len(rows), size):
-        some = rows[start : start + size]
-        found, _ = single_points([crystals[row] for row in some], force_field)
+
+    def evaluate(part: slice) -> list[float | None]:
+        try:
+            return single_points([crystals[row] for row in rows[part]], force_field)[0]
+        except (RuntimeError, MemoryError) as error:
+            if part.stop - part.start > 1 or not is_out_of_memory(error):
+                raise
+            return [None]  # it will not be relaxed either, with the reason
+
+    for part, found in in_halves(len(rows), size, evaluate):
         energies |= {
-            row: np.nan if energy is None else energy for row, energy in zip(some, found, strict=True)
+            row: np.nan if energy is None else energy for row, energy in zip(rows[part], found, strict=True)
         }
     return energies
 
@@ -265,9 +317,10 @@ def _moved(crystal: Crystal, batch: CrystalBatch, place: int) -> tuple[Crystal, 
 def energies_of_part(force_field: ForceField, crystals: Part, *, at_once: int) -> Part:
     """Give each crystal its energy as it is, eV per atom, or the reason why there is none, as labels."""
     labelled = []
-    for start in range(0, len(crystals), at_once):
-        batch = crystals[start : start + at_once]
-        for crystal, energy, reason in zip(batch, *single_points(batch, force_field), strict=True):
+    for part, found in in_halves(
+        len(crystals), at_once, lambda part: single_points(crystals[part], force_field)
+    ):
+        for crystal, energy, reason in zip(crystals[part], *found, strict=True):
             labelled.append(crystal.replace(labels={"energy_per_atom": energy, "reason": reason}))
     return labelled
 

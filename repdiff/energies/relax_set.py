@@ -15,6 +15,7 @@ from repdiff.energies.relaxed import Relaxation, RelaxedSet
 from repdiff.energies.workers import work_through
 from repdiff.errors import UserError
 from repdiff.execution.jobs import workers_to_use
+from repdiff.execution.memory import FORCE_FIELD_WORKER
 from repdiff.hardware import n_cores
 
 PART_SIZE = {"cpu": 16, "cuda": 1024}
@@ -66,7 +67,7 @@ def relax_set(
             ),
             force_field=force_field,
             device=device,
-            n_workers=workers_to_use(n_workers, n_cores()),
+            n_workers=workers_to_use(n_workers, n_cores(), each=FORCE_FIELD_WORKER),
             instead=unrelaxed_part,
         ),
         part_size=part_size or PART_SIZE[device.type],

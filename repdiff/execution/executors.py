@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from repdiff.errors import UserError, unknown
-from repdiff.execution.jobs import local_processes, using
+from repdiff.execution.jobs import using
+from repdiff.execution.memory import local_engine
 from repdiff.settings.load import read_document
 from repdiff.settings.workers import ClusterFile, check_engine
 
@@ -47,7 +48,7 @@ def use_executor(
         raise UserError(unknown("executor", str(executor), EXECUTORS))
     check_engine(executor, scheduler, path)
     if scheduler is None and path is None:
-        with using(local_processes):
+        with using(local_engine()):
             yield
         return
     described = None if path is None else read_cluster(path)

@@ -14,20 +14,23 @@ from typing import Any, TypeVar
 import reconstruction.jobs
 from reconstruction.jobs import (
     Cluster,
+    TooLarge,
     WorkersDied,
     died,
     engine_in_force,
     runs_here,
+    too_large,
     using,
-    workers_to_use,
 )
 from reconstruction.process_pool import Engine, local_processes
 from repdiff.errors import UserError
+from repdiff.execution.memory import CRYSTAL_WORKER, workers_within
 from repdiff.execution.progress import progress_bar
 
 __all__ = [
     "Cluster",
     "Engine",
+    "TooLarge",
     "WorkersDied",
     "died",
     "engine_in_force",
@@ -35,6 +38,7 @@ __all__ = [
     "map_jobs",
     "run_jobs",
     "runs_here",
+    "too_large",
     "using",
     "workers_to_use",
 ]
@@ -74,7 +78,8 @@ def run_jobs(
         try:
             yield from answers
         except WorkersDied as error:
-            raise UserError(f"{error}: use fewer workers, or workers with more memory") from error
+            way_out = "give more `memory`" if isinstance(error, TooLarge) else "use fewer workers"
+            raise UserError(f"{error}: {way_out}, or workers with more memory") from error
         except BrokenExecutor as error:
             raise UserError(
                 f"{n_workers} worker processes ended again and again before their jobs, most likely because memory ran "
@@ -125,7 +130,7 @@ def map_jobs(
         initargs=initargs,
         in_order=True,
         engine=engine,
-        instead=None if instead is None else partial(_apply_instead, instead),
+        instead=None if instead is None else partial(_apply_instead, task, instead),
     )
     answers: list[Answer] = []
     bar = progress_bar(total=len(items), desc=label, unit=unit, disable=not progress)
@@ -140,5 +145,28 @@ def _apply(task: Callable[[Job], Answer], items: Sequence[Job]) -> list[Answer]:
     return [task(item) for item in items]
 
 
-def _apply_instead(instead: Callable[[Job, str], Answer], items: Sequence[Job], reason: str) -> list[Answer]:
-    return [instead(item, reason) for item in items]
+def _apply_instead(
+    task: Callable[[Job], Answer], instead: Callable[[Job, str], Answer], items: Sequence[Job], reason: str
+) -> list[Answer]:
+    """Answer items that were handed over together; if memory was not enough, find out for which, one by one."""
+    if reason != too_large() or len(items) == 1:
+        return [instead(item, reason) for item in items]
+    one_by_one = reconstruction.jobs.run_jobs(task, items, n_workers=1, instead=instead)
+    return [answer for _, answer in one_by_one]
+
+
+def workers_to_use(given: int | None, here: int, *, each: float = CRYSTAL_WORKER) -> int:
+    """Return how many workers to use: those of a cluster, if one is in force; else as many as memory has room for.
+
+    Args:
+        given: Number that the caller asks for, of processes on this machine; None leaves it open.
+        here: Number on this machine, if it is left open.
+        each: Bytes that a worker takes.
+
+    Returns:
+        The number; for a cluster at least 2, since 1 stands for this very process.
+    """
+    wanted = reconstruction.jobs.workers_to_use(given, here)
+    if isinstance(engine_in_force(), Cluster):
+        return wanted
+    return workers_within(wanted, each, asked=given is not None)

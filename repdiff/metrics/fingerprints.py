@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.crystals.geometry import check_structures
-from repdiff.execution.jobs import died, run_jobs
+from repdiff.execution.jobs import died, run_jobs, too_large
 from repdiff.execution.progress import progress_bar
 from repdiff.metrics.feature_cache import Fingerprint, ShardWriter, content_key, read_shards, still_missing
 
@@ -95,7 +95,7 @@ def compute_fingerprints(
         with ShardWriter[Fingerprint](folder) as writer:
             for key, fingerprint in _compute(todo, n_workers, progress):
                 found[key] = fingerprint
-                if fingerprint.reason != died():  # which another try may not
+                if fingerprint.reason not in (died(), too_large()):  # which another try may not
                     writer.add(key, fingerprint)
     return _stack([found[key] for key in keys])
 

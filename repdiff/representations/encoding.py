@@ -11,6 +11,7 @@ from torch import Tensor
 
 from descriptors.batch import CrystalBatch
 from descriptors.representation import Representation, chunks_by_cost
+from reconstruction.out_of_memory import in_halves
 from repdiff.crystals.crystal import Crystal, to_batch
 from repdiff.crystals.niggli import niggli_reduced
 from repdiff.datasets.dataset import Dataset
@@ -74,8 +75,18 @@ class _Chunks(Sequence[Chunk]):
 
 
 def _encode_chunk(representation: Representation, device: torch.device, chunk: Chunk) -> Tensor:
-    with torch.no_grad():
-        return representation.encode(chunk[1].to(device)).cpu()
+    batch = chunk[1]
+
+    def encode(rows: slice) -> Tensor:
+        part = (
+            batch.select(torch.arange(rows.start, rows.stop))
+            if rows.stop - rows.start < len(chunk[0])
+            else batch
+        )
+        with torch.no_grad():
+            return representation.encode(part.to(device)).cpu()
+
+    return torch.cat([found for _, found in in_halves(len(chunk[0]), len(chunk[0]), encode)])
 
 
 def encode_dataset(

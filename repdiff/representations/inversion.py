@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from reconstruction.given_symmetry import GivenSymmetry, Template
-from reconstruction.inversion import TooLargeError, prepare
+from reconstruction.inversion import prepare
 from reconstruction.parallel import reconstruct_groups
 from reconstruction.presets import SEARCHES, Search
 from reconstruction.progress import ReconstructionBar
@@ -18,7 +18,8 @@ from repdiff.crystals.crystal import Crystal, from_batch
 from repdiff.crystals.crystal_set import CrystalSet
 from repdiff.crystals.resumable_parts import ResumableParts
 from repdiff.errors import UserError, unknown
-from repdiff.execution.jobs import died, workers_to_use
+from repdiff.execution.jobs import workers_to_use
+from repdiff.execution.memory import SEARCH_WORKER
 from repdiff.execution.progress import progress_bar
 from repdiff.hardware import n_cores
 from repdiff.representations.batch import RepresentationBatch
@@ -26,6 +27,7 @@ from repdiff.representations.proposals import propose
 from repdiff.settings.conditions import HELD
 
 MAX_ATOMS = 300
+SET_ASIDE = "it was set aside in an earlier session: workers ended at it, or memory was not enough"
 GPU_WORKERS, GPU_SHARE = 12, 6 * 2**30  # processes that share a GPU at most, and bytes of its memory for each
 
 
@@ -91,7 +93,7 @@ def invert(
         progress: Whether to show a bar.
 
     Raises:
-        UserError: If no vector makes a crystal, or one crystal alone needs more memory than the device has.
+        UserError: If no vector makes a crystal.
     """
     started, ids = time.perf_counter(), batch.ids
     inversion = prepare(
@@ -112,14 +114,13 @@ def invert(
     parts = ResumableParts(folder, [(group[0], [(row, ids[row]) for row in group]) for group in groups])
     missing = [groups[place] for place in parts.missing()]
     places = {tuple(group): place for place, group in enumerate(groups)}
-    workers = workers_to_use(n_workers, default_workers(device))
+    workers = workers_to_use(n_workers, default_workers(device), each=SEARCH_WORKER)
+    aside: dict[int, str] = {}
     with ReconstructionBar(inversion, missing=missing, disable=not progress, make_bar=progress_bar) as bar:
-        try:
-            for group, found in reconstruct_groups(inversion, missing, n_workers=workers):
-                parts.write(places[tuple(group)], _labelled(found, batch))
-                bar.add(group)
-        except TooLargeError as error:
-            raise UserError(str(error)) from error
+        for group, found in reconstruct_groups(inversion, missing, n_workers=workers):
+            parts.write(places[tuple(group)], _labelled(found, batch))
+            aside |= found.refused
+            bar.add(group)
     seconds = time.perf_counter() - started
     crystals = {crystal.id: crystal for crystal in parts.read()}
     if missing != groups:  # resumed: nobody knows how long the earlier part took, but the crystals do
@@ -132,7 +133,7 @@ def invert(
         symmetrised = propose(batch, unknown_ones, search=search, seed=seed, device=device)
         crystals |= {ids[row]: crystal for row, crystal in symmetrised.items()}
     whys = {
-        name: _why(batch, row, reason) if reason or name in crystals else died()
+        name: _why(batch, row, reason) if reason or name in crystals else aside.get(row, SET_ASIDE)
         for row, (name, reason) in enumerate(zip(ids, reasons, strict=True))
     }
     found = CrystalSet(

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from repdiff.settings.base import Settings, again, seed_setting, setting
+from repdiff.settings.memory import MemorySettings
 from repdiff.settings.training import TrainingSettings
 
 
-class HeadSettings(Settings, TrainingSettings):
+class HeadSettings(MemorySettings, Settings, TrainingSettings):
     """Settings of `repdiff head fit`."""
 
     verb: ClassVar[str] = "head"

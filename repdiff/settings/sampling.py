@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from repdiff.settings.base import Settings, seed_setting, setting
 from repdiff.settings.conditions import ConditionSettings
+from repdiff.settings.memory import MemorySettings
 from repdiff.settings.steering import SteeringSettings
 from repdiff.settings.workers import WorkerSettings
 
@@ -75,7 +76,7 @@ OF_ACTIONS = {
 NEEDED = {"interpolate": ("start", "end"), "optimize": ("property", "goal")}
 
 
-class LatentsSettings(Settings):
+class LatentsSettings(MemorySettings, Settings):
     """Settings of `repdiff latents`."""
 
     verb: ClassVar[str] = "latents"

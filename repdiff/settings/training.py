@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from repdiff.settings.backends import DEFAULT_BACKEND
 from repdiff.settings.base import Options, Settings, again, seed_setting, setting
+from repdiff.settings.memory import MemorySettings
 
 BUDGET_FIELDS = ("max_epochs", "max_steps", "max_minutes")
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
@@ -132,7 +133,7 @@ class TrainingSettings(Options):
         return rate * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else rate
 
 
-class TrainSettings(Settings, TrainingSettings):
+class TrainSettings(MemorySettings, Settings, TrainingSettings):
     """Settings of `repdiff train` that all backends share."""
 
     verb: ClassVar[str] = "train"
@@ -147,7 +148,7 @@ class TrainSettings(Settings, TrainingSettings):
     )
 
 
-class FinetuneSettings(Settings, TrainingSettings):
+class FinetuneSettings(MemorySettings, Settings, TrainingSettings):
     """Settings of `repdiff finetune`."""
 
     verb: ClassVar[str] = "finetune"

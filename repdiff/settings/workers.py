@@ -8,12 +8,13 @@ from pydantic import Field, model_validator
 
 from repdiff.errors import UserError, unknown
 from repdiff.settings.base import Options, setting
+from repdiff.settings.memory import MemorySettings
 
 ADDRESS = re.compile(r"[a-z]+://\S+:\d+")
 KINDS = ("slurm", "pbs", "lsf", "local")
 
 
-class WorkerSettings(Options):
+class WorkerSettings(MemorySettings):
     """Settings that every verb has whose work is in pieces."""
 
     executor: Literal["local", "dask"] | None = setting(

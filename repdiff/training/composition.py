@@ -9,6 +9,7 @@ from torch import Tensor
 from repdiff.errors import UserError
 from repdiff.networks.composition import CompositionModel
 from repdiff.training.likelihood import Likelihood
+from repdiff.training.shares import mean_weight
 from repdiff.training.trainable import TrainingData
 
 KIND = "compositions"
@@ -68,19 +69,25 @@ class CompositionTraining(Likelihood[CompositionModel]):
 
     def inputs(
         self, data: CompositionData, rows: Int[Tensor, " n_rows"], mine: slice, generator: torch.Generator
-    ) -> Int[Tensor, "n n_elements"]:
-        """Take this part of the batch; nothing is random but dropout."""
-        return data.counts[rows[mine]]
+    ) -> tuple[Int[Tensor, "n n_elements"], Float[Tensor, ""]]:
+        """Take this part of the batch, and the factor of its means over elements; nothing is random but dropout."""
+        return data.counts[rows[mine]], mean_weight(self.units(data, rows), mine)
+
+    def units(self, data: CompositionData, rows: Int[Tensor, " n_rows"]) -> Int[Tensor, " n_rows"]:
+        """Count the elements of each formula."""
+        return (data.counts[rows] > 0).sum(1)
 
     def forward(
-        self, inputs: Int[Tensor, "n n_elements"]
+        self, inputs: tuple[Int[Tensor, "n n_elements"], Float[Tensor, ""]]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " n_errors"]]:
         """Return the mean negative log-probability of an element with its count, and what the log shows."""
-        counts = inputs[:, self.model.order]
+        counts, weight = inputs
+        counts = counts[:, self.model.order]
         crystal, element = counts.nonzero(as_tuple=True)
         found = -self.model.step_log_prob(counts[crystal], element)
         by_formula = found.sum() / len(counts)
-        return found.mean(), torch.stack([by_formula, found.mean()]).detach()
+        by_element = weight * found.mean()
+        return by_element, torch.stack([by_formula, by_element]).detach()
 
 
 @torch.no_grad()

@@ -1,7 +1,9 @@
 """The training loop."""
 
+import logging
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +15,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from reconstruction.out_of_memory import in_halves, is_out_of_memory, let_go
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
 from repdiff.hardware import choose_device, resolve_precision
@@ -20,12 +23,14 @@ from repdiff.settings.training import TrainingSettings
 from repdiff.training.interrupt import StopRequest
 from repdiff.training.log import MetricsLog
 from repdiff.training.seeds import derived_generator, derived_seed, epoch_order
+from repdiff.training.shares import WholeBatchDropout
 from repdiff.training.state import Progress, RunFiles
 from repdiff.training.trainable import Trainable, TrainingData
 
 AGREE_EVERY = 10  # steps between exchanges of clock and signals when there are several processes
 VALIDATION_ROWS = 4096  # in one pass
 PURPOSE_STEP, PURPOSE_VALIDATION, PURPOSE_DROPOUT = 2, 3, 4  # 1 is the data order
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ class _Trainer:
         self.model = self.accelerator.prepare(model)
         self.state = Progress.at_start(model.n_errors, self.device)
         self._order = (-1, torch.empty(0, dtype=torch.long))
+        self.n_parts = 1  # that a batch is taken in
 
     @property
     def ema(self) -> Trainable:
@@ -186,24 +192,57 @@ class _Trainer:
 
     def _step(self, rate: float) -> None:
         """Take one optimiser step and add its losses to the running sums."""
-        state, seed, rank = self.state, self.settings.seed, self.accelerator.process_index
+        state, rank = self.state, self.accelerator.process_index
         share = self.batch_size // self.accelerator.num_processes
         mine = slice(rank * share, (rank + 1) * share)
-        generator = derived_generator(seed, PURPOSE_STEP, state.step, device=self.device)
-        inputs = self.plain.inputs(self.train_data, self._rows(state.step), mine, generator)
-        torch.manual_seed(derived_seed(seed, PURPOSE_DROPOUT, state.step, rank))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with self._autocast():
-            loss, errors = self.model(inputs)
-        self.accelerator.backward(loss)
+        loss, errors = self._learn(self._rows(state.step), mine)
         state.gradient_norm = torch.nn.utils.clip_grad_norm_(self.plain.parameters(), self.settings.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         state.rate = rate
-        state.add(loss.detach(), errors)
+        state.add(loss, errors)
         if state.step % self.settings.ema_every == 0:
             self.averaged.update_parameters(self.plain)
+
+    def _learn(self, rows: Tensor, mine: slice) -> tuple[Tensor, Tensor]:
+        """Compute gradients, in more parts from now on if memory is not enough; returns loss and errors."""
+        while True:
+            try:
+                return self._gradients(rows, mine)
+            except (RuntimeError, MemoryError) as error:
+                size = mine.stop - mine.start
+                if self.accelerator.num_processes > 1 or self.n_parts >= size or not is_out_of_memory(error):
+                    raise
+                self.n_parts = min(2 * self.n_parts, size)
+            self.optimizer.zero_grad(set_to_none=True)
+            let_go()
+            log.warning(
+                "memory is not enough for a batch: taking it in %d parts, with the same losses", self.n_parts
+            )
+
+    def _gradients(self, rows: Tensor, mine: slice) -> tuple[Tensor, Tensor]:
+        """Add the gradients of parts of a batch up to those of the batch, whose loss is the mean over its rows."""
+        seed, step, size = self.settings.seed, self.state.step, mine.stop - mine.start
+        sums = torch.zeros(1 + self.plain.n_errors, device=self.device)
+        for number in range(self.n_parts):
+            first, last = (mine.start + (number + end) * size // self.n_parts for end in (0, 1))
+            part, weight = slice(first, last), (last - first) / size
+            generator = derived_generator(seed, PURPOSE_STEP, step, device=self.device)
+            inputs = self.plain.inputs(self.train_data, rows, part, generator)
+            torch.manual_seed(derived_seed(seed, PURPOSE_DROPOUT, step, 0))
+            with self._autocast(), self._dropout_of(rows, part):
+                loss, errors = self.model(inputs)
+            self.accelerator.backward(weight * loss)
+            sums += weight * torch.cat([loss.detach()[None], errors])
+        return sums[0], sums[1:]
+
+    def _dropout_of(self, rows: Tensor, part: slice) -> AbstractContextManager[Any]:
+        """Let a part of a batch get the dropout that it gets within the whole."""
+        if part.stop - part.start == len(rows):
+            return nullcontext()
+        return WholeBatchDropout(self.plain.units(self.train_data, rows), part)
 
     def _rows(self, step: int) -> Tensor:
         """Return the rows of the training data in a step's batch; an incomplete last batch is left out."""
@@ -261,12 +300,15 @@ class _Trainer:
         n_rows = len(self.validation_data)
         everything = torch.arange(n_rows, device=self.device)
         sums = torch.zeros(1 + self.plain.n_errors, device=self.device, dtype=torch.float64)
-        for start in range(0, n_rows, VALIDATION_ROWS):
-            rows = slice(start, min(start + VALIDATION_ROWS, n_rows))
+
+        def measure(rows: slice) -> Tensor:
             generator = derived_generator(self.settings.seed, PURPOSE_VALIDATION, device=self.device)
             with self._autocast():
                 loss, errors = self.ema(self.ema.inputs(self.validation_data, everything, rows, generator))
-            sums += torch.cat([loss[None], errors]).double() * (rows.stop - rows.start)
+            return torch.cat([loss[None], errors])
+
+        for rows, means in in_halves(n_rows, VALIDATION_ROWS, measure):
+            sums += means.double() * (rows.stop - rows.start)
         means = sums / n_rows
         return float(means[0]), _floats(self.plain.part_means(means[1:]))
 

@@ -11,6 +11,7 @@ from repdiff.networks.property_adapters import Labels
 from repdiff.networks.protostructure import OrbitSequences, ProtostructureModel
 from repdiff.training.labels import labels_to, shown_labels
 from repdiff.training.likelihood import Likelihood
+from repdiff.training.shares import mean_weight
 from repdiff.training.trainable import TrainingData
 
 KIND = "protostructures"
@@ -53,11 +54,16 @@ class ProtostructureData(TrainingData):
 
 
 class ProtostructureExamples(NamedTuple):
-    """What one call of the loss takes: crystals in one setting each, and what is known of them."""
+    """What one call of the loss takes: crystals in one setting each, and what is known of them.
+
+    Attributes:
+        weight: Factor of means over orbits, see `mean_weight`.
+    """
 
     sequences: OrbitSequences
     labels: Labels
     places: Int[Tensor, "n_crystals 2"]
+    weight: Float[Tensor, ""] | float = 1.0
 
 
 class ProtostructureTraining(Likelihood[ProtostructureModel]):
@@ -90,16 +96,23 @@ class ProtostructureTraining(Likelihood[ProtostructureModel]):
         n_settings = data.n_settings[rows]
         chosen = data.start[rows] + (share * n_settings).long().clamp(max=n_settings - 1)
         labels = shown_labels(data.labels, rows, mine, dropout=self.dropout, generator=generator)
-        return ProtostructureExamples(data.sequences.rows(chosen[mine]), labels, data.places[rows[mine]])
+        weight = mean_weight(self.units(data, rows), mine)
+        return ProtostructureExamples(
+            data.sequences.rows(chosen[mine]), labels, data.places[rows[mine]], weight
+        )
+
+    def units(self, data: ProtostructureData, rows: Int[Tensor, " n_rows"]) -> Int[Tensor, " n_rows"]:
+        """Count the orbits of each crystal, which are as many in all its settings."""
+        return data.sequences.present[data.start[rows]].sum(1)
 
     def forward(self, inputs: ProtostructureExamples) -> tuple[Float[Tensor, ""], Float[Tensor, " n_errors"]]:
         """Return the mean negative log-probability by orbit, and what the log shows."""
-        sequences, labels, places = inputs
+        sequences, labels, places, weight = inputs
         found = self.model.step_log_prob(sequences, labels)
         n_orbits = sequences.present.sum()
-        by_orbit = -found.sum() / n_orbits
+        by_orbit = weight * -found.sum() / n_orbits
         by_crystal = -found.sum(1).mean()
         shown = torch.stack([by_crystal, by_orbit]).detach()
         if not labels:
             return by_orbit, shown
-        return by_orbit - self.model.table_log_prob(labels, places).sum() / n_orbits, shown
+        return by_orbit - weight * self.model.table_log_prob(labels, places).sum() / n_orbits, shown

@@ -62,11 +62,25 @@ class Trainable(nn.Module, ABC):
             rows: Those of the batch, all processes together.
             mine: The part of `rows` that this call is for.
             generator: Seeded for the batch, the same in all processes and for all parts.
+
+        The mean of the losses of parts of equally many rows must be the loss of the batch. A mean over other units than
+        rows is multiplied by their `mean_weight` for that.
         """
 
     @abstractmethod
     def forward(self, inputs: Any) -> tuple[Float[Tensor, ""], Float[Tensor, " n_errors"]]:  # noqa: ANN401
         """Return the loss, and the errors that the log shows by parts, detached."""
+
+    def units(
+        self,
+        data: Any,  # noqa: ANN401 (the pair of this model)
+        rows: Int[Tensor, " n_rows"],
+    ) -> Int[Tensor, " n_rows"]:
+        """Count, for each row, what the loss is averaged over and dropout is drawn for: by default the row itself.
+
+        What several processes do of a batch is put together by these numbers, see `repdiff.training.shares`.
+        """
+        return torch.ones_like(rows)
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     "crystals": (
         "Working with crystals",
         "From vectors to crystals, to relaxed crystals, to phases on a hull, on this machine or a cluster.",
-        ["use_executor", "reconstruct", "relax", "phases", "optimize", "RelaxedSet", "Phases"],
+        ["use_executor", "use_memory", "reconstruct", "relax", "phases", "optimize", "RelaxedSet", "Phases"],
     ),
     "evaluation": ("Evaluation", "Scores, and the one error that means a mistake of the user.",
                    ["evaluate", "Evaluation", "UserError"]),

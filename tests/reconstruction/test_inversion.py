@@ -9,7 +9,7 @@ from strategies import crystals
 
 from descriptors.batch import to_structures
 from descriptors.neighbors import find_pairs
-from reconstruction import SEARCHES, Rung, Search, TooLargeError, inversion, prepare
+from reconstruction import SEARCHES, Rung, Search, inversion, prepare
 from reconstruction.basin_hopping import search
 from reconstruction.confidence import Confidence
 from reconstruction.inversion import shortest_distances
@@ -96,9 +96,40 @@ def test_a_group_too_large_for_the_memory_is_halved_until_it_fits(prepared, monk
     assert torch.equal(found.losses, torch.cat([part.losses for part in alone]))
 
 
-def test_one_crystal_too_large_for_the_memory_is_named_in_one_line(prepared, monkeypatch):
-    monkeypatch.setattr(inversion, "search", too_large_above(0, []))
-    with pytest.raises(TooLargeError, match=r"a cell of 5 atoms with 3 trials .* of cpu: use the device cpu"):
+def test_one_crystal_too_large_for_the_memory_is_refused_and_the_others_are_found(prepared, monkeypatch):
+    def attempt(start, objective, settings, *, generator):
+        if start.n_systems > 1 or len(tried) == 1:
+            tried.append(start.n_systems)
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+        tried.append(start.n_systems)
+        return search(start, objective, settings, generator=generator)
+
+    tried = []
+    monkeypatch.setattr(inversion, "search", attempt)
+    found = prepared().run([39, 40])
+    assert tried == [2, 1, 1]
+    assert found.rows == [40]
+    assert list(found.refused) == [39]
+    assert "a cell of 5 atoms with 3 trials does not fit into the memory of cpu: use a" in found.refused[39]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_whatever_says_that_memory_is_not_enough_halves_a_group(error, prepared, monkeypatch):
+    def attempt(start, objective, settings, *, generator):
+        if start.n_systems > 1:
+            raise error
+        return search(start, objective, settings, generator=generator)
+
+    monkeypatch.setattr(inversion, "search", attempt)
+    assert prepared().run([39, 40]).rows == [39, 40]
+
+
+def test_another_error_of_a_search_is_not_taken_for_too_little_memory(prepared, monkeypatch):
+    def attempt(*_, **__):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(inversion, "search", attempt)
+    with pytest.raises(RuntimeError, match="shapes"):
         prepared().run([39, 40])
 
 

@@ -68,3 +68,17 @@ def know_the_toy() -> None:
     import toy_force_field
 
     toy_force_field.register()
+
+
+def take(megabytes: int) -> int:
+    """Take so much memory for a moment, without touching it."""
+    import numpy as np
+
+    return np.empty(megabytes * 10**6, dtype=np.uint8).nbytes // 10**6
+
+
+def limit_of_data(_number: int) -> int:
+    """Say how large the data segment of a worker may become, bytes."""
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_DATA)[0]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from descriptors import lattice as cells
 from descriptors.batch import CrystalBatch
@@ -104,10 +104,10 @@ class LatentMoments(nn.Module):
 
     @torch.no_grad()
     def follow(self, latents: Float[Tensor, "n n_latent"], contents: Float[Tensor, "n n_contents"]) -> None:
-        """Take the crystals of one step into the averages."""
+        """Take the crystals of one step into the averages; those of all processes that train together."""
         both = torch.cat([latents, contents], 1)
-        self.mean.lerp_(both.mean(0), 1 - MOMENTS_DECAY)
-        self.square.lerp_(both.mT @ both / len(both), 1 - MOMENTS_DECAY)
+        self.mean.lerp_(_over_processes(both.mean(0)), 1 - MOMENTS_DECAY)
+        self.square.lerp_(_over_processes(both.mT @ both / len(both)), 1 - MOMENTS_DECAY)
 
     def factor(self) -> Float[Tensor, "n_latent n_latent"]:
         """Return the lower triangle L with L Lᵀ the covariance of the latent vectors, in double precision."""
@@ -134,6 +134,14 @@ class LatentMoments(nn.Module):
     def _covariance(self) -> Float[Tensor, "n_both n_both"]:
         mean = self.mean.double()
         return self.square.double() - mean[:, None] * mean
+
+
+def _over_processes(mean: Tensor) -> Tensor:
+    """Average over the processes that train together, each of which has as many crystals."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return mean
+    distributed.all_reduce(mean)
+    return mean / distributed.get_world_size()
 
 
 def _factor(covariance: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:

@@ -181,11 +181,21 @@ class Cdvae(nn.Module):
         return DenoiserOutput(path=path, types=self.network["types"](features))
 
     def forward(
-        self, clean: CrystalBatch, finder: ImageFinder, noise: Noise
+        self,
+        clean: CrystalBatch,
+        finder: ImageFinder,
+        noise: Noise,
+        atoms_weight: Float[Tensor, ""] | float = 1.0,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " 6"]]:
         """Return the loss, and its parts before they are weighted, detached, in the order of `LOSSES`.
 
         All is computed in float32: half precision would move atoms.
+
+        Args:
+            clean: Crystals.
+            finder: Finder of the shortest images in their cells.
+            noise: Random numbers.
+            atoms_weight: Factor of means over all atoms, for a part of a batch.
         """
         with torch.autocast(clean.device.type, enabled=False):
             posterior = self.encode(clean)
@@ -197,7 +207,7 @@ class Cdvae(nn.Module):
                 [
                     *self._errors_of_guess(guess, clean),
                     posterior.divergence().mean(),
-                    *self._errors_of_atoms(latents, guess, clean, finder, noise),
+                    *self._errors_of_atoms(latents, guess, clean, finder, noise, atoms_weight),
                 ]
             )
         weights = self.settings.weights
@@ -216,7 +226,13 @@ class Cdvae(nn.Module):
         return n_atoms, lattice, mean_over_crystals(by_atom, clean)
 
     def _errors_of_atoms(
-        self, latents: Tensor, guess: DecodedHeads, clean: CrystalBatch, finder: ImageFinder, noise: Noise
+        self,
+        latents: Tensor,
+        guess: DecodedHeads,
+        clean: CrystalBatch,
+        finder: ImageFinder,
+        noise: Noise,
+        atoms_weight: Tensor | float,
     ) -> tuple[Tensor, Tensor]:
         said = None
         if self.settings.type_noise == "predicted":
@@ -233,7 +249,7 @@ class Cdvae(nn.Module):
             width = self.process.width(noise.times, clean.lattice) / cells.volume(clean.lattice).pow(1 / 3)
             coordinates = noise_loss(error, width, clean)
         else:
-            coordinates = path_loss(error, self._reach(noise.times, clean.lattice), clean)
+            coordinates = atoms_weight * path_loss(error, self._reach(noise.times, clean.lattice), clean)
         weight = noise.type_noise if self.settings.type_loss == "over_noise" else None
         types = type_loss(answer.types, self._classes(clean.atomic_numbers), clean, over=weight)
         return coordinates, types

@@ -102,7 +102,12 @@ def _compute_batch(extractor: str, batch: Mapping[str, Crystal]) -> list[Answer]
         found = network.compute(crystals)
     except UserError:
         raise
-    except (RuntimeError, ValueError, ArithmeticError) as error:  # other types are mistakes in the program
+    except (
+        RuntimeError,
+        ValueError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:  # other types are mistakes in the program
         if len(crystals) > 1:
             return [answer for key in batch for answer in _compute_batch(extractor, {key: batch[key]})]
         return [(next(iter(batch)), _no_features(f"{extractor}: {type(error).__name__} {error}"))]

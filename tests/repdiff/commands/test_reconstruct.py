@@ -9,6 +9,7 @@ import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from small_runs import TINY_SEARCH
 
+from reconstruction import inversion as inversion_of_vectors
 from repdiff.commands import reconstruct
 from repdiff.crystals import resumable_parts
 from repdiff.crystals.crystal import to_structure
@@ -17,6 +18,7 @@ from repdiff.datasets.sources import read_for_evaluation
 from repdiff.representations import inversion
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.shards import read_generated, write_shard
+from repdiff.runs.failures import read_failed
 from repdiff.runs.manifest import read_manifest
 
 FAST = ["reconstruct", "--preset", "fast", "--n-workers", "1"]
@@ -270,15 +272,21 @@ def test_labels_say_how_good_each_crystal_is(run):
     assert {"loss", "seconds", "n_evaluations", "composition_residual"} <= set(crystal.labels)
 
 
-def test_a_crystal_too_large_for_the_memory_is_told_in_one_line(run, monkeypatch):
-    def fail(*_, **__):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+def test_a_crystal_too_large_for_the_memory_is_named_and_the_others_are_found(run, monkeypatch):
+    plain = inversion_of_vectors.invert_orbits
 
-    monkeypatch.setattr("reconstruction.inversion.search", fail)
-    monkeypatch.setattr("reconstruction.inversion.invert_orbits", fail)
-    code, _, said = run(*FAST, "--n", "1", "--name", "large")
-    assert code == 2
-    assert "does not fit into the memory of cpu" in said.splitlines()[-1]
+    def crowded(rows, *others, **named):
+        if 1 in rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(rows, *others, **named)
+
+    monkeypatch.setattr(inversion_of_vectors, "invert_orbits", crowded)
+    code, path, said = run(*FAST, "--n", "3", "--name", "large")
+    assert code == 0, said
+    failed = read_failed(path)
+    assert list(failed) == ["gen-000001"]
+    assert "does not fit into the memory of cpu" in failed["gen-000001"]
+    assert [one.id for one in read_structures(path)] == ["gen-000000", "gen-000002"]
 
 
 @pytest.mark.parametrize(("memory", "cores", "expected"), [(80, 16, 12), (24, 16, 4), (80, 2, 2), (4, 16, 1)])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from denoising_diffusion_pytorch.denoising_diffusion_pytorch_1d import GaussianDiffusion1D
 from pydantic import ValidationError
+from stand_in_gpu import stand_in_gpu
 
 from repdiff.diffusion.build import KIND, ModelSettings, build_diffusion, describe, load_diffusion
 from repdiff.diffusion.ddpm import DiffusionSettings
@@ -307,3 +308,23 @@ def test_given_vectors_are_wanted_exactly_when_the_model_has_given_blocks():
 def test_an_unknown_given_block_is_named():
     with pytest.raises(UserError, match="given names 'cell', expected one of descriptor"):
         model(given=["cell"])
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_gpu_whose_memory_is_too_small_for_a_batch_makes_the_same_samples(error, monkeypatch):
+    sampler, built, tried = SamplerSettings(name="ddim", n_steps=4), model(), []
+    expected = built.sample(7, generator=seeded(), sampler=sampler, batch_size=7)
+    plain = type(built.denoiser).forward
+
+    def forward(self, noisy, *others):
+        tried.append(len(noisy))
+        if len(noisy) > 2:
+            raise error
+        return plain(self, noisy, *others)
+
+    monkeypatch.setattr(type(built.denoiser), "forward", forward)
+    with stand_in_gpu() as gpu:
+        generator = torch.Generator(device=gpu).manual_seed(0)
+        found = built.to(gpu).sample(7, generator=generator, sampler=sampler, batch_size=7).cpu()
+    assert tried[:3] == [7, 3, 1]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

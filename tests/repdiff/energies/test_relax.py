@@ -16,6 +16,7 @@ from repdiff.energies.relax import (
     ABSURD_ENERGY,
     BLOWN_UP,
     NOT_A_NUMBER,
+    TOO_LARGE,
     Limits,
     displacement,
     relax_crystals,
@@ -241,3 +242,38 @@ def test_a_relaxation_says_what_ended_it(toy, limits, stopped):
     (crystal,) = relax_part(toy, [argon("a", 0)], limits=limits, atoms_at_once=64)
     assert crystal.labels["relax_stopped"] == stopped
     assert crystal.labels["converged"] == (stopped == "converged")
+
+
+def crowded(toy, most, tried):
+    """Let a force field run out of memory above a number of atoms."""
+
+    class Crowded(type(toy)):
+        def evaluate(self, batch, *, gradients=True):
+            tried.append(batch.n_atoms)
+            if batch.n_atoms > most:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return super().evaluate(batch, gradients=gradients)
+
+    return Crowded(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("rattle", [Rattle(), Rattle(width=0.02, seed=1)])
+def test_a_batch_too_large_for_the_memory_is_relaxed_in_halves_to_the_same_crystals(toy, rattle):
+    crystals, tried = [argon(str(seed), seed) for seed in range(7)], []
+    expected = dict(relax_crystals(crystals, toy, LIMITS, rattle=rattle))
+    found = dict(relax_crystals(crystals, crowded(toy, 9, tried), LIMITS, rattle=rattle))
+    assert max(tried) == 28
+    assert found.keys() == expected.keys()
+    for row, one in expected.items():
+        assert found[row].n_steps == one.n_steps
+        assert found[row].energy == pytest.approx(one.energy, abs=1e-9)
+        assert found[row].initial_energy == pytest.approx(one.initial_energy, abs=1e-9)
+
+
+@pytest.mark.parametrize("rattle", [Rattle(), Rattle(width=0.02, seed=1)])
+def test_a_crystal_too_large_for_the_memory_ends_with_the_reason_and_the_others_go_on(toy, rattle):
+    crystals = [argon("small", 0, 1), argon("large", 1, 4), argon("other", 2, 2)]
+    found = dict(relax_crystals(crystals, crowded(toy, 3, []), LIMITS, rattle=rattle))
+    assert found[1].reason == TOO_LARGE
+    assert found[1].initial_energy is None
+    assert [found[row].reason for row in (0, 2)] == ["", ""]

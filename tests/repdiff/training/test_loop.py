@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 from small_training import FEATURES, NETWORKS, VALIDATION, model, run
 
+from repdiff.backends.structrepdiff_training import VectorTraining
 from repdiff.diffusion.build import KIND, load_diffusion
 from repdiff.errors import UserError
 from repdiff.runs.checkpoint import load_checkpoint
@@ -102,6 +103,38 @@ def test_two_processes_and_their_resumption_give_the_losses_of_one(tmp_path):
     averaged = [load_checkpoint(tmp_path / name, kind=KIND)[0] for name in ("one", "two")]
     for name, value in averaged[0].items():
         torch.testing.assert_close(averaged[1][name], value, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("network", ["mlp with dropout", "unet1d"])
+def test_a_batch_too_large_for_the_memory_is_taken_in_parts_with_the_same_losses(
+    network, tmp_path, monkeypatch
+):
+    settings = {"max_steps": 6, "precision": "fp32", "log_every": 1}
+    run(tmp_path / "whole", diffusion=model(NETWORKS[network]), **settings)
+    plain, tried = VectorTraining.forward, []
+
+    def forward(self, inputs):
+        tried.append(len(inputs[0]))
+        if len(inputs[0]) > 6:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(self, inputs)
+
+    monkeypatch.setattr(VectorTraining, "forward", forward)
+    run(tmp_path / "parts", diffusion=model(NETWORKS[network]), **settings)
+    assert tried[:6] == [16, 8, 4, 4, 4, 4]  # rows of a batch; what was too much is not tried again
+    whole, parts = (read_metrics(tmp_path / name) for name in ("whole", "parts"))
+    for name in ("train_loss", "validation_loss", "gradient_norm"):
+        found = [record[name] for record in parts if name in record]
+        assert found == pytest.approx([record[name] for record in whole if name in record], rel=2e-5)
+
+
+def test_a_single_row_that_does_not_fit_ends_the_training(tmp_path, monkeypatch):
+    def forward(self, inputs):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(VectorTraining, "forward", forward)
+    with pytest.raises(RuntimeError, match="can't allocate"):
+        run(tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
