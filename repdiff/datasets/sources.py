@@ -79,10 +79,17 @@ class CrystalSets:
     def locate(self, name: str | None) -> tuple[str, dict[str, Path | Input]]:
         """Say which crystals are meant, and what is read for them: a data set, a run, a path; None the newest.
 
+        A data set goes before a run of its name, which is said.
+
         Raises:
             UserError: If there are none.
         """
         if name is not None and (split_name(name)[1] or name in (*BENCHMARKS, PROTOTYPES)):
+            runs = (self.workspace.root / verb / name for verb in (*DIRECT, "reconstruct"))
+            if run := next((one for one in runs if one.exists()), None):
+                log.warning(
+                    "%s is taken for the data set: name the run of that name by its path, %s", name, run
+                )
             return name, dict(self.input_of(name))
         path = find_crystals(self.workspace, None if name is None else home_expanded(name))
         return str(path), {"structures": path}
