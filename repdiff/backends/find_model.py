@@ -28,7 +28,14 @@ def find_model(
     if backend is not None:
         backend_options(backend)
     if given is None:
-        return workspace.newest(newest, summary={} if backend is None else {"backend": backend})
+        try:
+            return workspace.newest(newest, summary={} if backend is None else {"backend": backend})
+        except UserError as error:
+            if backend is not None or workspace.runs(newest):
+                raise
+            raise UserError(
+                f"{error}, or name a model of the package by `model`: {', '.join(shipped_models())}"
+            ) from error
     path = _path_of(given, workspace)
     if backend is not None and (found := backend_of(path)) != backend:
         raise UserError(f"{path} is a model of {found}, expected one of `repdiff train --backend {backend}`")

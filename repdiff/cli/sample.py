@@ -39,6 +39,10 @@ def sample_command(text: str, words: Sequence[str]) -> click.Command:
             option.default = DEFAULT_N
 
     def work(preset: str | None, open_page: bool, **given: Any) -> None:  # noqa: ANN401
+        if preset is not None:
+            from repdiff.representations.inversion import named_search
+
+            named_search(preset)  # a mistake in it is told before anything is drawn
         path: Path = generate(**given)
         common = [f"--workspace={given['workspace']}", *(["--overwrite"] if given["overwrite"] else [])]
         if given["name"] is not None:
