@@ -125,9 +125,9 @@ def workers_within(wanted: int, each: float, *, asked: bool = False) -> int:
     return n
 
 
-def _own_bytes() -> float:
+def _own_bytes() -> int:
     """Return what this process takes or will soon."""
-    return max(COMMAND, private_memory() or 0)
+    return max(int(COMMAND), private_memory() or 0)
 
 
 def _check(memory: str | int, n_bytes: int) -> None:

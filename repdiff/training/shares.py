@@ -19,6 +19,7 @@ def mean_weight(counts: Int[Tensor, " n_rows"], mine: slice) -> Float[Tensor, ""
         mine: Rows of the part.
 
     Example:
+        >>> import torch
         >>> counts = torch.tensor([1, 3])
         >>> [float(mean_weight(counts, slice(row, row + 1))) for row in (0, 1)]
         [0.5, 1.5]

@@ -61,7 +61,7 @@ def parquet_blocks(path: Path, *, split: str | None = None, largest: int | None 
     Args:
         path: The file.
         split: The split of all its rows.
-        largest: Bytes of all blocks together at most; None for any number.
+        largest: Bytes of all blocks together at most; None for any number. A block takes `MAX_TABLE` at most anyway.
 
     Raises:
         UserError: If `read_parquet` would refuse it; for a missing column before the first block.
@@ -73,10 +73,9 @@ def parquet_blocks(path: Path, *, split: str | None = None, largest: int | None 
         for batch in file.iter_batches(-(-blocks.ROWS // -(-blocks.ROWS // BATCH))):
             held.append(batch)
             n_bytes, n_all = n_bytes + batch.nbytes, n_all + batch.nbytes
-            if largest is not None and n_all > largest:
-                raise UserError(
-                    f"{path} takes more than {shown_bytes(largest)} of memory, expected at most that: split it"
-                )
+            if n_bytes > MAX_TABLE or (largest is not None and n_all > largest):
+                most = shown_bytes(MAX_TABLE if largest is None else largest)
+                raise UserError(f"{path} takes more than {most} of memory, expected at most that: split it")
             if (n_rows := sum(map(len, held))) >= blocks.ROWS or n_bytes >= blocks.SIZE:
                 yield partial(_rows_of, path, table, first, held, split)
                 first, held, n_bytes = first + n_rows, [], 0

@@ -135,7 +135,7 @@ def test_there_are_as_many_workers_as_there_is_room_for():
 
 
 def test_memory_that_this_process_holds_already_is_not_given_to_workers(monkeypatch):
-    monkeypatch.setattr(memory, "private_memory", lambda: 2 * COMMAND)
+    monkeypatch.setattr(memory, "private_memory", lambda: int(2 * COMMAND))
     with use_memory(int(2 * COMMAND + 2 * CRYSTAL_WORKER)):
         assert workers_to_use(None, 8) == 2
 

@@ -12,6 +12,7 @@ from torch import nn
 import repdiff as rd
 from repdiff.backends import BACKENDS
 from repdiff.backends.fit import train_job
+from repdiff.networks.composition import CompositionModelSettings
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.runs.checkpoint import load_checkpoint
 from repdiff.testing.example_crystals import family
@@ -57,10 +58,15 @@ def train_all(encoded, folder):
     settings = TrainingSettings(
         max_steps=4, max_epochs=2, batch_size=12, log_every=1, precision="fp32", warmup_steps=0, device="cpu"
     )
-    data = EncodedSet.read(encoded)
+    data, small = EncodedSet.read(encoded), CompositionModelSettings(width=16, n_blocks=1)
+    stages = "repdiff.backends.structrepdiff_stages"
     for name, (backend, options) in MODELS.items():
         place = folder / name
-        job = BACKENDS[backend].prepare(data, options=options, folder=place)
+        with pytest.MonkeyPatch.context() as patch:  # in both alike, whatever other tests have set
+            patch.setattr(f"{stages}.CompositionModelSettings", lambda: small)
+            patch.setattr(f"{stages}.MAX_EPOCHS", 2)
+            patch.setattr(f"{stages}.MAX_EPOCHS_OF_FORMULAS", 2)
+            job = BACKENDS[backend].prepare(data, options=options, folder=place)
         train_job(job, settings, place, progress=False)
 
 

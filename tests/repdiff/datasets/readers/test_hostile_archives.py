@@ -13,6 +13,7 @@ import pytest
 from hostile_files import load, refusal
 
 from repdiff.datasets.label_tables import read_label_table
+from repdiff.datasets.readers.parquet_tables import parquet_blocks
 from repdiff.errors import UserError
 from repdiff.runs import csv_text
 from repdiff.settings import limits
@@ -145,9 +146,11 @@ def test_a_parquet_of_a_billion_equal_rows_is_refused_before_it_is_read(tmp_path
 
 
 def test_a_parquet_whose_rows_repeat_a_long_text_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("repdiff.runs.parquet_files.MAX_TABLE", 2**22)
+    monkeypatch.setattr("repdiff.datasets.readers.parquet_tables.MAX_TABLE", 2**22)
     pq.write_table(pa.table({"cif": ["x" * 2**12] * 2**12}), tmp_path / "a.parquet")
     assert "of memory, expected at most" in refusal(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="of memory, expected at most"):
+        next(iter(parquet_blocks(tmp_path / "a.parquet")))
 
 
 @pytest.mark.parametrize(
