@@ -57,10 +57,10 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> GroupedCommand:
         file = None if config is None else find_config(config)
         overrides = {**_overrides(by_parameter, given), **decided}
         settings = load_settings(model, file, overrides, backend=backend, defaults=_of_card(verb, decided))
+        module = importlib.import_module(f"repdiff.commands.{verb}")
         place = Workspace(root=workspace, name=name, overwrite=overwrite)
         INTERRUPTS.begin_work()
         with _workers(settings):
-            module = importlib.import_module(f"repdiff.commands.{verb}")
             path: Path = getattr(module, f"run_{verb}")(settings, place)
         if os.environ.get("RANK", "0") == "0":
             shown = str(path)
