@@ -43,14 +43,14 @@ def find_model(
 
 
 def _path_of(given: Path, workspace: Workspace) -> Path:
-    shipped = shipped_models()
-    runs = (workspace.root / verb / given for verb in ("finetune", "train"))
-    if str(given) in shipped and not given.exists() and not any(run.exists() for run in runs):
-        return shipped[str(given)].path
     tuned = not given.exists() and (workspace.root / "finetune" / given).exists()
-    return workspace.find(
-        "finetune" if tuned else "train", given, others=("models of the package", [*shipped])
-    )
+    verb = "finetune" if tuned else "train"
+    if given.exists() or (workspace.root / verb / given).exists():
+        return workspace.find(verb, given)
+    shipped = shipped_models()
+    if str(given) in shipped:
+        return shipped[str(given)].path
+    return workspace.find(verb, given, others=("models of the package", [*shipped]))
 
 
 def newest_verb(asks_for_learnt: bool, workspace: Workspace) -> str:

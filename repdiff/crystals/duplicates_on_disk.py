@@ -1,6 +1,5 @@
 """Which crystals of many are the same one, of which a part at a time is in memory."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from jaxtyping import Int, Integer
 
 from repdiff.crystals.crystal import Crystal, LabelKinds, crystal_table, read_crystals
 from repdiff.crystals.duplicates import group_duplicates, reduced_formula_of
+from repdiff.crystals.marks import mark
 from repdiff.crystals.on_disk import CrystalsOnDisk
 from repdiff.crystals.resumable_parts import kept
 from repdiff.runs.atomic_files import read_json, write_json
@@ -66,8 +66,7 @@ def _part(folder: Path, number: int) -> Path:
 
 def _mark(crystal: Crystal) -> int:
     """Return 64 bits that stand for the reduced formula."""
-    text = repr(reduced_formula_of(crystal)).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+    return mark(repr(reduced_formula_of(crystal)))
 
 
 def _parts(marks: Integer[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:

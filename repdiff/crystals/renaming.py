@@ -1,10 +1,11 @@
 """Names of their own for any number of crystals, of whose names a few bytes each are in memory."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
+
+from repdiff.crystals.marks import mark
 
 
 def renamed(names: Callable[[], Iterable[str]]) -> dict[int, str]:
@@ -20,7 +21,7 @@ def renamed(names: Callable[[], Iterable[str]]) -> dict[int, str]:
         >>> renamed(lambda: ["a", "b", "a"])
         {2: 'a#2'}
     """
-    marks = np.fromiter(map(_mark, names()), dtype=np.uint64)
+    marks = np.fromiter(map(mark, names()), dtype=np.uint64)
     taken, counts = np.unique(marks, return_counts=True)
     repeated = set(taken[counts > 1].tolist())
     found: dict[int, str] = {}
@@ -40,14 +41,7 @@ def renamed(names: Callable[[], Iterable[str]]) -> dict[int, str]:
     return found
 
 
-def _mark(name: str) -> int:
-    """Return 64 bits that stand for a name; where two names share them, only a number may be left out."""
-    return int.from_bytes(
-        hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest(), "little"
-    )
-
-
 def _holds(marks: np.ndarray, name: str) -> bool:
-    mark = np.uint64(_mark(name))
-    place = int(np.searchsorted(marks, mark))
-    return place < len(marks) and bool(marks[place] == mark)
+    own = np.uint64(mark(name))  # where two names share it, only a number may be left out
+    place = int(np.searchsorted(marks, own))
+    return place < len(marks) and bool(marks[place] == own)
