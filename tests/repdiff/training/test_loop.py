@@ -1,7 +1,6 @@
 import math
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -11,6 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from small_training import FEATURES, NETWORKS, VALIDATION, model, run
+from two_processes import run_in_two_processes
 
 from repdiff.backends.structrepdiff_training import VectorTraining
 from repdiff.diffusion.build import KIND, load_diffusion
@@ -85,17 +85,7 @@ def test_two_processes_and_their_resumption_give_the_losses_of_one(tmp_path):
     run(tmp_path / "one", lr_schedule="constant", precision="fp32")
     script = tmp_path / "process.py"
     script.write_text(PROCESS_OF_TWO)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[3]), *sys.path])
-    done = subprocess.run(
-        [*command, str(script), str(tmp_path / "two")],
-        env={**os.environ, "PYTHONPATH": paths, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_two_processes(script, tmp_path / "two", beside=Path(__file__).parent)
     one, two = (read_metrics(tmp_path / name) for name in ("one", "two"))
     assert [record["step"] for record in two] == [record["step"] for record in one]
     for name in ("train_loss", "gradient_norm", "lr"):

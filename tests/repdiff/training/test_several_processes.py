@@ -1,13 +1,11 @@
 """Several processes train as one does: every model, with its dropout, its means over atoms and its random settings."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from two_processes import run_in_two_processes
 
 import repdiff as rd
 from repdiff.backends import BACKENDS
@@ -81,17 +79,7 @@ def trained(tmp_path_factory):
     encoded.write(root / "encoded")
     (root / "process.py").write_text(PROCESS_OF_TWO)
     train_all(root / "encoded", root / "one")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[3]), *sys.path])
-    done = subprocess.run(
-        [*command, str(root / "process.py"), str(root / "encoded"), str(root / "two")],
-        env={**os.environ, "PYTHONPATH": paths, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_two_processes(root / "process.py", root / "encoded", root / "two", beside=Path(__file__).parent)
     return root / "one", root / "two"
 
 
