@@ -137,8 +137,8 @@ def plain_properties(crystals: Sequence[Crystal]) -> dict[str, list[float | None
         >>> round(found["density"][0], 2), round(found["shortest_distance"][0], 2)
         (2.16, 2.82)
     """
-    checks = check_structures(crystals)
-    return {
-        name: [plain_property(name, *one) for one in zip(crystals, checks, strict=True)]
-        for name in PLAIN_PROPERTIES
-    }
+    found: dict[str, list[float | None]] = {name: [] for name in PLAIN_PROPERTIES}
+    for crystal, check in zip(crystals, check_structures(crystals), strict=True):
+        for name, values in found.items():  # of one crystal at a time: those of one formula are looked up once
+            values.append(plain_property(name, crystal, check))
+    return found
