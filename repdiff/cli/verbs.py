@@ -16,6 +16,7 @@ from repdiff.cli.common import CONTEXT, HOME_PATH, workspace_option
 from repdiff.cli.examples import examples_text
 from repdiff.cli.grouped import GroupedCommand
 from repdiff.cli.interrupts import INTERRUPTS
+from repdiff.errors import UserError
 from repdiff.settings import SECTIONS
 from repdiff.settings.backends import backend_names
 from repdiff.settings.base import Settings
@@ -28,6 +29,7 @@ from repdiff.settings.paths import readable
 from repdiff.settings.workers import WorkerSettings
 
 FIRST = {"config": "common"}  # groups of the options that all verbs have
+SHARED = ("train", "finetune")  # verbs that several processes of one job do together
 
 
 def verb_command(verb: str, text: str, words: Sequence[str]) -> GroupedCommand:
@@ -54,6 +56,7 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> GroupedCommand:
     ) -> Path:
         from repdiff.runs.workspace import Workspace
 
+        _check_processes(verb)
         file = None if config is None else find_config(config)
         overrides = {**_overrides(by_parameter, given), **decided}
         settings = load_settings(model, file, overrides, backend=backend, defaults=_of_card(verb, decided))
@@ -82,6 +85,20 @@ def verb_command(verb: str, text: str, words: Sequence[str]) -> GroupedCommand:
         groups=groups | FIRST,
         strange=strange,
     )
+
+
+def _check_processes(verb: str) -> None:
+    """Check that one process alone does what one alone can do.
+
+    Raises:
+        UserError: If several were started, as by `accelerate launch`.
+    """
+    n_processes = os.environ.get("WORLD_SIZE", "1")
+    if "RANK" in os.environ and n_processes != "1" and verb not in SHARED:
+        raise UserError(
+            f"{n_processes} processes were started for `repdiff {verb}` (WORLD_SIZE), which works in one: start it "
+            f"without `accelerate launch`, which is for {' and '.join(SHARED)}"
+        )
 
 
 def _of_card(verb: str, decided: Mapping[str, Any]) -> Callable[[set[str]], Mapping[str, Any]] | None:

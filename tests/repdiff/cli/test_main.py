@@ -166,6 +166,25 @@ def test_the_second_process_of_a_job_prints_no_path(fake, capsys, monkeypatch):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("verb", ["rank", "evaluate", "reconstruct"])
+def test_verbs_that_work_in_one_process_refuse_several(verb, fake, capsys, monkeypatch):
+    fake(verb)
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    assert main([verb]) == 2
+    assert "2 processes were started" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert main([verb]) == 0
+
+
+@pytest.mark.parametrize("verb", ["train", "finetune"])
+def test_training_takes_several_processes(verb, fake, monkeypatch):
+    fake(verb)
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    assert main([verb]) == 0
+
+
 def test_help_lists_the_verbs_in_the_order_of_work(capsys):
     assert main([]) == 0
     told = capsys.readouterr().out
