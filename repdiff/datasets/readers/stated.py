@@ -46,7 +46,7 @@ def _proportions(text: str) -> object:
     except ValueError:  # parentheses, for which the other parser has words
         pass
     try:
-        counts = Composition(text).to_reduced_dict
+        counts = Composition(text).reduced_composition.get_el_amt_dict()
         return reduced_formula(parse_formula("".join(f"{name}{int(n)}" for name, n in counts.items())))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, ArithmeticError):
         return None

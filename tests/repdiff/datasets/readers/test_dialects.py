@@ -19,7 +19,9 @@ from salt_files import CIF, SALT, load, only
 
 from repdiff.crystals.crystal import Crystal, read_crystals, write_crystals
 from repdiff.datasets.readers.rows import clean_label, typed_columns
+from repdiff.datasets.readers.stated import disagreeing
 from repdiff.errors import UserError
+from repdiff.testing.example_crystals import rock_salt
 
 XYZ = '2\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 pbc="T T T"\nNa 0 0 0\nCl 2 2 2\n'
 
@@ -375,3 +377,13 @@ def test_json_of_other_things_is_no_crystal_of_a_folder(tmp_path):
     (tmp_path / "a.cif").unlink()
     with pytest.raises(UserError, match="holds no structure"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["SrTiO1e999", f"(Na{'9' * 400}Cl)2", "(NaCl)0", "(NaCl", "(Qq)2"])
+def test_a_formula_that_means_nothing_is_noted(text):
+    assert len(disagreeing({"formula": text}, rock_salt())) == 1
+
+
+def test_a_formula_with_parentheses_is_compared():
+    assert disagreeing({"formula": "(NaCl)4"}, rock_salt()) == ()
+    assert len(disagreeing({"formula": "(Na2Cl)4"}, rock_salt())) == 1
