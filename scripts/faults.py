@@ -97,8 +97,18 @@ def full(session: Session, trial: Trial) -> None:
                 raise SystemExit(f"{workspace}: the disk cannot be made larger")
             session.again(trial, workspace)
         finally:
-            if mounted:
-                _run("umount", str(workspace))
+            if mounted and not _unmounted(workspace):
+                trial.wrong.append(f"a process held the disk for {SECONDS_TO_END:g} s")
+
+
+def _unmounted(workspace: Path) -> bool:
+    """Take a disk away, of which the last process may just be ending; say whether one held it for long."""
+    for _ in range(int(SECONDS_TO_END)):
+        if _run("umount", str(workspace)):
+            return True
+        time.sleep(1)
+    _run("umount", "--lazy", str(workspace))
+    return False
 
 
 def _run(*words: str) -> bool:

@@ -21,8 +21,8 @@ from repdiff.errors import UserError
 from repdiff.hardware import data_segment, private_memory, usable_memory
 from repdiff.settings.memory import GIGABYTE, parse_memory
 
-# Private memory of processes, rounded up: the first two read from processes at work, the next two estimated from what
-# their libraries and largest batches take.
+# Private memory of processes, rounded up: read from processes at work (benchmarks/worker_memory.json), and in the last
+# two twice what was read of cells of up to 64 atoms and more, since the largest batches take more than that.
 COMMAND = 1.0 * GIGABYTE  # of the command itself, without its data
 CRYSTAL_WORKER = 0.6 * GIGABYTE  # of a worker that reads, compares or evaluates crystals
 SEARCH_WORKER = 1.2 * GIGABYTE  # of one that inverts vectors: `reconstruction.plan.CPU_BYTES` and more
