@@ -207,7 +207,7 @@ def n_held(place: Place, step: str) -> int:
 
 def model_of(verb: str, place: Place) -> dict[str, str]:
     """Return the name of the model that drew the vectors, where there are any."""
-    if verb == "evaluate":
+    if verb not in ("generate", "reconstruct"):
         return {}
     return {"model": Path(read_manifest(place.generated(place.made)).config["model"]).name}
 

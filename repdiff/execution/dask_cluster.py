@@ -28,6 +28,7 @@ from repdiff.execution.jobs import Cluster, WorkersDied, died
 log = logging.getLogger(__name__)
 IN_FLIGHT = 2  # pieces at the scheduler for each worker, at most; the others wait here
 SECONDS_BETWEEN_COUNTS = 1.0  # of the workers
+MOST_TRIES, SECONDS_BETWEEN_TRIES = 5, 1.0  # of preparing workers, one of which may die at each
 SECONDS_TO_FORGET = 30.0  # for workers to forget a pool that ended well
 SECONDS_TO_HURRY = 0.2  # for the same after Ctrl-C or an error
 SAME, ALIKE = ("python", "repdiff"), ("torch", "numpy")  # what must be of one version, and what should be
@@ -83,7 +84,7 @@ class DaskCluster(Cluster):
         key = uuid4().hex
         setup = _Setup(key, cloudpickle.dumps((initializer, initargs)), _versions())
         with self._told():
-            self.client.register_plugin(setup, name=key)
+            self._prepare_workers(setup, key)
         pool = _Pool(self, key)
         seconds = SECONDS_TO_HURRY
         try:
@@ -92,6 +93,17 @@ class DaskCluster(Cluster):
         finally:
             pool.cancel()
             in_background(partial(self.client.unregister_worker_plugin, key), seconds)
+
+    def _prepare_workers(self, setup: "_Setup", key: str) -> None:
+        """Send the preparation to all workers, again where one of them died meanwhile."""
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                self.client.register_plugin(setup, name=key)
+                return
+            except OSError:  # of a worker, or of the scheduler
+                if not left or self.client.status != "running":
+                    raise
+            time.sleep(SECONDS_BETWEEN_TRIES)
 
     @contextmanager
     def _told(self) -> Generator[None, None, None]:

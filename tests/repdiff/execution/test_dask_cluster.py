@@ -114,6 +114,18 @@ def test_nothing_is_lost_when_workers_are_killed_at_random(engine):
     assert found == {n: n * n for n in range(400)}
 
 
+def test_a_worker_that_is_killed_while_it_is_prepared_is_not_the_end(engine):
+    victim = _working(engine)[0]
+    os.kill(victim, signal.SIGSTOP)  # it does not answer, and is killed while that is waited for
+    timer = threading.Timer(1.0, os.kill, (victim, signal.SIGKILL))
+    timer.start()
+    with engine(2, piece_of_work.prepare, ("after all",)) as pool:
+        answers = list(pool.map(piece_of_work.prepared, range(6)))
+    timer.join()
+    assert answers == 6 * [["after all"]]
+    assert victim not in _working(engine)
+
+
 def test_closing_cancels_what_has_not_begun(engine, tmp_path):
     jobs = run_jobs(piece_of_work.mark_and_wait, [str(tmp_path / str(n)) for n in range(12)], n_workers=2)
     next(jobs)
