@@ -178,6 +178,8 @@ class _Trainer:
                     saved_step, saved_seconds = state.step, state.seconds
         if state.step != saved_step or state.step == 0:
             self._save()
+        elif self.is_main:
+            self.files.mend(self.ema, state)
         self.accelerator.wait_for_everyone()
         return TrainingResult(
             step=state.step,

@@ -144,6 +144,14 @@ class RunFiles:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
 
+    def mend(self, averaged: Trainable, state: Progress) -> None:
+        """Write the newest averaged weights again if they are not whole, without another checkpoint."""
+        try:
+            load_checkpoint(self.model, kind=averaged.kind)
+        except UserError as error:
+            log.warning("%s; writing it again", getattr(error, "damage", error))
+            self._save_weights(self.model, averaged, state)
+
     def save_best(self, averaged: Trainable, state: Progress) -> None:
         """Replace the weights of the lowest validation loss."""
         self._save_weights(self.best, averaged, state)

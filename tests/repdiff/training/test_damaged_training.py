@@ -57,6 +57,16 @@ def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(name, damage,
     assert all(torch.equal(whole[key], again[key]) for key in whole)
 
 
+@pytest.mark.parametrize("damage", [cut_short, DAMAGES["gone"]])
+def test_weights_that_are_damaged_after_the_last_step_are_written_again(damage, tmp_path):
+    run(tmp_path, max_steps=20)
+    file = tmp_path / "model.safetensors"
+    whole = file.read_bytes()
+    damage(file)
+    run(tmp_path, max_steps=20, resume=True)
+    assert file.read_bytes() == whole
+
+
 def test_a_kill_before_the_last_checkpoint_has_its_name_leaves_no_older_weights(tmp_path, monkeypatch):
     run(tmp_path / "whole", max_steps=20)
 
