@@ -139,6 +139,9 @@ def plain_properties(crystals: Sequence[Crystal]) -> dict[str, list[float | None
     """
     found: dict[str, list[float | None]] = {name: [] for name in PLAIN_PROPERTIES}
     for crystal, check in zip(crystals, check_structures(crystals), strict=True):
-        for name, values in found.items():  # of one crystal at a time: those of one formula are looked up once
+        for (
+            name,
+            values,
+        ) in found.items():  # of one crystal at a time: those of one formula are looked up once
             values.append(plain_property(name, crystal, check))
     return found
