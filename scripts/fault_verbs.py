@@ -89,6 +89,7 @@ VERBS: Mapping[str, Verb] = {
         reads=("ws/reconstruct/run",),
     ),
     "hull": Verb(words="hull build data.extxyz --n 6 --n-workers 1"),
+    "export": Verb(words="export ws/reconstruct/run --mattergen", reads=("ws/reconstruct/run",)),
     "similar": Verb(
         words="similar ws/reconstruct/run --among data.extxyz --n 3", reads=("ws/reconstruct/run",)
     ),

@@ -1,6 +1,7 @@
 """What `import repdiff as rd` offers: data sets, encoding, models, and what becomes of crystals."""
 
 from repdiff.api.data import encode, load_dataset, read, write
+from repdiff.api.exporting import export
 from repdiff.api.finetuning import finetune
 from repdiff.api.loading import load_model
 from repdiff.api.model import Model
@@ -42,6 +43,7 @@ __all__ = [
     "SimilarCrystals",
     "encode",
     "evaluate",
+    "export",
     "finetune",
     "fit_head",
     "load_dataset",

@@ -54,6 +54,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("evaluate --reference prototypes:test", "the newest crystals"),
         ("evaluate samples.zip --reference mp_20:test", "crystals made by any program"),
     ),
+    "export": (
+        ("export --lemat", "the newest crystals, for LeMat-GenBench"),
+        ("export samples.zip --mattergen", "for MatterGen's evaluator"),
+    ),
     "compare": (
         ("compare compare_perov5_cpu", "train and judge several systems alike"),
         ("compare EVALUATION EVALUATION", "put finished evaluations side by side"),

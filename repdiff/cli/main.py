@@ -35,6 +35,7 @@ HELP = {
     "hull": "Compute the reference energies of the convex hull, for stability.",
     "phases": "Find phases of a chemical system: generate, relax, and place them on the convex hull.",
     "evaluate": "Evaluate crystals: validity, coverage, novelty, stability and more.",
+    "export": "Write crystals for the evaluators of others: LeMat-GenBench, MatterGen.",
     "compare": "Train and evaluate several systems alike, or put evaluations side by side.",
     "report": "Write an HTML page of evaluations: tables, plots, structures.",
     "degeneracy": "Find crystals that a descriptor does not tell apart.",

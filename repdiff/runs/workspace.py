@@ -41,6 +41,7 @@ BEFORE = {
     "hull": "`repdiff hull build DATASET`",
     "phases": "`repdiff phases SYSTEM`",
     "evaluate": "`repdiff evaluate`",
+    "export": "`repdiff export CRYSTALS --lemat`",
     "compare": "`repdiff compare CONFIG`",
 }  # what makes the output of each verb, for messages
 S = TypeVar("S", bound=Settings)

@@ -4,6 +4,7 @@ from repdiff.settings.base import Settings
 from repdiff.settings.data import DegeneracySettings, EncodeSettings
 from repdiff.settings.energies import HullSettings, RelaxSettings
 from repdiff.settings.evaluation import CompareSettings, EvaluateSettings, ReportSettings
+from repdiff.settings.exporting import ExportSettings
 from repdiff.settings.phases import PhasesSettings
 from repdiff.settings.property_head import HeadSettings
 from repdiff.settings.ranking import RankSettings
@@ -18,6 +19,7 @@ __all__ = [
     "DegeneracySettings",
     "EncodeSettings",
     "EvaluateSettings",
+    "ExportSettings",
     "FinetuneSettings",
     "GenerateSettings",
     "HeadSettings",
@@ -53,6 +55,7 @@ SECTIONS: dict[str, type[Settings]] = {
         HullSettings,
         PhasesSettings,
         EvaluateSettings,
+        ExportSettings,
         DegeneracySettings,
         CompareSettings,
         ReportSettings,

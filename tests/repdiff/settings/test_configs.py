@@ -37,7 +37,7 @@ def is_required(settings, name):
 @pytest.mark.parametrize("verb", sorted(SECTIONS))
 def test_every_config_loads_for_every_verb(verb, file):
     given = {name: value for name, value in REQUIRED.items() if is_required(SECTIONS[verb], name)}
-    given |= {"among": "prototypes"} if verb == "similar" else {}
+    given |= {"similar": {"among": "prototypes"}, "export": {"lemat": True}}.get(verb, {})
     backend = {"compare_steps_perov5": "mattergen", "compare_wrapping_perov5": "dpcdvae"}.get(file.stem)
     settings = load_settings(SECTIONS[verb], file, given, backend=SECTIONS[verb].only_backend or backend)
     for name, value in expanded(yaml.safe_load(file.read_text()).get(verb, {})).items():

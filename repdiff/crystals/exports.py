@@ -1,0 +1,78 @@
+"""Crystals for the evaluators of others, in the files that these take."""
+
+import csv
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from repdiff.crystals.cif_names import named_cif
+from repdiff.crystals.crystal import Crystal
+from repdiff.crystals.structure_files import write_file
+from repdiff.crystals.structure_formats import cif_text
+from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
+from repdiff.runs.atomic_files import replacing
+
+N_LEMAT = 2500  # structures that LeMat-GenBench asks for
+CIFS, CIF_NAMES = "cifs", "cifs.csv"
+MATTERGEN = "generated_crystals.extxyz"
+
+
+def chosen_for_lemat(crystals: Sequence[Crystal], *, seed: int = 0, what: str = "crystals") -> list[Crystal]:
+    """Choose as many crystals as LeMat-GenBench takes, at random if there are more, in their order.
+
+    Args:
+        crystals: Crystals that can be written.
+        seed: Seed of the choice.
+        what: What they are called in messages.
+
+    Raises:
+        UserError: If there are fewer.
+    """
+    if len(crystals) < N_LEMAT:
+        raise UserError(
+            f"{what}: {len(crystals)} crystals can be written, expected at least {N_LEMAT} for LeMat-GenBench: "
+            f"make more, such as by `repdiff generate --n {N_LEMAT}`"
+        )
+    rows = sorted(random.Random(seed).sample(range(len(crystals)), N_LEMAT))
+    return [crystals[row] for row in rows]
+
+
+def write_for_lemat(folder: Path, crystals: Sequence[Crystal], *, progress: bool = False) -> list[Path]:
+    """Write one CIF a crystal into the folder `cifs`, and beside it which crystal each is.
+
+    LeMat-GenBench takes the folder: `scripts/run_benchmarks.py --cifs cifs`.
+
+    Args:
+        folder: Made if it does not exist.
+        crystals: Crystals that can be written, see `chosen_for_lemat`.
+        progress: Whether to show a bar.
+
+    Returns:
+        The folder of the CIFs, and the table of their names.
+    """
+    place = folder / CIFS
+    place.mkdir(parents=True, exist_ok=True)
+    for old in place.glob("*.cif"):
+        old.unlink()
+    names = []
+    with progress_bar(total=len(crystals), desc="writing", unit="crystal", disable=not progress) as bar:
+        for number, crystal in enumerate(crystals):
+            name = f"{number:05d}.cif"
+            (place / name).write_text(named_cif(crystal.id, cif_text(crystal)), encoding="utf-8")
+            names.append((name, crystal.id))
+            bar.update()
+    with replacing(folder / CIF_NAMES) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("file", "id"), *names])
+    return [place, folder / CIF_NAMES]
+
+
+def write_for_mattergen(folder: Path, crystals: Sequence[Crystal]) -> Path:
+    """Write extended XYZ without labels, which MatterGen's evaluator takes: `--structures_path FILE`.
+
+    Args:
+        folder: Made if it does not exist.
+        crystals: Crystals that can be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_file(folder / MATTERGEN, [crystal.replace(labels={}) for crystal in crystals])
