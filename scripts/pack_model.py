@@ -104,9 +104,11 @@ def card_of_model(name: str, run: Path, generated: Path | None, evaluations: Seq
         if made.inputs["model"].sha256 != digest:
             raise SystemExit(f"{generated} has samples of other weights than {target}: generate them again")
         sampling = {name: made.config[name] for name in SAMPLING if made.config.get(name) is not None}
+        asked = ", ".join(f"{name}={value}" for name, value in (made.config.get("condition") or {}).items())
         judged = (
-            f"{made.summary['n']:,} samples of seed {made.seed}, by `repdiff evaluate` against "
-            f"`{first.config['reference']}`; what needs relaxation or coverage, by part of them. "
+            f"{made.summary['n']:,} samples of seed {made.seed}"
+            f"{asked and f' with `--condition {asked}`'}, by `repdiff evaluate` "
+            f"against `{first.config['reference']}`; what needs relaxation or coverage, by part of them. "
             "The baseline is the same measure of as many real crystals."
         )
     return ModelCard(
