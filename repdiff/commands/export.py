@@ -26,7 +26,8 @@ def run_export(settings: ExportSettings, workspace: Workspace) -> Path:
     sets = CrystalSets(data_dir=settings.data_dir, workspace=workspace)
     crystals, inputs = sets.locate(settings.crystals)
     settings = settings.model_copy(update={"crystals": crystals})
-    with workspace.run(settings, plain_name(Path(crystals).name), inputs=inputs) as run:
+    readers = [name for name in ("lemat", "mattergen") if getattr(settings, name)]
+    with workspace.run(settings, plain_name("-".join([Path(crystals).name, *readers])), inputs=inputs) as run:
         if run.state == "finished":
             return run.path
         made = writable_of(sets.to_judge(crystals))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from repdiff.crystals.cif_names import named_cif
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.structure_files import write_file
+from repdiff.crystals.structure_files import no_warnings, write_file
 from repdiff.crystals.structure_formats import cif_text
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
@@ -56,7 +56,8 @@ def write_for_lemat(folder: Path, crystals: Sequence[Crystal], *, progress: bool
     for old in place.glob("*.cif"):
         old.unlink()
     names = []
-    with progress_bar(total=len(crystals), desc="writing", unit="crystal", disable=not progress) as bar:
+    bar = progress_bar(total=len(crystals), desc="writing", unit="crystal", disable=not progress)
+    with no_warnings(), bar:
         for number, crystal in enumerate(crystals):
             name = f"{number:05d}.cif"
             (place / name).write_text(named_cif(crystal.id, cif_text(crystal)), encoding="utf-8")

@@ -82,7 +82,7 @@ def write_structures(
         if len(values) != len(crystals):
             raise ValueError(f"column {name!r} has {len(values)} entries for {len(crystals)} crystals")
     files = {folder / name: open_file for name, open_file in FILES.items()}
-    with _no_warnings():
+    with no_warnings():
         labels = FullLabels(_writable(crystals), columns)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def _write(
     tick: Callable[[], object],
 ) -> list[Path]:
     """Write crystals to several files at once; each takes its place when all are complete."""
-    with ExitStack() as stack, _no_warnings():
+    with ExitStack() as stack, no_warnings():
         partials = [stack.enter_context(replacing(path)) for path in files]
         with ExitStack() as opened:
             adds = [
@@ -235,7 +235,7 @@ def write_file(path: Path, crystals: Sequence[Crystal]) -> Path:
         raise UserError(
             f"{path.name} is asked to hold {len(crystals)} crystals, expected 1: write a .zip of CIFs"
         )
-    with _no_warnings():
+    with no_warnings():
         labels = FullLabels(crystals)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -250,7 +250,7 @@ def suffix_of(path: Path) -> str | None:
 
 
 @contextmanager
-def _no_warnings() -> Generator[None, None, None]:
+def no_warnings() -> Generator[None, None, None]:
     """Hide that noble gases have no electronegativity, which is used to sort symbols only."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No Pauling electronegativity")

@@ -44,6 +44,8 @@ def test_the_file_for_mattergen_is_read_as_its_evaluator_reads_it(made, run):
     atoms = ase.io.read(folder / "generated_crystals.extxyz", ":")
     assert same([AseAtomsAdaptor.get_structure(one) for one in atoms], sound)
     assert not any(one.calc or "note" in one.info for one in atoms)
+    assert folder.name.startswith("made")
+    assert folder.name.endswith("-mattergen")
     assert "1 of 25 crystals left out" in said
     assert '"flat"' in (folder / "failed.jsonl").read_text()
     assert read_manifest(folder).summary["n_crystals"] == len(sound)
