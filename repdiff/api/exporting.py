@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING
 
 from repdiff.api.checks import checked
 from repdiff.crystals.convert import as_crystal_set
-from repdiff.crystals.exports import chosen_for_lemat, write_for_lemat, write_for_mattergen
-from repdiff.crystals.structure_files import writable_of
+from repdiff.crystals.exports import (
+    chosen_for_lemat,
+    writable_for_others,
+    write_for_lemat,
+    write_for_mattergen,
+)
 from repdiff.errors import UserError
 from repdiff.settings.paths import home_expanded
 
@@ -29,7 +33,8 @@ def export(
     """Write crystals in the files that the evaluators of others take.
 
     Args:
-        crystals: Structures, atoms, crystals, or a set of them; what no file can hold is left out.
+        crystals: Structures, atoms, crystals, or a set of them; what no file can hold is left out,
+            which is said.
         folder: Where the files go; made if it does not exist.
         lemat: Whether to write for LeMat-GenBench: `cifs/`, 2,500 CIFs, drawn at random if there are more, and
             `cifs.csv`, which crystal each is.
@@ -55,9 +60,7 @@ def export(
     """
     if not (lemat or mattergen):
         raise UserError("nothing to write for: give `lemat`, `mattergen` or both")
-    made, place = writable_of(as_crystal_set(crystals)), home_expanded(folder)
-    if not made.crystals:
-        raise UserError(f"none of {len(made)} crystals can be written, expected one or more")
+    made, place = writable_for_others(as_crystal_set(crystals)), home_expanded(folder)
     chosen = chosen_for_lemat(made.crystals, seed=seed) if lemat else []
     found = write_for_lemat(place, chosen, progress=progress) if lemat else []
     return [*found, *([write_for_mattergen(place, made.crystals)] if mattergen else [])]

@@ -1,17 +1,17 @@
 """`repdiff export`: crystals for the evaluators of others, in the files that these take."""
 
-import logging
 from pathlib import Path
 
-from repdiff.crystals.exports import chosen_for_lemat, write_for_lemat, write_for_mattergen
-from repdiff.crystals.structure_files import writable_of
+from repdiff.crystals.exports import (
+    chosen_for_lemat,
+    writable_for_others,
+    write_for_lemat,
+    write_for_mattergen,
+)
 from repdiff.datasets.sources import CrystalSets
-from repdiff.errors import UserError
 from repdiff.runs.failures import write_failed
 from repdiff.runs.workspace import Workspace, plain_name
 from repdiff.settings import ExportSettings
-
-log = logging.getLogger(__name__)
 
 
 def run_export(settings: ExportSettings, workspace: Workspace) -> Path:
@@ -30,15 +30,8 @@ def run_export(settings: ExportSettings, workspace: Workspace) -> Path:
     with workspace.run(settings, plain_name("-".join([Path(crystals).name, *readers])), inputs=inputs) as run:
         if run.state == "finished":
             return run.path
-        made = writable_of(sets.to_judge(crystals))
-        if not made.crystals:
-            raise UserError(f"{crystals}: none of {len(made)} crystals can be written, expected one or more")
+        made = writable_for_others(sets.to_judge(crystals), what=crystals)
         chosen = chosen_for_lemat(made.crystals, seed=settings.seed, what=crystals) if settings.lemat else []
-        if made.failed:
-            log.warning(
-                "%d of %d crystals left out; the first: %s",
-                len(made.failed), len(made), next(iter(made.failed.values())),
-            )  # fmt: skip
         if settings.lemat:
             write_for_lemat(run.path, chosen, progress=True)
         if settings.mattergen:

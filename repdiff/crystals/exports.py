@@ -1,13 +1,15 @@
 """Crystals for the evaluators of others, in the files that these take."""
 
 import csv
+import logging
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 from repdiff.crystals.cif_names import named_cif
 from repdiff.crystals.crystal import Crystal
-from repdiff.crystals.structure_files import no_warnings, write_file
+from repdiff.crystals.crystal_set import CrystalSet
+from repdiff.crystals.structure_files import no_warnings, writable_of, write_file
 from repdiff.crystals.structure_formats import cif_text
 from repdiff.errors import UserError
 from repdiff.execution.progress import progress_bar
@@ -16,6 +18,26 @@ from repdiff.runs.atomic_files import replacing
 N_LEMAT = 2500  # structures that LeMat-GenBench asks for
 CIFS, CIF_NAMES = "cifs", "cifs.csv"
 MATTERGEN = "generated_crystals.extxyz"
+log = logging.getLogger(__name__)
+
+
+def writable_for_others(made: CrystalSet, *, what: str = "crystals") -> CrystalSet:
+    """Leave out what no file can hold, which is counted among those that failed, and said.
+
+    Args:
+        made: Crystals of any quality.
+        what: What they are called in messages.
+
+    Raises:
+        UserError: If nothing is left.
+    """
+    found = writable_of(made)
+    if not found.crystals:
+        raise UserError(f"{what}: none of {len(made)} can be written, expected one or more")
+    if found.failed:
+        first = next(iter(found.failed.values()))
+        log.warning("%d of %d crystals left out; the first: %s", len(found.failed), len(found), first)
+    return found
 
 
 def chosen_for_lemat(crystals: Sequence[Crystal], *, seed: int = 0, what: str = "crystals") -> list[Crystal]:
