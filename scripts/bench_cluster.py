@@ -254,7 +254,7 @@ def main() -> None:
     add("--n-workers", type=int, default=4)
     add("--max-atoms", type=int, default=4, help="largest crystals that are reconstructed")
     add("--repeats", type=int, default=5)
-    add("--seconds-between-kills", type=float, default=5.0)
+    add("--seconds-between-kills", type=float, default=20.0)
     add("--seed", type=int, default=0)
     add("--data-dir", type=Path)
     add("--out", type=Path, default=Path("benchmarks/cluster.json"))
