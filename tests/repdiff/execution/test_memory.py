@@ -64,7 +64,8 @@ def test_mistakes_are_told_in_one_line(verb, text, told, tmp_path, capsys):
 
 def test_every_verb_that_computes_takes_it():
     assert {verb for verb, settings in SECTIONS.items() if "memory" not in settings.model_fields} == {
-        "report"
+        "export",
+        "report",
     }
 
 
