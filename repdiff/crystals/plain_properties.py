@@ -138,10 +138,8 @@ def plain_properties(crystals: Sequence[Crystal]) -> dict[str, list[float | None
         (2.16, 2.82)
     """
     found: dict[str, list[float | None]] = {name: [] for name in PLAIN_PROPERTIES}
+    # one crystal after the other: the indices of a formula are looked up once, however many formulas there are
     for crystal, check in zip(crystals, check_structures(crystals), strict=True):
-        for (
-            name,
-            values,
-        ) in found.items():  # of one crystal at a time: those of one formula are looked up once
+        for name, values in found.items():
             values.append(plain_property(name, crystal, check))
     return found
