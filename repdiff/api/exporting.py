@@ -4,8 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repdiff.api.checks import checked
+from repdiff.api.folders import refuse_other_files
 from repdiff.crystals.convert import as_crystal_set
 from repdiff.crystals.exports import (
+    CIF_FILES,
+    CIFS,
+    EXPORTED,
     chosen_for_lemat,
     writable_for_others,
     write_for_lemat,
@@ -35,7 +39,8 @@ def export(
     Args:
         crystals: Structures, atoms, crystals, or a set of them; what no file can hold is left out,
             which is said.
-        folder: Where the files go; made if it does not exist.
+        folder: Where the files go; made if it does not exist. One that exists must be empty or hold an export, which
+            is replaced.
         lemat: Whether to write for LeMat-GenBench: `cifs/`, 2,500 CIFs, drawn at random if there are more, and
             `cifs.csv`, which crystal each is.
         mattergen: Whether to write for MatterGen's evaluator: `generated_crystals.extxyz`, all crystals.
@@ -46,8 +51,8 @@ def export(
         What was written.
 
     Raises:
-        UserError: If neither is asked for, something is no crystal, none can be written, or there are fewer than 2,500
-            for LeMat-GenBench.
+        UserError: If neither is asked for, something is no crystal, none can be written, there are fewer than 2,500
+            for LeMat-GenBench, the folder holds other files, or the disk refuses.
 
     Example:
         >>> import tempfile
@@ -60,7 +65,10 @@ def export(
     """
     if not (lemat or mattergen):
         raise UserError("nothing to write for: give `lemat`, `mattergen` or both")
-    made, place = writable_for_others(as_crystal_set(crystals)), home_expanded(folder)
+    place = home_expanded(folder)
+    refuse_other_files(place, written=EXPORTED, always=frozenset())
+    refuse_other_files(place / CIFS, written=CIF_FILES, always=frozenset())
+    made = writable_for_others(as_crystal_set(crystals))
     chosen = chosen_for_lemat(made.crystals, seed=seed) if lemat else []
     found = write_for_lemat(place, chosen, progress=progress) if lemat else []
     return [*found, *([write_for_mattergen(place, made.crystals)] if mattergen else [])]

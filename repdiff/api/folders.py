@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +23,8 @@ Trained = TypeVar("Trained")
 
 MARK, WORK_MARK = "repdiff-training.json", "repdiff-work.json"
 ENCODED = "encoded"  # what stands for the data among the settings of a training
-WRITTEN = {EXTXYZ, CIF_ZIP, JSON_GZ, CSV, TABLE, FAILED}
+WRITTEN = frozenset({EXTXYZ, CIF_ZIP, JSON_GZ, CSV, TABLE, FAILED})
+ALWAYS_WRITTEN = frozenset({TABLE, EXTXYZ})
 
 
 def claim_for_training(folder: Path, what: Mapping[str, object]) -> None:
@@ -142,17 +143,24 @@ def claimed(
         yield
 
 
-def refuse_other_files(folder: Path) -> None:
-    """Refuse to write crystals into a folder that holds anything but crystals written before.
+def refuse_other_files(
+    folder: Path, *, written: Set[str] = WRITTEN, always: Set[str] = ALWAYS_WRITTEN
+) -> None:
+    """Refuse to write into a folder that holds anything but what was written there before.
 
-    Of such a folder only the crystals are read, so that other files there would be lost to the reader.
+    Of such a folder only that is read or replaced, so that other files there would be lost.
+
+    Args:
+        folder: Need not exist.
+        written: Names of all that is ever written there.
+        always: Names of what is there after any writing.
 
     Raises:
         UserError: If it holds other files.
         OSError: If it cannot be listed.
     """
     held = _held(folder)
-    strange = sorted(held - WRITTEN) or sorted(held if not {TABLE, EXTXYZ} <= held else ())
+    strange = sorted(held - written) or sorted(held if not always <= held else ())
     if strange:
         raise UserError(
             f"{folder} holds {strange[0]}, expected an empty folder or one of crystals written before: "

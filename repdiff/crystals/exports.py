@@ -18,6 +18,8 @@ from repdiff.runs.atomic_files import replacing
 N_LEMAT = 2500  # structures that LeMat-GenBench asks for
 CIFS, CIF_NAMES = "cifs", "cifs.csv"
 MATTERGEN = "generated_crystals.extxyz"
+EXPORTED = frozenset({CIFS, CIF_NAMES, MATTERGEN})  # all that lies in a folder after an export
+CIF_FILES = frozenset(f"{number:05d}.cif" for number in range(N_LEMAT))
 log = logging.getLogger(__name__)
 
 
@@ -66,7 +68,7 @@ def write_for_lemat(folder: Path, crystals: Sequence[Crystal], *, progress: bool
     LeMat-GenBench takes the folder: `scripts/run_benchmarks.py --cifs cifs`.
 
     Args:
-        folder: Made if it does not exist.
+        folder: Made if it does not exist; CIFs that an earlier call wrote there are removed first.
         crystals: Crystals that can be written, see `chosen_for_lemat`.
         progress: Whether to show a bar.
 
@@ -75,8 +77,8 @@ def write_for_lemat(folder: Path, crystals: Sequence[Crystal], *, progress: bool
     """
     place = folder / CIFS
     place.mkdir(parents=True, exist_ok=True)
-    for old in place.glob("*.cif"):
-        old.unlink()
+    for old in CIF_FILES:
+        (place / old).unlink(missing_ok=True)
     names = []
     bar = progress_bar(total=len(crystals), desc="writing", unit="crystal", disable=not progress)
     with no_warnings(), bar:

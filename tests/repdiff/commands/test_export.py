@@ -106,3 +106,37 @@ def test_python_refuses_what_the_command_refuses(tmp_path):
         rd.export(bulk("Cu"), tmp_path, lemat=True)
     with pytest.raises(UserError, match="none of 1 can be written"):
         rd.export(rock_salt().replace(lattice=np.zeros((3, 3))), tmp_path, mattergen=True)
+
+
+def test_python_leaves_other_files_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, "N_LEMAT", 2)
+    metals = [bulk("Cu"), bulk("Fe")]
+    folder = tmp_path / "mine"
+    (folder / "cifs").mkdir(parents=True)
+    (folder / "cifs" / "precious.cif").write_text("data_x")
+    for wanted in ({"lemat": True}, {"mattergen": True}):
+        with pytest.raises(UserError, match=r"cifs holds precious\.cif, expected an empty folder"):
+            rd.export(metals, folder, **wanted)
+    assert [one.name for one in folder.rglob("*.cif")] == ["precious.cif"]
+    (folder / "cifs" / "precious.cif").rename(folder / "notes.txt")
+    with pytest.raises(UserError, match=r"mine holds notes\.txt"):
+        rd.export(metals, folder, mattergen=True)
+    (folder / "notes.txt").unlink()
+    for metal in ("Cu", "Ag"):  # an export may be replaced
+        rd.export([bulk(metal), bulk("Fe")], folder, lemat=True, mattergen=True, progress=False)
+    assert metal in (folder / "cifs" / "00000.cif").read_text()
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("cifs", "a part of this path is a file"), ("generated_crystals.extxyz", "Is a directory")],
+)
+def test_python_says_in_one_line_what_stands_in_the_way(tmp_path, place, said, monkeypatch):
+    monkeypatch.setattr(exports, "N_LEMAT", 1)
+    if place == "cifs":
+        (tmp_path / place).write_text("no folder")
+    else:
+        (tmp_path / place).mkdir()
+    with pytest.raises(UserError, match=said) as found:
+        rd.export([bulk("Cu")], tmp_path, lemat=True, mattergen=True, progress=False)
+    assert "\n" not in str(found.value)
