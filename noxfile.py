@@ -83,7 +83,10 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation, warnings being errors; check its links, its figures, its tutorials."""
+    """Build the documentation, warnings being errors; check its links, its figures, its tutorials and notebooks."""
     session.install("--editable", ".[dev]")
     session.run("mkdocs", "build", "--strict")
-    session.run(*PYTEST, *(f"tests/test_{name}.py" for name in ("documents", "figures", "site", "tutorials")))
+    session.run(
+        *PYTEST,
+        *(f"tests/test_{name}.py" for name in ("documents", "figures", "site", "tutorials", "notebooks")),
+    )

@@ -22,7 +22,7 @@ settings.load_profile(
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIMES = REPOSITORY / "benchmarks" / "test_times.json"  # by scripts/time_tests.py
-TUTORIALS = "test_tutorials.py"  # minutes of training; `.ci/run` and `nox -s docs` name it
+LONG_DOCUMENTS = ("test_tutorials.py", "test_notebooks.py")  # minutes; `.ci/run` and `nox -s docs` name them
 LONG = 1.0  # seconds of one core from which a file is left out of a quick run
 
 
@@ -34,8 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out the long files of a quick run, without importing them, and the tutorials unless they are named."""
-    if collection_path.name == TUTORIALS and not any(TUTORIALS in argument for argument in config.args):
+    """Leave out the long files of a quick run, without importing them, and documents that run unless they are named."""
+    name = collection_path.name
+    if name in LONG_DOCUMENTS and not any(name in argument for argument in config.args):
         return True
     return True if config.getoption("--quick") and _seconds(collection_path) > LONG else None
 

@@ -10,7 +10,7 @@ DOCUMENTS = sorted(
 GENERATED = {  # pages of the site's menu that are made when it is built, which fails without them
     REPOSITORY / "docs" / name
     for name in re.findall(r"[\w/-]+\.md$", (REPOSITORY / "mkdocs.yml").read_text(), re.MULTILINE)
-    if name.startswith(("reference/commands/", "reference/python/"))
+    if name.startswith(("notebooks/", "reference/commands/", "reference/python/"))
     or name in ("reference/configs.md", "reference/models.md", "reference/protocols.md", "notes/changelog.md")
 }
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -137,7 +137,7 @@ class Model:
             repdiff.errors.UserError: a model of retrieval takes no compositions: leave them out, or use another
         """
         named_search(search)
-        options = sampling_unless(self.path, set(options)) | options
+        options = sampling_unless(self.path, {*options, *({"hold"} if hold else ())}) | options
         backend, steering, options = steered(self.backend, steer, heads, options)
         request = request_of(
             backend,
@@ -233,7 +233,7 @@ class Model:
         """
         if self.backend.makes != "representations":
             raise UserError(f"a model of {self.backend_name} makes crystals, not vectors: use Model.sample")
-        options = sampling_unless(self.path, set(options)) | options
+        options = sampling_unless(self.path, {*options, *({"hold"} if hold else ())}) | options
         backend, _, options = steered(self.backend, steer, heads, options)
         request = request_of(
             backend,

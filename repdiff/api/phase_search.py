@@ -126,9 +126,9 @@ def phases(
     )
     chosen = model if isinstance(model, Model) else load_model(_newest(model), device=device)
     prepared = prepare(question, chosen.backend, model_name=chosen.path.name)
-    compared = _known(known, chosen)
     shown = _settings(question, chosen)
     with bars(progress):
+        compared = _known(known, chosen)
         if folder is None:
             with tempfile.TemporaryDirectory() as place:
                 return find_phases(prepared, Path(place), known=compared)

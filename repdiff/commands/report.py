@@ -9,6 +9,7 @@ from pathlib import Path
 import repdiff
 from repdiff.errors import UserError
 from repdiff.report import sections
+from repdiff.report.asked import conditions
 from repdiff.report.cards import Card, cards_of
 from repdiff.report.collect import (
     EvaluatedRun,
@@ -21,6 +22,7 @@ from repdiff.report.collect import (
 )
 from repdiff.report.html import origin_of, render
 from repdiff.report.provenance import chain_of, flat
+from repdiff.report.relaxation import relaxation
 from repdiff.report.sections import Section
 from repdiff.report.summary import summarize
 from repdiff.report.symmetries import add_space_groups
@@ -118,6 +120,8 @@ def make_sections(
         sections.elements(runs, known),
         sections.symmetry(runs, known, tolerance=tolerance, notes=symmetry_notes, seed=settings.seed),
         sections.reconstruction(runs),
+        *conditions(runs),
+        *relaxation(runs),
         *sections.funnel(runs),
         Section(id="structures", title="Structures", text=gallery if cards else ""),
         Section(

@@ -20,6 +20,7 @@ from repdiff.report.plots import (
     embedding,
     space_group_bars,
 )
+from repdiff.report.tables import Table
 from repdiff.report.theme import Series
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Section:
     title: str
     text: str = ""
     plots: list[Plot] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
 

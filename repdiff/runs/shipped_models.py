@@ -149,7 +149,8 @@ def card_of(path: Path) -> ModelCard | None:
 def sampling_unless(path: Path, given: set[str]) -> dict[str, Any]:
     """Return the settings of sampling that a shipped model brings along, but for those that are given.
 
-    A number of steps belongs to its sampler: it is left out where another sampler is given.
+    A number of steps belongs to its sampler: it is left out where another sampler is given. Both are left out where
+    parts of vectors are held, which has a sampler of its own.
 
     Args:
         path: File or folder of a model; one that is not shipped brings nothing.
@@ -158,5 +159,5 @@ def sampling_unless(path: Path, given: set[str]) -> dict[str, Any]:
     card = card_of(path)
     if card is None:
         return {}
-    taken = given | ({"steps"} if "sampler" in given else set())
+    taken = given | ({"sampler", "steps"} if given & {"hold", "sampler"} else set())
     return {name: value for name, value in card.sampling.items() if name not in taken}

@@ -6,6 +6,7 @@ from pathlib import Path
 import command_pages
 import metric_pages
 import model_pages
+import notebook_pages
 import python_pages
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -17,9 +18,9 @@ MARK = re.compile(r"^<!-- (figures:|try:|conditions|/conditions).*?-->$", re.MUL
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
-    for pages in (command_pages.pages(), python_pages.pages(), metric_pages.pages(), model_pages.pages()):
-        for path, text in pages.items():
-            files.append(File.generated(config, path, content=text))
+    for made in (command_pages, python_pages, metric_pages, model_pages, notebook_pages):
+        for path, content in made.pages().items():
+            files.append(File.generated(config, path, content=content))
     changes = CHANGES.read_text(encoding="utf-8")
     files.append(File.generated(config, "notes/changelog.md", content=changes))
     return files

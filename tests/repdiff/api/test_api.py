@@ -266,7 +266,9 @@ def test_a_model_trained_without_a_folder_takes_its_files_along_when_it_goes(enc
     assert model.path.is_dir()
     del model
     gc.collect()
-    left = [one for one in tmp_path.iterdir() if not one.name.startswith("torchinductor")]  # torch's own cache
+    left = [
+        one for one in tmp_path.iterdir() if not one.name.startswith("torchinductor")
+    ]  # torch's own cache
     assert left == []
 
 

@@ -80,6 +80,7 @@ def test_settings_of_the_card_hold_unless_others_are_given(monkeypatch):
     assert sampling_unless(one.path, {"temperature"}) == {"sampler": "ddim", "steps": 100}
     assert sampling_unless(one.path, {"steps"}) == {"sampler": "ddim", "temperature": 0.9}
     assert sampling_unless(one.path, {"sampler"}) == {"temperature": 0.9}
+    assert sampling_unless(one.path, {"hold"}) == {"temperature": 0.9}
     assert sampling_unless(Path("elsewhere/mp_20.safetensors"), set()) == {}
 
 
