@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         train_ranker,
         use_executor,
         use_memory,
+        view,
         write,
     )
     from repdiff.errors import UserError
@@ -89,6 +90,7 @@ __all__ = [
     "train_ranker",
     "use_executor",
     "use_memory",
+    "view",
     "write",
 ]
 

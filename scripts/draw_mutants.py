@@ -24,7 +24,7 @@ from cosmic_ray.ast import ast_nodes, get_ast  # ty: ignore[import-not-found]
 from cosmic_ray.mutating import mutate_code  # ty: ignore[import-not-found]
 from cosmic_ray.operators.operator import Operator  # ty: ignore[import-not-found]
 from cosmic_ray.plugins import get_operator, operator_names  # ty: ignore[import-not-found]
-from parso.python.tree import Name  # ty: ignore[import-not-found]
+from parso.python.tree import Name
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = (

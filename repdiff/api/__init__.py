@@ -12,6 +12,7 @@ from repdiff.api.ranking import load_ranker, train_ranker
 from repdiff.api.results import evaluate, reconstruct, relax
 from repdiff.api.similarity import similar
 from repdiff.api.training import train
+from repdiff.api.viewing import view
 from repdiff.backends.property_head import Head
 from repdiff.backends.ranking import Ranker
 from repdiff.crystals.crystal import Crystal
@@ -61,5 +62,6 @@ __all__ = [
     "train_ranker",
     "use_executor",
     "use_memory",
+    "view",
     "write",
 ]

@@ -62,7 +62,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("compare compare_perov5_cpu", "train and judge several systems alike"),
         ("compare EVALUATION EVALUATION", "put finished evaluations side by side"),
     ),
-    "report": (("report --png plots", "the newest evaluation, with an image of each plot"),),
+    "report": (
+        ("report --png plots", "the newest evaluation, with an image of each plot"),
+        ("report --all", "a page for every evaluation, and one that compares them"),
+    ),
     "degeneracy": (("degeneracy prototypes", "pairs of crystals that a descriptor confuses"),),
     "models": (
         ("models", "names, and what each was trained on"),

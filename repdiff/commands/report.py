@@ -4,10 +4,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import repdiff
 from repdiff.errors import UserError
+from repdiff.execution.progress import progress_bar
 from repdiff.report import sections
 from repdiff.report.asked import conditions
 from repdiff.report.cards import Card, cards_of
@@ -21,6 +23,7 @@ from repdiff.report.collect import (
     read_run,
 )
 from repdiff.report.html import origin_of, render
+from repdiff.report.landing import LANDING, landing_page, read_judged
 from repdiff.report.provenance import chain_of, flat
 from repdiff.report.relaxation import relaxation
 from repdiff.report.sections import Section
@@ -35,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def run_report(settings: ReportSettings, workspace: Workspace) -> Path:
-    """Make one page of one or several evaluations.
+    """Make one page of one or several evaluations, or one of each and a page that lists them.
 
     A page of the same runs and settings that is there already is kept; plots that were not asked for then are added.
 
@@ -45,6 +48,8 @@ def run_report(settings: ReportSettings, workspace: Workspace) -> Path:
     Raises:
         UserError: If a run is no finished evaluation, the page exists already, or it cannot be written.
     """
+    if settings.all:
+        return _report_all(settings, workspace)
     paths = find_runs(settings.runs, workspace)
     origin = _origin(settings, workspace, paths)
     output, is_there = _output(settings, workspace, paths, origin)
@@ -85,6 +90,31 @@ def run_report(settings: ReportSettings, workspace: Workspace) -> Path:
         write_pngs(plots, settings.png)
         log.info("%d plots as PNG, with their numbers, in %s", len(plots), settings.png)
     return output
+
+
+def _report_all(settings: ReportSettings, workspace: Workspace) -> Path:
+    """Make a page of every finished evaluation, and the one that lists them; what cannot be shown is named there."""
+    finished = [path for path, found in workspace.runs("evaluate").items() if found.status == "finished"]
+    if not finished:
+        raise UserError(f"{workspace.root} holds no finished evaluation: run `repdiff evaluate` first")
+    folder, made, lost = workspace.root / "report", [], {}
+    with progress_bar(total=len(finished), desc="pages", unit="page") as bar:
+        for path in sorted(finished):
+            alone = settings.model_copy(update={"all": False, "runs": (path,)})
+            try:
+                page = run_report(alone, replace(workspace, name=None))
+                made.append(read_judged(path, page, folder))
+            except UserError as error:
+                lost[path.name] = str(error)
+                log.warning("%s: left out: %s", path.name, error)
+            bar.update()
+    if not made:
+        raise UserError(
+            f"no page could be made of {len(finished)} evaluations; the first: {next(iter(lost.values()))}"
+        )
+    landing = folder / LANDING
+    _write(landing, landing_page(workspace.name or workspace.root.resolve().name, made, lost))
+    return landing
 
 
 def make_sections(

@@ -1,6 +1,6 @@
 """Where the numbers of a page come from: every run behind it, with settings, versions, machine and inputs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,15 +34,19 @@ class Chain:
 
 def chain_of(run: EvaluatedRun) -> Chain:
     """Follow the inputs of an evaluation back as far as the folders are still there."""
-    waiting, seen, steps = [run.manifest], set(), []
-    if run.made_by is not None:
-        waiting.append(run.made_by)
-    while waiting and len(steps) < MAX_STEPS:
+    first = [run.manifest, *([] if run.made_by is None else [run.made_by])]
+    return Chain(name=run.name, steps=[_step(manifest) for manifest in behind(first)])
+
+
+def behind(first: Sequence[Manifest]) -> Iterator[Manifest]:
+    """Yield runs and those that their inputs came from, each once, as far as the folders are still there."""
+    waiting, seen = list(first), set()
+    while waiting and len(seen) < MAX_STEPS:
         manifest = waiting.pop(0)
         if (key := (manifest.verb, manifest.name, manifest.created)) in seen:
             continue
         seen.add(key)
-        steps.append(_step(manifest))
+        yield manifest
         for found in manifest.inputs.values():
             folder = Path(found.path)
             if (folder / "manifest.json").is_file():
@@ -50,7 +54,6 @@ def chain_of(run: EvaluatedRun) -> Chain:
                     waiting.append(read_manifest(folder))
                 except UserError:  # a damaged manifest further up does not concern this page
                     continue
-    return Chain(name=run.name, steps=steps)
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> Rows:

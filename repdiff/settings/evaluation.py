@@ -149,6 +149,11 @@ class ReportSettings(Settings):
         positional=True,
         role="input",
     )
+    all: bool = setting(
+        False,
+        "A page for every finished evaluation of the workspace, and index.html, which lists and compares them",
+        role="input",
+    )
     output: Path | None = setting(
         None,
         "HTML file to write; default: `report/RUN.html` in the workspace",
@@ -176,3 +181,10 @@ class ReportSettings(Settings):
         2000, "Largest number of crystals of each set in the projection", ge=3, group="more"
     )
     seed: int = seed_setting("Seed of the random choice of crystals, and of umap", group="more")
+
+    @model_validator(mode="after")
+    def _all_or_some(self) -> "ReportSettings":
+        given = [name for name in ("runs", "output", "png") if getattr(self, name)]
+        if self.all and given:
+            raise ValueError(f"`all` makes pages of all evaluations in the workspace: leave out `{given[0]}`")
+        return self

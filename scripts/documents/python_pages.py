@@ -10,7 +10,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     "data": (
         "Crystals and data sets",
         "Crystals go in as pymatgen structures, ASE atoms, paths or names of data sets.",
-        ["load_dataset", "read", "write", "export", "encode", "similar",
+        ["load_dataset", "read", "write", "export", "view", "encode", "similar",
          "Crystal", "CrystalSet", "Dataset", "EncodedSet", "RepresentationBatch", "SimilarCrystals"],
     ),
     "models": (

@@ -122,6 +122,22 @@
   addEventListener("keydown", (event) => { if (event.key === "Escape") hush(); });
 
   // Gallery.
+  // Tables that their headings sort: first downwards for numbers, upwards for words; what is absent stays last.
+  all("table.sortable").forEach((table) => all("thead button", table).forEach((button, column) => {
+    button.addEventListener("click", () => {
+      const key = (row) => { const cell = row.cells[column]; const text = "value" in cell.dataset ? cell.dataset.value : cell.textContent.trim(); return text === "" || text === "–" ? null : isNaN(text) ? text : Number(text); };
+      const rows = all("tbody tr", table);
+      const numeric = rows.some((row) => typeof key(row) === "number");
+      const before = button.parentElement.getAttribute("aria-sort");
+      const up = before === "none" ? !numeric : before === "descending";
+      all("thead th", table).forEach((head) => head.setAttribute("aria-sort", "none"));
+      button.parentElement.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
+      rows.sort((one, other) => { const [a, b] = [key(one), key(other)]; return a === null ? (b === null ? 0 : 1) : b === null ? -1 : up ? compare(a, b) : compare(b, a); });
+      table.tBodies[0].append(...rows);
+    });
+  }));
+
   const cards = all(".card");
   const viewer = document.getElementById("viewer");
   let current = 0;

@@ -48,10 +48,10 @@ CASES = {
 def test_hostile_yaml_is_refused_in_one_line(tmp_path, case):
     file = tmp_path / "c.yaml"
     file.write_text(CASES[case], encoding="utf-8")
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UserError) as error:
         load_settings(EncodeSettings, file, {"dataset": "prototypes"})
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 3000
 
