@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 
 CHANGES = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
 
-MARK = re.compile(r"^<!-- (figures:|try:|conditions|/conditions).*?-->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- (figures:|try:|conditions|/conditions|made by).*?-->$", re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
