@@ -135,7 +135,7 @@ def compared(name: str, keys: Sequence[str], systems: Sequence[str]) -> str:
         row = [label(key) if "." in key else key.replace("_", " ")]
         for system in systems:
             one = (found or {}).get("systems", {}).get(system)
-            row.append(ABSENT if one is None else _with_deviation(one, found["unit"]))
+            row.append(ABSENT if found is None or one is None else _with_deviation(one, found["unit"]))
         rows.append(row)
     seeds = {one["name"]: len(one["runs"]) for one in document["systems"]}
     rows.append(["seeds", *(str(seeds.get(system, "")) for system in systems)])
