@@ -179,6 +179,37 @@
   [search, sort, filter, ofRun].forEach((control) => control && control.addEventListener("input", arrange));
   arrange();
 
+  // The CIF of a structure: saved as a file, or copied as text.
+  const addressOf = (item) => URL.createObjectURL(new Blob([item.cif], { type: "chemical/x-cif" }));
+  const save = (item) => {
+    const link = document.createElement("a");
+    link.href = addressOf(item);
+    link.download = item.file;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+  const copySelected = (text, near) => { // where a browser keeps the clipboard from pages that were opened from a file
+    const field = document.createElement("textarea");
+    field.value = text;
+    near.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    return done;
+  };
+  const copy = async (item, button) => {
+    let done = true;
+    try { await navigator.clipboard.writeText(item.cif); } catch { done = copySelected(item.cif, button.parentElement); }
+    const before = button.dataset.text ||= button.textContent;
+    button.textContent = done ? "Copied" : "Cannot copy";
+    document.getElementById("copied").textContent = done ? `CIF of ${item.formula} copied` : "The browser does not allow to copy";
+    setTimeout(() => { button.textContent = before; }, 1500);
+  };
+  cards.forEach((card, place) => all("[data-cif]", card).forEach((button) => button.addEventListener("click", () => {
+    if (button.dataset.cif === "save") save(structures[place]); else copy(structures[place], button);
+  })));
+  document.getElementById("copy").addEventListener("click", (event) => copy(structures[current], event.target));
+
   // One structure in three dimensions: spheres for atoms, lines for bonds and the cell.
   const sphere = (() => {
     const [nu, nv] = [20, 11];
@@ -254,9 +285,9 @@
       return entry;
     }));
     const link = document.getElementById("cif");
-    link.hidden = !item.cif;
+    link.hidden = document.getElementById("copy").hidden = !item.cif;
     if (link.href.startsWith("blob:")) URL.revokeObjectURL(link.href);
-    if (item.cif) { link.href = URL.createObjectURL(new Blob([item.cif], { type: "chemical/x-cif" })); link.download = item.file; }
+    if (item.cif) { link.href = addressOf(item); link.download = item.file; }
     if (!viewer.open) viewer.showModal();
     if (item.scene && hasWebGL) library().react(view, solid(item.scene), layout(), { displayModeBar: false, responsive: true });
     else {

@@ -146,6 +146,36 @@ def test_the_downloaded_cif_is_the_crystal(opened, report_workspace, tmp_path):
     assert read.volume == pytest.approx(crystal.volume, rel=1e-6)
 
 
+def test_each_card_saves_and_copies_its_crystal_at_one_click(opened, report_workspace, tmp_path):
+    tab = opened(permissions=["clipboard-read", "clipboard-write"])
+    tab.click("#tab-structures")
+    tab.fill("#search", "gen-02")
+    card = tab.locator(".card:not([hidden])").first
+    with tab.expect_download() as waiting:
+        card.locator('[data-cif="save"]').click()
+    target = tmp_path / "got.cif"
+    waiting.value.save_as(target)
+    crystal = next(c for c in read_structures(report_workspace / "reconstruct" / "few") if c.id == "gen-02")
+    assert Structure.from_file(target).volume == pytest.approx(crystal.volume, rel=1e-6)
+    card.locator('[data-cif="copy"]').click()
+    tab.wait_for_function("() => document.getElementById('copied').textContent.includes('copied')")
+    assert tab.evaluate("() => navigator.clipboard.readText()") == target.read_text()
+    assert not tab.evaluate("() => document.getElementById('viewer').open")
+
+
+def test_a_cif_is_copied_where_the_clipboard_is_kept_from_pages(opened):
+    tab = opened()
+    tab.click("#tab-structures")
+    tab.evaluate(
+        "() => { Object.defineProperty(navigator, 'clipboard', {value: undefined});"
+        " document.addEventListener('copy', () => { window.taken = document.activeElement.value; }); }"
+    )
+    tab.locator(".card .open").first.click()
+    tab.click("#copy")
+    tab.wait_for_function("() => document.getElementById('copy').textContent === 'Copied'")
+    assert tab.evaluate("() => window.taken").startswith("# generated using pymatgen")
+
+
 def test_the_gallery_is_searched_filtered_and_sorted(opened):
     tab = opened()
     tab.click("#tab-structures")
