@@ -32,7 +32,10 @@ TEXTS = Path(__file__).parent / "models.yaml"
 EXACT = ("normalizer.", "templates.")  # what is no weight of a network keeps its precision
 SAMPLING = (
     "sampler", "steps", "eta", "temperature", "element_temperature", "new_only", "templates", "prototype_share",
+    "corrector_steps", "position_corrector", "lattice_corrector", "corrector_temperature", "type_temperature",
+    "positions", "lattice_noise", "step",
 )  # fmt: skip
+GIVEN = ("protostructures", "compositions_from")  # what samples of systems that draw none were made for
 MEASURES = (
     "validity.structure_valid", "validity.composition_valid", "symmetry.p1", "distributions.js_space_groups",
     "distributions.emd_density", "distributions.emd_n_elements", "uniqueness.unique", "uniqueness.novel",
@@ -40,15 +43,18 @@ MEASURES = (
     "stability.stable", "stability.sun", "stability.sun_symmetric", "stability.rmsd", "stability.energy_change",
 )  # fmt: skip
 MOST_BYTES = 20_000_000
+SMALL = 4_000_000  # bytes of a model that is shipped as it is
 
 
 def packed(source: Path, target: Path) -> None:
-    """Write the weights of a model in fewer bytes."""
+    """Write the weights of a model, those of a large one in fewer bytes."""
     metadata = read_metadata(model_file(source))
     kind = metadata.pop("kind")
     metadata.pop("format")
     tensors, _ = load_checkpoint(source, kind=kind)
-    save_checkpoint(target, pack(tensors, exact=EXACT), metadata, kind=kind)
+    if model_file(source).stat().st_size > SMALL:
+        tensors = pack(tensors, exact=EXACT)
+    save_checkpoint(target, tensors, metadata, kind=kind)
     if (size := target.stat().st_size) > MOST_BYTES:
         raise SystemExit(f"{target} has {size} bytes, expected at most {MOST_BYTES}")
 
@@ -104,10 +110,15 @@ def card_of_model(name: str, run: Path, generated: Path | None, evaluations: Seq
         if made.inputs["model"].sha256 != digest:
             raise SystemExit(f"{generated} has samples of other weights than {target}: generate them again")
         sampling = {name: made.config[name] for name in SAMPLING if made.config.get(name) is not None}
+        given = "".join(
+            f", for the {name.partition('_')[0]} of `{made.config[name]}`"
+            for name in GIVEN
+            if made.config.get(name)
+        )
         asked = ", ".join(f"{name}={value}" for name, value in (made.config.get("condition") or {}).items())
         judged = (
             f"{made.summary['n']:,} samples of seed {made.seed}"
-            f"{asked and f' with `--condition {asked}`'}, by `repdiff evaluate` "
+            f"{asked and f' with `--condition {asked}`'}{given}, by `repdiff evaluate` "
             f"against `{first.config['reference']}`; what needs relaxation or coverage, by part of them. "
             "The baseline is the same measure of as many real crystals."
         )

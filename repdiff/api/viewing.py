@@ -27,6 +27,7 @@ def view(
     supercell: Sequence[int] = (1, 1, 1),
     width: int = 280,
     height: int = 260,
+    script: str | None = None,
 ) -> Any:  # noqa: ANN401 (py3Dmol.view, which has no types)
     """Show crystals in a notebook, several in a grid; the mouse turns them.
 
@@ -39,6 +40,7 @@ def view(
         supercell: How often each cell is repeated along a, b and c.
         width: Width of a picture, px.
         height: Height of a picture, px.
+        script: Address of a copy of `3Dmol-min.js`, for notebooks without network; None for that of py3Dmol.
 
     Returns:
         The `py3Dmol.view`, which a notebook shows if it is the last line of a cell.
@@ -62,7 +64,7 @@ def view(
         raise UserError("crystals holds none that can be shown, expected one or more")
     columns = min(len(shown), COLUMNS)
     rows = math.ceil(len(shown) / columns)
-    made = _empty(rows, columns, width * columns, height * rows)
+    made = _empty((rows, columns), (width * columns, height * rows), script)
     for place, crystal in enumerate(shown):
         viewer = divmod(place, columns)
         made.addModel(cif_text(crystal), "cif", viewer=viewer)
@@ -88,9 +90,10 @@ def _times(supercell: Sequence[int]) -> tuple[int, ...]:
     return times
 
 
-def _empty(rows: int, columns: int, width: int, height: int) -> Any:  # noqa: ANN401
+def _empty(grid: tuple[int, int], size: tuple[int, int], script: str | None) -> Any:  # noqa: ANN401
     try:
         import py3Dmol
     except ImportError as error:
         raise UserError('py3Dmol is not installed: pip install "repdiff[notebook]"') from error
-    return py3Dmol.view(width=width, height=height, viewergrid=(rows, columns), linked=False)
+    where = {} if script is None else {"js": script}
+    return py3Dmol.view(width=size[0], height=size[1], viewergrid=grid, linked=False, **where)

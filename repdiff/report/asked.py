@@ -19,6 +19,7 @@ from repdiff.report.theme import MUTED, Series, figure, styles
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+PREDICTED = "predicted_"  # beginning of the columns of what a head says of the finished crystal
 N_VALUES = 6  # what was asked most often, in the table
 
 
@@ -34,8 +35,9 @@ def conditions(runs: Sequence[EvaluatedRun]) -> list[Section]:
         Section(
             id="conditions",
             title="Conditions",
-            text="What the crystals were asked to be, and what they are: measured on the crystal where it tells, by a "
-            "prediction where a model has to. Shares are of those that were made and asked, with 95 % intervals.",
+            text="What the crystals were asked to be, and what they are: measured on the crystal where it tells; of a "
+            "label that it was steered to, what its head predicts. Shares are of all that were made and asked, with "
+            "95 % intervals. What must obey and does not counts as not made: it is in the share, and not in the plots.",
             plots=plots,
             tables=[Table(title="Asked and obtained", columns=columns, rows=rows)],
         )
@@ -58,13 +60,33 @@ def _row(name: str, run: EvaluatedRun, *, alone: bool) -> list[tuple[str, ...]]:
     made = [
         record for record in run.records if record.get(name + ASKED) is not None and not record.get("failure")
     ]
-    if not made:
+    counts = _counts(name, run, made)
+    if counts is None:
         return []
-    flags = [bool(record[name + WITHIN]) for record in made if record.get(name + WITHIN) is not None]
-    within = f"{sum(flags)} of {len(flags)}" if flags else f"not known of {len(made)}"
-    shares = shown_share(share(flags, "within")) if flags else ""
-    asked, obtained = (_listed([record.get(name + end) for record in made]) for end in (ASKED, OBTAINED))
+    n_within, n = counts
+    within = f"not known of {n}" if n_within is None else f"{n_within} of {n}"
+    flags = [row < (n_within or 0) for row in range(n)]
+    shares = "" if n_within is None else shown_share(share(flags, "within"))
+    asked = _listed([record.get(name + ASKED) for record in made])
+    obtained = _listed([_obtained(name, record) for record in made])
     return [(name.replace("_", " "), *(() if alone else (run.name,)), asked, obtained, within, shares)]
+
+
+def _counts(name: str, run: EvaluatedRun, made: Sequence[Record]) -> tuple[int | None, int] | None:
+    """Count what is within, of what: by the run that made the crystals, which knows of those that count as not made."""
+    told = {} if run.made_by is None else run.made_by.summary.get("conditions") or {}
+    if name in told:
+        return told[name]["n_within"], int(told[name]["n"])
+    if not made:
+        return None
+    flags = [bool(record[name + WITHIN]) for record in made if record.get(name + WITHIN) is not None]
+    return (sum(flags), len(flags)) if flags else (None, len(made))
+
+
+def _obtained(name: str, record: Record) -> object:
+    """Return what was measured on a crystal; of a label that it was steered to, what its head predicts."""
+    measured = record.get(name + OBTAINED)
+    return record.get(PREDICTED + name) if measured is None else measured
 
 
 def _listed(values: Sequence[object]) -> str:
@@ -99,7 +121,7 @@ def _plot(name: str, runs: Sequence[EvaluatedRun]) -> Plot | None:
 
 def _point(name: str, record: Record) -> tuple[float, float, float] | None:
     """Return the middle and half the width of the range that was asked for, and what was obtained."""
-    asked, obtained = record.get(name + ASKED), record.get(name + OBTAINED)
+    asked, obtained = record.get(name + ASKED), _obtained(name, record)
     if asked is None or not isinstance(obtained, int | float):
         return None
     condition = read_back(name, str(asked))

@@ -48,3 +48,9 @@ def test_without_py3dmol_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "py3Dmol", None)
     with pytest.raises(rd.UserError, match=r"pip install \"repdiff\[notebook\]\""):
         rd.view(bulk("Cu"))
+
+
+def test_a_copy_of_the_script_takes_the_place_of_the_public_one():
+    html = rd.view(bulk("Cu"), script="./3Dmol-min.js").write_html()
+    assert "./3Dmol-min.js" in html
+    assert "https://" not in html

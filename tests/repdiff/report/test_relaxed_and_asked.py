@@ -1,5 +1,6 @@
 """Tabs of what became of relaxed crystals, and of what crystals were asked to be."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,24 @@ def test_a_plot_has_what_was_obtained_above_the_middle_of_what_was_asked():
     assert list(points.error_x.array) == [1.0] * 10
     assert list(points.y) == pytest.approx([5 + row / 3 for row in range(10)])
     assert list(line.x) == list(line.y)
+
+
+def test_rates_count_what_was_made_and_does_not_obey():
+    maker = Manifest.model_construct(
+        summary={"conditions": {"density": {"asked": "5..7", "how": "by selection", "n": 40, "n_within": 7}}}
+    )
+    [section] = conditions([replace(run_of(asked()), made_by=maker)])
+    rows = {row[0]: row[1:] for row in section.tables[0].rows}
+    assert rows["density"][2:] == ("7 of 40", rows["density"][3])
+    assert rows["density"][3].startswith("17.5 % (")
+    assert rows["space group"][2] == "10 of 10"
+
+
+def test_a_label_that_was_steered_to_is_what_its_head_predicts():
+    records = [{"id": str(k), "gap_asked": str(float(k)), "predicted_gap": k + 0.5} for k in (1, 2)]
+    [section] = conditions([run_of(records)])
+    assert list(section.plots[0].figure.data[1].y) == [1.5, 2.5]
+    assert section.tables[0].rows[0][1:4] == ("1.0, 2.0", "1.5 to 2.5", "not known of 2")
 
 
 def test_the_page_shows_both_tabs_of_an_evaluation(tmp_path):
