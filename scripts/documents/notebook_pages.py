@@ -7,6 +7,7 @@ import nbformat
 from nbconvert import MarkdownExporter
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "docs" / "notebooks"
+TABLE = re.compile(r'<table border="1" class="dataframe">')  # the theme lets tables without a class scroll
 LINK = re.compile(r"\]\(([\w-]+)\.ipynb\)")
 
 
@@ -18,7 +19,7 @@ def pages() -> dict[str, str | bytes]:
         text, made = MarkdownExporter().from_notebook_node(
             nbformat.read(path, as_version=4), {"output_files_dir": f"{name}_files", "unique_key": name}
         )
-        title, _, rest = LINK.sub(r"](\1.md)", text).lstrip().partition("\n")
+        title, _, rest = TABLE.sub("<table>", LINK.sub(r"](\1.md)", text)).lstrip().partition("\n")
         found[f"notebooks/{name}.md"] = f"{title}\n\n[Download this notebook]({name}.ipynb)\n{rest}"
         found |= {f"notebooks/{picture}": content for picture, content in made["outputs"].items()}
     return found
