@@ -16,10 +16,13 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-MARKERS = "os^Dv<>Pp*hX"
+MARKERS = "os^Dv<>Pp*hXd"
+N_COLOURS = 10  # of the cycle; lines after these are dashed
 LIMIT = 4  # GiB, that any number of crystals shall fit into
 MEBIBYTES = 1024  # of a GiB
 NAMES = {
+    ("encode", "vectors"): "encode, vectors alone",
+    ("encode", "all"): "encode, protostructures too",
     ("generate", "vectors"): "generate",
     ("generate", "shards"): "generate: around the model",
     ("reconstruct", "crystals"): "reconstruct",
@@ -53,10 +56,13 @@ def curves(steps: Mapping[str, Any]) -> dict[str, Curve]:
 
 def draw(found: Mapping[str, Curve], cost: Axes, memory: Axes) -> None:
     """Draw all lines into both plots."""
-    for marker, (name, points) in zip(MARKERS, found.items(), strict=False):
+    for number, (marker, (name, points)) in enumerate(zip(MARKERS, found.items(), strict=False)):
+        style = "--" if number >= N_COLOURS else "-"
         for axes, place in ((cost, 0), (memory, 1)):
             values = [point[place] for point in points.values()]
-            axes.plot(list(points), values, marker=marker, markersize=4, linewidth=1.2, label=name)
+            axes.plot(
+                list(points), values, marker=marker, markersize=4, linewidth=1.2, linestyle=style, label=name
+            )
     memory.axhline(LIMIT, color="0.5", linewidth=1, linestyle="--")
     memory.text(1000, LIMIT - 0.07, f"{LIMIT} GiB", color="0.4", va="top")
     cost.set(xscale="log", yscale="log", ylabel="processor time a crystal, ms")
