@@ -13,8 +13,8 @@ def pages() -> dict[str, str]:
                 "# Models of the package",
                 "",
                 "Trained weights come with repdiff and are loaded by name, offline: `repdiff sample --model mp_20 "
-                '--chemical-system Li-Fe-O`, `rd.load_model("mp_20")`. They are packed in eight bits a weight; all '
-                "figures are of the packed weights. Samples are drawn by the settings of the "
+                '--chemical-system Li-Fe-O`, `rd.load_model("mp_20")`. Large ones are packed in eight bits a weight; '
+                "all figures are of the packed weights. Samples are drawn by the settings of the "
                 "card unless you give others.",
                 "",
                 "| model | system | what it makes |",
