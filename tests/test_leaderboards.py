@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MADE = runpy.run_path(str(ROOT / "scripts" / "leaderboards.py"))
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(ROOT / "scripts")
+    MADE = runpy.run_path(str(ROOT / "scripts" / "leaderboards.py"))
 PAGES = ROOT / "docs" / "leaderboards"
 
 
