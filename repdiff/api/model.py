@@ -137,7 +137,7 @@ class Model:
             repdiff.errors.UserError: a model of retrieval takes no compositions: leave them out, or use another
         """
         named_search(search)
-        options = sampling_unless(self.path, {*options, *({"hold"} if hold else ())}) | options
+        options = self._with_card(options, hold)
         backend, steering, options = steered(self.backend, steer, heads, options)
         request = request_of(
             backend,
@@ -233,7 +233,7 @@ class Model:
         """
         if self.backend.makes != "representations":
             raise UserError(f"a model of {self.backend_name} makes crystals, not vectors: use Model.sample")
-        options = sampling_unless(self.path, {*options, *({"hold"} if hold else ())}) | options
+        options = self._with_card(options, hold)
         backend, _, options = steered(self.backend, steer, heads, options)
         request = request_of(
             backend,
@@ -380,3 +380,10 @@ class Model:
     def __repr__(self) -> str:
         """Say what it is and where it lies."""
         return f"Model: {self.backend_name}, makes {self.backend.makes} ({self.path})"
+
+    def _with_card(
+        self, options: Mapping[str, object], hold: Mapping[str, object] | None
+    ) -> dict[str, object]:
+        """Add the settings of sampling that the card of a shipped model asks for, but for those that are given."""
+        given = {*options, *({"hold"} if hold else ())}
+        return sampling_unless(self.path, given) | dict(options)

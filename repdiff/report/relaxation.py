@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from descriptors.symmetry.space_group import space_group
-from repdiff.metrics.base import share
 from repdiff.report.collect import EvaluatedRun, Record
 from repdiff.report.labels import AXES, shown_number
 from repdiff.report.plots import distribution, space_group_name
 from repdiff.report.sections import Plot, Section
-from repdiff.report.tables import Table, shown_share
+from repdiff.report.tables import Table, share_row
 from repdiff.report.theme import Series
 
 LIMITS = (0.0, 0.025, 0.05, 0.1, 0.2)  # eV/atom above the hull
@@ -95,10 +94,9 @@ def _tables(run: EvaluatedRun, *, alone: bool) -> Iterator[Table]:
 def _within(placed: Sequence[Record], of: str) -> Table:
     energies = np.array([_number(record, "e_above_hull") for record in placed])
     rows = [
-        (
+        share_row(
             "on the hull or below" if limit == 0 else f"within {limit:g} eV/atom",
-            f"{int((energies <= limit).sum())} of {len(energies)}",
-            shown_share(share((energies <= limit).tolist(), "hull")),
+            (energies <= limit).tolist(),
         )
         for limit in LIMITS
     ]
@@ -124,23 +122,11 @@ def _lowest(placed: Sequence[Record], of: str) -> Table:
 
 def _fates(pairs: Sequence[tuple[int, int]], of: str) -> Table:
     found = [fate(before, after) for before, after in pairs]
-    rows = [
-        (
-            name,
-            f"{found.count(name)} of {len(found)}",
-            shown_share(share([one == name for one in found], "fate")),
-        )
-        for name in FATES
+    rows = [share_row(name, [one == name for one in found]) for name in FATES]
+    rows += [
+        share_row(f"without symmetry (P1) {when}", [pair[place] == 1 for pair in pairs])
+        for place, when in enumerate(("before", "after"))
     ]
-    for place, when in enumerate(("before", "after")):
-        flags = [pair[place] == 1 for pair in pairs]
-        rows.append(
-            (
-                f"without symmetry (P1) {when}",
-                f"{sum(flags)} of {len(flags)}",
-                shown_share(share(flags, "p1")),
-            )
-        )
     return Table(
         title=f"{of}Space groups before and after relaxation",
         columns=("space group", "crystals", "share"),

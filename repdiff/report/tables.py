@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from repdiff.metrics.base import MetricValue
+from repdiff.metrics.base import MetricValue, share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +38,13 @@ def shown_share(value: MetricValue) -> str:
         return text
     low, high = (100 * end for end in value.interval)
     return f"{text} ({low:.1f} to {high:.1f})"
+
+
+def share_row(name: str, flags: Sequence[bool]) -> tuple[str, str, str]:
+    """Write how many of some crystals are so, and their share with its interval.
+
+    Example:
+        >>> share_row("kept", [True, True])
+        ('kept', '2 of 2', '100.0 % (100.0 to 100.0)')
+    """
+    return name, f"{sum(flags)} of {len(flags)}", shown_share(share(flags, name))
