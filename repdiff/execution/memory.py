@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Any
 
 from reconstruction.jobs import using
@@ -31,6 +32,7 @@ RESERVED = (
     0.6 * GIGABYTE
 )  # what libraries reserve and never touch, which counts against a limit of the data segment
 LEAST = COMMAND
+ROOM = 0.25 * GIGABYTE  # for new work beside what a process holds already
 log = logging.getLogger(__name__)
 
 
@@ -67,7 +69,8 @@ def use_memory(memory: str | int | None) -> Generator[None, None, None]:
             taken even without the block and is not enforced.
 
     Raises:
-        UserError: If it cannot be understood, is less than starting takes, or more than there is.
+        UserError: If it cannot be understood, is less than starting takes or than this process holds already, or is
+            more than there is.
 
     Example:
         >>> import repdiff as rd
@@ -131,10 +134,16 @@ def _own_bytes() -> int:
 
 
 def _check(memory: str | int, n_bytes: int) -> None:
-    """Refuse what starting does not fit into, and what there is not."""
+    """Refuse what starting does not fit into, what this process holds already, and what there is not."""
     if n_bytes < LEAST:
         raise UserError(
             f"`memory` is {memory}, expected at least {LEAST / GIGABYTE:g}GB: starting alone takes about that"
+        )
+    held = private_memory() or 0
+    if n_bytes < held + ROOM:  # else a library's next allocation fails, and some end the process then
+        raise UserError(
+            f"`memory` is {memory}, but this process holds {held / GIGABYTE:.1f}GB already: expected at least "
+            f"{ceil(10 * (held + ROOM) / GIGABYTE) / 10}GB, or a fresh process"
         )
     most = usable_memory()
     if most is not None and n_bytes > most.n_bytes:

@@ -1,6 +1,7 @@
 """The limit of memory: how it is found, how many workers it has room for, and what becomes of what is too large."""
 
 import resource
+import subprocess
 import sys
 from collections import deque
 from contextlib import suppress
@@ -139,6 +140,29 @@ def test_memory_that_this_process_holds_already_is_not_given_to_workers(monkeypa
     monkeypatch.setattr(memory, "private_memory", lambda: int(2 * COMMAND))
     with use_memory(int(2 * COMMAND + 2 * CRYSTAL_WORKER)):
         assert workers_to_use(None, 8) == 2
+
+
+def test_a_process_that_holds_more_already_is_told_so(monkeypatch):
+    monkeypatch.setattr(memory, "private_memory", lambda: 3 * GB)
+    with pytest.raises(
+        UserError, match=r"`memory` is 2GB, but this process holds 3\.0GB already: expected at least 3\.3GB"
+    ):
+        use_memory("2GB").__enter__()
+    with use_memory("3.3GB"):
+        assert memory_in_force().n_bytes == 3_300_000_000
+
+
+@on_linux
+def test_a_process_that_holds_much_is_told_so_before_a_library_ends_it():
+    script = (
+        "import numpy as np, repdiff as rd\n"
+        "held = np.ones(250_000_000)\n"
+        "with rd.use_memory('1.5GB'):\n"
+        "    pass\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "UserError: `memory` is 1.5GB, but this process holds 2." in ended.stderr
 
 
 def test_a_container_leaves_room_for_fewer_workers_unless_they_are_asked_for(monkeypatch, caplog):
