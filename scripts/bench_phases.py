@@ -1,13 +1,14 @@
 """How many known stable phases of a chemical system are found, if a model has seen none of that system?
 
 Ten ternary systems are held out: those of the MP-20 test split with at least two phases within 0.01 eV per atom of the
-hull of the Materials Project, drawn at random. For each, `repdiff phases` draws, builds and relaxes candidates; beside
-it as many crystals are relaxed that are random training crystals of three elements with these swapped for those of the
+hull of the Materials Project, drawn at random. For each, `repdiff phases` draws, builds and relaxes candidates (way
+`model`), its formulas ranked by the known compounds of all other systems; beside it (way `swapped`) as many crystals
+are relaxed as candidates were asked for: random training crystals of three elements with these swapped for those of the
 system, by the probabilities and atomic volumes of the backend `retrieval`, assignments whose charges balance first. A
 phase is found if a relaxed crystal is the same by StructureMatcher (tolerances of pymatgen).
 
-Four steps. The third is called for one system (`--system A-B-C`) or for all, resumes where it was interrupted, and
-leaves a JSON file for each:
+Four steps. The third is called for one system (`--system A-B-C`) or for all, and for one way or both; it resumes where
+it was interrupted, and leaves a JSON file for each:
 
     python scripts/bench_phases.py split --data-dir DATA --out held_out.parquet
     repdiff encode held_out.parquet; repdiff train --config mp20_cpu --name held-out
@@ -26,7 +27,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,10 @@ from repdiff.metrics.primitive_cells import reduce_crystals
 from repdiff.metrics.structure_groups import find_known
 from repdiff.phase_search.campaign import Methods, run_campaign
 from repdiff.phase_search.candidates import Candidates
-from repdiff.phase_search.enumerate import name_of, read_system, system_name
-from repdiff.phase_search.find import Prepared, Question, find_phases, prepare
+from repdiff.phase_search.enumerate import count_atoms, name_of, read_system, system_name
+from repdiff.phase_search.find import Question, find_phases, prepare
 from repdiff.phase_search.judge import judge
+from repdiff.phase_search.plan import open_reference
 from repdiff.phase_search.result import Phases
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.representations.inversion import named_search
@@ -61,6 +63,7 @@ STABLE = 0.01  # eV per atom above the hull of the Materials Project, of phases 
 LEAST = 2  # such phases of a system
 MOST_ATOMS = 20
 N_RESAMPLES = 2000
+WAYS = ("model", "swapped")
 LIMITS = Limits(fmax=0.05, max_steps=500, max_seconds=60.0)
 
 
@@ -113,102 +116,129 @@ def run(arguments: argparse.Namespace) -> None:
         raise SystemExit(
             f"{arguments.model} was trained on crystals of {', '.join(seen)}: train it on the split"
         )
-    training = [encoded.crystals[row] for row in encoded.rows("train")]
-    swaps = _retrieval(encoded, arguments.pieces)
-    backend = BACKENDS[backend_of(arguments.model)].load(arguments.model, device=torch.device("cpu"))
-    sampling: dict[str, Any] = {"sampler": "ddim"}
-    if arguments.ranker:
-        sampling |= {"ranker": arguments.ranker, "keep_best": arguments.keep_best}
+    known = CrystalSet(
+        crystals=[encoded.crystals[row] for row in encoded.rows("train")], name="the training crystals"
+    )
+    ways: dict[str, Callable[[Question, Path], Phases]] = {
+        "model": _ModelWay(arguments, known),
+        "swapped": _SwappedWay(arguments, known, encoded),
+    }
     for name in [arguments.system] if arguments.system else systems:
-        file = arguments.pieces / f"{name}-n{arguments.n}.json"
-        if file.is_file():
-            continue
-        question = Question(
-            system=name, n=arguments.n, max_atoms=MOST_ATOMS, formula_units="1-4", force_field="chgnet", limits=LIMITS,
-            search=named_search("fast"), steps=50, sampling=sampling, seed=arguments.seed,
-            n_workers=arguments.n_workers, device=torch.device("cpu"),
-        )  # fmt: skip
-        folder = arguments.pieces / f"{name}-n{arguments.n}"
-        started, processor = time.perf_counter(), time.process_time()
-        prepared = prepare(question, backend, model_name=arguments.model.name)
-        known = CrystalSet(crystals=training, name="the training crystals")
-        found = find_phases(prepared, _made(folder / "model"), known=known)
-        n_relaxed = found.funnel["distinct crystals"]
-        others = _swapped(swaps, prepared, found, _made(folder / "swapped"), n_relaxed, known, arguments.seed)
-        write_json(
-            file,
-            {
-                "system": name,
-                "targets": {one.id: name_of(count_elements(one)) for one in wanted[name]},
-                "n_asked": arguments.n,
-                "keep_best": arguments.keep_best if arguments.ranker else None,
-                "model": _score(found, wanted[name]),
-                "swapped": _score(others, wanted[name]),
-                "seconds": round(time.perf_counter() - started, 1),
-                "seconds_of_this_process": round(time.process_time() - processor, 1),
-                "trained_by": str(read_manifest(arguments.model).config.get("max_minutes")),
-            },
-        )
-        print(json.dumps(read_json(file)))
+        for way in [arguments.way] if arguments.way else WAYS:
+            label = f"{name}-n{arguments.n}-{way}"
+            if (file := arguments.pieces / f"{label}.json").is_file():
+                continue
+            started, processor = time.perf_counter(), time.process_time()
+            found = ways[way](_question(name, arguments), _made(arguments.pieces / label))
+            write_json(
+                file,
+                {
+                    "system": name,
+                    "way": way,
+                    "targets": {one.id: name_of(count_elements(one)) for one in wanted[name]},
+                    "n_asked": arguments.n,
+                    **_score(found, wanted[name]),
+                    "seconds": round(time.perf_counter() - started, 1),
+                    "seconds_of_this_process": round(time.process_time() - processor, 1),
+                },
+            )
+            print(json.dumps(read_json(file)), flush=True)
 
 
 def join(arguments: argparse.Namespace) -> None:
     """Put the systems together: the share of phases found by each way, and intervals over systems."""
-    pieces = [read_json(file) for file in sorted(arguments.pieces.glob("*.json"))]
-    if not pieces:
-        raise SystemExit(f"{arguments.pieces} holds no finished system: call `run` first")
+    pieces = [read_json(file) for file in sorted(arguments.pieces.glob(f"*-n{arguments.n}-*.json"))]
+    by_system: dict[str, dict[str, Any]] = defaultdict(dict)
+    for piece in pieces:
+        by_system[piece["system"]][piece["way"]] = piece
+    finished = [ways for ways in by_system.values() if len(ways) == len(WAYS)]
+    if not finished:
+        raise SystemExit(f"{arguments.pieces} holds no system finished both ways: call `run` first")
     random = np.random.default_rng(0)
+    n = np.array([len(ways["model"]["targets"]) for ways in finished])
+    draws = random.integers(len(finished), size=(N_RESAMPLES, len(finished)))
     shares: dict[str, Any] = {}
-    for way in ("model", "swapped"):
-        found = np.array([len(piece[way]["found"]) for piece in pieces])
-        n = np.array([len(piece["targets"]) for piece in pieces])
-        draws = random.integers(len(pieces), size=(N_RESAMPLES, len(pieces)))
-        spread = found[draws].sum(1) / n[draws].sum(1)
+    counts: dict[str, Any] = {}
+    for way in WAYS:
+        counts[way] = np.array([len(ways[way]["found"]) for ways in finished])
+        spread = counts[way][draws].sum(1) / n[draws].sum(1)
         shares[way] = {
-            "share": float(found.sum() / n.sum()),
+            "share": float(counts[way].sum() / n.sum()),
             "interval": np.quantile(spread, [0.025, 0.975]).round(4).tolist(),
-            "n_found": int(found.sum()),
+            "n_found": int(counts[way].sum()),
             "n_targets": int(n.sum()),
-            "n_relaxed": sum(piece[way]["n_relaxed"] for piece in pieces),
+            "n_relaxed": sum(ways[way]["n_relaxed"] for ways in finished),
         }
-    ratio = shares["model"]["share"] / shares["swapped"]["share"] if shares["swapped"]["n_found"] else None
+    found, swapped = (counts[way][draws].sum(1) for way in WAYS)
+    ratios = found[swapped > 0] / swapped[swapped > 0]
     record(
         arguments.out,
         {
             "stable_within_eV_per_atom": STABLE,
-            "n_systems": len(pieces),
+            "n_asked": arguments.n,
+            "n_systems": len(finished),
             **shares,
-            "ratio": ratio,
-            "systems": pieces,
+            "ratio": shares["model"]["share"] / shares["swapped"]["share"]
+            if counts["swapped"].any()
+            else None,
+            "ratio_interval": np.quantile(ratios, [0.025, 0.975]).round(3).tolist() if len(ratios) else None,
+            "systems": finished,
         },
     )
-    print(json.dumps({**shares, "ratio": ratio}))
+    print(json.dumps(shares))
 
 
-def _swapped(
-    swaps: Retrieval,
-    prepared: Prepared,
-    found: Phases,
-    folder: Path,
-    n: int,
-    known: CrystalSet,
-    seed: int,
-) -> Phases:
-    """Relax as many crystals as the model made, known ones with swapped elements."""
-    file = folder / "crystals.parquet"
-    elements = prepared.plan.elements
-    if not file.is_file():
-        write_crystals(file, _distinct_swaps(swaps, elements, n, seed))
-    crystals = read_crystals(file)
-    candidates = Candidates(names=[one.id for one in crystals], made=crystals, n_asked=n, n_drawn=n)
-    question = prepared.question
-    methods = Methods(
-        force_field=question.force_field, limits=question.limits, search=question.search, seed=question.seed,
-        device=question.device, n_workers=question.n_workers,
+def _question(name: str, arguments: argparse.Namespace) -> Question:
+    sampling: dict[str, Any] = {"sampler": "ddim"}
+    if arguments.ranker:
+        sampling |= {"ranker": arguments.ranker, "keep_best": arguments.keep_best}
+    return Question(
+        system=name, n=arguments.n, max_atoms=MOST_ATOMS, formula_units="1-4", force_field="chgnet", limits=LIMITS,
+        search=named_search("fast"), steps=50, sampling=sampling, seed=arguments.seed,
+        n_workers=arguments.n_workers, device=torch.device("cpu"),
     )  # fmt: skip
-    return judge(
-        run_campaign(candidates, methods, folder), candidates, elements, hull=prepared.hull, known=known
-    )
+
+
+class _ModelWay:
+    """What `repdiff phases` does, if nothing of the system is known."""
+
+    def __init__(self, arguments: argparse.Namespace, known: CrystalSet) -> None:
+        self.model, self.known = arguments.model, known
+        self.backend = BACKENDS[backend_of(self.model)].load(self.model, device=torch.device("cpu"))
+
+    def __call__(self, question: Question, folder: Path) -> Phases:
+        elements = set(read_system(question.system or ""))
+        hull = open_reference(
+            sorted(elements), force_field=question.force_field, hull=None, device=question.device
+        )
+        others = [one for one in hull.table.formulas if set(count_atoms(one)) != elements]
+        prepared = prepare(question, self.backend, model_name=self.model.name, known_formulas=others)
+        return find_phases(prepared, folder, known=self.known)
+
+
+class _SwappedWay:
+    """Known crystals with swapped elements."""
+
+    def __init__(self, arguments: argparse.Namespace, known: CrystalSet, encoded: EncodedSet) -> None:
+        self.seed, self.known = arguments.seed, known
+        self.swaps = _retrieval(encoded, arguments.pieces)
+
+    def __call__(self, question: Question, folder: Path) -> Phases:
+        elements = read_system(question.system or "")
+        hull = open_reference(elements, force_field=question.force_field, hull=None, device=question.device)
+        file = folder / "crystals.parquet"
+        if not file.is_file():
+            write_crystals(file, _distinct_swaps(self.swaps, elements, question.n, self.seed))
+        crystals = read_crystals(file)
+        candidates = Candidates(
+            names=[one.id for one in crystals], made=crystals, n_asked=question.n, n_drawn=question.n
+        )
+        methods = Methods(
+            force_field=question.force_field, limits=question.limits, search=question.search, seed=question.seed,
+            device=question.device, n_workers=question.n_workers,
+        )  # fmt: skip
+        outcome = run_campaign(candidates, methods, folder)
+        return judge(outcome, candidates, elements, hull=hull, known=self.known)
 
 
 def _distinct_swaps(swaps: Retrieval, elements: Sequence[int], n: int, seed: int) -> list[Crystal]:
@@ -319,6 +349,7 @@ def main() -> None:
     second.add_argument("--model", type=Path, required=True, help="run of repdiff train on that data set")
     second.add_argument("--pieces", type=Path, required=True)
     second.add_argument("--system")
+    second.add_argument("--way", choices=WAYS, help="one way alone")
     second.add_argument("--n", type=int, default=300)
     second.add_argument("--ranker", type=Path, help="a model of `repdiff rank` to choose candidates by")
     second.add_argument("--keep-best", type=float, default=0.1, help="share of the draws that it keeps")
@@ -327,6 +358,7 @@ def main() -> None:
     second.set_defaults(work=run)
     third = steps.add_parser("join", help="put the finished systems together")
     third.add_argument("--pieces", type=Path, required=True)
+    third.add_argument("--n", type=int, default=300)
     third.add_argument("--out", type=Path, required=True)
     third.set_defaults(work=join)
     arguments = parser.parse_args()

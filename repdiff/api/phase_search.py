@@ -51,6 +51,7 @@ def phases(
     max_minutes: float | None = None,
     search: str = "fast",
     steps: int | None = 50,
+    likeliest_share: float = 0.75,
     sampling: Mapping[str, object] | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
@@ -66,7 +67,7 @@ def phases(
             the newest in the workspace.
         n: Number of candidates.
         formulas: Formulas to try, which get equal shares of the candidates; None for those of the system, the ones
-            whose charges balance first.
+            first that many known compounds with elements alike have.
         scope: Which formulas belong to the system: "system" for those with all its elements, "compounds" for those of
             its sub-systems too, "all" for the elements themselves as well.
         max_atoms: Atoms of the primitive cell at most.
@@ -82,6 +83,8 @@ def phases(
         max_minutes: Minutes after which no further batch of candidates begins; None for no limit.
         search: How hard to invert vectors: "fast", "default", "thorough" or "paper".
         steps: Denoising steps.
+        likeliest_share: Share of the candidates of a formula that are its likeliest protostructures on known
+            prototypes; the others are drawn.
         sampling: Options of the backend's sampling; None for the sampler "ddim".
         seed: Seed of the samples, and of the search.
         folder: Keeps all that is done, and the files of the result; a call that was interrupted goes on there when it
@@ -118,6 +121,7 @@ def phases(
         limits=_limits(fmax, max_steps, max_seconds),
         search=named_search(search),
         steps=a_count("steps", steps),
+        likeliest_share=_share(likeliest_share),
         sampling=DDIM if sampling is None else dict(sampling),
         seed=a_seed(seed),
         max_minutes=max_minutes,
@@ -137,6 +141,12 @@ def phases(
             found = find_phases(prepared, place, known=compared)
             write_phases(place, found, shown)
     return found
+
+
+def _share(likeliest_share: float) -> float:
+    if not 0 <= likeliest_share <= 1:
+        raise UserError(f"likeliest_share is {likeliest_share}, expected a share from 0 to 1")
+    return float(likeliest_share)
 
 
 def _limits(fmax: float, max_steps: int, max_seconds: float | None) -> Limits:
@@ -177,6 +187,7 @@ def _settings(question: Question, model: Model) -> dict[str, Any]:
         "max_steps": limits.max_steps,
         "max_seconds": limits.max_seconds,
         "steps": question.steps,
+        "likeliest_share": question.likeliest_share,
         "sampling": {name: str(value) for name, value in question.sampling.items()},
         "seed": question.seed,
         "model": str(model.path),

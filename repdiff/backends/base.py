@@ -266,6 +266,24 @@ class Backend(ABC):
             options: An instance of `sampling_options`, or values by name; None for the defaults.
         """
 
+    def likeliest(
+        self,
+        composition: Composition,
+        n: int,
+        *,
+        conditions: Mapping[str, Any] | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> list[Protostructure]:
+        """List the likeliest protostructures of a formula, which `sample` takes; most backends cannot tell any.
+
+        Args:
+            composition: Atoms of a formula unit by atomic number.
+            n: How many at most.
+            conditions: What they shall be, by name, such as `formula_units`.
+            options: An instance of `sampling_options`, or values by name; they may leave out known ones.
+        """
+        return []
+
     def steered(self, request: "SteeringRequest") -> "Backend":
         """Return this model, whose samples and variations are then drawn towards goals; most backends cannot.
 

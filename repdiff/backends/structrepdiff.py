@@ -37,6 +37,7 @@ from repdiff.backends.structrepdiff_draws import (
     NO_RANKER,
     PROTOTYPE_SHARE,
     ProtostructureDraws,
+    check_wishes,
     refuse_to_rank_given,
 )
 from repdiff.backends.structrepdiff_held import HeldParts
@@ -59,8 +60,6 @@ from repdiff.diffusion.build import KIND
 from repdiff.diffusion.noise_level import NoiseLevel, check_strength
 from repdiff.diffusion.samplers import SamplerSettings
 from repdiff.errors import UserError
-from repdiff.networks.protostructure import ProtostructureRequest
-from repdiff.networks.protostructure.request import choices
 from repdiff.representations.encoded_set import EncodedSet
 from repdiff.settings.backends.structrepdiff import StructRepDiffSampling, StructRepDiffTraining
 
@@ -181,7 +180,7 @@ class StructRepDiff(Backend):
             )
             self._learnt(wanted, guidance)
             if protostructures is None:
-                self._check_wishes(read_wishes(wanted, compositions, self.model.layout.elements))
+                check_wishes(self.model, read_wishes(wanted, compositions, self.model.layout.elements))
             if sampling.keep_best is not None:
                 self._ranker(sampling.ranker)
                 refuse_to_rank_given(given=protostructures is not None)
@@ -372,6 +371,20 @@ class StructRepDiff(Backend):
         sampling = parse_options(StructRepDiffSampling, options)
         return self._draws(sampling, compositions, conditions, None, seed, first).plain(n)
 
+    def likeliest(
+        self,
+        composition: Composition,
+        n: int,
+        *,
+        conditions: Mapping[str, Any] | None = None,
+        options: BaseModel | Mapping[str, Any] | None = None,
+    ) -> list[Protostructure]:
+        """List those on prototypes of the training set by the likelihood of the model, and of crystals like them."""
+        if self.model.protostructures is None:
+            return []
+        sampling = parse_options(StructRepDiffSampling, options)
+        return self._draws(sampling, [composition], conditions, None, 0, 0).likeliest(n)
+
     def _labels_asked(self, conditions: Mapping[str, Any] | None) -> dict[str, object]:
         """Return the values of labels that are asked for, which only a model that learnt them can give."""
         asked = typed(conditions or {}, learnt=self.taught)
@@ -380,15 +393,3 @@ class StructRepDiff(Backend):
     def _learnt(self, conditions: Mapping[str, Any] | None, guidance: float | None) -> LabelRequest:
         """Read what is asked for of what was learnt; raises as `LabelRequest.read`."""
         return LabelRequest.read(self._labels_asked(conditions), guidance, self.model.properties, others=())
-
-    def _check_wishes(self, wishes: Sequence[ProtostructureRequest] | None) -> None:
-        """Refuse what no protostructure could satisfy.
-
-        Raises:
-            UserError: If there is such a wish.
-        """
-        model = self.model.protostructures
-        assert model is not None
-        for wish in dict.fromkeys(wishes or ()):
-            if reason := choices(wish, model.sizes, model.elements).reason:
-                raise UserError(f"no protostructure can be drawn as asked: {reason}")

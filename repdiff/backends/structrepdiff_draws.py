@@ -1,7 +1,7 @@
 """The protostructures of new samples: drawn as asked, ranked if wanted, and the best kept."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from descriptors.symmetry.labels import parse_label
 from descriptors.symmetry.protostructure import Protostructure
 from repdiff.backends.conditions import LabelRequest
 from repdiff.backends.held_wishes import not_as_held
-from repdiff.backends.known_protostructures import known_protostructures
+from repdiff.backends.known_protostructures import known_protostructures, tells_known
 from repdiff.backends.protostructure_wishes import read_wishes, unwanted_formulas
 from repdiff.backends.ranked_draws import Draw, RankedSamples, block_sizes, keep_all, rank_draws
 from repdiff.backends.ranking import Ranker
@@ -20,6 +20,8 @@ from repdiff.backends.structrepdiff_steering import steered_draws
 from repdiff.conditions import typed
 from repdiff.crystals.formula import Composition
 from repdiff.errors import UserError
+from repdiff.networks.protostructure import ProtostructureRequest, likely_protostructures
+from repdiff.networks.protostructure.request import choices
 from repdiff.settings.backends.structrepdiff import StructRepDiffSampling
 
 PROTOTYPE_SHARE = 0.75  # of samples that begin with a prototype of the training set
@@ -83,21 +85,27 @@ class ProtostructureDraws:
         """Return the protostructures of `n` samples as they are drawn; None where none was found that obeys."""
         return self._draw(1)(self.first, n, [])
 
+    def likeliest(self, n: int) -> list[Protostructure]:
+        """Return the likeliest of the first composition on prototypes of the training set, `n` at most."""
+        assert self.model.protostructures is not None
+        wishes = read_wishes(self.conditions, self.compositions, self.model.layout.elements)
+        assert wishes is not None
+        library = self.model.library
+        found = likely_protostructures(
+            self.model.protostructures,
+            wishes[0],
+            n_alike=None if library is None else library.n_alike,
+            unwanted=either(
+                [tells_known(library if self.sampling.new_only else None, self._known()), self._again()]
+            ),
+        )
+        return found[:n]
+
     def _draw(self, n_candidates: int) -> Draw:
         """Return what draws protostructures, so many candidates for each sample where each has a composition."""
         wishes = read_wishes(self.conditions, self.compositions, self.model.layout.elements)
         one_each, share = self.compositions is not None, self.sampling.prototype_share
-        held = HeldParts.of(self.conditions, self.model.layout, self.model.scale)
-        again = either(
-            [
-                unwanted_formulas(self.conditions),
-                not_as_held(
-                    typed(self.conditions or {}).values(), None if held is None else held.is_unlikely
-                ),
-            ]
-        )
-
-        known = frozenset() if self.sampling.new_to is None else known_protostructures(self.sampling.new_to)
+        again, known = self._again(), self._known()
 
         def draw(start: int, count: int, refused: list[Protostructure]) -> list[Protostructure | None]:
             numbers = range(start, start + count)
@@ -120,6 +128,37 @@ class ProtostructureDraws:
             )
 
         return draw
+
+    def _known(self) -> frozenset[Protostructure]:
+        """Return what is drawn again because a data set has it."""
+        return frozenset() if self.sampling.new_to is None else known_protostructures(self.sampling.new_to)
+
+    def _again(self) -> Callable[[Protostructure], bool] | None:
+        """Return what tells protostructures that do not obey conditions which are no masks."""
+        held = HeldParts.of(self.conditions, self.model.layout, self.model.scale)
+        conditions = typed(self.conditions or {}).values()
+        return either(
+            [
+                unwanted_formulas(self.conditions),
+                not_as_held(conditions, None if held is None else held.is_unlikely),
+            ]
+        )
+
+
+def check_wishes(model: GenerativeModel, wishes: Sequence[ProtostructureRequest] | None) -> None:
+    """Refuse what no protostructure could satisfy.
+
+    Args:
+        model: Trained model that draws protostructures first.
+        wishes: What is asked of them.
+
+    Raises:
+        UserError: If there is such a wish.
+    """
+    assert model.protostructures is not None
+    for wish in dict.fromkeys(wishes or ()):
+        if reason := choices(wish, model.protostructures.sizes, model.protostructures.elements).reason:
+            raise UserError(f"no protostructure can be drawn as asked: {reason}")
 
 
 def refuse_to_rank_given(*, given: bool) -> None:

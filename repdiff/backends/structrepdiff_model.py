@@ -13,9 +13,10 @@ from torch import Tensor
 from descriptors.normalization import Normalizer
 from descriptors.representation import Representation
 from descriptors.symmetry.protostructure import Protostructure
-from descriptors.symmetry.settings import canonical, canonical_setting
+from descriptors.symmetry.settings import canonical_setting
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
 from repdiff.backends.conditions import LabelRequest
+from repdiff.backends.known_protostructures import tells_known
 from repdiff.backends.structrepdiff_held import HeldParts, encoded
 from repdiff.backends.structrepdiff_stages import COMPOSITIONS, PROTOSTRUCTURES
 from repdiff.diffusion.build import load_diffusion
@@ -170,13 +171,7 @@ class GenerativeModel:
         assert self.protostructures is not None
         generator = torch.Generator().manual_seed(seed)
 
-        def is_known(one: Protostructure) -> bool:
-            trained = new_only and self.library is not None and self.library.holds(one)
-            found = trained or (bool(known) and canonical(one) in known)
-            if found and refused is not None:
-                refused.append(one)
-            return found
-
+        is_known = tells_known(self.library if new_only else None, known, refused)
         draws = sample_protostructures(
             self.protostructures,
             n,
@@ -186,7 +181,7 @@ class GenerativeModel:
             element_temperature=element_temperature,
             prototype_share=prototype_share,
             first=first,
-            unwanted=either([is_known if new_only or known else None, unwanted]),
+            unwanted=either([is_known, unwanted]),
             labels=None if learnt is None else learnt.labels,
             guidance=1.0 if learnt is None else learnt.guidance,
         )

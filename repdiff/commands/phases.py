@@ -73,6 +73,7 @@ def _question(settings: PhasesSettings, hull: Path | None) -> Question:
         search=named_search(settings.search),
         steps=settings.steps,
         sampling=settings.sampling_options,
+        likeliest_share=settings.likeliest_share,
         seed=settings.seed,
         max_minutes=settings.max_minutes,
         n_workers=settings.n_workers,

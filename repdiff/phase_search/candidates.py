@@ -1,6 +1,7 @@
-"""Candidates of formulas: protostructures that a model draws, each once, with the vectors that belong to them."""
+"""Candidates of formulas: protostructures that a model names or draws, each once, with their vectors."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from repdiff.representations.shards import held_shard, write_shard
 
 MAX_ROUNDS = 4  # in which formulas that lack distinct candidates are drawn again
 PER_NEW = 4  # samples drawn in a round for each new one of the round before
+LIKELIEST_SHARE = 0.75
 NEEDED = frozenset({"composition", "chemical_system", "formula_units", "n_atoms"})
 NO_PROTOSTRUCTURES = (
     "it was not trained with protostructures: train one of structrepdiff with `compositions` 'protostructure'"
@@ -73,6 +75,8 @@ class Drawing:
         seed: Seed of the samples.
         steps: Denoising steps; None for what suits the sampler.
         options: Further options of the backend's sampling.
+        likeliest_share: Share of the candidates of a formula that are its likeliest protostructures; the others are
+            drawn.
     """
 
     backend: Backend
@@ -81,6 +85,7 @@ class Drawing:
     seed: int
     steps: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    likeliest_share: float = LIKELIEST_SHARE
 
     def how(self) -> dict[str, Any]:
         """Gather the arguments that `Backend.check` and `Backend.sample` have in common."""
@@ -107,6 +112,25 @@ class Drawing:
             why = NO_PROTOSTRUCTURES if "needs protostructures" in str(error) else str(error)
             raise UserError(f"{name} cannot be asked for {system}: {why}") from error
 
+    def likeliest(self, shares: Mapping[Formula, int]) -> list[tuple[Formula, Protostructure]]:
+        """List the likeliest protostructures of formulas, as many of each as its share of the candidates.
+
+        Candidates that are ranked are all drawn.
+
+        Args:
+            shares: Candidates of each formula.
+        """
+        if self.options.get("keep_best") is not None:
+            return []
+        how = {"conditions": self.how()["conditions"], "options": self.options}
+        bar = progress_bar(shares.items(), desc="comparing protostructures", unit="formula")
+        return [
+            (formula, one)
+            for formula, n in bar
+            if (most := math.ceil(n * self.likeliest_share))
+            for one in self.backend.likeliest(dict(formula), most, **how)
+        ]
+
     def refusal(self, formula: Formula) -> str:
         """Say why the model cannot make a formula; "" if it can."""
         try:
@@ -119,8 +143,10 @@ class Drawing:
 def draw_candidates(drawing: Drawing, shares: Mapping[Formula, int], folder: Path) -> Candidates:
     """Draw candidates of formulas, each protostructure once; every round is on disk once it is drawn.
 
-    A formula that has fewer distinct protostructures than candidates is drawn again, a few times; it may end with
-    fewer. The candidates of all formulas take turns, so that whatever is done of them first covers all formulas.
+    The first round has the likeliest protostructures of each formula, which the model names; the others are drawn, so
+    that there are prototypes among them which no training crystal has. A formula that has fewer distinct
+    protostructures than candidates is drawn again, a few times; it may end with fewer. The candidates of all formulas
+    take turns, so that whatever is done of them first covers all formulas.
 
     Args:
         drawing: How to draw.
@@ -133,17 +159,23 @@ def draw_candidates(drawing: Drawing, shares: Mapping[Formula, int], folder: Pat
     selection = _Selection(shares)
     bar = progress_bar(total=sum(shares.values()), desc="drawing", unit="candidate")
     with bar:
-        for number in range(MAX_ROUNDS):
-            if not (asked := selection.missing()):
+        for number in range(1 + MAX_ROUNDS):
+            given: list[Protostructure] | None = None
+            if number == 0:
+                likely = drawing.likeliest(shares)
+                asked, given = [formula for formula, _ in likely], [one for _, one in likely]
+            elif not (asked := selection.missing()):
                 break
-            made = _round(drawing, asked, number, selection.n_drawn, folder)
+            if not asked:
+                continue
+            made = _round(drawing, asked, given, number, selection.n_drawn, folder)
             if len(made) != len(asked):
                 raise UserError(
                     f"{folder} holds {len(made)} samples of round {number}, expected {len(asked)}: it is of another "
                     "search or version; give the command again with `overwrite`, or name another folder"
                 )
             before = selection.n_found
-            selection.add(asked, made)
+            selection.add(asked, made, drawn=given is None)
             bar.update(selection.n_found - before)
     if selection.n_found == 0:
         reason = next(iter(selection.failed.values()), "nothing was drawn")
@@ -162,6 +194,7 @@ class _Selection:
         self.seen: set[Protostructure] = set()
         self.kept: list[tuple[tuple[int, int], str, str, int, int]] = []  # turn, name, label, round, row
         self.rounds: list[Samples] = []
+        self.n_rounds_drawn = 0
         self.failed: dict[str, str] = {}
         self.n_drawn = 0
 
@@ -174,16 +207,20 @@ class _Selection:
 
         That is as often as it lacks candidates, and in later rounds more often, as far as the last one found new ones.
         """
-        if not self.rounds:
-            return [formula for formula, n in self.shares.items() for _ in range(n)]
-        times = {
-            formula: min(len(self.rounds) * (n - self.counts[formula]), PER_NEW * self.new[formula])
-            for formula, n in self.shares.items()
-        }
+        lacking = {formula: n - self.counts[formula] for formula, n in self.shares.items()}
+        times = (
+            lacking
+            if self.n_rounds_drawn == 0
+            else {
+                formula: min(self.n_rounds_drawn * n, PER_NEW * self.new[formula])
+                for formula, n in lacking.items()
+            }
+        )
         return [formula for formula, n in times.items() for _ in range(n)]
 
-    def add(self, asked: Sequence[Formula], made: Samples) -> None:
-        """Keep what is new of a round."""
+    def add(self, asked: Sequence[Formula], made: Samples, *, drawn: bool) -> None:
+        """Keep what is new of a round, drawn or named by the model."""
+        self.n_rounds_drawn += drawn
         found, before = _protostructures(made), Counter(self.counts)
         for row, (formula, one) in enumerate(zip(asked, found, strict=True)):
             name = f"{name_of(dict(formula))}-{self.counts[formula]:03d}"
@@ -249,19 +286,28 @@ def _protostructures(made: Samples) -> list[Protostructure | str | None]:
     return [one or "no protostructure could be drawn for this formula" for one in table.protostructures]
 
 
-def _round(drawing: Drawing, asked: Sequence[Formula], number: int, first: int, folder: Path) -> Samples:
-    """Draw a round, or read it if it was drawn before."""
+def _round(
+    drawing: Drawing,
+    asked: Sequence[Formula],
+    given: Sequence[Protostructure] | None,
+    number: int,
+    first: int,
+    folder: Path,
+) -> Samples:
+    """Draw a round, of formulas or of protostructures that are given, or read it if it was drawn before."""
     crystals = folder / "drawn" / f"{number:05d}.parquet"
     if held := held_shard(folder, number):
         return Samples(made=held[0])
     if (drawn := kept(crystals, read_crystals)) is not None:
         return Samples(made=tuple(drawn))
+    how = drawing.how() | ({} if given is None else {"conditions": None})  # which given protostructures obey
     made = drawing.backend.sample(
         len(asked),
         seed=drawing.seed,
         first=first,
-        compositions=[dict(formula) for formula in asked],
-        **drawing.how(),
+        compositions=[dict(formula) for formula in asked] if given is None else None,
+        protostructures=given,
+        **how,
     )
     if isinstance(made.made, RepresentationBatch):
         write_shard(folder, number, made.made)

@@ -2,15 +2,17 @@
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations, groupby, permutations, product
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from descriptors.symmetry.symbols import ATOMIC_NUMBERS, SYMBOLS
 from repdiff.crystals.formula import Composition, Formula, parse_formula, reduced_formula
+from repdiff.crystals.pettifor import likeness, pettifor_number
 from repdiff.errors import UserError
 from repdiff.phase_search.charges import Balance, balance_of, electronegativity
 from repdiff.settings.paths import home_expanded
@@ -23,9 +25,8 @@ SCOPES: dict[Scope, str] = {
 }
 MAX_ELEMENTS = 6
 MAX_FORMULAS = 100_000
-Kind = tuple[tuple[int, ...], int]
 LEAST = 4  # candidates of a formula; with fewer than so many, fewer formulas are tried
-WEIGHTS = {Balance.COMMON: 1.0, Balance.UNCOMMON: 0.5, Balance.NONE: 0.25}
+LEAST_ALIKE = 1e-12
 ELEMENT, GROUP = re.compile(r"([A-Z][a-z]?)(\d*)"), re.compile(r"\(([^()]+)\)(\d*)")
 
 
@@ -36,12 +37,12 @@ class RankedFormula:
     Attributes:
         formula: Counts by atomic number, without a common divisor.
         balance: How its charges balance.
-        n_alike: Known compounds of the same kind, see `kind_of`.
+        n_alike: Known compounds like it, see `count_alike`.
     """
 
     formula: Formula
     balance: Balance
-    n_alike: int
+    n_alike: float
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ class RankedFormula:
     @property
     def weight(self) -> float:
         """How many candidates it deserves, relative to others."""
-        return math.sqrt(1 + self.n_alike) * WEIGHTS[self.balance]
+        return math.sqrt(max(self.n_alike, LEAST_ALIKE))
 
 
 def read_system(text: str) -> tuple[int, ...]:
@@ -161,47 +162,62 @@ def enumerate_formulas(elements: Sequence[int], *, max_atoms: int, scope: Scope 
     return found
 
 
-def rank(formulas: Iterable[Formula], known: Mapping[Kind, int]) -> list[RankedFormula]:
-    """Order formulas: those whose charges balance first, and of these those whose kind is common.
+def rank(formulas: Sequence[Formula], known: Iterable[str]) -> list[RankedFormula]:
+    """Order formulas: those with many known compounds like them first, and of equal ones those whose charges balance.
 
     Args:
         formulas: Reduced formulas.
-        known: Known compounds by their kind, see `count_kinds`.
+        known: Reduced formulas of known compounds.
     """
+    counts = count_alike(formulas, known)
     ranked = [
-        RankedFormula(
-            formula=formula,
-            balance=balance_of(dict(formula)),
-            n_alike=known.get(kind_of(dict(formula)), 0),
-        )
-        for formula in formulas
+        RankedFormula(formula=one, balance=balance_of(dict(one)), n_alike=counts[one]) for one in formulas
     ]
-    return sorted(ranked, key=lambda one: (one.balance, -one.n_alike, _size(one.formula), one.formula))
+    return sorted(ranked, key=lambda one: (-one.n_alike, one.balance, _size(one.formula), one.formula))
 
 
-def count_kinds(formulas: Iterable[str], sizes: Iterable[int]) -> Counter[Kind]:
-    """Count known compounds by their kind.
+def count_alike(formulas: Iterable[Formula], known: Iterable[str]) -> dict[Formula, float]:
+    """Count the known compounds of the same proportions, each as much as its elements are like those of a formula.
+
+    Chemists guess compounds by exchanging elements for their neighbours; this is the likelihood of such a guess,
+    summed over all ways to exchange them (after Hautier et al., Inorg. Chem. 50, 656 (2011), with Pettifor's scale
+    instead of probabilities of ions).
 
     Args:
-        formulas: Reduced formulas of known crystals.
-        sizes: Numbers of elements that are of interest; other formulas are passed over, which saves time.
+        formulas: Reduced formulas.
+        known: Reduced formulas of known compounds.
+
+    Returns:
+        Sum of `repdiff.crystals.pettifor.likeness` by formula.
 
     Example:
-        >>> count_kinds(["MgO", "CaO", "NaCl", "SrTiO3"], sizes=[2])
-        Counter({((1, 1), 8): 2, ((1, 1), 17): 1})
+        >>> lime, peroxide = ((8, 1), (20, 1)), ((8, 2), (20, 1))
+        >>> found = count_alike([lime, peroxide], ["CaO", "SrO", "CO"])
+        >>> round(found[lime], 3), found[peroxide]
+        (1.513, 0.0)
     """
-    wanted = set(sizes)
-    return Counter(kind_of(counts) for formula in formulas if len(counts := _count_atoms(formula)) in wanted)
+    wanted = list(formulas)
+    sizes = {len(formula) for formula in wanted}
+    compounds: dict[tuple[int, ...], list[list[float]]] = {}
+    for formula in known:
+        if len(counts := count_atoms(formula)) in sizes:
+            pairs = sorted((n, pettifor_number(number)) for number, n in counts.items())
+            divisor = math.gcd(*counts.values())
+            proportion = tuple(n // divisor for n, _ in pairs)
+            compounds.setdefault(proportion, []).append([number for _, number in pairs])
+    scales = {proportion: np.array(scale) for proportion, scale in compounds.items()}
+    return {formula: _n_alike(formula, scales) for formula in wanted}
 
 
-def kind_of(counts: Composition) -> Kind:
-    """Return the proportions of a formula, and its most electronegative element: what oxides have in common, say.
-
-    Example:
-        >>> kind_of({8: 6, 22: 2, 38: 2})
-        ((1, 1, 3), 8)
-    """
-    return proportions(counts), max(counts, key=electronegativity)
+def _n_alike(formula: Formula, scales: Mapping[tuple[int, ...], np.ndarray]) -> float:
+    """Sum over the ways to exchange the elements of compounds, by ascending counts, for those of a formula."""
+    pairs = sorted((n, pettifor_number(number)) for number, n in formula)
+    proportion = tuple(n for n, _ in pairs)
+    if proportion not in scales:
+        return 0.0
+    alike = [list(group) for _, group in groupby(pairs, key=lambda pair: pair[0])]
+    orders = product(*(permutations(number for _, number in group) for group in alike))
+    return float(sum(likeness(scales[proportion], np.array([*chain(*order)])).sum() for order in orders))
 
 
 def proportions(counts: Composition) -> tuple[int, ...]:
@@ -229,7 +245,7 @@ def allot(n: int, ranked: Sequence[RankedFormula], *, least: int = LEAST) -> dic
         Number of candidates by formula, in the order of the formulas; they sum to `n`.
 
     Example:
-        >>> one, other = (RankedFormula(formula=((z, 1),), balance=Balance.COMMON, n_alike=0) for z in (26, 29))
+        >>> one, other = (RankedFormula(formula=((z, 1),), balance=Balance.COMMON, n_alike=1.0) for z in (26, 29))
         >>> list(allot(9, [one, other]).values()), list(allot(7, [one, other]).values())
         ([5, 4], [7])
     """
@@ -272,7 +288,7 @@ def _meant(word: str) -> str:
     return f" Did you mean {word.capitalize()!r}?" if word.capitalize() in ATOMIC_NUMBERS else ""
 
 
-def _count_atoms(formula: str) -> dict[int, int]:
+def count_atoms(formula: str) -> dict[int, int]:
     """Count the atoms of a formula as pymatgen writes it, such as "Li(FeO2)2"; much faster than its own reader."""
     plain = GROUP.sub(lambda found: found[1] * int(found[2] or 1), formula)
     counts: dict[int, int] = {}

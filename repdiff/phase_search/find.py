@@ -1,6 +1,6 @@
 """A chemical system and a trained model → phases: all steps in one folder, resumable, and the files of the result."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from repdiff.energies.relax import Limits
 from repdiff.energies.relaxed_files import write_relaxed
 from repdiff.errors import UserError
 from repdiff.phase_search.campaign import Methods, run_campaign
-from repdiff.phase_search.candidates import Drawing, draw_candidates
+from repdiff.phase_search.candidates import LIKELIEST_SHARE, Drawing, draw_candidates
 from repdiff.phase_search.enumerate import Scope
 from repdiff.phase_search.judge import judge
 from repdiff.phase_search.page import render_phases
@@ -54,6 +54,7 @@ class Question:
         max_minutes: Minutes after which no further batch begins; None for no limit.
         n_workers: Processes on a CPU; None takes one per core.
         device: Where to compute.
+        likeliest_share: Share of the candidates that the model names instead of drawing them, see `draw_candidates`.
     """
 
     system: str | None
@@ -72,6 +73,7 @@ class Question:
     max_minutes: float | None = None
     n_workers: int | None = None
     device: torch.device
+    likeliest_share: float = LIKELIEST_SHARE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +93,17 @@ class Prepared:
     plan: Plan
 
 
-def prepare(question: Question, backend: Backend, *, model_name: str) -> Prepared:
+def prepare(
+    question: Question, backend: Backend, *, model_name: str, known_formulas: Sequence[str] | None = None
+) -> Prepared:
     """Check and decide what can be before anything is drawn.
 
     Args:
         question: What is asked.
         backend: Trained model.
         model_name: Name of the model, for messages.
+        known_formulas: Those of known compounds, by which the formulas of the system are ranked; None for all of the
+            reference energies.
 
     Raises:
         UserError: If the model, the force field or the hull lacks what is asked for.
@@ -111,14 +117,14 @@ def prepare(question: Question, backend: Backend, *, model_name: str) -> Prepare
         seed=question.seed,
         steps=question.steps,
         options=question.sampling,
+        likeliest_share=question.likeliest_share,
     )
     drawing.check_model(elements, name=model_name)
     hull = open_reference(
         elements, force_field=question.force_field, hull=question.hull, device=question.device
     )
-    plan = make_plan(
-        elements, formulas, n=question.n, scope=question.scope, drawing=drawing, table=hull.table
-    )
+    known = hull.table.formulas if known_formulas is None else known_formulas
+    plan = make_plan(elements, formulas, n=question.n, scope=question.scope, drawing=drawing, known=known)
     return Prepared(question=question, drawing=drawing, hull=hull, plan=plan)
 
 

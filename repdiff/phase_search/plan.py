@@ -1,7 +1,7 @@
 """What is checked and decided before anything is drawn: the system, its formulas, the force field and the hull."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import torch
 
 from repdiff.crystals.formula import Formula
 from repdiff.energies.hull import Hull
-from repdiff.energies.hull_table import HullTable, find_hull_table
+from repdiff.energies.hull_table import find_hull_table
 from repdiff.energies.registered import load_force_field
 from repdiff.errors import UserError
 from repdiff.phase_search.candidates import Drawing
@@ -18,7 +18,6 @@ from repdiff.phase_search.enumerate import (
     LEAST,
     Scope,
     allot,
-    count_kinds,
     enumerate_formulas,
     evenly,
     name_of,
@@ -100,13 +99,13 @@ def make_plan(
     n: int,
     scope: Scope,
     drawing: Drawing,
-    table: HullTable,
+    known: Iterable[str],
 ) -> Plan:
     """Choose formulas, and spread the candidates over them.
 
-    Formulas that are named get equal shares. Otherwise all of the system are listed, those whose charges balance
-    first, and of these the ones whose kind (see `kind_of`) is common among the known compounds. As many are taken as
-    get four candidates each, in proportion to the root of how common they are.
+    Formulas that are named get equal shares. Otherwise all of the system are listed, those first that many known
+    compounds with elements alike have (see `count_alike`). As many are taken as get four candidates each, in proportion
+    to the root of how many these are.
 
     Args:
         elements: Atomic numbers of the system.
@@ -114,7 +113,7 @@ def make_plan(
         n: Candidates in all.
         scope: What belongs to the system, see `enumerate_formulas`.
         drawing: The model, which cannot make every formula.
-        table: Known compounds.
+        known: Formulas of known compounds.
 
     Raises:
         UserError: If a named formula cannot be made, or no formula can.
@@ -125,9 +124,8 @@ def make_plan(
                 raise UserError(f"{name_of(dict(formula))} of `formulas` cannot be made: {reason}")
         return Plan(elements=tuple(elements), shares=evenly(n, formulas))
     listed = enumerate_formulas(elements, max_atoms=drawing.max_atoms, scope=scope)
-    sizes = {len(formula) for formula in listed}
     possible, refused = [], {}
-    for one in rank(listed, count_kinds(table.formulas, sizes)):
+    for one in rank(listed, known):
         if len(possible) == max(1, n // LEAST):
             break
         if reason := drawing.refusal(one.formula):

@@ -18,7 +18,7 @@ class PhasesSettings(WorkerSettings, Settings):
     formulas: str | None = setting(
         None,
         "Formulas to try, such as LiFeO2,Li5FeO4, or a text file of them, one a line; default: those of the system, "
-        "charges that balance first, and of these the proportions that are common among known compounds",
+        "first those that many known compounds with elements alike have",
     )
     scope: Literal["system", "compounds", "all"] = setting(
         "system",
@@ -72,6 +72,14 @@ class PhasesSettings(WorkerSettings, Settings):
         "fast", "Search effort of the inversion of vectors", group="more"
     )
     steps: int | None = setting(50, "Number of denoising steps", ge=1, group="more")
+    likeliest_share: float = setting(
+        0.75,
+        "Share of the candidates of a formula that are its likeliest protostructures on known prototypes; the others "
+        "are drawn",
+        ge=0,
+        le=1,
+        group="more",
+    )
     sampling_options: dict[str, Any] = setting(
         {"sampler": "ddim"},
         "Options of the sampling, as `repdiff generate` takes them, such as sampler=ddim,temperature=0.9; "

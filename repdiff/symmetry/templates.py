@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice, permutations, product
 
 import numpy as np
@@ -17,6 +17,7 @@ from descriptors.symmetry.settings import Setting, canonical, change_setting, pr
 from descriptors.symmetry.space_group import LETTERS
 from descriptors.symmetry.substitution import MAX_ASSIGNMENTS, replace_elements, substitutions
 from descriptors.symmetry.symbols import MAX_ATOMIC_NUMBER
+from repdiff.crystals.pettifor import likeness, pettifor_number
 from repdiff.crystals.plain_properties import GRAMS_PER_DALTON, PLAIN_PROPERTIES, mass
 from repdiff.crystals.volumes import atomic_volumes
 from repdiff.symmetry.table import SymmetryTable
@@ -163,14 +164,9 @@ class TemplateLibrary:
         return lru_cache(maxsize=N_REMEMBERED)(self._find)
 
     def _find(self, wanted: Protostructure, most: int) -> tuple[Template, ...]:
-        kind = prototype(wanted)
-        if kind not in self._rows_by_prototype:
+        if (family := self._family_of(wanted)) is None:
             return ()
-        if kind not in self._families:
-            self._families[kind] = self._family(self._rows_by_prototype[kind])
-        family = self._families[kind]
-        own = _descriptions(_pattern(wanted))[0]
-        scale = np.array([_pettifor(wanted.elements[place]) for place in own])
+        own, scale = _scale(wanted)
         counts = np.array([wanted.composition()[wanted.elements[place]] for place in own], dtype=float)
         distances = np.abs(family.scale - scale) @ (counts / counts.sum())
         found: dict[int, Template] = {}
@@ -185,12 +181,37 @@ class TemplateLibrary:
                 break
         return tuple(found.values())
 
+    def n_alike(self, wanted: Protostructure) -> float:
+        """Count the known crystals of a prototype, each as much as its elements are like those asked for.
+
+        Args:
+            wanted: Protostructure asked for.
+
+        Returns:
+            Sum of `repdiff.crystals.pettifor.likeness` over the crystals, each described as suits best.
+        """
+        if (family := self._family_of(wanted)) is None:
+            return 0.0
+        weights = likeness(family.scale, _scale(wanted)[1])
+        best = np.zeros(len(self))
+        np.maximum.at(best, family.rows, weights)
+        return float(best.sum())
+
+    def _family_of(self, wanted: Protostructure) -> _Family | None:
+        """Return the known crystals of its prototype; None if there is none."""
+        kind = prototype(wanted)
+        if kind not in self._rows_by_prototype:
+            return None
+        if kind not in self._families:
+            self._families[kind] = self._family(self._rows_by_prototype[kind])
+        return self._families[kind]
+
     def _family(self, rows: Sequence[int]) -> _Family:
         """Describe the crystals of one prototype in all ways."""
         found: list[tuple[int, list[float]]] = []
         for row in rows:
             one = self._present[row]
-            scale = [_pettifor(element) for element in one.elements]
+            scale = [pettifor_number(element) for element in one.elements]
             found.extend((row, [scale[place] for place in order]) for order in _descriptions(_pattern(one)))
         return _Family(
             rows=np.array([row for row, _ in found]), scale=np.array([numbers for _, numbers in found])
@@ -302,6 +323,12 @@ def _descriptions(pattern: Pattern) -> list[tuple[int, ...]]:
     return list(found)
 
 
+def _scale(wanted: Protostructure) -> tuple[tuple[int, ...], Float[np.ndarray, " n_parts"]]:
+    """Return the places of its elements on the parts of its prototype, and their Pettifor numbers."""
+    own = _descriptions(_pattern(wanted))[0]
+    return own, np.array([pettifor_number(wanted.elements[place]) for place in own])
+
+
 def _in_order(parts: Sequence[str]) -> tuple[str, ...]:
     """Sort lists of letters as `descriptors.symmetry.settings.prototype` does."""
     return tuple(sorted(parts, key=lambda part: [LETTERS.index(letter) for letter in part]))
@@ -309,12 +336,7 @@ def _in_order(parts: Sequence[str]) -> tuple[str, ...]:
 
 def _distance(known: Protostructure, elements: Mapping[int, int]) -> float:
     counts = known.composition()
-    total = sum(count * abs(_pettifor(old) - _pettifor(elements[old])) for old, count in counts.items())
+    total = sum(
+        count * abs(pettifor_number(old) - pettifor_number(elements[old])) for old, count in counts.items()
+    )
     return total / sum(counts.values())
-
-
-@cache
-def _pettifor(element: int) -> float:
-    from pymatgen.core import Element
-
-    return float(Element.from_Z(element).mendeleev_no)

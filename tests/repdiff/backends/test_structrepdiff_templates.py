@@ -162,3 +162,20 @@ def test_a_model_without_protostructures_knows_no_new_ones_and_no_prototypes(tmp
     )
     with pytest.raises(UserError, match=message):
         trial.load().check(options=option)
+
+
+def test_the_likeliest_protostructures_of_a_formula_obey_and_may_be_new_ones_alone(backend):
+    known = backend.model.library.known.protostructures[0]
+    formula = known.composition()
+    found = backend.likeliest(formula, 50, conditions={"formula_units": "1-2"})
+    assert canonical(known) in map(canonical, found)
+    assert len(found) == len(set(map(canonical, found)))
+    for one in found:
+        assert one.composition() in (formula, {element: 2 * n for element, n in formula.items()})
+    assert backend.likeliest(formula, 1, conditions={"formula_units": "1-2"}) == found[:1]
+    new = backend.likeliest(formula, 50, options={"new_only": True})
+    assert canonical(known) not in map(canonical, new)
+    in_group = backend.likeliest(formula, 50, conditions={"space_group": known.number})
+    assert {one.number for one in in_group} == {known.number}
+    made = made_of(backend, found)
+    assert [canonical(one) for one in made.symmetry.protostructures] == [canonical(one) for one in found]

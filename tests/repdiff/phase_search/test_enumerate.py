@@ -1,5 +1,5 @@
 import math
-from itertools import product
+from itertools import permutations, product
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from repdiff.phase_search.enumerate import (
     LEAST,
     RankedFormula,
     allot,
-    count_kinds,
+    count_alike,
     enumerate_formulas,
     evenly,
     name_of,
@@ -46,15 +46,35 @@ def test_the_scope_says_whether_sub_systems_and_elements_belong():
     )
 
 
-def test_formulas_that_balance_come_first_and_common_ones_before_rare_ones():
-    known = count_kinds(["NaCl", "KCl", "MgO", "SrTiO3", "BaTiO3", "LiFeO2"], sizes=[3])
-    assert known == {((1, 1, 3), 8): 2, ((1, 1, 2), 8): 1}
-    ranked = rank(enumerate_formulas((38, 22, 8), max_atoms=7), known)
-    assert ranked[0].name == "SrTiO3"
-    assert next(one for one in ranked if one.balance > Balance.COMMON).name == "SrTiO2"
-    balances = [one.balance for one in ranked]
+def test_formulas_come_first_whose_neighbours_are_known_and_then_those_that_balance():
+    known = ["NaCl", "KCl", "MgO", "Ca2Zr2O6", "BaTiO3", "Ca(VO2)2", "LiFeO2"]
+    ranked = rank(enumerate_formulas((38, 22, 8), max_atoms=9), known)
+    assert [one.name for one in ranked[:2]] == ["SrTiO3", "SrTi2O4"]
+    unknown = [one for one in ranked if one.n_alike == 0]
+    balances = [one.balance for one in unknown]
     assert balances == sorted(balances)
     assert set(balances) == set(Balance)
+
+
+def test_compounds_count_by_all_ways_to_exchange_their_elements():
+    from pymatgen.core import Element
+
+    scale = {
+        symbol: Element(symbol).mendeleev_no for symbol in ("Sr", "Ti", "O", "Ca", "Zr", "Ba", "La", "Al")
+    }
+    ours, known = {"Sr": 1, "Ti": 1, "O": 3}, [{"Ca": 1, "Zr": 1, "O": 3}, {"La": 2, "Al": 2, "O": 6}]
+    by_hand = 0.0
+    for counts in known:
+        for order in permutations(counts):
+            pairs = dict(zip(ours, order, strict=True))
+            n = min(counts.values())
+            if all(counts[other] == n * ours[own] for own, other in pairs.items()):
+                by_hand += math.exp(-sum(abs(scale[a] - scale[b]) for a, b in pairs.items()) / 1.5)
+    (formula,) = read_formulas("SrTiO3")
+    found = count_alike([formula, ((8, 9), (22, 4))], ["CaZrO3", "La2Al2O6", "SrO", "TiO2", "SrBa3O9"])
+    assert found[formula] == pytest.approx(by_hand)
+    assert by_hand > 0
+    assert found[((8, 9), (22, 4))] == 0
 
 
 @pytest.mark.parametrize(
@@ -80,7 +100,7 @@ def test_proportions_begin_with_the_most_electropositive_element():
 
 @given(
     n=st.integers(1, 400),
-    alike=st.lists(st.integers(0, 5000), min_size=1, max_size=60),
+    alike=st.lists(st.floats(0, 5000), min_size=1, max_size=60),
     n_balanced=st.integers(0, 60),
 )
 def test_all_candidates_are_spread_and_no_formula_gets_few(n, alike, n_balanced):

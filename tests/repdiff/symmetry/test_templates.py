@@ -4,7 +4,7 @@ import torch
 
 from descriptors.symmetry import unit_cell
 from descriptors.symmetry.protostructure import Protostructure
-from descriptors.symmetry.settings import prototype
+from descriptors.symmetry.settings import equivalent_settings, prototype
 from repdiff.symmetry import SymmetryTable, read_protostructures
 from repdiff.symmetry.templates import TemplateLibrary
 from repdiff.testing.example_crystals import family
@@ -73,6 +73,28 @@ def test_the_nearest_come_in_order_each_once(library, table):
     halides = [name for name in library.names if name.startswith("halide")]
     assert sorted(one.row for one in found) == list(range(len(halides)))
     assert [one.distance for one in found] == sorted(one.distance for one in found)
+
+
+def test_known_crystals_are_counted_as_much_as_their_elements_are_like_those_asked_for(library, table):
+    from pymatgen.core import Element
+
+    names = list(library.names)
+    asked = table.protostructures[names.index("halide-11-17")]
+    halides = [name.split("-")[1:] for name in names if name.startswith("halide")]
+    numbers = {z: Element.from_Z(int(z)).mendeleev_no for pair in halides for z in pair}
+    by_hand = 0.0
+    for pair in halides:  # either element may stand for either, in rock salt
+        ways = [
+            sum(abs(numbers[z] - numbers[own]) for z, own in zip(order, ("11", "17"), strict=True))
+            for order in (pair, pair[::-1])
+        ]
+        by_hand += np.exp(-min(ways) / 1.5)
+    assert library.n_alike(asked) == pytest.approx(by_hand)
+    assert library.n_alike(asked) > 1  # itself, and its neighbours
+    for setting, _ in equivalent_settings(asked):
+        assert library.n_alike(setting) == pytest.approx(by_hand)
+    unknown = Protostructure.of(230, [(11, "a"), (17, "b")])
+    assert library.n_alike(unknown) == 0
 
 
 def test_cells_are_scaled_by_the_volumes_of_the_atoms(library, table):
