@@ -4,12 +4,15 @@ import bz2
 import gzip
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import torch
 from ase import Atoms
 from ase.db import connect
+from ase.io.jsonio import encode
 
 from repdiff.crystals.crystal import Crystal, to_structure
 from repdiff.crystals.structure_files import write_file
@@ -24,7 +27,7 @@ train:
   learning_rate: 1.0e-4
 """
 STRUCTURES = (".cif", ".vasp", ".extxyz", ".json", ".json.gz", ".jsonl", ".json.bz2", ".csv", ".csv.gz", ".parquet",
-              ".zip", ".db")  # fmt: skip
+              ".zip", ".db", ".aselmdb")  # fmt: skip
 
 
 def make_samples(place: Path, folder: Path | None) -> dict[str, list[Path]]:
@@ -51,6 +54,7 @@ def make_samples(place: Path, folder: Path | None) -> dict[str, list[Path]]:
     files["csv.gz"] = [_written(place / "some.csv.gz", gzip.compress(csv))]
     files["cif.gz"] = [_written(place / "one.cif.gz", gzip.compress(plain[".cif"].read_bytes()))]
     files["db"] = [_database(place / "some.db", crystals)]
+    files["aselmdb"] = [_lmdb(place / "some.aselmdb", crystals)]
     files["zip"].append(_mixed(place / "mixed.zip", [*plain.values(), *(files["vasp"] + files["csv.gz"])]))
     files["config"] = [_written(place / "config.yaml", CONFIG.encode())]
     labels = b"material_id,energy\n" + b"".join(b"mp-%d,%d.5\n" % (row, row) for row in range(9))
@@ -81,6 +85,21 @@ def _database(path: Path, crystals: list[Crystal]) -> Path:
                 pbc=True,
             )
             database.write(atoms, energy_label=1.5, data={"remark": crystal.id})
+    return path
+
+
+def _lmdb(path: Path, crystals: list[Crystal]) -> Path:
+    with lmdb.open(str(path), subdir=False, map_size=2**24) as opened, opened.begin(write=True) as entries:
+        for number, crystal in enumerate(crystals, 1):
+            facts = {
+                "numbers": crystal.atomic_numbers,
+                "positions": crystal.frac_coords @ crystal.lattice,
+                "cell": crystal.lattice,
+                "pbc": [True] * 3,
+                "key_value_pairs": {"energy_label": 1.5},
+                "data": {"remark": crystal.id},
+            }
+            entries.put(str(number).encode(), zlib.compress(encode(facts).encode()))
     return path
 
 

@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from repdiff.settings.limits import HOPELESS, MAX_COLUMNS, MAX_ROWS, cut
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from ase.db.row import AtomsRow
 
 ISOTOPE = re.compile(r"(?m)^([ \t]*)[DT](?=\s)")  # at the start of an atom's line
 PROPERTIES = re.compile(r"""(?:^|\s)Properties=(?:"([^"]*)"|(\S*))""", re.I)
@@ -131,13 +132,20 @@ def _entry_rows(path: Path, first: int, ids: Sequence[int]) -> list[Row]:
     from ase.db import connect
 
     with _as_database(path), connect(path, type="db", use_lock_file=False) as database:
-        return [_entry_row(path, row, database, id) for row, id in enumerate(ids, first)]
+        return [entry_row(path, row, partial(database.get, id), id) for row, id in enumerate(ids, first)]
 
 
-def _entry_row(path: Path, row: int, database: Any, id: int) -> Row:  # noqa: ANN401 (of ASE, without types)
-    """Read one entry of a database; what is wrong with it stays with it."""
+def entry_row(path: Path, row: int, get: Callable[[], "AtomsRow"], id: int) -> Row:
+    """Read one entry of a database; what is wrong with it stays with it.
+
+    Args:
+        path: The database.
+        row: Place of the entry.
+        get: Returns the entry, or raises what is wrong.
+        id: Its number.
+    """
     try:
-        entry = database.get(id)
+        entry = get()
         atoms = entry.toatoms()
         data = {str(name): value for name, value in dict(entry.data).items() if is_scalar(value)}
         facts = _energies(atoms) | data | entry.key_value_pairs

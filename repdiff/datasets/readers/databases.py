@@ -1,11 +1,9 @@
-"""Databases: is one of ASE what it should be, plain tables and not too many rows? Those of LMDB are refused."""
+"""Is a database of ASE what it should be, plain tables and not too many rows?"""
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from repdiff.datasets.readers.rows import Row
-from repdiff.errors import UserError
 from repdiff.runs.csv_text import too_many_rows
 from repdiff.settings.limits import MAX_ROWS
 
@@ -29,15 +27,3 @@ def checked_ids(path: Path) -> list[int]:
         if n_rows > MAX_ROWS:
             raise too_many_rows(path)
         return [number for (number,) in database.execute("SELECT id FROM systems ORDER BY id")]
-
-
-def refuse_lmdb(path: Path) -> list[Row]:
-    """Refuse a file of LMDB, whose entries are mostly pickles: to read one is to run what it says.
-
-    Raises:
-        UserError: Always; the message names the way out.
-    """
-    raise UserError(
-        f"{path} is an LMDB, whose entries are pickles or of many forms and are not read: with the program that wrote "
-        "it, write them as an ASE database (.db), extended XYZ or parquet"
-    )

@@ -7,8 +7,8 @@ from pathlib import Path
 from repdiff.crystals.cif_names import name_in_cif
 from repdiff.datasets.readers.ase_files import ase_db_blocks, extxyz_blocks, read_ase_db, read_extxyz
 from repdiff.datasets.readers.blocks import Block, in_blocks
-from repdiff.datasets.readers.databases import refuse_lmdb
 from repdiff.datasets.readers.json_files import read_json, read_json_lines
+from repdiff.datasets.readers.lmdb_files import lmdb_blocks, read_lmdb
 from repdiff.datasets.readers.names import form_of_name, stem_of_name
 from repdiff.datasets.readers.parquet_tables import parquet_blocks, read_parquet
 from repdiff.datasets.readers.rows import Row, row_of
@@ -23,9 +23,9 @@ READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".xyz": read_extxyz,
     ".extxyz": read_extxyz,
     ".db": read_ase_db,
-    ".lmdb": refuse_lmdb,
-    ".aselmdb": refuse_lmdb,
-    ".mdb": refuse_lmdb,
+    ".lmdb": read_lmdb,
+    ".aselmdb": read_lmdb,
+    ".mdb": read_lmdb,
     ".json": read_json,
     ".json.gz": read_json,
     ".json.bz2": read_json,
@@ -39,19 +39,20 @@ BLOCKS: dict[Callable[[Path], list[Row]], Callable[[Path], Iterator[Block]]] = {
     read_parquet: parquet_blocks,
     read_extxyz: extxyz_blocks,
     read_ase_db: ase_db_blocks,
+    read_lmdb: lmdb_blocks,
 }
 """By reader: what reads the same in blocks. Files of the other readers are in memory as a whole."""
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 FORMATS_HELP = (
-    "CSV with a column cif, folder or zip of structure files, CIF or POSCAR, extxyz, ase.db, JSON(.gz, .bz2) or "
-    "JSON lines of pymatgen, JARVIS or OPTIMADE, parquet"
+    "CSV with a column cif, folder or zip of structure files, CIF or POSCAR, extxyz, ase.db, LMDB of ASE, "
+    "JSON(.gz, .bz2) or JSON lines of pymatgen, JARVIS or OPTIMADE, parquet"
 )
 
 
 def reader_of_name(name: str) -> Callable[[Path], list[Row]] | None:
     """Return the reader of a file of many crystals by its name; None if there is none."""
     plain = Path(name).name.lower()
-    if plain.startswith(".") or "__MACOSX" in Path(name).parts:
+    if plain.startswith(".") or plain == "lock.mdb" or "__MACOSX" in Path(name).parts:
         return None
     suffixes = sorted(READERS, key=len, reverse=True)
     return next((READERS[suffix] for suffix in suffixes if plain.endswith(suffix)), None)

@@ -1,13 +1,16 @@
 """Sources that are read in blocks: their rows are those of the readers, whatever the size of a block."""
 
+import zlib
 from pathlib import Path
 
+import lmdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ase.build import bulk
 from ase.db import connect
 from ase.io import write
+from ase.io.jsonio import encode
 
 from repdiff.crystals.crystal import write_crystals
 from repdiff.datasets.readers import blocks
@@ -76,6 +79,20 @@ def database(folder: Path) -> Path:
     return folder / "some.db"
 
 
+def lmdb_database(folder: Path) -> Path:
+    with lmdb.open(str(folder / "some.aselmdb"), subdir=False) as opened, opened.begin(write=True) as writing:
+        for n in range(N_ROWS):
+            atoms = bulk("Fe", a=2.8 + n / 100)
+            facts = {
+                "numbers": [26],
+                "positions": atoms.positions,
+                "cell": atoms.cell.array,
+                "pbc": [True] * 3,
+            }
+            writing.put(str(n + 1).encode(), zlib.compress(encode(facts | {"gap": n / 2}).encode()))
+    return folder / "some.aselmdb"
+
+
 def extended_xyz(folder: Path) -> Path:
     write(folder / "some.extxyz", [bulk("Al", a=4 + n / 100) for n in range(N_ROWS)], format="extxyz")
     text = (folder / "some.extxyz").read_text().replace("Al ", "Xx ", 1)
@@ -106,6 +123,7 @@ SOURCES = (
     parquet_of_arrays,
     parquet_of_structures,
     database,
+    lmdb_database,
     extended_xyz,
     tables_of_splits,
     folder_of_files,
@@ -147,7 +165,7 @@ def test_a_block_ends_early_where_its_rows_are_large(tmp_path, monkeypatch):
     assert [len(block()) for block in path_blocks(csv_table(tmp_path))] == [3, 3, 3, 2]
 
 
-@pytest.mark.parametrize("make", [csv_table, parquet_of_texts, database])
+@pytest.mark.parametrize("make", [csv_table, parquet_of_texts, database, lmdb_database])
 def test_blocks_that_are_passed_over_do_not_change_the_others(make, tmp_path, monkeypatch):
     path = make(tmp_path)
     whole = [told(row) for row in read_path(path)]
@@ -181,11 +199,3 @@ def test_a_table_without_structures_is_refused_before_the_first_block(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="expected one called cif"):
         next(path_blocks(tmp_path / "x.csv"))
-
-
-@pytest.mark.parametrize("name", ["data.lmdb", "data.aselmdb", "data.mdb"])
-def test_an_lmdb_is_refused_in_one_line_that_names_the_way_out(name, tmp_path):
-    (tmp_path / name).write_bytes(b"\0" * 100)
-    with pytest.raises(UserError, match=r"is an LMDB, .* write them as an ASE database") as refused:
-        read_path(tmp_path / name)
-    assert "\n" not in str(refused.value)
