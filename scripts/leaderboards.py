@@ -236,7 +236,9 @@ def conditions() -> Iterator[str]:
     yield "## Phases of unseen systems"
     yield (
         f"Known phases found again in {phases['n_systems']} ternary systems that neither training nor validation crystals have, "
-        f"100 candidates each. Record {mark('phases')}."
+        f"{phases['n_asked']} candidates each, formulas ranked by the known compounds of all other systems; "
+        f"{phases['ratio']:.2f} times as many as the baseline ({phases['ratio_interval'][0]:.2f}–"
+        f"{phases['ratio_interval'][1]:.2f}). Record {mark('phases')}."
     )
     yield table(
         ("candidates", "relaxed", "found"),
