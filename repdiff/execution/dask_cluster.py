@@ -32,6 +32,7 @@ MOST_TRIES, SECONDS_BETWEEN_TRIES = 5, 1.0  # of preparing workers, one of which
 SECONDS_TO_FORGET = 30.0  # for workers to forget a pool that ended well
 SECONDS_TO_HURRY = 0.2  # for the same after Ctrl-C or an error
 SAME, ALIKE = ("python", "repdiff"), ("torch", "numpy")  # what must be of one version, and what should be
+NOISY = ("distributed", "tornado")
 QUIET = {"distributed.admin.large-graph-warning-threshold": "1GB"}
 
 
@@ -176,7 +177,12 @@ class _Pool(Executor):
         except BaseException as error:
             future.set_exception(error)
         with self._lock:
-            self._feed()
+            try:
+                self._feed()
+            except (OSError, RuntimeError, ValueError, TimeoutError):  # the scheduler is gone
+                left, self._waiting = self._waiting, deque()
+                for one, _ in left:
+                    one.set_exception(self._cluster.lost())
 
 
 class _Setup(WorkerPlugin):
@@ -236,7 +242,14 @@ def _unlike(here: dict[str, str], there: dict[str, str], names: tuple[str, ...])
 
 
 def _check_versions(client: distributed.Client) -> None:
-    here = _versions()
+    here, warned = _versions(), False
+    try:
+        client.run_on_scheduler(_versions)
+    except Exception as error:  # whatever it meets when it imports repdiff
+        why = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the scheduler cannot use repdiff {here.get('repdiff')}: {why}: start it in the environment of the workers"
+        ) from error
     for worker, there in client.run(_versions, on_error="return").items():
         if isinstance(there, BaseException):
             raise UserError(
@@ -244,9 +257,9 @@ def _check_versions(client: distributed.Client) -> None:
             )
         if told := _unlike(here, there, SAME):
             raise UserError(f"the worker {worker} has {told}")
-        if told := _unlike(here, there, ALIKE):
+        if (told := _unlike(here, there, ALIKE)) and not warned:
             log.warning("the worker %s has %s: results may differ by rounding", worker, told)
-            return
+            warned = True
 
 
 def in_background(call: Callable[[], object], seconds: float) -> None:
@@ -264,11 +277,13 @@ def in_background(call: Callable[[], object], seconds: float) -> None:
 @contextmanager
 def _quiet() -> Generator[None, None, None]:
     """Keep Dask from logging what is told here in one line."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in NOISY]
+    before = {logger: logger.level for logger in map(logging.getLogger, {*names, *NOISY})}
+    for logger in before:  # some have levels and handlers of their own
+        logger.setLevel(logging.CRITICAL)
     try:
         with dask.config.set(QUIET):
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in before.items():
+            logger.setLevel(level)

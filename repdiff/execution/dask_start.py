@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import shutil
 import signal
 import sys
 import threading
@@ -20,7 +21,8 @@ from repdiff.errors import UserError, unknown
 from repdiff.execution.dask_cluster import DaskCluster, in_background
 from repdiff.settings.workers import ClusterFile
 
-SECONDS_TO_CONNECT = 10
+SECONDS_TO_CONNECT = 10.0
+SECONDS_TO_SUBMIT = 5.0  # a first job; later refusals leave the command waiting
 SECONDS_BETWEEN_LOOKS = 3.0  # at the workers of a cluster that was started here
 SECONDS_LOST = 60.0  # without a sign of a worker or batch job, until another is started in its place
 SECONDS_TO_CLOSE, SECONDS_TO_HURRY = 30.0, 0.4
@@ -40,8 +42,11 @@ def at_address(address: str) -> DaskCluster:
 
     @contextmanager
     def connect() -> Generator[distributed.Client, None, None]:
+        dial = partial(distributed.Client, address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
         try:
-            client = distributed.Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
+            client = _in_a_thread(
+                dial, SECONDS_TO_CONNECT + 2
+            )  # something else may listen there, and never answer
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
                 f"`scheduler` is {address}, where none answers: expected an address such as tcp://10.0.0.5:8786"
@@ -65,8 +70,8 @@ def started(described: ClusterFile, file: str) -> DaskCluster:
     def connect() -> Generator[distributed.Client, None, None]:
         with dask.config.set(OWN_CLUSTER):
             try:
-                cluster = _unseen_by_ctrl_c(make)
-            except (OSError, RuntimeError, TypeError, ValueError) as error:
+                cluster = _in_a_thread(make)
+            except (OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
                 raise UserError(
                     f"{file}: the cluster did not start: {' '.join(str(error).split())}"
                 ) from error
@@ -75,13 +80,23 @@ def started(described: ClusterFile, file: str) -> DaskCluster:
                 _closing(distributed.Client(cluster, set_as_default=False)) as client,
                 _kept_at_size(cluster, partial(cluster.scale, **size)),
             ):
+                if described.kind != "local":
+                    _wait_for_refusals(cluster, client, file)
                 yield client
 
     return DaskCluster(file, connect, n_planned)
 
 
-def _unseen_by_ctrl_c(make: Callable[[], Any]) -> Any:  # noqa: ANN401 (a cluster of any kind)
-    """Start a cluster from a thread that SIGINT does not reach, as then it does not reach the processes either."""
+def _in_a_thread(make: Callable[[], Any], seconds: float | None = None) -> Any:  # noqa: ANN401 (a client or cluster)
+    """Make something in a thread that SIGINT does not reach, as then it does not reach its processes either.
+
+    Args:
+        make: Makes it.
+        seconds: How long to wait for it; None for any time.
+
+    Raises:
+        TimeoutError: If it takes longer.
+    """
     made: Future[Any] = Future()
 
     def start() -> None:
@@ -97,7 +112,7 @@ def _unseen_by_ctrl_c(make: Callable[[], Any]) -> Any:  # noqa: ANN401 (a cluste
     finally:
         if blocked:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return made.result()
+    return made.result(seconds)
 
 
 @contextmanager
@@ -128,9 +143,48 @@ def _maker(described: ClusterFile, file: str) -> tuple[Callable[[], Any], int]:
 
     kind = getattr(dask_jobqueue, QUEUES[described.kind])
     _check_options(options, (kind, kind.job_cls, *kind.job_cls.__mro__[1:2]), file)
-    options.setdefault("processes", options.get("cores", 1))  # workers of one thread
+    submit = kind.job_cls.submit_command.split()[0]
+    if shutil.which(submit) is None:
+        raise UserError(
+            f"{file}: {submit} is not found, expected a machine from which jobs of {described.kind} are submitted"
+        )
+    n = options.setdefault("processes", options.get("cores", 1))  # workers of one thread
+    if type(n) is not int or n < 1:
+        raise UserError(f"{file}: processes (by default cores) is {n!r}, expected a whole number from 1 on")
+    of_scheduler = options.setdefault("scheduler_options", {})
+    if not isinstance(of_scheduler, dict):
+        raise UserError(f"{file}: scheduler_options is {of_scheduler!r}, expected options by name")
+    options["scheduler_options"] = {"dashboard_address": ":0"} | of_scheduler
+    return partial(_noting_refusals(kind), **options), (described.jobs or 1) * n
 
-    return partial(kind, **options), (described.jobs or 1) * int(options["processes"])
+
+def _noting_refusals(kind: Any) -> Any:  # noqa: ANN401 (a class of dask-jobqueue)
+    """Return the class of a queue, whose clusters keep why jobs could not be submitted in `refusals`."""
+    refusals: list[str] = []
+
+    class Job(kind.job_cls):
+        async def start(self) -> None:
+            try:
+                await super().start()
+            except Exception as error:
+                refusals.append(str(error))
+                raise
+
+    return type(kind.__name__, (kind,), {"job_cls": Job, "refusals": refusals})
+
+
+def _wait_for_refusals(cluster: Any, client: distributed.Client, file: str) -> None:  # noqa: ANN401 (of any queue)
+    """Wait a little for the queue to take the first job.
+
+    Raises:
+        UserError: If it refuses it.
+    """
+    until = time.monotonic() + SECONDS_TO_SUBMIT
+    while time.monotonic() < until and not cluster.refusals and not client.nthreads():
+        time.sleep(0.1)
+    if cluster.refusals and not client.nthreads():
+        said = [line.strip() for line in cluster.refusals[0].splitlines() if line.strip()]
+        raise UserError(f"{file}: the queue refused the job: {' '.join(said)[:400]}")
 
 
 @contextmanager

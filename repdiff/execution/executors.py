@@ -43,6 +43,10 @@ def use_executor(
         >>> len(encoded)
         2
     """
+    if scheduler is not None and not isinstance(scheduler, str):
+        raise UserError(f"`scheduler` is {scheduler!r}, expected an address such as tcp://10.0.0.5:8786")
+    if cluster is not None and not (isinstance(cluster, str | Path) and str(cluster).strip()):
+        raise UserError(f"`cluster` is {cluster!r}, expected the name of a YAML file")
     path = None if cluster is None else Path(cluster)
     if executor not in (None, *EXECUTORS):
         raise UserError(unknown("executor", str(executor), EXECUTORS))

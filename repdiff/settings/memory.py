@@ -1,5 +1,6 @@
 """The setting of how much memory a command may take."""
 
+import re
 from typing import Any
 
 from pydantic import ByteSize, TypeAdapter, ValidationError, model_validator
@@ -8,6 +9,7 @@ from repdiff.errors import UserError
 from repdiff.settings.base import Options, setting
 
 GIGABYTE = 10**9
+AMOUNT = re.compile(r"\s*[0-9]+(\.[0-9]+)?\s*[kmgtp]i?b\s*", re.IGNORECASE)
 
 
 class MemorySettings(Options):
@@ -42,8 +44,8 @@ def parse_memory(memory: str | int) -> int:
         1500000000
     """
     told = f"`memory` is {memory}, expected a number with a unit, such as 4GB or 512MiB"
-    if isinstance(memory, str) and memory.strip().replace(".", "", 1).isdecimal():
-        raise UserError(told)
+    if not isinstance(memory, int) and not (isinstance(memory, str) and AMOUNT.fullmatch(memory)):
+        raise UserError(" ".join(told.split()))
     try:
         n_bytes = int(TypeAdapter(ByteSize).validate_python(memory))
     except (ValidationError, OverflowError) as error:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.db.row import AtomsRow
 
+LONGEST_COUNT = 15  # characters of the line with the number of atoms
+N_SHOWN = 100  # lines that are kept of what cannot be read
 ISOTOPE = re.compile(r"(?m)^([ \t]*)[DT](?=\s)")  # at the start of an atom's line
 PROPERTIES = re.compile(r"""(?:^|\s)Properties=(?:"([^"]*)"|(\S*))""", re.I)
 PAIR = re.compile(
@@ -180,17 +183,35 @@ def _check_count(head: str, lines: str) -> None:
 
 
 def _frames(path: Path) -> Iterator[str]:
-    """Cut an XYZ file into frames by their counts of atoms; all after an unreadable count is one frame."""
+    """Cut an XYZ file into frames by their counts of atoms.
+
+    What follows an unreadable count, up to the next one with a cell in the line below, is one frame.
+    """
     with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
+        lines = iter(file)
+        line = next(lines, None)
+        while line is not None:
             if not line.strip():
-                continue
-            try:
-                n_lines = int(line) + 1
-            except ValueError:
-                yield line + file.read()
-                return
-            yield line + "".join(text for _, text in zip(range(n_lines), file, strict=False))
+                line = next(lines, None)
+            elif _is_count(line):
+                yield line + "".join(islice(lines, int(line) + 1))
+                line = next(lines, None)
+            else:
+                held, n_held = [line], 1
+                before, line = line, next(lines, None)
+                while line is not None and not (_is_count(before) and "lattice=" in line.lower()):
+                    n_held += 1
+                    if len(held) < N_SHOWN:
+                        held.append(line)
+                    before, line = line, next(lines, None)
+                yield "".join(held) if line is None else "".join(held[: n_held - 1])
+                if line is not None:
+                    lines = chain([line], lines)
+                    line = before
+
+
+def _is_count(line: str) -> bool:
+    return len(line) < LONGEST_COUNT and line.strip().isascii() and line.strip().isdecimal()
 
 
 def _names_of_digits(comment: str, info: Mapping[str, Any]) -> dict[str, str]:

@@ -32,12 +32,14 @@ from repdiff.datasets.readers.parquet_tables import parquet_blocks, read_parquet
 from repdiff.datasets.readers.rows import Row, row_of, split_name, unread
 from repdiff.datasets.readers.tables import csv_blocks, read_csv
 from repdiff.errors import UserError
+from repdiff.runs.atomic_files import MANIFEST
 from repdiff.runs.unpacking import PACKED, UnpackingError
 from repdiff.settings.paths import readable
 
 ALIKE = {  # the file that holds all crystals of a folder that a program wrote, and what shows whose it is
     "generated_crystals.extxyz": None,  # MatterGen
     TABLE: EXTXYZ,  # repdiff
+    EXTXYZ: MANIFEST,  # repdiff, where the table was lost
 }
 TRAJECTORIES = "generated_trajectories.zip"  # of MatterGen: how its samples came to be
 EXPECTED = (
@@ -76,7 +78,13 @@ def contents_of(names: Iterable[str]) -> Contents:
 def _held_elsewhere(names: Sequence[str]) -> dict[str, str]:
     """Name what lies in or below a folder that a program wrote, beside the one file that holds its crystals."""
     present, left = set(names), {}
-    for name in sorted(names, key=lambda name: len(PurePosixPath(name).parts)):  # a folder before those in it
+    order = list(ALIKE)
+
+    def turn(name: str) -> tuple[int, int]:  # a folder before those in it
+        path = PurePosixPath(name)
+        return len(path.parts), order.index(path.name) if path.name in ALIKE else len(order)
+
+    for name in sorted(names, key=turn):
         path = PurePosixPath(name)
         mark = ALIKE.get(path.name)
         if path.name in ALIKE and name not in left and (mark is None or str(path.with_name(mark)) in present):

@@ -1,8 +1,10 @@
 """A real Dask cluster on this machine: the answers are those of local workers, whatever dies."""
 
+import logging
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -176,9 +178,103 @@ def test_a_scheduler_that_dies_is_told_in_one_line():
 
 
 def test_an_address_where_nobody_answers_is_told_in_one_line(monkeypatch):
-    monkeypatch.setattr(dask_start, "SECONDS_TO_CONNECT", 1)
+    monkeypatch.setattr(dask_start, "SECONDS_TO_CONNECT", 1.0)
     with use_executor(scheduler="tcp://127.0.0.1:1"), pytest.raises(UserError, match="where none answers"):
         workers_to_use(None, 1)
+
+
+def test_something_else_that_listens_at_the_address_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(dask_start, "SECONDS_TO_CONNECT", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # accepts, and says nothing
+        address = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+        begun = time.monotonic()
+        with use_executor(scheduler=address), pytest.raises(UserError, match="where none answers") as told:
+            workers_to_use(None, 1)
+        assert isinstance(told.value.__cause__, OSError)
+        assert time.monotonic() - begun < 30
+
+
+def test_a_scheduler_without_repdiff_is_told_in_one_line(engine, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("Error during deserialization\nof the task graph")
+
+    monkeypatch.setattr(engine.client, "run_on_scheduler", refuse)
+    with pytest.raises(
+        UserError, match=r"the scheduler cannot use repdiff .* in the environment of the workers"
+    ) as told:
+        dask_cluster._check_versions(engine.client)
+    assert "\n" not in str(told.value)
+
+
+def test_nothing_of_dask_is_logged_while_a_cluster_is_used():
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    with dask_cluster._quiet():
+        assert not logger.isEnabledFor(logging.ERROR)
+        assert not logging.getLogger("tornado.application").isEnabledFor(logging.ERROR)
+    assert logger.level == before
+
+
+def queue(folder, monkeypatch, script):
+    """Let a program stand in for sbatch."""
+    program = folder / "sbatch"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    (folder / "slurm.yaml").write_text("kind: slurm\njobs: 2\noptions: {cores: 1, memory: 1GB}")
+    return folder / "slurm.yaml"
+
+
+def test_a_queue_that_refuses_the_job_is_told_in_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("dask_jobqueue", reason="needs repdiff[cluster]")
+    file = queue(tmp_path, monkeypatch, "echo 'invalid partition specified: nope' >&2; exit 1")
+    with (
+        pytest.raises(UserError, match=r"slurm.yaml: the queue refused the job: .*invalid partition") as told,
+        use_executor(cluster=file),
+    ):
+        workers_to_use(None, 1)
+    assert "\n" not in str(told.value)
+
+
+def test_a_queue_whose_program_is_absent_is_told_in_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("dask_jobqueue", reason="needs repdiff[cluster]")
+    file = queue(tmp_path, monkeypatch, "exit 0")
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="sbatch is not found, expected a machine from which jobs of slurm"):
+        use_executor(cluster=file).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("{cores: x, memory: lots}", "is 'x', expected a whole number from 1 on"),
+        ("{cores: 2, processes: null}", "is None, expected a whole number"),
+        ("{cores: 2, processes: 0}", "is 0, expected a whole number"),
+        ("{cores: 2, scheduler_options: 3}", "scheduler_options is 3, expected options by name"),
+    ],
+)
+def test_options_of_a_queue_of_the_wrong_kind_are_told_in_one_line(options, told, tmp_path, monkeypatch):
+    pytest.importorskip("dask_jobqueue", reason="needs repdiff[cluster]")
+    file = queue(tmp_path, monkeypatch, "exit 0")
+    file.write_text(f"kind: slurm\njobs: 2\noptions: {options}")
+    with pytest.raises(UserError, match=told):
+        use_executor(cluster=file).__enter__()
+
+
+def test_pieces_that_wait_when_the_scheduler_is_gone_are_told_too(engine, monkeypatch):
+    """Dask's thread cannot ask for the number of workers any more: what waits has an answer nonetheless."""
+    with engine(2) as pool:
+        monkeypatch.setattr(dask_cluster, "SECONDS_BETWEEN_COUNTS", 0.0)
+        pool._room, pool._counted = 1, time.monotonic() + 1e6
+        futures = [pool.submit(piece_of_work.square, n) for n in range(6)]
+        pool._counted = 0.0
+        monkeypatch.setattr(type(engine), "n_workers", property(_fail))
+        with pytest.raises(UserError, match="ended or cannot be reached"):
+            [future.result(timeout=60) for future in futures]
+
+
+def _fail(_):
+    raise OSError("gone")
 
 
 def test_workers_of_another_version_are_refused(engine, monkeypatch):

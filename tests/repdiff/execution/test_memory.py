@@ -39,7 +39,26 @@ def test_amounts_of_memory_are_understood(text, expected):
     assert parse_memory(text) == expected
 
 
-@pytest.mark.parametrize("text", ["4", "4XB", "-1GB", "0GB", "", "much", "1e999GB", "nanGB", "4.5", -1])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4",
+        "4XB",
+        "-1GB",
+        "0GB",
+        "",
+        "much",
+        "1e999GB",
+        "nanGB",
+        "4.5",
+        -1,
+        "2GB;4GB",
+        "1,5GB",
+        "2e9,5",
+        "8Gbit",
+        b"2GB",
+    ],
+)
 def test_what_is_no_amount_of_memory_is_told_with_an_example(text):
     with pytest.raises(UserError, match=f"`memory` is {text}, expected a number with a unit, such as 4GB"):
         parse_memory(text)

@@ -242,6 +242,16 @@ def test_a_bad_frame_of_an_xyz_file_does_not_hide_the_next(tmp_path):
     assert "Qq" in str(reasons[1])
 
 
+@pytest.mark.parametrize("count", ["x", "2.5", "-1", "9" * 30])
+def test_after_an_unreadable_count_the_next_frame_is_read_again(count, tmp_path):
+    frame = '1\nLattice="3 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:3 pbc="T T T"\nCu 0 0 0\n'
+    bad = count + frame[1:]
+    (tmp_path / "t.extxyz").write_text(frame + bad + frame + frame + bad)
+    rows = read_path(tmp_path / "t.extxyz")
+    assert [row.content is not None for row in rows] == [True, False, True, True, False]
+    assert all(row.reason for row in rows if row.content is None)
+
+
 def test_a_truncated_xyz_file_gives_what_is_whole(tmp_path):
     path = as_extxyz(tmp_path)
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))

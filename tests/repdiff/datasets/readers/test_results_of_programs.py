@@ -70,3 +70,11 @@ def test_results_of_this_tool_need_their_mark_in_the_same_folder():
     contents = contents_of(names)
     assert contents.read == ("a/table.parquet", "b/table.parquet", "structures.extxyz")
     assert set(contents.left) == {"a/structures.extxyz", "a/x/y.cif"}
+
+
+def test_a_run_whose_table_was_lost_counts_each_crystal_once():
+    written = ("manifest.json", "structures.extxyz", "structures.csv", "structures.json.gz", "cif.zip")
+    for folder in ("", "runs/one/"):
+        names = [folder + name for name in written]
+        assert contents_of(names).read == (f"{folder}structures.extxyz",)
+        assert contents_of([*names, f"{folder}table.parquet"]).read == (f"{folder}table.parquet",)
