@@ -56,7 +56,6 @@ def test_amounts_of_memory_are_understood(text, expected):
         "1,5GB",
         "2e9,5",
         "8Gbit",
-        b"2GB",
     ],
 )
 def test_what_is_no_amount_of_memory_is_told_with_an_example(text):
