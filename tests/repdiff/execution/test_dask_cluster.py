@@ -226,14 +226,26 @@ def queue(folder, monkeypatch, script):
 
 
 def test_a_queue_that_refuses_the_job_is_told_in_one_line(tmp_path, monkeypatch):
+    """In a process of its own, as Dask warns of a cluster without jobs long after it ended."""
     pytest.importorskip("dask_jobqueue", reason="needs repdiff[cluster]")
     file = queue(tmp_path, monkeypatch, "echo 'invalid partition specified: nope' >&2; exit 1")
-    with (
-        pytest.raises(UserError, match=r"slurm.yaml: the queue refused the job: .*invalid partition") as told,
-        use_executor(cluster=file),
-    ):
-        workers_to_use(None, 1)
-    assert "\n" not in str(told.value)
+    script = (
+        "import repdiff as rd, sys\n"
+        "from repdiff.errors import UserError\n"
+        "from repdiff.execution.jobs import workers_to_use\n"
+        "try:\n"
+        "    with rd.use_executor(cluster=sys.argv[1]):\n"
+        "        workers_to_use(None, 1)\n"
+        "except UserError as error:\n"
+        "    print(error)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(file)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert "slurm.yaml: the queue refused the job: " in ended.stdout, ended.stderr
+    assert "invalid partition specified" in ended.stdout
+    assert ended.stdout.count("\n") == 1
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_queue_whose_program_is_absent_is_told_in_one_line(tmp_path, monkeypatch):
